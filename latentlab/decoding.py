@@ -1,0 +1,80 @@
+"""Latent -> x_0: the sampler, as a walk that callers can watch and stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .diffusion import Condition, Decoder, SeededNoise, abar_at, ddim_step, levels
+from .errors import UserError
+from .latents import Latent
+
+
+class Step(NamedTuple):
+    """One step of a walk: `number` of `total` is done; `x_t` is where it stands, `x_0` what it expects at the end."""
+
+    number: int
+    total: int
+    x_t: Tensor
+    x_0: Tensor
+
+
+@torch.no_grad()
+def walk(
+    decoder: Decoder,
+    latent: Latent,
+    *,
+    text: Tensor | None = None,
+    steps: int | Sequence[int] = 25,
+    guidance: float = 1.0,
+    eta: float = 0.0,
+    seeds: Sequence[int] | None = None,
+) -> Iterator[Step]:
+    """Walk from x_T to x_0, a step at a time; the last step's x_t is x_0.
+
+    DDIM from each level to the next (`diffusion.ddim_step`).  Song et al. 2021; variations by eta > 0:
+    Ramesh et al. 2022, section 3.1.
+
+    Args:
+        latent: z_i (B, D), x_T (B, C, H, W).
+        text: (1 or B, L, W) from `decoder.read`, or None: no caption.
+        steps: how many, or the times themselves.
+        guidance: 1 is none.
+        eta: 0 reconstructs, above 0 varies.
+        seeds: B integers for eta's noise; wanted when eta > 0.
+
+    Raises:
+        UserError: x_T does not fit the decoder, eta > 0 without seeds, or seeds of another number.
+    """
+    if latent.x_T.shape[1:] != tuple(decoder.shape):
+        raise UserError(
+            f"x_T is {tuple(latent.x_T.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
+            "invert the picture with the same model"
+        )
+    if eta > 0 and (seeds is None or len(seeds) != len(latent)):
+        given = "none" if seeds is None else str(len(seeds))
+        raise UserError(f"eta is {eta} and seeds: {given}; variations want one seed for each of {len(latent)} samples")
+    cond = Condition(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
+    x_t = latent.x_T
+    draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype) if eta > 0 else None
+    times = levels(decoder.abar, steps)
+    for number, (t, t_next) in enumerate(zip(times, times[1:]), 1):
+        a, a_next = abar_at(decoder.abar, t), abar_at(decoder.abar, t_next)
+        eps = decoder.eps(x_t, t, cond, guidance)
+        x_0 = ddim_step(x_t, eps, a, 1.0)
+        x_t = ddim_step(x_t, eps, a, a_next, eta=eta, noise=draw() if draw else None)
+        yield Step(number, len(times) - 1, x_t, x_0)
+
+
+def decode(decoder: Decoder, latent: Latent, **knobs) -> Tensor:
+    """The x_0 of a latent: `walk` to its end, with the same knobs.
+
+    Returns:
+        x_0: (B, C, H, W); `decoder.to_pixels` makes it a picture.
+    """
+    for step in walk(decoder, latent, **knobs):
+        x_0 = step.x_t
+    return x_0

@@ -1,0 +1,197 @@
+"""Diffusion as a handful of formulas: noise levels, one DDIM step for both directions, guidance, seeded noise."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+
+CLEAN = -1  # the level at which abar is 1 and nothing is noise
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a decoder is told.
+
+    Args:
+        z_i: (B, D), CLIP image embedding.
+        text: (B, L, W), the caption as the decoder reads it, or None: no caption.
+    """
+
+    z_i: Tensor
+    text: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.z_i)
+
+    def __getitem__(self, rows: slice) -> Condition:
+        return Condition(self.z_i[rows], None if self.text is None else self.text[rows])
+
+    def expand(self, count: int) -> Condition:
+        """One row repeated `count` times; as many rows as that stay as they are."""
+        if len(self) not in (1, count):
+            raise UserError(f"{len(self)} conditions for {count} pictures: give one for all, or one each")
+        text = self.text if self.text is None else self.text.expand(count, -1, -1)
+        return Condition(self.z_i.expand(count, -1), text)
+
+
+class Decoder(Protocol):
+    """A denoiser and its first stage: all that the theory needs to know of a model."""
+
+    abar: Tensor  # (T,) cumulative alphas, decreasing
+    shape: tuple[int, int, int]  # (C, H, W) of x_T
+    pixels: int  # side of the picture that to_pixels makes
+
+    def to_x0(self, pixels: Tensor) -> Tensor:
+        """(B, 3, pixels, pixels) in [-1, 1] to x_0 (B, C, H, W): identity, VAE or MoVQ."""
+
+    def to_pixels(self, x_0: Tensor) -> Tensor:
+        """The inverse, as near as the first stage comes."""
+
+    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+        """The predicted noise in x_t at time t."""
+
+    def read(self, captions: Sequence[str]) -> Tensor | None:
+        """Captions as Condition.text, or None where the decoder takes no text."""
+
+
+def cosine_abar(T: int = 1000) -> Tensor:
+    """abar of the cosine schedule: f(t) = cos²((t + .008)/1.008 · π/2), betas capped at .999.
+
+    Nichol & Dhariwal 2021, equation 17 and the cap below it; diffusers' `squaredcos_cap_v2`.
+    """
+
+    def f(u: float) -> float:
+        return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    betas = [min(1 - f((i + 1) / T) / f(i / T), 0.999) for i in range(T)]
+    return (1 - torch.tensor(betas, dtype=torch.float64)).cumprod(0)
+
+
+def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
+    """The times that a sampler visits, from noise to CLEAN.
+
+    `steps` equal strides from the last usable time.  A cosine schedule is singular at its end (1/√abar is 20,291 at
+    t = 999 and 34 at t = 980), so a walk starts where 1/√abar is at most 35.
+
+    Args:
+        abar: (T,).
+        steps: how many steps, or the times themselves, decreasing, which are checked and kept.
+
+    Returns:
+        steps + 1 times; the last is CLEAN.
+
+    Raises:
+        UserError: fewer than one step, more than there are times, or times that do not decrease.
+    """
+    if not isinstance(steps, int):
+        times = [int(t) for t in steps]
+        if any(a <= b for a, b in zip(times, times[1:])) or not 0 <= times[0] < len(abar) or times[-1] < CLEAN:
+            raise UserError(f"times {times[:6]}… must decrease, from below {len(abar)} to {CLEAN} (clean)")
+        return times
+    last = int((abar >= 1 / 35**2).sum()) - 1
+    if not 1 <= steps <= last + 1:
+        raise UserError(f"steps is {steps}: give a number from 1 to {last + 1}")
+    return [round(last + (CLEAN - last) * k / steps) for k in range(steps + 1)]
+
+
+def abar_at(abar: Tensor, t: int) -> float:
+    """abar at time t; 1 at CLEAN."""
+    return 1.0 if t == CLEAN else float(abar[t])
+
+
+def ddim_step(
+    x: Tensor, eps: Tensor, abar_from: float, abar_to: float, *, eta: float = 0.0, noise: Tensor | None = None
+) -> Tensor:
+    """Go from one noise level to another, either way.
+
+    x_0 = (x - √(1-a) eps) / √a,   x' = √a' x_0 + √(1-a'-σ²) eps + σ noise,
+    σ = η √((1-a')/(1-a)) √(1-a/a').  Song et al. 2021 (DDIM), equations 12 and 16.
+
+    Args:
+        x, eps: (B, C, H, W), the state and the noise predicted in it.
+        abar_from, abar_to: a and a'; a' > a denoises, a' < a inverts.
+        eta: 0 is deterministic, 1 is ancestral sampling; needs `noise` and a' > a.
+        noise: like x.
+
+    Raises:
+        UserError: eta outside 0..1, or above 0 without noise or while inverting.
+    """
+    if not 0 <= eta <= 1:
+        raise UserError(f"eta is {eta}: give a number from 0 (deterministic) to 1 (ancestral)")
+    x_0 = (x - math.sqrt(1 - abar_from) * eps) / math.sqrt(abar_from)
+    if eta == 0:
+        return math.sqrt(abar_to) * x_0 + math.sqrt(1 - abar_to) * eps
+    if noise is None or abar_to < abar_from:
+        raise UserError("eta above 0 adds noise: it needs `noise`, and a step towards the clean picture")
+    sigma = eta * math.sqrt((1 - abar_to) / (1 - abar_from) * (1 - abar_from / abar_to))
+    return math.sqrt(abar_to) * x_0 + math.sqrt(max(1 - abar_to - sigma**2, 0)) * eps + sigma * noise
+
+
+def to_eps(prediction: Tensor, x_t: Tensor, abar: float, kind: str) -> Tensor:
+    """A network's output as the noise in x_t.
+
+    v = √a eps - √(1-a) x_0 (Salimans & Ho 2022, section 4), so eps = √a v + √(1-a) x_t;
+    and from x_0: eps = (x_t - √a x_0) / √(1-a).
+
+    Args:
+        kind: "eps", "v" or "x_0": what the network predicts.
+    """
+    if kind == "eps":
+        return prediction
+    if kind == "v":
+        return math.sqrt(abar) * prediction + math.sqrt(1 - abar) * x_t
+    if kind == "x_0":
+        return (x_t - math.sqrt(abar) * prediction) / math.sqrt(1 - abar)
+    raise ValueError(f"kind is {kind!r}, not 'eps', 'v' or 'x_0'")
+
+
+def guided(
+    predict: Callable[[Tensor, Condition], Tensor], x_t: Tensor, cond: Condition, null: Condition, guidance: float
+) -> Tensor:
+    """Classifier-free guidance, with both halves in one batch; 1 costs nothing extra.
+
+    out = null + g (cond - null).  Ho & Salimans 2021, equation 6 (with w = g - 1).
+
+    Args:
+        predict: (x, condition) -> prediction, for any batch size.
+        null: the family's own empty condition, as many rows as cond.
+    """
+    if guidance == 1:
+        return predict(x_t, cond)
+    text = None if cond.text is None else torch.cat([cond.text, null.text])
+    both = predict(torch.cat([x_t, x_t]), Condition(torch.cat([cond.z_i, null.z_i]), text))
+    with_cond, without = both.chunk(2)
+    return without + guidance * (with_cond - without)
+
+
+class SeededNoise:
+    """Standard normal noise with a generator a sample, so that sample k is the same alone and in any batch.
+
+    Args:
+        seeds: one integer a sample.
+        shape: of one sample's noise.
+        stream: what the noise is for; different streams of one seed are independent.
+    """
+
+    def __init__(self, seeds: Sequence[int], shape: Sequence[int], *, stream: str = "x_T", device="cpu", dtype=None):
+        salt = zlib.crc32(stream.encode()) << 31
+        self.generators = [torch.Generator().manual_seed((int(s) + salt) % 2**63) for s in seeds]
+        self.shape, self.device, self.dtype = tuple(shape), device, dtype or torch.float32
+
+    def __call__(self) -> Tensor:
+        """The next draw of every sample: (B, *shape)."""
+        rows = [torch.randn(self.shape, generator=g) for g in self.generators]
+        return torch.stack(rows).to(self.device, self.dtype)
+
+
+def noise(decoder: Decoder, seeds: Sequence[int], *, device="cpu", dtype=None) -> Tensor:
+    """x_T for the seeds: (B, C, H, W)."""
+    return SeededNoise(seeds, decoder.shape, device=device, dtype=dtype)()

@@ -1,0 +1,141 @@
+"""CLIP: image -> z_i, text -> z_t, and zero-shot probabilities. The one door to open_clip."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import images
+from .errors import UserError
+from .sphere import normalize
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the tokenizer takes a caption.
+
+    Args:
+        unknown: words that the vocabulary lacks.
+        near: for each of them the nearest known words.
+        kept: the part of the caption that fits the context, None when all of it does.
+    """
+
+    unknown: tuple[str, ...] = ()
+    near: tuple[tuple[str, ...], ...] = ()
+    kept: str | None = None
+
+    def warnings(self) -> list[str]:
+        """One sentence for each thing that the model will not see."""
+        found = []
+        for word, near in zip(self.unknown, self.near):
+            hint = f"; near words: {', '.join(near)}" if near else ""
+            found.append(f"the model does not know the word “{word}”{hint}")
+        if self.kept is not None:
+            found.append(f"the caption is longer than the model reads; it was cut after “{self.kept}”")
+        return found
+
+
+class Encoder:
+    """An open_clip model as image -> z_i and text -> z_t, in its own scale (not normalised).
+
+    Args:
+        name: an open_clip architecture, or "local-dir:PATH" / "hf-hub:OWNER/NAME".
+        pretrained: its tag (`open_clip.list_pretrained()`); None for the two prefixes, which bring their weights.
+
+    Raises:
+        UserError: open_clip has no such model or tag.
+    """
+
+    def __init__(self, name: str, pretrained: str | None = None, *, device="cpu", dtype=torch.float32):
+        import open_clip
+
+        if ":" not in name and (name, pretrained) not in open_clip.list_pretrained():
+            tags = [tag for model, tag in open_clip.list_pretrained() if model == name]
+            if tags:
+                raise UserError(f"{name} has no weights called {pretrained!r}: give one of {', '.join(tags)}")
+            near = difflib.get_close_matches(name, open_clip.list_models(), 4)
+            raise UserError(f"open_clip has no model {name!r}; near names: {', '.join(near) or 'none'}")
+        self.model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
+        self.model.eval().requires_grad_(False).to(device, dtype)
+        self.tokenizer = open_clip.get_tokenizer(name)
+        config = self.model.visual.preprocess_cfg
+        self.mean = torch.tensor(config["mean"], device=device, dtype=dtype).view(1, 3, 1, 1)
+        self.std = torch.tensor(config["std"], device=device, dtype=dtype).view(1, 3, 1, 1)
+        size = self.model.visual.image_size
+        self.size = size if isinstance(size, int) else size[0]
+        self.device, self.dtype = torch.device(device), dtype
+
+    @torch.no_grad()
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
+        pixels = images.resize(pixels.to(self.device, torch.float32), self.size).to(self.dtype)
+        return self.model.encode_image(((pixels + 1) / 2 - self.mean) / self.std)
+
+    @torch.no_grad()
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """B captions to z_t (B, D)."""
+        return self.model.encode_text(self.tokens(captions))
+
+    def tokens(self, captions: Sequence[str]) -> Tensor:
+        """B captions to token ids (B, L), cut at the context's length."""
+        return self.tokenizer(list(captions)).to(self.device)
+
+    @torch.no_grad()
+    def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
+        """Probabilities of labels: softmax over labels of s ẑ_i·ẑ_t, ẑ_t averaged over prompt templates.
+
+        Radford et al. 2021, section 3.1.4; s is the model's learned logit scale.
+
+        Returns:
+            (B, labels).
+        """
+        z_t = torch.stack([normalize(self.encode_text([t.format(x) for x in labels])) for t in templates]).mean(0)
+        logits = self.model.logit_scale.exp() * normalize(self.encode_image(pixels)) @ normalize(z_t).T
+        return logits.softmax(-1)
+
+    def read(self, caption: str) -> Reading:
+        """What of a caption the model takes in.
+
+        Raises:
+            UserError: the caption is empty.
+        """
+        if not caption.strip():
+            raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
+        unknown, near = [], []
+        vocabulary = self._words()
+        if vocabulary:
+            for word in re.findall(r"\w+", caption.lower()):
+                if word not in vocabulary and word not in unknown:
+                    unknown.append(word)
+                    near.append(tuple(difflib.get_close_matches(word, vocabulary, 3, cutoff=0.7)))
+        return Reading(tuple(unknown), tuple(near), self._kept(caption))
+
+    def _words(self) -> list[str]:
+        """The vocabulary of a word-level tokenizer; a byte-pair tokenizer knows every word and has none."""
+        backend = getattr(self.tokenizer, "tokenizer", None)
+        if backend is None or getattr(backend, "unk_token_id", None) is None:
+            return []
+        return [w for w in backend.get_vocab() if not w.startswith("[")]
+
+    def _kept(self, caption: str) -> str | None:
+        words, width = caption.split(), self.tokenizer.context_length
+        if len(words) < 8 or not self._overflows(caption, width):
+            return None
+        count = next(k for k in range(len(words), 0, -1) if not self._overflows(" ".join(words[:k]), width))
+        return " ".join(words[:count])
+
+    def _overflows(self, caption: str, width: int) -> bool:
+        """Whether one more place would be used: the last token is the end token, so compare with a longer context."""
+        longer = self.tokenizer([caption], context_length=width + 1)
+        return bool(longer[0, -1] != longer.new_tensor(0))
+
+
+def local(folder: Path, **options) -> Encoder:
+    """The encoder in a folder with open_clip_config.json, its weights and its tokenizer."""
+    return Encoder(f"local-dir:{folder}", **options)

@@ -1,0 +1,5 @@
+"""The one error for what a user gave: the command line and the app show its text instead of a traceback."""
+
+
+class UserError(ValueError):
+    """Something given can't be used; the message says what was given, what is wanted and what to do."""

@@ -1,0 +1,88 @@
+"""A registry of labs: one row binds CLIP, prior, decoder and upsampler, so that by name they always fit."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..diffusion import Decoder
+    from ..encoding import Encoder
+    from ..prior import Prior
+    from ..upsampling import Upsampler
+
+
+@dataclass(frozen=True)
+class Row:
+    """What can be known of a model without loading it."""
+
+    name: str
+    family: str  # the module in this package that loads it
+    about: str
+    clip: str
+    licence: str
+    megabytes: int  # on disk; 0: nothing to load
+    text_in_decoder: bool = True
+
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("emoji", "emoji", "the embedded miniature: 187 things drawn by seven artists", "own, 64 px, 256-d",
+            "Apache-2.0, data: see MODEL_CARD.md", 60),
+        Row("toy", "toy", "a Gaussian decoder whose exact x_T is known, for tests and lessons", "own, closed form",
+            "Apache-2.0", 0),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A whole unCLIP stack; functions take the part that they use."""
+
+    name: str
+    encoder: Encoder
+    prior: Prior
+    decoder: Decoder
+    upsampler: Upsampler | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.device
+
+
+def row(name: str) -> Row:
+    """The registry's row.
+
+    Raises:
+        UserError: no model has that name.
+    """
+    if name not in ROWS:
+        near = difflib.get_close_matches(name, ROWS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"there is no model {name!r}: give one of {', '.join(ROWS)}{hint}")
+    return ROWS[name]
+
+
+def load(name: str = "emoji", *, device: str | torch.device | None = None) -> Lab:
+    """A lab by name, on the device asked for, or on a GPU if there is one.
+
+    Raises:
+        UserError: unknown name or device, or weights that are missing or damaged.
+    """
+    import torch
+
+    family = import_module(f".{row(name).family}", __package__)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device!r} can't be used here ({str(error).splitlines()[0]}): try 'cpu'") from error
+    return family.load(name, device=device)

@@ -1,0 +1,221 @@
+"""The embedded miniature: open_clip's CLIP, diffusers' PriorTransformer, SD3Transformer2DModel and UNet2DModel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from .. import images
+from ..diffusion import Condition, abar_at, cosine_abar, guided, to_eps
+from ..encoding import Encoder, local
+from ..errors import UserError
+from ..sphere import normalize
+from . import Lab
+
+Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et al. 2022, section 2.1
+
+
+def weights_folder() -> Path:
+    return Path(str(files("latentlab") / "weights" / "emoji"))
+
+
+def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """What CLIP's text tower knows of captions: z_t (B, D), its last states (B, L, W), a mask (B, L) of real tokens."""
+    ids = encoder.tokens(captions)
+    found = encoder.model.text.forward_intermediates(ids, indices=1, normalize_intermediates=True)
+    return found["text_features"], found["text_intermediates"][-1], ids != 0
+
+
+def context(z_i: Tensor, text: Tensor) -> Tensor:
+    """z_i and the caption as one sequence for the decoder's `context_embedder`.
+
+    The embedder is a single linear map, so each of the four z_i tokens, and the caption's tokens, fill a block of their own in
+    its input: five blocks are five linear maps.
+
+    Args:
+        z_i: (B, D). text: (B, L, W).
+
+    Returns:
+        (B, 4 + L, W + 4 D).
+    """
+    batch, width = z_i.shape
+    blocks = z_i.new_zeros(batch, Z_TOKENS, Z_TOKENS, width)
+    blocks[:, range(Z_TOKENS), range(Z_TOKENS)] = z_i[:, None]
+    image = F.pad(blocks.flatten(2), (text.shape[-1], 0))  # (B, 4, W + 4 D)
+    return torch.cat([image, F.pad(text, (0, Z_TOKENS * width))], 1)
+
+
+def scaled(z_i: Tensor) -> Tensor:
+    """z_i at unit variance, √D ẑ_i, as the networks want it; the null z_i = 0 stays 0."""
+    return normalize(z_i) * z_i.shape[-1] ** 0.5
+
+
+class EmojiPrior:
+    """diffusers' PriorTransformer on a causal mask, predicting the standardised z_i."""
+
+    abar = cosine_abar()
+
+    def __init__(self, network: nn.Module, encoder: Encoder):
+        self.network, self.encoder = network, encoder
+        self.width = network.config.embedding_dim
+
+    @torch.no_grad()
+    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        z_t, states, mask = text_tokens(self.encoder, captions)
+        return z_t, prior_tokens(states, mask, self.width)
+
+    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
+        def predict(x: Tensor, cond: Condition) -> Tensor:
+            return predict_x0(self.network, x, torch.full((len(x),), t, device=x.device), cond.z_i, cond.text)
+
+        null = Condition(torch.zeros_like(text.z_i), torch.zeros_like(text.text))
+        return guided(predict, x_t, text, null, guidance)
+
+    def to_z_i(self, x_0: Tensor) -> Tensor:
+        return self.network.post_process_latents(x_0)
+
+
+def prior_tokens(states: Tensor, mask: Tensor, width: int) -> Tensor:
+    """Text states padded to the prior's width, the mask as one more channel: (B, L, W) and (B, L) to (B, L, width)."""
+    masked = states * mask[..., None]
+    return torch.cat([F.pad(masked, (0, width - 1 - states.shape[-1])), mask[..., None].to(states)], -1)
+
+
+def predict_x0(network: nn.Module, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor) -> Tensor:
+    """One evaluation of the prior's network: (B, D)."""
+    mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+    return network(x_t, t, scaled(z_t), tokens, mask).predicted_image_embedding
+
+
+class EmojiDecoder:
+    """SD3Transformer2DModel in the latents of an autoencoder, or in pixels when there is none.
+
+    z_i enters twice, as in the paper: added to the timestep embedding, and as four tokens beside the caption's.
+    """
+
+    abar = cosine_abar()
+
+    def __init__(self, network: nn.Module, autoencoder: nn.Module | None, encoder: Encoder):
+        self.network, self.autoencoder, self.encoder = network, autoencoder, encoder
+        side = network.config.sample_size
+        self.shape = (network.config.in_channels, side, side)
+        self.pixels = side if autoencoder is None else side * autoencoder.spatial_compression_ratio
+        self.empty = torch.zeros(1, encoder.tokenizer.context_length, encoder.model.text.width, device=encoder.device)
+
+    @torch.no_grad()
+    def to_x0(self, pixels: Tensor) -> Tensor:
+        pixels = images.resize(pixels, self.pixels)
+        return pixels if self.autoencoder is None else encode_latents(self.autoencoder, pixels)
+
+    @torch.no_grad()
+    def to_pixels(self, x_0: Tensor) -> Tensor:
+        if self.autoencoder is not None:
+            x_0 = self.autoencoder.decode(x_0 / self.autoencoder.config.scaling_factor).sample
+        return x_0.clamp(-1, 1)
+
+    @torch.no_grad()
+    def read(self, captions: Sequence[str]) -> Tensor:
+        _, states, mask = text_tokens(self.encoder, captions)
+        return states * mask[..., None]
+
+    @torch.no_grad()
+    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+        empty = self.empty.expand(len(x_t), -1, -1)
+        full = Condition(scaled(cond.z_i), empty if cond.text is None else cond.text)
+        null = Condition(torch.zeros_like(cond.z_i), empty)
+
+        def predict(x: Tensor, cond: Condition) -> Tensor:
+            time = torch.full((len(x),), t, device=x.device)
+            return self.network(x, context(cond.z_i, cond.text), cond.z_i, time).sample
+
+        return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), "v")
+
+
+def encode_latents(autoencoder: nn.Module, pixels: Tensor) -> Tensor:
+    return autoencoder.encode(pixels).latent * autoencoder.config.scaling_factor
+
+
+class EmojiUpsampler:
+    """UNet2DModel on [x_t, enlarged small picture], working on 2x2 blocks of pixels as channels, predicting v."""
+
+    abar, steps = cosine_abar(), 4
+
+    def __init__(self, network: nn.Module, low: int):
+        self.network, self.low = network, low
+        self.high = network.config.sample_size * 2
+
+    def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
+        v = upsampler_v(self.network, x_t, torch.full((len(x_t),), t, device=x_t.device), pixels)
+        return to_eps(v, x_t, abar_at(self.abar, t), "v")
+
+
+def upsampler_v(network: nn.Module, x_t: Tensor, t: Tensor, low: Tensor) -> Tensor:
+    """One evaluation of the upsampler's network: (B, 3, H, W)."""
+    large = F.interpolate(low, x_t.shape[-2:], mode="bicubic")
+    v = network(F.pixel_unshuffle(torch.cat([x_t, large], 1), 2), t).sample
+    return F.pixel_shuffle(v, 2)
+
+
+def verify(folder: Path | None = None) -> list[str]:
+    """What is wrong with the shipped weights, a sentence each; empty when every file is whole and finite."""
+    folder = folder or weights_folder()
+    manifest = folder / "MANIFEST.json"
+    if not manifest.is_file():
+        return [f"{manifest} is missing: install latentlab again"]
+    problems = []
+    for name, wanted in json.loads(manifest.read_text("utf-8"))["sha256"].items():
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{path} is missing (expected sha256 {wanted}): install latentlab again")
+            continue
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != wanted:
+            problems.append(f"{path} is damaged: expected sha256 {wanted}, found {found}; install latentlab again")
+        elif path.suffix == ".safetensors":
+            problems += _not_finite(path, found)
+    return problems
+
+
+def _not_finite(path: Path, digest: str) -> list[str]:
+    try:
+        with safe_open(path, "pt") as file:
+            bad = [key for key in file.keys() if not file.get_tensor(key).isfinite().all()]  # noqa: SIM118
+    except SafetensorError as error:
+        return [f"{path} can't be read ({error}); its sha256 is {digest}"]
+    return [f"{path} holds values that are not finite in {bad[0]} (sha256 {digest})"] if bad else []
+
+
+def load(name: str, *, device: torch.device) -> Lab:
+    return load_folder(weights_folder(), name=name, device=device)
+
+
+def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> Lab:
+    """A lab from a folder laid out as the shipped one.
+
+    Raises:
+        UserError: a file is missing, damaged or not finite.
+    """
+    from diffusers import AutoencoderDC, PriorTransformer, SD3Transformer2DModel, UNet2DModel
+
+    problems = verify(folder)
+    if problems:
+        raise UserError("the embedded weights can't be used: " + "; ".join(problems))
+
+    def part(kind: type[nn.Module], sub: str) -> nn.Module | None:
+        if not (folder / sub).is_dir():
+            return None
+        return kind.from_pretrained(folder / sub, torch_dtype=torch.float32).eval().requires_grad_(False).to(device)
+
+    encoder = local(folder / "clip", device=device)
+    decoder = EmojiDecoder(part(SD3Transformer2DModel, "decoder"), part(AutoencoderDC, "autoencoder"), encoder)
+    prior = EmojiPrior(part(PriorTransformer, "prior"), encoder)
+    upsampler = part(UNet2DModel, "upsampler")
+    return Lab(name, encoder, prior, decoder, upsampler and EmojiUpsampler(upsampler, decoder.pixels))

@@ -1,0 +1,115 @@
+"""A lab with closed-form answers: the data are Gaussian, so the exact noise, and the exact x_T, are known.
+
+x_0 ~ N(μ(z_i), s²) in every pixel.  Then E[eps | x_t] and the whole probability-flow path have formulas, and whatever the
+rest of the library does numerically can be held against them.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .. import images
+from ..diffusion import Condition, abar_at, cosine_abar, guided
+from ..encoding import Reading
+from ..errors import UserError
+from ..sphere import normalize
+from . import Lab
+
+D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x 3 channels
+
+
+class ToyEncoder:
+    """z_i is the mean colour of the four quarters; z_t is the same of a picture that the caption's hash paints."""
+
+    size = SIDE
+
+    def __init__(self, device: torch.device):
+        self.device = device
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(pixels.to(self.device), 2).flatten(1)
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        seeds = [zlib.crc32(caption.encode()) for caption in captions]
+        rows = [torch.rand(D, generator=torch.Generator().manual_seed(s)) * 2 - 1 for s in seeds]
+        return torch.stack(rows).to(self.device)
+
+    def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
+        z_t = torch.stack([normalize(self.encode_text([t.format(x) for x in labels])) for t in templates]).mean(0)
+        return (10 * normalize(self.encode_image(pixels)) @ normalize(z_t).T).softmax(-1)
+
+    def read(self, caption: str) -> Reading:
+        if not caption.strip():
+            raise UserError("the caption is empty: say what the picture shows")
+        return Reading()
+
+
+class ToyPrior:
+    """z_i is z_t and nothing else."""
+
+    abar, width = cosine_abar(), D
+
+    def __init__(self, encoder: ToyEncoder):
+        self.encoder = encoder
+
+    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        z_t = self.encoder.encode_text(captions)
+        return z_t, z_t[:, None]
+
+    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
+        return text.z_i
+
+    def to_z_i(self, x_0: Tensor) -> Tensor:
+        return x_0
+
+
+class ToyDecoder:
+    """The exact denoiser of x_0 ~ N(μ(z_i), s²), μ painting each quarter in its mean colour.
+
+    Args:
+        spread: s.
+        abar: (T,), a cosine schedule by default.
+    """
+
+    shape, pixels = (3, SIDE, SIDE), SIDE
+
+    def __init__(self, spread: float = 0.3, abar: Tensor | None = None):
+        self.spread = spread
+        self.abar = cosine_abar() if abar is None else abar
+
+    def to_x0(self, pixels: Tensor) -> Tensor:
+        return images.resize(pixels, SIDE)
+
+    def to_pixels(self, x_0: Tensor) -> Tensor:
+        return x_0.clamp(-1, 1)
+
+    def read(self, captions: Sequence[str]) -> None:
+        return None
+
+    def mean(self, z_i: Tensor) -> Tensor:
+        """μ(z_i): (B, D) to (B, 3, SIDE, SIDE)."""
+        return z_i.view(-1, 3, 2, 2).repeat_interleave(SIDE // 2, 2).repeat_interleave(SIDE // 2, 3)
+
+    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+        """E[eps | x_t] = √(1-a) (x_t - √a μ) / (a s² + 1 - a); the null condition is z_i = 0."""
+        a = abar_at(self.abar, t)
+
+        def predict(x: Tensor, cond: Condition) -> Tensor:
+            return math.sqrt(1 - a) * (x - math.sqrt(a) * self.mean(cond.z_i)) / (a * self.spread**2 + 1 - a)
+
+        return guided(predict, x_t, cond, Condition(torch.zeros_like(cond.z_i)), guidance)
+
+    def exact_x_t(self, x_0: Tensor, z_i: Tensor, t: int) -> Tensor:
+        """Where the probability-flow path through x_0 is at time t: x_t = √a μ + (x_0 - μ) √(a s² + 1 - a) / s."""
+        a, mean = abar_at(self.abar, t), self.mean(z_i)
+        return math.sqrt(a) * mean + (x_0 - mean) * math.sqrt(a * self.spread**2 + 1 - a) / self.spread
+
+
+def load(name: str, *, device: torch.device) -> Lab:
+    encoder = ToyEncoder(device)
+    return Lab(name, encoder, ToyPrior(encoder), ToyDecoder())

@@ -1,0 +1,208 @@
+"""`python -m latentlab.training {data,clip,autoencoder,prior,decoder,upsampler,ship,report}`: one command a part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ..errors import UserError
+from ..models.emoji import weights_folder
+from .drawings import HELD_OUT_STYLE, STYLES, cache_dir, load_sprites, things
+
+app = typer.Typer(no_args_is_help=True, help="Train Emoji World's miniature, a part at a time, in the order listed here.")
+console = Console(stderr=True)
+
+Minutes = Annotated[float, typer.Option(help="Running time of this session; the rate falls to zero at its end.")]
+Resume = Annotated[bool, typer.Option("--resume/--restart", help="Go on from the last checkpoint, or begin anew.")]
+FromShipped = Annotated[bool, typer.Option(help="Start from the shipped weights when there is no checkpoint.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda; found by itself.")]
+
+SHIPPED = ("clip", "autoencoder", "prior", "decoder", "upsampler")
+
+
+def runs(part: str) -> Path:
+    return cache_dir() / "runs" / part
+
+
+def _device(name: str):
+    import torch
+
+    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _export(part: str) -> Path:
+    """The newest weights of a part: this machine's own training, or else the shipped ones."""
+    for folder in (runs(part) / "export", weights_folder() / part):
+        if any(folder.glob("*.safetensors")):
+            return folder
+    raise UserError(f"{part} is not trained yet: run `python -m latentlab.training {part}` first")
+
+
+def _encoder(device):
+    from ..encoding import local
+
+    return local(_export("clip"), device=device)
+
+
+def _autoencoder(device):
+    from diffusers import AutoencoderDC
+    from torch import float32
+
+    network = AutoencoderDC.from_pretrained(_export("autoencoder"), torch_dtype=float32)
+    return network.eval().requires_grad_(False).to(device)
+
+
+def _pool(sprites, encoder, autoencoder, *, count: int, side: int):
+    """The decoder's training scenes, kept beside the networks that encoded them."""
+    from . import decoder, scenes
+
+    digest = hashlib.sha256(Path(scenes.__file__).read_bytes())
+    for part in ("clip", *(["autoencoder"] if autoencoder is not None else [])):
+        digest.update(next(_export(part).glob("*.safetensors")).read_bytes())
+    path = cache_dir() / "pools" / f"{digest.hexdigest()[:12]}-{count}-{side}.pt"
+    console.print(f"{count} scenes, encoded once: {path.name}")
+    return decoder.Pool.cached(path, sprites, encoder, autoencoder, first=0, count=count, side=side)
+
+
+def _train(part, name: str, minutes: float, resume: bool, from_shipped: bool, device) -> None:
+    from . import loop
+
+    if from_shipped and not (runs(name) / "checkpoint.pt").exists():
+        from safetensors.torch import load_file
+
+        state = load_file(next((weights_folder() / name).glob("*.safetensors")))
+        part.network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    found = loop.train(part, runs(name), minutes=minutes, device=device, resume=resume)
+    print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}))
+
+
+@app.command()
+def data() -> None:
+    """Fetch the drawings from npm and render them into the cache."""
+    sprites = load_sprites()
+    print(f"{len(things())} things, {len(STYLES)} styles ({HELD_OUT_STYLE} held out), {len(sprites.index)} sprites")
+
+
+@app.command()
+def clip(minutes: Minutes = 30, resume: Resume = True, from_shipped: FromShipped = False, device: Device = "") -> None:
+    """CLIP: everything leans on it, so train it first."""
+    from .clip import Clip
+
+    where = _device(device)
+    _train(Clip(load_sprites(), runs("clip"), where), "clip", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def autoencoder(
+    minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = ""
+) -> None:
+    """The decoder's first stage: 64x64 pictures as 8x8 latents."""
+    from .autoencoder import Autoencoder
+
+    where = _device(device)
+    _train(Autoencoder(load_sprites(), where), "autoencoder", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def decoder(
+    minutes: Minutes = 60,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 40_000,
+    pixels: Annotated[bool, typer.Option(help="Diffuse 32x32 pixels instead of latents: the comparison.")] = False,
+) -> None:
+    """The decoder: the longest."""
+    from .decoder import Decoder
+
+    where, sprites = _device(device), load_sprites()
+    encoder, first_stage = _encoder(where), None if pixels else _autoencoder(where)
+    pool = _pool(sprites, encoder, first_stage, count=scenes, side=32 if pixels else 64)
+    part = Decoder(sprites, encoder, first_stage, pool)
+    _train(part, "decoder-pixels" if pixels else "decoder", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def prior(
+    minutes: Minutes = 15,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 40_000,
+) -> None:
+    """The prior: captions to image embeddings."""
+    from .decoder import Pool
+    from .prior import Prior
+
+    where, sprites = _device(device), load_sprites()
+    encoder, first_stage = _encoder(where), _autoencoder(where)
+    pool = _pool(sprites, encoder, first_stage, count=scenes, side=64)
+    held_out = Pool.build(sprites, encoder, first_stage, first=10**9, count=512, side=64)
+    _train(Prior(encoder, pool, held_out), "prior", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def upsampler(
+    minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = ""
+) -> None:
+    """The upsampler: 64 to 128 pixels."""
+    from .upsampler import Upsampler
+
+    where = _device(device)
+    _train(Upsampler(load_sprites(), where), "upsampler", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def ship() -> None:
+    """Copy every part's newest export into latentlab/weights/emoji and write its MANIFEST.json."""
+    target, log = weights_folder(), {}
+    for part in SHIPPED:
+        source = runs(part) / "export"
+        if source.is_dir():
+            shutil.copytree(source, target / part, dirs_exist_ok=True)
+        lines = (runs(part) / "log.jsonl").read_text().splitlines() if (runs(part) / "log.jsonl").exists() else []
+        if lines:
+            log[part] = json.loads(lines[-1])
+    digests = {
+        str(path.relative_to(target)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(target.rglob("*"))
+        if path.is_file() and path.parent != target
+    }
+    old = target / "MANIFEST.json"
+    trained = {**(json.loads(old.read_text())["trained"] if old.exists() else {}), **log}
+    old.write_text(json.dumps({"trained": trained, "sha256": digests}, indent=1) + "\n")
+    size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
+    print(f"{len(digests)} files, {size / 2**20:.1f} MB, in {target}")
+
+
+@app.command()
+def report(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    card: Annotated[bool, typer.Option(help="Write the table into MODEL_CARD.md.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the held-out scenes.")] = 0,
+) -> None:
+    """Measure the shipped miniature: every number with its n and interval."""
+    from . import report as module
+
+    rows = module.measure(seed=seed, progress=console)
+    if card:
+        module.write_card(rows, weights_folder() / "MODEL_CARD.md")
+    print(json.dumps({"model": "emoji", "seed": seed, "rows": rows}, indent=1) if as_json else module.table(rows))
+
+
+def main() -> None:
+    try:
+        app(standalone_mode=True)
+    except (UserError, RuntimeError) as error:
+        console.print(f"[bold red]error:[/] {error}")
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()

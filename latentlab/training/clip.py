@@ -1,0 +1,121 @@
+"""The miniature CLIP: an open_clip model from a configuration of our own, trained on scenes and captions."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from .drawings import HELD_OUT_STYLE, Sprites, things
+from .loop import Part
+from .scenes import Renderer, Scene, batch_for_clip, single
+from .vocabulary import CONTEXT, write_tokenizer
+
+MODEL = {
+    "embed_dim": 256,
+    "custom_text": True,
+    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 32, "head_width": 64},
+    "text_cfg": {
+        "context_length": CONTEXT, "vocab_size": 0, "width": 192, "heads": 4, "layers": 3, "hf_tokenizer_name": "emoji",
+    },
+}  # fmt: skip
+PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}
+TEMPLATES = ("{}", "a picture of {}", "a drawing of {}", "{} on a white background", "{} on blue")
+
+
+def write_config(folder: Path, model: dict | None = None) -> dict:
+    """The folder that `open_clip.create_model("local-dir:…")` loads, but for the weights; the model's configuration."""
+    size = write_tokenizer(folder)
+    config = json.loads(json.dumps(model or MODEL))
+    config["text_cfg"]["vocab_size"] = size
+    text = json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESS}, indent=1)
+    (folder / "open_clip_config.json").write_text(text)
+    return config
+
+
+def class_embeddings(encode_text, tokenizer, templates: Sequence[str] = TEMPLATES) -> Tensor:
+    """One z_t a thing, averaged over prompt templates: (things, D), normalised."""
+    z = [F.normalize(encode_text(tokenizer([t.format(x.phrases[0]) for x in things()])), dim=-1) for t in templates]
+    return F.normalize(torch.stack(z).mean(0), dim=-1)
+
+
+def validation_scenes(sprites: Sprites, *, held_out_style: bool, per_thing: int = 2, seed: int = 0) -> list[Scene]:
+    """Every thing, in combinations or a style that training never shows."""
+    rng, scenes = random.Random(f"validation {seed} {held_out_style}"), []
+    for thing in things():
+        styles = sprites.styles_of(thing.name, held_out=held_out_style)
+        for _ in range(per_thing if styles else 0):
+            scenes.append(single(rng, sprites, thing.name, split="held-out", style=rng.choice(styles), full=True))
+    return scenes
+
+
+class Clip(Part):
+    """InfoNCE between scenes and captions.  Radford et al. 2021, section 2.3."""
+
+    name = "clip"
+    lr = 1e-3
+    weight_decay = 0.1
+    batch = 192
+    ema_decay = 0.998
+
+    def __init__(self, sprites: Sprites, folder: Path, device: torch.device, *, model: dict | None = None):
+        import open_clip
+
+        self.folder = folder
+        config = write_config(folder / "export", model)
+        self.tokenizer = open_clip.get_tokenizer(f"local-dir:{folder / 'export'}")
+        torch.manual_seed(0)
+        config["text_cfg"]["hf_tokenizer_name"] = None
+        config.pop("custom_text")
+        self.network = open_clip.CustomTextCLIP(**config)
+        self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
+
+    def loss(self, step: int) -> Tensor:
+        scenes = batch_for_clip(step, self.sprites, self.batch)
+        images = self.render(scenes, 64)
+        text = self.tokenizer([s.caption for s in scenes]).to(self.device)
+        z_i, z_t, scale = self.network(images, text)
+        logits = scale.clamp(max=100) * z_i.float() @ z_t.float().T
+        target = torch.arange(len(scenes), device=self.device)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        classes = class_embeddings(lambda t: network.encode_text(t.to(self.device)), self.tokenizer)
+        names = [t.name for t in things()]
+        found = {}
+        for label, style in (("seen", False), (HELD_OUT_STYLE, True)):
+            scenes = validation_scenes(self.sprites, held_out_style=style, per_thing=1)
+            logits = F.normalize(network.encode_image(self.render(scenes, 64)), dim=-1) @ classes.T
+            target = torch.tensor([names.index(s.thing) for s in scenes], device=self.device)
+            ranks = (logits > logits.gather(1, target[:, None])).sum(1)
+            found[f"top1_{label}"] = (ranks == 0).float().mean().item()
+            found[f"top5_{label}"] = (ranks < 5).float().mean().item()
+        scenes = [s for k in range(4) for s in batch_for_clip(10**9 + k, self.sprites, 64)]
+        z_i = F.normalize(network.encode_image(self.render(scenes, 64)), dim=-1)
+        z_t = F.normalize(network.encode_text(self.tokenizer([s.caption for s in scenes]).to(self.device)), dim=-1)
+        hit = (z_i @ z_t.T).argmax(1) == torch.arange(len(scenes), device=self.device)
+        return {**found, "recall1_of_256": hit.float().mean().item()}
+
+    def preview(self, network: nn.Module) -> Image.Image:
+        from torchvision.utils import make_grid
+
+        scenes = validation_scenes(self.sprites, held_out_style=True, per_thing=1)[::3]
+        images = self.render(scenes, 64)
+        classes = class_embeddings(lambda t: network.encode_text(t.to(self.device)), self.tokenizer)
+        best = (F.normalize(network.encode_image(images), dim=-1) @ classes.T).argmax(1).tolist()
+        right = torch.tensor([things()[b].name == s.thing for b, s in zip(best, scenes)])
+        images[~right.to(self.device), 0, :4] = 1.0  # a red bar marks a mistake
+        images[~right.to(self.device), 1:, :4] = -1.0
+        return Image.fromarray(((make_grid(images, 8) + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy())
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+        save_file({k: v.contiguous() for k, v in state.items()}, folder / "open_clip_model.safetensors")

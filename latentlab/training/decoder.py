@@ -1,0 +1,154 @@
+"""The miniature's decoder: SD3's transformer, told z_i and the caption, in pixels or in an autoencoder's latents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from ..decoding import decode
+from ..diffusion import SeededNoise, cosine_abar
+from ..encoding import Encoder
+from ..images import to_pil
+from ..latents import Latent
+from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
+from . import scenes
+from .drawings import Sprites, things
+from .loop import Part, save_half
+
+TIME_LIMIT = 981  # later times are never visited: see diffusion.levels
+
+
+class Pool(NamedTuple):
+    """Scenes with everything the decoder's and the prior's losses want, computed once and kept in half precision.
+
+    Encoding a picture costs half as much as a training step on it, so each is used several times.
+    """
+
+    x_0: Tensor  # (N, C, H, W)
+    z_i: Tensor  # (N, D)
+    z_t: Tensor  # (N, D)
+    text: Tensor  # (N, L, W), zero where there is no token
+    mask: Tensor  # (N, L)
+
+    @staticmethod
+    @torch.no_grad()
+    def build(
+        sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, *, first: int, count: int, side: int
+    ) -> Pool:
+        """The scenes of seeds first .. first + count; x_0 are pictures of `side` pixels, or the autoencoder's latents."""
+        render = scenes.Renderer(sprites, encoder.device)
+        parts: list[tuple[Tensor, ...]] = []
+        for start in range(first, first + count, 256):
+            some = [scenes.for_decoder(s, sprites) for s in range(start, min(start + 256, first + count))]
+            pictures = render(some, 64)
+            x_0 = F.avg_pool2d(pictures, 64 // side) if autoencoder is None else encode_latents(autoencoder, pictures)
+            z_t, states, mask = text_tokens(encoder, [s.caption for s in some])
+            z_i = encoder.encode_image(pictures)
+            parts.append((x_0.half(), z_i.half(), z_t.half(), (states * mask[..., None]).half(), mask))
+        return Pool(*(torch.cat(column) for column in zip(*parts)))
+
+    @staticmethod
+    def cached(path: Path, *args, **kwargs) -> Pool:
+        """`build`, or what an earlier run built with the same networks."""
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(tuple(Pool.build(*args, **kwargs)), path.with_suffix(".part"))
+            path.with_suffix(".part").rename(path)
+        return Pool(*torch.load(path, weights_only=True))
+
+
+def build(side: int, patch: int, channels: int, *, width: int = 192, layers: int = 6, embed: int = 256, text: int = 192):
+    """SD3Transformer2DModel with its modulation and last layer at zero, which diffusers leaves to the user."""
+    from diffusers import SD3Transformer2DModel
+
+    network = SD3Transformer2DModel(
+        sample_size=side, patch_size=patch, in_channels=channels, out_channels=channels, num_layers=layers,
+        attention_head_dim=48, num_attention_heads=width // 48, joint_attention_dim=text + Z_TOKENS * embed,
+        caption_projection_dim=width, pooled_projection_dim=embed, pos_embed_max_size=side // patch, qk_norm="rms_norm",
+    )  # fmt: skip
+    modulations = [b.norm1.linear for b in network.transformer_blocks]
+    modulations += [b.norm1_context.linear for b in network.transformer_blocks] + [network.norm_out.linear]
+    for linear in [*modulations, network.proj_out]:
+        nn.init.zeros_(linear.weight)
+        nn.init.zeros_(linear.bias)
+    return network
+
+
+class Decoder(Part):
+    """|v - v̂|² on noised scenes; z_i is dropped in 10%, the caption in 50%.  Ramesh et al. 2022, section 2.1."""
+
+    name = "decoder"
+    lr = 2e-3
+    batch = 128
+
+    def __init__(self, sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, pool: Pool, **size):
+        torch.manual_seed(0)
+        side = 8 if autoencoder is not None else 32
+        channels = autoencoder.config.latent_channels if autoencoder is not None else 3
+        self.network = build(side, 1 if autoencoder is not None else 4, channels, **size)
+        self.encoder, self.autoencoder, self.sprites = encoder, autoencoder, sprites
+        self.side = 64 if autoencoder is not None else 32
+        self.pool = pool
+        self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=512, side=self.side)
+        self.abar = cosine_abar().float().to(encoder.device)
+
+    def _v_loss(self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool) -> Tensor:
+        device = self.encoder.device
+        x_0, z_i, text = (tensor[rows].to(device).float() for tensor in (pool.x_0, pool.z_i, pool.text))
+        count = len(rows)
+        t = torch.randint(0, TIME_LIMIT, (count,), generator=generator).to(device)
+        eps = torch.randn(x_0.shape, generator=generator).to(device)
+        if drop:
+            coin = torch.rand(2, count, generator=generator).to(device)
+            z_i = z_i * (coin[0] > 0.1)[:, None]
+            text = text * (coin[1] > 0.5)[:, None, None]
+        a = self.abar[t].view(-1, 1, 1, 1)
+        x_t, v = a.sqrt() * x_0 + (1 - a).sqrt() * eps, a.sqrt() * eps - (1 - a).sqrt() * x_0
+        z_i = scaled(z_i)
+        return F.mse_loss(network(x_t, context(z_i, text), z_i, t).sample.float(), v)
+
+    def loss(self, step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(step)
+        rows = torch.randint(0, len(self.pool.x_0), (self.batch,), generator=generator)
+        return self._v_loss(self.network, self.pool, rows, generator, drop=True)
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.arange(len(self.held_out.x_0))
+        losses = [self._v_loss(network, self.held_out, r, generator, drop=False).item() for r in rows.split(128)]
+        return {"held_out_v_loss": sum(losses) / len(losses), "top1_of_decoded": self._accuracy(network)}
+
+    def _accuracy(self, network: nn.Module, count: int = 128) -> float:
+        """Top-1 of encode(decode(z_i)) among all things, for single things of held-out seeds."""
+        from .clip import class_embeddings
+
+        found = [scenes.for_decoder(s, self.sprites) for s in range(10**9, 10**9 + 512)]
+        rows = [k for k, s in enumerate(found) if s.kind == "single"][:count]
+        decoder = EmojiDecoder(network, self.autoencoder, self.encoder)
+        z_i = self.held_out.z_i[rows].float().to(self.encoder.device)
+        x_T = SeededNoise(rows, decoder.shape, device=self.encoder.device)()
+        pictures = decoder.to_pixels(decode(decoder, Latent(z_i, x_T), steps=12, guidance=1.5))
+        classes = class_embeddings(self.encoder.model.encode_text, lambda c: self.encoder.tokens(c))
+        best = (self.encoder.encode_image(pictures) @ classes.T).argmax(1).tolist()
+        return sum(things()[b].name == found[k].thing for b, k in zip(best, rows)) / len(rows)
+
+    def preview(self, network: nn.Module) -> Image.Image:
+        """Held-out scenes above what the decoder makes of their z_i."""
+        from torchvision.utils import make_grid
+
+        decoder = EmojiDecoder(network, self.autoencoder, self.encoder)
+        seeds = range(10**9, 10**9 + 40)
+        real = scenes.Renderer(self.sprites, self.encoder.device)([scenes.for_decoder(s, self.sprites) for s in seeds], 64)
+        x_T = SeededNoise(seeds, decoder.shape, device=self.encoder.device)()
+        made = decoder.to_pixels(decode(decoder, Latent(self.encoder.encode_image(real), x_T), steps=20, guidance=1.5))
+        made = F.interpolate(made, (64, 64))
+        rows = torch.stack([real.view(4, 10, 3, 64, 64), made.view(4, 10, 3, 64, 64)], 1).flatten(0, 2)
+        return to_pil(make_grid(rows, 10)[None])[0]
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        save_half(network, folder)

@@ -1,0 +1,239 @@
+"""Seven artists' drawings of the same things, fetched from npm and rendered once into one array of sprites."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+SIZE = 128  # sprites are square, premultiplied RGBA
+
+# Package version, and what its drawings look like in words a caption can use.
+STYLES = {
+    "noto": ("1.2.9", "cartoon"),
+    "noto-v1": ("1.2.5", "soft"),
+    "twemoji": ("1.2.5", "flat"),
+    "fluent-emoji": ("1.2.7", "glossy"),
+    "fluent-emoji-flat": ("1.2.6", "plain"),
+    "fxemoji": ("1.2.2", "bold"),
+    "emojione": ("1.2.3", "classic"),
+}
+HELD_OUT_STYLE = "emojione"  # no part of the miniature is ever trained on it
+
+# fxemoji writes names without dashes and has its own words for some things.
+FXEMOJI = {
+    "cat-face": "cat", "mouse-face": "mouse", "tiger-face": "tiger", "panda": "pandaface", "wolf": "wolfface",
+    "spouting-whale": "spurtingwhale", "camel": "bactriancamel", "evergreen-tree": "evergreen", "pizza": "sliceofpizza",
+    "castle": "europeancastle", "house": "housebuilding", "locomotive": "steamlocomotive", "hourglass-done": "hourglass",
+    "globe-showing-americas": "americasglobe", "tennis": "tennisball", "gem-stone": "gem", "mobile-phone": "cellphone",
+    "laptop": "personalcomputer", "scissors": "blackscissors", "locked": "lock", "dagger": "daggerknife",
+    "smiling-face-with-heart-eyes": "hearteyes", "angry-face": "angry", "loudly-crying-face": "loudlycrying",
+    "sleeping-face": "sleeping", "pile-of-poo": "poo", "hot-pepper": "chilipepper",
+    "game-die": "", "sunglasses": "",  # a domino and a face there
+}  # fmt: skip
+
+COLOURS = {
+    "red": (222, 49, 54), "orange": (245, 140, 40), "yellow": (250, 212, 60), "green": (70, 170, 85),
+    "blue": (60, 120, 225), "purple": (140, 80, 200), "pink": (245, 145, 185), "brown": (130, 85, 55),
+    "white": (250, 250, 250), "gray": (150, 152, 156), "black": (35, 35, 40),
+}  # fmt: skip
+SOLIDS = ("cube", "ball", "cone", "star")
+EXTRA_WORDS = ("stop", "hello", "ipod", "clip", "deep", "learning", "love", "open", "sale", "go", "yes", "no")
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One line of things.txt: the drawing's name, its group, and its noun phrases, articles included."""
+
+    name: str
+    group: str
+    phrases: tuple[str, ...]
+
+
+@cache
+def things() -> tuple[Thing, ...]:
+    found, group = [], ""
+    for line in files(__package__).joinpath("things.txt").read_text("utf-8").splitlines():
+        if line.startswith("["):
+            group = line.strip("[]")
+        elif line and not line.startswith("#"):
+            name, phrases = line.split(": ", 1)
+            found.append(Thing(name, group, tuple(phrases.split(", "))))
+    return tuple(found)
+
+
+@cache
+def sign_words() -> tuple[str, ...]:
+    """The words that stand on signs and labels: the things' own short names, and a few more."""
+    names = {t.phrases[0].split(" ", 1)[1] for t in things()}
+    return tuple(sorted({n for n in names if " " not in n and len(n) <= 8} | set(EXTRA_WORDS)))
+
+
+def cache_dir() -> Path:
+    """`$LATENTLAB_CACHE`, or latentlab's folder in the user's cache."""
+    root = os.environ.get("LATENTLAB_CACHE") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "latentlab"
+    return Path(root).expanduser()
+
+
+def fetch(folder: Path) -> None:
+    """Bring the artists' npm packages into `folder`, one JSON of SVG bodies each.
+
+    Raises:
+        RuntimeError: npm is missing or a package can't be had.
+    """
+    if shutil.which("npm") is None:
+        raise RuntimeError("the drawings come from npm, which is not installed: install Node.js, then run `data` again")
+    folder.mkdir(parents=True, exist_ok=True)
+    for style, (version, _) in STYLES.items():
+        target = folder / f"{style}.json"
+        if target.exists():
+            continue
+        done = subprocess.run(
+            ["npm", "pack", "--silent", "--pack-destination", str(folder), f"@iconify-json/{style}@{version}"],
+            capture_output=True, text=True, cwd=folder, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"npm could not fetch @iconify-json/{style}@{version}: {done.stderr.strip()[-300:]}")
+        archive = folder / f"iconify-json-{style}-{version}.tgz"
+        with tarfile.open(archive) as tar:
+            body = tar.extractfile("package/icons.json").read()
+        part = target.with_suffix(".part")
+        part.write_bytes(body)
+        os.replace(part, target)
+        archive.unlink()
+
+
+def _svg(icons: dict, name: str) -> str | None:
+    """One iconify icon as an SVG document, its aliases followed."""
+    for _ in range(5):
+        if name in icons["icons"]:
+            icon = icons["icons"][name]
+            width = icon.get("width", icons.get("width", 16))
+            height = icon.get("height", icons.get("height", 16))
+            left, top = icon.get("left", 0), icon.get("top", 0)
+            return (
+                f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+                f'viewBox="{left} {top} {width} {height}">{icon["body"]}</svg>'
+            )
+        if name not in icons.get("aliases", {}):
+            return None
+        name = icons["aliases"][name]["parent"]
+    return None
+
+
+def _rasterize(svg: str) -> Image.Image:
+    import resvg_py
+
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE))
+    return ImageOps.pad(Image.open(io.BytesIO(png)).convert("RGBA"), (SIZE, SIZE), color=(0, 0, 0, 0))
+
+
+def _solid(shape: str, rgb: tuple[int, int, int]) -> Image.Image:
+    """A shaded solid, drawn so that its colour is the colour's name and its outline the shape's."""
+
+    def shade(k: float) -> str:
+        return "#" + "".join(f"{int(max(0, min(255, c * k + (25 if k > 1 else 0)))):02x}" for c in rgb)
+
+    if shape == "cube":
+        body = (
+            f'<path d="M64 10 114 34 64 60 14 34Z" fill="{shade(1.15)}"/>'
+            f'<path d="M14 34 64 60V118L14 92Z" fill="{shade(0.9)}"/><path d="M114 34 64 60V118L114 92Z" fill="{shade(0.65)}"/>'
+        )
+    elif shape == "ball":
+        body = (
+            f'<defs><radialGradient id="g" cx=".35" cy=".3" r=".8"><stop offset="0" stop-color="{shade(1.3)}"/>'
+            f'<stop offset=".5" stop-color="{shade(1)}"/><stop offset="1" stop-color="{shade(0.55)}"/></radialGradient></defs>'
+            '<circle cx="64" cy="64" r="54" fill="url(#g)"/>'
+        )
+    elif shape == "cone":
+        body = (
+            f'<defs><linearGradient id="g"><stop offset="0" stop-color="{shade(0.75)}"/><stop offset=".35" '
+            f'stop-color="{shade(1.2)}"/><stop offset="1" stop-color="{shade(0.55)}"/></linearGradient></defs>'
+            '<path d="M64 8 116 102Q64 136 12 102Z" fill="url(#g)"/>'
+        )
+    else:
+        tips = [(64 + r * np.sin(a), 68 - r * np.cos(a)) for a, r in zip(np.arange(10) * np.pi / 5, [58, 25] * 5)]
+        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in tips)
+        body = f'<polygon points="{points}" fill="{shade(1)}" stroke="{shade(0.7)}" stroke-width="5" stroke-linejoin="round"/>'
+    return _rasterize(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128">{body}</svg>')
+
+
+def paper(word: str, *, post: bool) -> Image.Image:
+    """A word in black on paper, as a sign on a post or as a label: (SIZE, SIZE) RGBA."""
+    image = Image.new("RGBA", (SIZE * 2, SIZE * 2))
+    draw = ImageDraw.Draw(image)
+    if post:
+        draw.rectangle((118, 150, 138, 256), fill=(125, 85, 55, 255))
+        box = (6, 34, 250, 160)
+    else:
+        box = (6, 70, 250, 186)
+    draw.rounded_rectangle(box, 10, fill=(253, 250, 238, 255), outline=(90, 85, 80, 255), width=5)
+    size = 90
+    while (font := ImageFont.load_default(size)).getlength(word) > 222:
+        size -= 2
+    draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), word, (15, 15, 20, 255), font, anchor="mm")
+    return image.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+
+
+@dataclass(frozen=True)
+class Sprites:
+    """Every drawing of the world: pixels (N, 4, SIZE, SIZE) uint8, premultiplied; `index` maps a key to its row."""
+
+    pixels: np.ndarray
+    index: dict[str, int]
+
+    def styles_of(self, thing: str, *, held_out: bool = False) -> list[str]:
+        return [s for s in STYLES if f"{s}/{thing}" in self.index and (s == HELD_OUT_STYLE) == held_out]
+
+
+def _draw_all(folder: Path) -> Iterator[tuple[str, Image.Image]]:
+    for style in STYLES:
+        icons = json.loads((folder / f"{style}.json").read_text("utf-8"))
+        dashless = {n.replace("-", ""): n for n in [*icons["icons"], *icons.get("aliases", {})]}
+        for thing in things():
+            name = FXEMOJI.get(thing.name, thing.name) if style == "fxemoji" else thing.name
+            svg = _svg(icons, dashless.get(name.replace("-", ""), name))
+            if svg is not None:
+                yield f"{style}/{thing.name}", _rasterize(svg)
+    for shape in SOLIDS:
+        for colour, rgb in COLOURS.items():
+            yield f"solid/{colour}/{shape}", _solid(shape, rgb)
+    for word in sign_words():
+        yield f"sign/{word}", paper(word, post=True)
+        yield f"label/{word}", paper(word, post=False)
+
+
+def _premultiplied(image: Image.Image) -> np.ndarray:
+    rgba = np.asarray(image, np.float32)
+    rgba[..., :3] *= rgba[..., 3:] / 255
+    return rgba.round().astype(np.uint8).transpose(2, 0, 1)
+
+
+def load_sprites(folder: Path | None = None) -> Sprites:
+    """The rendered world, from the cache, or drawn into it on the first call (about a minute)."""
+    folder = folder or cache_dir() / "drawings"
+    source = Path(__file__).read_bytes() + files(__package__).joinpath("things.txt").read_bytes()
+    stem = folder / f"sprites-{hashlib.sha256(source).hexdigest()[:12]}"
+    if not stem.with_suffix(".json").exists():
+        fetch(folder)
+        keys, pixels = [], []
+        for key, image in _draw_all(folder):
+            keys.append(key)
+            pixels.append(_premultiplied(image))
+        np.save(stem.with_suffix(".part.npy"), np.stack(pixels))
+        os.replace(stem.with_suffix(".part.npy"), stem.with_suffix(".npy"))
+        stem.with_suffix(".json").write_text(json.dumps(keys))
+    keys = json.loads(stem.with_suffix(".json").read_text())
+    return Sprites(np.load(stem.with_suffix(".npy"), mmap_mode="r"), {k: i for i, k in enumerate(keys)})

@@ -1,0 +1,187 @@
+"""One training loop for every part: a time budget, EMA, atomic checkpoints, previews and a loss curve."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+
+class Part(ABC):
+    """What a part of the stack adds to the loop: its network, its loss, and what to look at."""
+
+    name: str
+    lr = 1e-3
+    weight_decay = 0.02
+    batch = 64
+    ema_decay = 0.999
+    network: nn.Module
+
+    @abstractmethod
+    def loss(self, step: int) -> Tensor:
+        """The loss on the batch of `step`; the same step draws the same batch."""
+
+    @abstractmethod
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        """A few held-out numbers of the averaged network."""
+
+    @abstractmethod
+    def preview(self, network: nn.Module) -> Image.Image:
+        """A picture that shows how far the averaged network is."""
+
+    @abstractmethod
+    def export(self, network: nn.Module, folder: Path) -> None:
+        """Write the averaged network as it ships, in half precision."""
+
+
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether autocast to bfloat16 is faster here: always on CUDA, on a CPU as a short trial says."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    timings = []
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.ones(1024, 512, dtype=dtype), torch.ones(512, 1024, dtype=dtype)
+        a @ b
+        start = time.perf_counter()
+        for _ in range(8):
+            a @ b
+        timings.append(time.perf_counter() - start)
+    return timings[1] < 0.6 * timings[0]
+
+
+@torch.no_grad()
+def _average(ema: nn.Module, network: nn.Module, decay: float) -> None:
+    for mine, theirs in zip(ema.state_dict().values(), network.state_dict().values()):
+        if mine.is_floating_point():
+            mine.lerp_(theirs.to(mine.dtype), 1 - decay)
+        else:
+            mine.copy_(theirs)
+
+
+@contextmanager
+def _stop_cleanly():
+    """SIGTERM and SIGINT ask the loop to write a checkpoint and end."""
+    asked: list[int] = []
+    old = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _write(target: Path, save: Callable[[Path], None]) -> None:
+    part = target.with_name(f".{target.name}")
+    save(part)
+    os.replace(part, target)
+
+
+def save_half(network: nn.Module, folder: Path) -> None:
+    """A diffusers model in half precision, by `save_pretrained`; the network itself stays as it is."""
+    copy.deepcopy(network).half().save_pretrained(folder)
+
+
+def _draw_curve(curve: list[dict], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure((6, 3.2), layout="constrained")
+    axes = figure.add_subplot(xlabel="step", ylabel="loss", yscale="log")
+    axes.plot([c["step"] for c in curve], [c["loss"] for c in curve], lw=1)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def train(part: Part, folder: Path, *, minutes: float, device: torch.device, resume: bool = True) -> dict:
+    """Train a part for some minutes of its own running time, and export it.
+
+    The learning rate warms up over 100 steps and falls to zero over the last fifth of the budget, so every session ends
+    on a usable network. A run that was killed loses at most three minutes.
+
+    Args:
+        part: network and loss.
+        folder: checkpoint.pt, log.jsonl, preview.png, loss.png and `export/` go there.
+        minutes: budget; time in which the process was stopped does not count.
+        device: where the network trains.
+        resume: go on from folder/checkpoint.pt if it is there.
+
+    Returns:
+        step, hours (over all sessions), loss and the part's own held-out numbers.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    folder.mkdir(parents=True, exist_ok=True)
+    network = part.network.to(device).train()
+    ema = copy.deepcopy(network).eval().requires_grad_(False)
+    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": part.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=part.lr, betas=(0.9, 0.98), fused=device.type == "cuda" or None)
+    step, seconds_before, curve = 0, 0.0, []
+    checkpoint = folder / "checkpoint.pt"
+    if resume and checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        ema.load_state_dict(state["ema"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds_before, curve = state["step"], state["seconds"], state["curve"]
+    autocast = torch.autocast(device.type, torch.bfloat16) if bfloat16_pays(device) else nullcontext()
+    elapsed, smooth, first, numbers = 0.0, None, step, {}
+
+    def save() -> None:
+        nonlocal numbers
+        state = {
+            "network": network.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
+            "step": step, "seconds": seconds_before + elapsed, "curve": curve,
+        }  # fmt: skip
+        _write(checkpoint, lambda p: torch.save(state, p))
+        with torch.no_grad():
+            numbers = {k: round(v, 4) for k, v in part.measure(ema).items()}
+            part.preview(ema).save(folder / "preview.png")
+            part.export(ema, folder / "export")
+        _draw_curve(curve, folder / "loss.png")
+        line = {"step": step, "hours": round((seconds_before + elapsed) / 3600, 3), "loss": smooth, **numbers}
+        with (folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
+    with _stop_cleanly() as asked, Progress(*columns) as progress:
+        bar = progress.add_task(part.name, total=minutes * 60, note="")
+        saved, before = 0.0, time.perf_counter()
+        while elapsed < minutes * 60 and not asked:
+            left = 1 - elapsed / (minutes * 60)
+            for group in optimizer.param_groups:
+                group["lr"] = part.lr * min(1.0, (step - first + 1) / 100, max(left, 0.01) / 0.2)
+            optimizer.zero_grad(set_to_none=True)
+            with autocast:
+                loss = part.loss(step)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            step += 1
+            _average(ema, network, min(part.ema_decay, (1 + step) / (10 + step)))
+            value = loss.item()
+            if not math.isfinite(value):
+                raise FloatingPointError(f"the loss of {part.name} is {value} at step {step}: resume with a smaller rate")
+            smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
+            now = time.perf_counter()
+            elapsed += min(now - before, 30.0)  # a stopped process does not use up its budget
+            before = now
+            if step % 20 == 0:
+                curve.append({"step": step, "loss": round(smooth, 5)})
+            progress.update(bar, completed=elapsed, note=f"step {step}  loss {smooth:.4f}")
+            if elapsed - saved > 180:
+                save()
+                saved, before = elapsed, time.perf_counter()
+        save()
+    return {"part": part.name, "step": step, "hours": (seconds_before + elapsed) / 3600, "loss": smooth, **numbers}

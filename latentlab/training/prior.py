@@ -1,0 +1,87 @@
+"""The miniature's diffusion prior: PriorTransformer on the z_i and captions of the decoder's scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from ..diffusion import cosine_abar
+from ..encoding import Encoder
+from ..models.emoji import EmojiPrior, predict_x0, prior_tokens
+from ..prior import sample
+from .decoder import TIME_LIMIT, Pool
+from .drawings import things
+from .loop import Part, save_half
+
+
+def build(*, width: int = 192, layers: int = 6, embed: int = 256, context: int = 20):
+    from diffusers import PriorTransformer
+
+    return PriorTransformer(
+        num_attention_heads=width // 48, attention_head_dim=48, num_layers=layers, embedding_dim=embed,
+        num_embeddings=context, additional_embeddings=4,
+    )  # fmt: skip
+
+
+class Prior(Part):
+    """|z_i - ẑ_i|² from the noised z_i and the caption, which is dropped in 10%.  Ramesh et al. 2022, section 2.2."""
+
+    name = "prior"
+    lr = 1e-3
+    batch = 256
+
+    def __init__(self, encoder: Encoder, pool: Pool, held_out: Pool):
+        torch.manual_seed(0)
+        self.network = build()
+        self.encoder, self.pool, self.held_out = encoder, pool, held_out
+        self.network.clip_mean.data = pool.z_i.float().mean(0, keepdim=True)
+        self.network.clip_std.data = pool.z_i.float().std(0, keepdim=True)
+        self.network.clip_mean.requires_grad_(False)
+        self.network.clip_std.requires_grad_(False)
+        self.abar = cosine_abar().float().to(encoder.device)
+
+    def _x0_loss(self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool) -> Tensor:
+        device = self.encoder.device
+        z_i, z_t, text = (tensor[rows].to(device).float() for tensor in (pool.z_i, pool.z_t, pool.text))
+        tokens = prior_tokens(text, pool.mask[rows].to(device), z_i.shape[1])
+        x_0 = (z_i - network.clip_mean) / network.clip_std
+        t = torch.randint(0, TIME_LIMIT, (len(rows),), generator=generator).to(device)
+        eps = torch.randn(x_0.shape, generator=generator).to(device)
+        if drop:
+            keep = (torch.rand(len(rows), generator=generator) > 0.1).to(device)
+            z_t, tokens = z_t * keep[:, None], tokens * keep[:, None, None]
+        a = self.abar[t][:, None]
+        return F.mse_loss(predict_x0(network, a.sqrt() * x_0 + (1 - a).sqrt() * eps, t, z_t, tokens).float(), x_0)
+
+    def loss(self, step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(step)
+        rows = torch.randint(0, len(self.pool.z_i), (self.batch,), generator=generator)
+        return self._x0_loss(self.network, self.pool, rows, generator, drop=True)
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        from .clip import class_embeddings
+
+        generator = torch.Generator().manual_seed(0)
+        loss = self._x0_loss(network, self.held_out, torch.arange(len(self.held_out.z_i)), generator, drop=False)
+        captions = [t.phrases[0] for t in things()]
+        z_i = sample(EmojiPrior(network, self.encoder), captions, seeds=range(len(captions)))
+        classes = class_embeddings(self.encoder.model.encode_text, self.encoder.tokens)
+        right = ((z_i @ classes.T).argmax(1).cpu() == torch.arange(len(captions))).float().mean()
+        return {"held_out_x0_loss": loss.item(), "top1_of_sampled": right.item()}
+
+    def preview(self, network: nn.Module) -> Image.Image:
+        """Real (left) and sampled (right) embeddings of the same captions, a row each."""
+        rows = self.held_out.z_i[:64].float()
+        z = (rows - network.clip_mean.cpu()) / network.clip_std.cpu()
+        captions = [t.phrases[0] for t in things()[:64]]
+        made = sample(EmojiPrior(network, self.encoder), captions, seeds=range(64)).cpu()
+        made = (made - network.clip_mean.cpu()) / network.clip_std.cpu()
+        grey = (torch.cat([z, made], 1).clamp(-2.5, 2.5) / 5 + 0.5) * 255
+        return Image.fromarray(grey.byte().numpy()).resize((1024, 256), Image.Resampling.NEAREST)
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        save_half(network, folder)

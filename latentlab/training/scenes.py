@@ -1,0 +1,307 @@
+"""Scenes of Emoji World and their captions: deterministic by seed, rendered in batches on any device."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .drawings import COLOURS, SOLIDS, STYLES, Sprites, sign_words, things
+
+PLACES = {"": (0.0, 0.0), "left": (-0.22, 0.0), "right": (0.22, 0.0), "top": (0.0, -0.22), "bottom": (0.0, 0.22)}
+NUMBERS = {2: "two", 3: "three"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One sprite: its key, centre (x, y) in [-1, 1], size as a fraction of the picture, mirrored or not."""
+
+    key: str
+    x: float = 0.0
+    y: float = 0.0
+    size: float = 0.9
+    mirror: bool = False
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is drawn, and one caption of it; `thing` names the main thing, `None` for solids and signs."""
+
+    background: tuple[int, int, int]
+    layers: tuple[Layer, ...]
+    caption: str
+    kind: str
+    thing: str | None = None
+    facts: dict = field(default_factory=dict, compare=False)
+
+
+@cache
+def held_out(thing: str, colour: str, place: str) -> bool:
+    """Whether the combination is kept for validation: one in twelve, by a hash that does not change."""
+    return zlib.crc32(f"{thing}|{colour}|{place}".encode()) % 12 == 0
+
+
+@cache
+def _phrases() -> dict[str, tuple[str, ...]]:
+    return {t.name: t.phrases for t in things()}
+
+
+def noun(phrase: str) -> str:
+    """The phrase without its article: `a dog` -> `dog`."""
+    return phrase.split(" ", 1)[1] if phrase.split(" ", 1)[0] in ("a", "an", "some", "the") else phrase
+
+
+def article(words: str) -> str:
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def plural(words: str) -> str:
+    """`a fox` -> `foxes`, `a piece of cake` -> `pieces of cake`; what is plural already stays."""
+    head, *rest = noun(words).split(" of ")
+    *before, last = head.split(" ")
+    irregular = {"mouse": "mice", "wolf": "wolves", "dice": "dice", "fish": "fish", "scissors": "scissors"}
+    if last in irregular:
+        last = irregular[last]
+    elif last.endswith(("s", "x", "ch", "sh")) and last not in ("bus", "cactus", "octopus", "hourglass", "dress"):
+        last = last if last.endswith("s") else last + "es"
+    elif last.endswith("s"):
+        last += "es"
+    elif last.endswith("y") and last[-2] not in "aeiou":
+        last = last[:-1] + "ies"
+    else:
+        last += "s"
+    return " of ".join([" ".join([*before, last]), *rest])
+
+
+def _phrase(rng: random.Random, thing: str) -> str:
+    phrases = _phrases()[thing]
+    return phrases[0] if rng.random() < 0.65 else rng.choice(phrases)
+
+
+def _background(rng: random.Random, colour: str) -> tuple[int, int, int]:
+    return tuple(max(0, min(255, c + rng.randint(-10, 10))) for c in COLOURS[colour])
+
+
+def _free_colour(rng: random.Random, thing: str, place: str, *, split: str) -> str:
+    wanted = split == "held-out"
+    fitting = [c for c in COLOURS if held_out(thing, c, place) == wanted]
+    return rng.choice(fitting or list(COLOURS))
+
+
+def single(
+    rng: random.Random, sprites: Sprites, thing: str | None = None, *, split="train", style=None, centred=False, full=False
+) -> Scene:
+    """One thing on a coloured background; `centred` keeps it large and in the middle, `full` names the background."""
+    thing = thing or rng.choice(things()).name
+    style = style or rng.choice(sprites.styles_of(thing))
+    place = "" if centred or rng.random() < 0.6 else rng.choice(list(PLACES)[1:])
+    colour = _free_colour(rng, thing, place, split=split)
+    size = rng.uniform(0.8, 0.97) if centred else rng.uniform(0.42, 0.6) if place else rng.uniform(0.5, 0.97)
+    jitter = 0.04 if centred else 0.1
+    x, y = (2 * PLACES[place][0], 2 * PLACES[place][1])
+    layer = Layer(
+        f"{style}/{thing}", x + rng.uniform(-jitter, jitter), y + rng.uniform(-jitter, jitter), size, rng.random() < 0.3
+    )
+    phrase = _phrase(rng, thing)
+    if rng.random() < 0.15:
+        words = noun(phrase)
+        if rng.random() < 0.6:
+            words = f"{STYLES[style][1]} {words}"
+        elif size < 0.58:
+            words = f"small {words}"
+        elif size > 0.85:
+            words = f"big {words}"
+        if words != noun(phrase) and phrase.split(" ")[0] in ("a", "an"):
+            phrase = article(words)
+    where = f" on the {place}" if place in ("left", "right") else f" at the {place}" if place else ""
+    with_colour = full or rng.random() < 0.55
+    with_place = where and (full or rng.random() < 0.5)
+    text = phrase + (where if with_place else "")
+    if with_colour:
+        text = rng.choice((f"{text} on a {colour} background", f"{text} on {colour}", f"{text} and a {colour} background"))
+        text = text.replace(" on a orange ", " on an orange ").replace(" and a orange ", " and an orange ")
+    elif rng.random() < 0.3:
+        text = rng.choice((f"a picture of {text}", f"an emoji of {text}", noun(phrase), f"a drawing of {text}"))
+    facts = {"colour": colour, "place": place, "style": style}
+    return Scene(_background(rng, colour), (layer,), text, "single", thing, facts)
+
+
+def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scene:
+    """Two things, beside or above one another, and the caption says which is where."""
+    first = thing or rng.choice(things()).name
+    second = rng.choice([t.name for t in things() if t.name != first])
+    above = rng.random() < 0.5
+    keys = [f"{rng.choice(sprites.styles_of(t))}/{t}" for t in (first, second)]
+    size, gap = rng.uniform(0.4, 0.5), 0.48
+    at = [(0, -gap), (0, gap)] if above else [(-gap, 0), (gap, 0)]
+    layers = tuple(
+        Layer(k, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), size, rng.random() < 0.3)
+        for k, (x, y) in zip(keys, at)
+    )
+    a, b = _phrase(rng, first), _phrase(rng, second)
+    relations = (f"{a} above {b}", f"{b} below {a}") if above else (f"{a} left of {b}", f"{b} right of {a}", f"{a} and {b}")
+    colour = rng.choice(list(COLOURS))
+    caption = rng.choice(relations) + (f" on {colour}" if rng.random() < 0.3 else "")
+    return Scene(_background(rng, colour), layers, caption, "pair", None, {"things": (first, second), "colour": colour})
+
+
+def solids(rng: random.Random, *, count: int | None = None, split: str = "train") -> Scene:
+    """One or two coloured solids: the world of binding."""
+    count = count or rng.choice((1, 2, 2))
+    ground = rng.choice(("white", "gray", "black", "yellow", "blue", "pink"))
+    palette = [c for c in COLOURS if c != ground]
+    wanted = split == "held-out"
+    while True:
+        picked = [(rng.choice(palette), rng.choice(SOLIDS)) for _ in range(count)]
+        if len(set(picked)) == count and held_out(*(picked * 2)[0], "|".join((picked * 2)[1])) == wanted:
+            break
+    names = [f"{c} {s}" for c, s in picked]
+    keys = [f"solid/{c}/{s}" for c, s in picked]
+    if count == 1:
+        layers = (Layer(keys[0], rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1), rng.uniform(0.55, 0.9)),)
+        caption = article(names[0])
+        relation = ""
+    else:
+        relation = rng.choice(("above", "left"))
+        at = [(0, -0.48), (0, 0.44)] if relation == "above" else [(-0.48, 0), (0.48, 0)]
+        layers = tuple(Layer(k, x, y, rng.uniform(0.42, 0.48)) for k, (x, y) in zip(keys, at))
+        a, b = article(names[0]), article(names[1])
+        caption = rng.choice(
+            (f"{a} on top of {b}", f"{a} above {b}", f"{b} below {a}")
+            if relation == "above"
+            else (f"{a} left of {b}", f"{b} right of {a}", f"{a} beside {b}")
+        )
+    if rng.random() < 0.4:
+        caption += f" on {ground}"
+    facts = {"solids": tuple(picked), "relation": relation, "colour": ground}
+    return Scene(_background(rng, ground), layers, caption, "solids", None, facts)
+
+
+def sign(rng: random.Random, word: str | None = None) -> Scene:
+    """A sign with a word on it."""
+    word = word or rng.choice(sign_words())
+    colour = rng.choice(list(COLOURS))
+    layer = Layer(f"sign/{word}", rng.uniform(-0.05, 0.05), rng.uniform(-0.05, 0.05), rng.uniform(0.85, 1.0))
+    caption = rng.choice((f"a sign that says {word}", f"the word {word}", f"a sign that says {word} on {colour}"))
+    return Scene(_background(rng, colour), (layer,), caption, "sign", None, {"word": word, "colour": colour})
+
+
+def labelled(rng: random.Random, sprites: Sprites, thing: str | None = None, word: str | None = None) -> Scene:
+    """A thing wearing a paper label with a word that is not its name."""
+    base = single(rng, sprites, thing, centred=True)
+    word = word or rng.choice([w for w in sign_words() if w not in noun(_phrases()[base.thing][0])])
+    label = Layer(f"label/{word}", rng.uniform(-0.05, 0.05), rng.uniform(0.1, 0.45), rng.uniform(0.6, 0.8))
+    phrase = _phrases()[base.thing][0]
+    caption = rng.choice((f"{phrase} with a label that says {word}", f"{phrase} with the word {word}", phrase))
+    return Scene(base.background, (*base.layers, label), caption, "labelled", base.thing, {**base.facts, "word": word})
+
+
+def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scene:
+    """Two or three of a kind."""
+    thing = thing or rng.choice(things()).name
+    count = rng.choice(list(NUMBERS))
+    key = f"{rng.choice(sprites.styles_of(thing))}/{thing}"
+    if count == 2:
+        at = ((-0.45, 0.0), (0.45, 0.0))
+    else:
+        at = ((0.0, -0.45), (-0.45, 0.4), (0.45, 0.4))
+    size = rng.uniform(0.38, 0.46)
+    layers = tuple(Layer(key, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), size) for x, y in at)
+    colour = rng.choice(list(COLOURS))
+    caption = f"{NUMBERS[count]} {plural(_phrases()[thing][0])}" + (f" on {colour}" if rng.random() < 0.4 else "")
+    facts = {"count": count, "colour": colour}
+    return Scene(_background(rng, colour), layers, caption, "several", thing, facts)
+
+
+def batch_for_clip(seed: int, sprites: Sprites, size: int) -> list[Scene]:
+    """`size` scenes in which a caption seldom fits two pictures: each thing once, but for pairs that differ in colour."""
+    rng = random.Random(seed)
+    names = [t.name for t in things()]
+    rng.shuffle(names)
+    names = iter(names * (1 + size // len(names)))
+    scenes: list[Scene] = []
+    while len(scenes) < size:
+        roll = rng.random()
+        if roll < 0.52:
+            scenes.append(single(rng, sprites, next(names)))
+        elif roll < 0.62:
+            thing = next(names)
+            scenes += [single(rng, sprites, thing, full=True) for _ in range(2)]
+        elif roll < 0.71:
+            scenes.append(pair(rng, sprites, next(names)))
+        elif roll < 0.82:
+            scenes.append(solids(rng))
+        elif roll < 0.89:
+            scenes.append(sign(rng))
+        elif roll < 0.95:
+            scenes.append(labelled(rng, sprites, next(names)))
+        else:
+            scenes.append(several(rng, sprites, next(names)))
+    return scenes[:size]
+
+
+def for_decoder(seed: int, sprites: Sprites) -> Scene:
+    """One scene of the decoder's curriculum: mostly one thing, large and centred."""
+    rng = random.Random(seed)
+    roll = rng.random()
+    if roll < 0.74:
+        return single(rng, sprites, centred=True)
+    if roll < 0.82:
+        return single(rng, sprites)
+    if roll < 0.90:
+        return solids(rng)
+    if roll < 0.94:
+        return pair(rng, sprites)
+    return sign(rng) if roll < 0.96 else labelled(rng, sprites)
+
+
+class Renderer:
+    """Scenes to pictures: alpha-composited sprites, sampled from the mip level that fits.
+
+    Args:
+        sprites: the world's drawings.
+        device: where the pictures are made; the sprites live there too.
+    """
+
+    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu"):
+        self.sprites = sprites
+        full = torch.from_numpy(np.array(sprites.pixels)).to(device)  # (N, 4, 128, 128) uint8
+        self.mips = [full]
+        for _ in range(2):
+            halves = [F.avg_pool2d(part.float(), 2).round().byte() for part in self.mips[-1].split(256)]
+            self.mips.append(torch.cat(halves))
+        self.device = torch.device(device)
+
+    def __call__(self, scenes: list[Scene], size: int = 64) -> Tensor:
+        """Pictures of `size` pixels: (B, 3, size, size) in [-1, 1]."""
+        ground = torch.tensor([s.background for s in scenes], dtype=torch.float32, device=self.device)
+        canvas = ground[:, :, None, None].expand(-1, -1, size, size).contiguous()  # (B, 3, H, W) in 0..255
+        depth = max(len(s.layers) for s in scenes)
+        for level in range(depth):
+            groups: dict[int, list[int]] = {}
+            for row, scene in enumerate(scenes):
+                if level < len(scene.layers):
+                    groups.setdefault(self._mip(scene.layers[level].size * size), []).append(row)
+            for mip, rows in groups.items():
+                drawn = self._draw([scenes[r].layers[level] for r in rows], mip, size)
+                canvas[rows] = drawn[:, :3] + canvas[rows] * (1 - drawn[:, 3:] / 255)
+        return canvas.clamp_(0, 255) / 127.5 - 1
+
+    def _mip(self, pixels: float) -> int:
+        return next((m for m in (2, 1) if self.mips[m].shape[-1] >= pixels), 0)
+
+    def _draw(self, layers: list[Layer], mip: int, size: int) -> Tensor:
+        rows = torch.tensor([self.sprites.index[la.key] for la in layers], device=self.device)
+        sprites = self.mips[mip][rows].float()
+        numbers = [[(-1.0 if la.mirror else 1.0) / la.size, 1 / la.size, la.x, la.y] for la in layers]
+        sx, sy, x, y = torch.tensor(numbers, device=self.device).T
+        zero = torch.zeros_like(sx)
+        theta = torch.stack([sx, zero, -x * sx, zero, sy, -y * sy], 1).view(-1, 2, 3)
+        grid = F.affine_grid(theta, (len(layers), 4, size, size), align_corners=False)
+        return F.grid_sample(sprites, grid, align_corners=False)

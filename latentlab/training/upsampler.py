@@ -1,0 +1,84 @@
+"""The miniature's upsampler: 64 -> 128 pixels, trained on crops of blurred and noised small pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.functional import gaussian_blur
+
+from ..diffusion import cosine_abar
+from ..images import psnr, to_pil
+from ..models.emoji import EmojiUpsampler, upsampler_v
+from ..upsampling import upsample
+from .decoder import TIME_LIMIT
+from .drawings import Sprites
+from .loop import Part, save_half
+from .scenes import Renderer, for_decoder
+
+LOW, HIGH = 64, 128
+
+
+def build(channels: tuple[int, ...] = (64, 96)):
+    from diffusers import UNet2DModel
+
+    return UNet2DModel(
+        sample_size=HIGH // 2, in_channels=24, out_channels=12, layers_per_block=1, block_out_channels=channels,
+        down_block_types=("DownBlock2D",) * len(channels), up_block_types=("UpBlock2D",) * len(channels),
+        norm_num_groups=8, add_attention=False,
+    )  # fmt: skip
+
+
+class Upsampler(Part):
+    """|v - v̂|² on quarter-size crops, the small picture blurred and noised.  Ramesh et al. 2022, section 2.1."""
+
+    name = "upsampler"
+    lr = 1e-3
+    batch = 32
+
+    def __init__(self, sprites: Sprites, device: torch.device):
+        torch.manual_seed(0)
+        self.network = build().to(memory_format=torch.channels_last)
+        self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
+        self.abar = cosine_abar().float().to(device)
+
+    def loss(self, step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(step)
+        half = self.batch // 2
+        large = self.render([for_decoder(step * half + k, self.sprites) for k in range(half)], HIGH)
+        sigma = 0.3 + 0.7 * torch.rand((), generator=generator).item()
+        small = gaussian_blur(F.avg_pool2d(large, 2), [5, 5], [sigma, sigma])
+        small = small + 0.06 * torch.rand((), generator=generator).item() * torch.randn_like(small)
+        corners = torch.randint(0, LOW // 2 + 1, (2, 2), generator=generator).tolist()
+        crops = [(small[..., y : y + 32, x : x + 32], large[..., 2 * y : 2 * y + 64, 2 * x : 2 * x + 64]) for y, x in corners]
+        low, x_0 = (torch.cat(column) for column in zip(*crops))
+        t = torch.randint(0, TIME_LIMIT, (len(x_0),), generator=generator).to(self.device)
+        eps = torch.randn(x_0.shape, generator=generator).to(self.device)
+        a = self.abar[t].view(-1, 1, 1, 1)
+        v = a.sqrt() * eps - (1 - a).sqrt() * x_0
+        x_t = (a.sqrt() * x_0 + (1 - a).sqrt() * eps).contiguous(memory_format=torch.channels_last)
+        return F.mse_loss(upsampler_v(self.network, x_t, t, low).float(), v)
+
+    def _pairs(self, count: int) -> tuple[Tensor, Tensor]:
+        large = self.render([for_decoder(10**9 + k, self.sprites) for k in range(count)], HIGH)
+        return F.avg_pool2d(large, 2), large
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        low, large = self._pairs(32)
+        made = upsample(EmojiUpsampler(network, LOW), low, seeds=range(32))
+        plain = F.interpolate(low, (HIGH, HIGH), mode="bicubic").clamp(-1, 1)
+        return {"psnr": psnr(large, made).mean().item(), "psnr_bicubic": psnr(large, plain).mean().item()}
+
+    def preview(self, network: nn.Module) -> Image.Image:
+        from torchvision.utils import make_grid
+
+        low, large = self._pairs(8)
+        made = upsample(EmojiUpsampler(network, LOW), low, seeds=range(8))
+        rows = torch.cat([F.interpolate(low, (HIGH, HIGH), mode="nearest"), made, large])
+        return to_pil(make_grid(rows, 8)[None])[0]
+
+    def export(self, network: nn.Module, folder: Path) -> None:
+        save_half(network, folder)

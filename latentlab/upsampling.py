@@ -1,0 +1,56 @@
+"""x_0 -> large image: a diffusion model that is told the small picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .diffusion import SeededNoise, abar_at, ddim_step, levels
+from .errors import UserError
+
+
+class Upsampler(Protocol):
+    """A denoiser of large pictures, conditioned on small ones."""
+
+    abar: Tensor  # (T,)
+    low: int  # side of the small picture
+    high: int  # side of the large one
+    steps: int  # how many steps it was made for
+
+    def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
+        """The noise in x_t (B, 3, high, high), told the small pictures (B, 3, low, low)."""
+
+
+@torch.no_grad()
+def upsample(
+    upsampler: Upsampler, pixels: Tensor, *, seeds: Sequence[int], steps: int | Sequence[int] | None = None
+) -> Tensor:
+    """Enlarge pictures.  Ramesh et al. 2022, section 2.1: 27 and 15 DDIM steps, no text.
+
+    Args:
+        pixels: (B, 3, low, low) in [-1, 1].
+        seeds: B integers.
+        steps: None takes the upsampler's own number.
+
+    Returns:
+        (B, 3, high, high) in [-1, 1].
+
+    Raises:
+        UserError: pictures of another size, or another number of seeds.
+    """
+    side = upsampler.low
+    if pixels.shape[1:] != (3, side, side) or len(seeds) != len(pixels):
+        raise UserError(
+            f"pixels are {tuple(pixels.shape)} with {len(seeds)} seeds, this upsampler wants (B, 3, {side}, {side}) "
+            f"and B seeds: images.resize(pixels, {side})"
+        )
+    shape = (3, upsampler.high, upsampler.high)
+    x_t = SeededNoise(seeds, shape, stream="upsampler", device=pixels.device, dtype=pixels.dtype)()
+    times = levels(upsampler.abar, upsampler.steps if steps is None else steps)
+    for t, t_next in zip(times, times[1:]):
+        eps = upsampler.eps(x_t, t, pixels)
+        x_t = ddim_step(x_t, eps, abar_at(upsampler.abar, t), abar_at(upsampler.abar, t_next))
+    return x_t.clamp(-1, 1)

@@ -1,0 +1,133 @@
+"""The lists of requirements agree, the Makefile keeps its promises, and the front doors open without torch."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"torch", "torchvision", "transformers", "diffusers", "open_clip", "gradio"}
+
+
+def read(lines):
+    """Requirements by canonical name, from lines as pip reads them."""
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
+    parsed = [Requirement(line) for line in lines if line and not line.startswith("-")]
+    by_name = {canonicalize_name(requirement.name): requirement for requirement in parsed}
+    assert len(by_name) == len(parsed), "a requirement is listed twice"
+    return by_name
+
+
+def floor(requirement):
+    return max(Version(s.version) for s in requirement.specifier if s.operator in (">=", "==", "~="))
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+RUNTIME = read(PROJECT["dependencies"])
+DIRECT = RUNTIME | read(line for extra in PROJECT["optional-dependencies"].values() for line in extra)
+SPACE = read((ROOT / "requirements.txt").read_text().splitlines())
+PINS = read((ROOT / "constraints.txt").read_text().splitlines())
+
+
+def test_environment_yml_lists_the_requirements_of_pyproject():
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (pip,) = (entry["pip"] for entry in conda if isinstance(entry, dict))
+    listed = read(pip)
+    assert {str(r) for r in listed.values()} == {str(r) for r in DIRECT.values()}
+
+
+@pytest.mark.parametrize("name", RUNTIME)
+def test_the_space_asks_for_each_runtime_dependency_from_the_same_floor(name):
+    assert name in SPACE
+    assert floor(SPACE[name]) == floor(RUNTIME[name])
+
+
+def test_the_space_stays_on_the_torch_that_zerogpu_supports():
+    supported = SPACE["torch"].specifier
+    assert "2.8.0" in supported and "2.11.0" in supported
+    assert "2.7.1" not in supported and "2.12.0" not in supported
+
+
+def test_the_space_leaves_gradio_to_sdk_version():
+    assert "gradio" not in SPACE
+    front_matter = re.search(r"^sdk_version:\s*['\"]?([\d.]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    if front_matter:
+        assert front_matter[1] in DIRECT["gradio"].specifier
+
+
+@pytest.mark.parametrize("name", DIRECT)
+def test_each_direct_dependency_is_pinned_within_its_range(name):
+    assert name in PINS
+    assert floor(PINS[name]) in DIRECT[name].specifier
+
+
+def test_each_constraint_is_one_public_version():
+    exact = re.compile(r"[\w.-]+==[\w.]+")  # no range, no extra, no local version such as +cpu
+    assert [str(pin) for pin in PINS.values() if not exact.fullmatch(str(pin))] == []
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize(
+    ("goal", "command"),
+    [
+        ("app", "python apps/app.py"),
+        ("app PORT=7861", "GRADIO_SERVER_PORT=7861"),
+        ("test", "python -m pytest"),
+        ("lab", "jupyter-lab notebooks"),
+        ("lint", "ruff format --check"),
+        ("help", "awk"),
+        ("clean", "rm -rf"),
+    ],
+)
+def test_make_knows_the_promised_target(goal, command):
+    outer_make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PORT")
+    env = {name: value for name, value in os.environ.items() if name not in outer_make}
+    dry = subprocess.run(["make", "-n", *goal.split()], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert command in dry.stdout
+
+
+def test_ci_runs_lint_and_then_the_tests():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert re.findall(r"^make (\w+)$", script.read_text(), re.MULTILINE) == ["lint", "test"]
+
+
+def python(*args):
+    done = subprocess.run([sys.executable, *args], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
+
+
+def best_seconds(*args, tries=5):
+    def once():
+        start = time.perf_counter()
+        python(*args)
+        return time.perf_counter() - start
+
+    return min(once() for _ in range(tries))  # the least disturbed run: the machine may be busy
+
+
+@pytest.mark.parametrize("door", [("-c", "import latentlab"), ("-m", "latentlab.cli", "--help")], ids=" ".join)
+def test_the_door_opens_without_torch(door):
+    trace = python("-X", "importtime", *door).stderr
+    imported = {line.rpartition("|")[2].strip() for line in trace.splitlines() if line.startswith("import time:")}
+    assert any(name.startswith("latentlab") for name in imported)
+    assert not imported & HEAVY
+
+
+def test_import_latentlab_takes_at_most_a_fifth_of_a_second():
+    assert best_seconds("-c", "import latentlab") - best_seconds("-c", "pass") <= 0.2
+
+
+def test_latentlab_help_takes_at_most_six_tenths_of_a_second():
+    assert best_seconds("-m", "latentlab.cli", "--help") <= 0.6
