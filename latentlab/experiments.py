@@ -1,0 +1,229 @@
+"""Each experiment as one call that returns a frozen result: pictures, numbers, and a figure.
+
+Every experiment can also be watched: `generate(...)` runs to the end and returns the result, `generate.stream(...)` yields
+`Progress` on the way and the result last, so that a page can draw and stop it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import __version__, decoding, images, inversion, prior, upsampling
+from .diffusion import Condition, noise
+from .errors import UserError
+from .latents import Latent
+from .sphere import normalize
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .models import Lab
+
+
+class Progress(NamedTuple):
+    """Where an experiment is: `step` of `steps` in a stage, and the pictures as they look by now, if there are any."""
+
+    stage: str
+    step: int
+    steps: int
+    pixels: Tensor | None = None  # (B, 3, H, W)
+
+
+def streamed(experiment: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
+    """Make a generator of Progress whose last value is the result into a function that returns it.
+
+    The generator itself stays as `.stream`.
+    """
+
+    @functools.wraps(experiment)
+    def run(*args, **kwargs):
+        for value in experiment(*args, **kwargs):
+            result = value
+        return result
+
+    run.stream = experiment
+    return run
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Pictures of a caption.
+
+    Args:
+        pixels: (B, 3, H, W), upsampled where the lab can.
+        latent: z_i from the prior, x_T from the seeds.
+        similarity: (B,), cosine of encode(picture) and z_t.
+        seeds: one a picture.
+        settings: everything that is needed to make them again.
+        warnings: what of the caption the model did not see.
+    """
+
+    pixels: Tensor
+    latent: Latent
+    similarity: Tensor
+    seeds: tuple[int, ...]
+    settings: dict
+    warnings: tuple[str, ...] = ()
+
+    def metadata(self, row: int) -> dict:
+        """What the PNG of one picture carries."""
+        return {**self.settings, "seed": self.seeds[row]}
+
+    def figure(self) -> Figure:
+        from .figures import grid
+
+        titles = [f"seed {s} · cos {c:.2f}" for s, c in zip(self.seeds, self.similarity.tolist())]
+        return grid(self.pixels, titles=titles, heading=self.settings["prompt"])
+
+
+@streamed
+def generate(
+    lab: Lab,
+    caption: str,
+    *,
+    seeds: Sequence[int] = (0,),
+    steps: int = 25,
+    guidance: float = 2.0,
+    prior_steps: int = 16,
+    prior_guidance: float = 1.0,
+    candidates: int = 2,
+    preview_every: int = 5,
+) -> Iterator[Progress | Generated]:
+    """Caption -> prior -> decoder -> upsampler: one picture a seed.  Ramesh et al. 2022, section 2.
+
+    Args:
+        seeds: a picture each; picture k depends on its own seed alone.
+        steps, guidance: the decoder's.
+        prior_steps, prior_guidance, candidates: the prior's; of so many z_i the one nearest to z_t is kept.
+        preview_every: `.stream` shows pictures each so many steps.
+
+    Raises:
+        UserError: an empty caption, no seeds, or knobs out of their range.
+    """
+    reading = lab.encoder.read(caption)
+    seeds = tuple(int(s) for s in seeds)
+    if not seeds:
+        raise UserError("seeds is empty: give one integer for each picture")
+    settings = {
+        "latentlab": __version__, "experiment": "generate", "model": lab.name, "prompt": caption, "steps": steps,
+        "guidance": guidance, "prior_steps": prior_steps, "prior_guidance": prior_guidance, "candidates": candidates,
+    }  # fmt: skip
+    yield Progress("prior", 0, 1)
+    z_i = prior.sample(
+        lab.prior, [caption], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
+    )
+    latent = Latent(z_i, noise(lab.decoder, seeds, device=z_i.device, dtype=z_i.dtype))
+    text = lab.decoder.read([caption])
+    for step in decoding.walk(lab.decoder, latent, text=text, steps=steps, guidance=guidance):
+        show = preview_every and step.number % preview_every == 0 and step.number < step.total
+        yield Progress("decoder", step.number, step.total, lab.decoder.to_pixels(step.x_0) if show else None)
+    pixels = lab.decoder.to_pixels(step.x_t)
+    z_t = lab.encoder.encode_text([caption])
+    similarity = (normalize(lab.encoder.encode_image(pixels)) * normalize(z_t)).sum(-1)
+    if lab.upsampler is not None:
+        yield Progress("upsampler", 0, 1, pixels)
+        pixels = upsampling.upsample(lab.upsampler, pixels, seeds=seeds)
+    yield Generated(pixels, latent, similarity, seeds, settings, tuple(reading.warnings()))
+
+
+@dataclass(frozen=True)
+class Reconstructed:
+    """A picture as (z_i, x_T), and back.
+
+    Args:
+        original: (B, 3, H, W), as the decoder was given it.
+        pixels: (B, 3, H, W), decoded from the two latents.
+        from_z_i: (B, 3, H, W), decoded from z_i and a random x_T: what CLIP saw, without the rest.
+        latent: the two latents.
+        psnr, ssim: (B,), of pixels against original.
+        psnr_first_stage: (B,), of the first stage alone: the ceiling of psnr.
+        residual: (steps,), of the inversion.
+        evaluations: of the decoder, there and back.
+        cosine: (B,), between z_i and the encoding of pixels.
+        settings: everything that is needed to do it again.
+    """
+
+    original: Tensor
+    pixels: Tensor
+    from_z_i: Tensor
+    latent: Latent
+    psnr: Tensor
+    ssim: Tensor
+    psnr_first_stage: Tensor
+    residual: Tensor
+    evaluations: int
+    cosine: Tensor
+    settings: dict = field(default_factory=dict)
+
+    def numbers(self, row: int = 0) -> dict[str, float]:
+        """One picture's numbers, by name."""
+        found = {k: v for k, v in vars(self).items() if k in ("psnr", "ssim", "psnr_first_stage", "cosine")}
+        rounded = {k: round(float(v[row]), 4) for k, v in found.items()}
+        return {**rounded, "residual": float(self.residual.max()), "evaluations": self.evaluations}
+
+    def figure(self) -> Figure:
+        from .figures import grid
+
+        columns = torch.stack([self.original, self.pixels, self.from_z_i], 1).flatten(0, 1)
+        titles = [t for p in self.psnr.tolist() for t in ("original", f"(z_i, x_T) · {p:.1f} dB", "z_i, another x_T")]
+        return grid(columns, titles=titles, columns=3)
+
+
+@streamed
+def reconstruct(
+    lab: Lab,
+    pixels: Tensor,
+    *,
+    steps: int = 25,
+    method: str = "fixed-point",
+    iterations: int = 3,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Reconstructed]:
+    """Invert pictures to (z_i, x_T) and decode them again.  Ramesh et al. 2022, section 3.
+
+    Beside it stands what z_i says alone: the same z_i decoded from another x_T.
+
+    Args:
+        pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
+        steps: of the inversion and of the way back.
+        method, iterations, tolerance: as in `inversion.walk`.
+        seed: of the other x_T.
+
+    Raises:
+        UserError: pictures that are not (B, 3, H, W), or knobs out of their range.
+    """
+    if pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise UserError(f"pixels are {tuple(pixels.shape)}, wanted (B, 3, H, W): images.load(path, {lab.decoder.pixels})")
+    original = images.resize(pixels.to(lab.device), lab.decoder.pixels)
+    settings = {
+        "latentlab": __version__, "experiment": "reconstruct", "model": lab.name, "steps": steps, "method": method,
+        "iterations": iterations, "tolerance": tolerance, "seed": seed,
+    }  # fmt: skip
+    z_i = lab.encoder.encode_image(original)
+    x_0 = lab.decoder.to_x0(original)
+    walk = inversion.walk(
+        lab.decoder, x_0, Condition(z_i), steps=steps, method=method, iterations=iterations, tolerance=tolerance
+    )
+    for number, total, found in walk:
+        yield Progress("inversion", number, total)
+    other = noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype)
+    both = Latent.stack([found.latent, Latent(z_i, other)])
+    for step in decoding.walk(lab.decoder, both, steps=steps):
+        show = preview_every and step.number % preview_every == 0 and step.number < step.total
+        yield Progress("decoder", step.number, step.total, lab.decoder.to_pixels(step.x_0) if show else None)
+    made, from_z_i = lab.decoder.to_pixels(step.x_t).chunk(2)
+    yield Reconstructed(
+        original, made, from_z_i, found.latent,
+        psnr=images.psnr(original, made), ssim=images.ssim(original, made),
+        psnr_first_stage=images.psnr(original, lab.decoder.to_pixels(x_0)), residual=found.residual,
+        evaluations=found.evaluations + step.total,
+        cosine=(normalize(lab.encoder.encode_image(made)) * normalize(z_i)).sum(-1), settings=settings,
+    )  # fmt: skip
