@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def walk(
     x_t = latent.x_T
     draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype) if eta > 0 else None
     times = levels(decoder.abar, steps)
-    for number, (t, t_next) in enumerate(zip(times, times[1:]), 1):
+    for number, (t, t_next) in enumerate(itertools.pairwise(times), 1):
         a, a_next = abar_at(decoder.abar, t), abar_at(decoder.abar, t_next)
         eps = decoder.eps(x_t, t, cond, guidance)
         x_0 = ddim_step(x_t, eps, a, 1.0)

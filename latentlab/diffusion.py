@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zlib
 from collections.abc import Callable, Sequence
@@ -93,7 +94,8 @@ def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
     """
     if not isinstance(steps, int):
         times = [int(t) for t in steps]
-        if any(a <= b for a, b in zip(times, times[1:])) or not 0 <= times[0] < len(abar) or times[-1] < CLEAN:
+        falling = all(a > b for a, b in itertools.pairwise(times))
+        if len(times) < 2 or not falling or times[0] >= len(abar) or times[-1] != CLEAN:
             raise UserError(f"times {times[:6]}… must decrease, from below {len(abar)} to {CLEAN} (clean)")
         return times
     last = int((abar >= 1 / 35**2).sum()) - 1
@@ -182,8 +184,9 @@ class SeededNoise:
     """
 
     def __init__(self, seeds: Sequence[int], shape: Sequence[int], *, stream: str = "x_T", device="cpu", dtype=None):
-        salt = zlib.crc32(stream.encode()) << 31
-        self.generators = [torch.Generator().manual_seed((int(s) + salt) % 2**63) for s in seeds]
+        # A hash and not a sum: torch's CPU generator keeps the lower 32 bits of a seed and drops the rest.
+        hashes = [zlib.crc32(f"{stream} {int(s)}".encode()) for s in seeds]
+        self.generators = [torch.Generator().manual_seed(h) for h in hashes]
         self.shape, self.device, self.dtype = tuple(shape), device, dtype or torch.float32
 
     def __call__(self) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,27 +107,25 @@ class Encoder:
         """
         if not caption.strip():
             raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
-        unknown, near = [], []
-        vocabulary = self._words()
-        if vocabulary:
-            for word in re.findall(r"\w+", caption.lower()):
-                if word not in vocabulary and word not in unknown:
-                    unknown.append(word)
-                    near.append(tuple(difflib.get_close_matches(word, vocabulary, 3, cutoff=0.7)))
+        unknown = self._unknown(caption)
+        vocabulary = [w for w in self.tokenizer.tokenizer.get_vocab() if not w.startswith("[")] if unknown else []
+        near = (tuple(difflib.get_close_matches(word, vocabulary, 3, cutoff=0.7)) for word in unknown)
         return Reading(tuple(unknown), tuple(near), self._kept(caption))
 
-    def _words(self) -> list[str]:
-        """The vocabulary of a word-level tokenizer; a byte-pair tokenizer knows every word and has none."""
-        backend = getattr(self.tokenizer, "tokenizer", None)
-        if backend is None or getattr(backend, "unk_token_id", None) is None:
+    def _unknown(self, caption: str) -> list[str]:
+        """The words, as the tokenizer splits them, that a word-level one lacks; a byte-pair one knows every word."""
+        backend = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
+        if type(getattr(backend, "model", None)).__name__ != "WordLevel":
             return []
-        return [w for w in backend.get_vocab() if not w.startswith("[")]
+        text = backend.normalizer.normalize_str(self.tokenizer.clean_fn(caption))
+        words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+        return [word for word in dict.fromkeys(words) if backend.token_to_id(word) is None]
 
     def _kept(self, caption: str) -> str | None:
         words, width = caption.split(), self.tokenizer.context_length
-        if len(words) < 8 or not self._overflows(caption, width):
+        if not self._overflows(caption, width):
             return None
-        count = next(k for k in range(len(words), 0, -1) if not self._overflows(" ".join(words[:k]), width))
+        count = bisect_left(range(1, len(words) + 1), True, key=lambda k: self._overflows(" ".join(words[:k]), width))
         return " ".join(words[:count])
 
     def _overflows(self, caption: str, width: int) -> bool:

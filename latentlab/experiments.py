@@ -1,7 +1,7 @@
 """Each experiment as one call that returns a frozen result: pictures, numbers, and a figure.
 
-Every experiment can also be watched: `generate(...)` runs to the end and returns the result, `generate.stream(...)` yields
-`Progress` on the way and the result last, so that a page can draw and stop it.
+Every experiment can also be watched: `generate(...)` runs to the end and returns the result, `generate.stream(...)`
+yields `Progress` on the way and the result last, so that a page can draw and stop it.
 """
 
 from __future__ import annotations
@@ -201,7 +201,9 @@ def reconstruct(
         UserError: pictures that are not (B, 3, H, W), or knobs out of their range.
     """
     if pixels.ndim != 4 or pixels.shape[1] != 3:
-        raise UserError(f"pixels are {tuple(pixels.shape)}, wanted (B, 3, H, W): images.load(path, {lab.decoder.pixels})")
+        raise UserError(
+            f"pixels are {tuple(pixels.shape)}, wanted (B, 3, H, W): images.load(path, {lab.decoder.pixels})"
+        )
     original = images.resize(pixels.to(lab.device), lab.decoder.pixels)
     settings = {
         "latentlab": __version__, "experiment": "reconstruct", "model": lab.name, "steps": steps, "method": method,
@@ -212,7 +214,7 @@ def reconstruct(
     walk = inversion.walk(
         lab.decoder, x_0, Condition(z_i), steps=steps, method=method, iterations=iterations, tolerance=tolerance
     )
-    for number, total, found in walk:
+    for number, total, found in walk:  # noqa: B007  (the last one is the result)
         yield Progress("inversion", number, total)
     other = noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype)
     both = Latent.stack([found.latent, Latent(z_i, other)])

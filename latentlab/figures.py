@@ -11,7 +11,9 @@ from torch import Tensor
 from .images import to_pil
 
 
-def grid(pixels: Tensor, *, titles: Sequence[str] = (), columns: int | None = None, heading: str | None = None) -> Figure:
+def grid(
+    pixels: Tensor, *, titles: Sequence[str] = (), columns: int | None = None, heading: str | None = None
+) -> Figure:
     """Pictures in rows, a title above each.
 
     Args:

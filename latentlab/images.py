@@ -29,9 +29,9 @@ def open_image(path: str | Path) -> Image.Image:
         UserError: missing, empty, over 20 MB or 40 Mpx, not one of PNG, JPEG, WEBP, GIF, BMP, or broken.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # where Path.is_dir raises for a name that is too long
         raise UserError(f"{path.name} is a folder: give the path of one image")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path} is not there: give the path of an image ({', '.join(FORMATS)})")
     size = path.stat().st_size
     if size == 0:
@@ -53,9 +53,13 @@ def open_image(path: str | Path) -> Image.Image:
                 return to_rgb(image)
     except UserError:
         raise
+    except Image.DecompressionBombError as error:  # before our own count, when it is far more
+        raise UserError(
+            f"{path.name} has far too many pixels, at most {MAX_PIXELS / 1e6:.0f} Mpx is read: shrink it"
+        ) from error
     except UnidentifiedImageError as error:
         raise UserError(f"{path.name} is not an image that can be read: give one of {', '.join(FORMATS)}") from error
-    except (OSError, ValueError, SyntaxError, NotImplementedError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, NotImplementedError) as error:
         raise UserError(f"{path.name} is broken ({error}): save it again, or give another image") from error
 
 
@@ -64,7 +68,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16-bit greys, which `convert` would clip to white
         grey = np.asarray(image, np.float32)
-        image = Image.fromarray((grey / (257 if grey.max() > 255 else 1)).round().astype(np.uint8))
+        deep = image.mode != "I" or grey.max() > 255
+        image = Image.fromarray((grey / (257 if deep else 1)).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -72,7 +73,7 @@ def walk(
     cond = cond.expand(len(x_0))
     times = levels(decoder.abar, steps)[::-1]
     x_t, residuals, evaluations = x_0, [], 0
-    for number, (s, t) in enumerate(zip(times, times[1:]), 1):
+    for number, (s, t) in enumerate(itertools.pairwise(times), 1):
         a_s, a_t = abar_at(decoder.abar, s), abar_at(decoder.abar, t)
         x_s, residual = x_t, float("nan")
         if method == "naive":
@@ -92,6 +93,6 @@ def walk(
 
 def invert(decoder: Decoder, x_0: Tensor, cond: Condition, **knobs) -> Inversion:
     """The x_T from which `decoding.decode` gives x_0 back: `walk` to its end, with the same knobs."""
-    for _, _, found in walk(decoder, x_0, cond, **knobs):
+    for _, _, found in walk(decoder, x_0, cond, **knobs):  # noqa: B007  (the last one is the result)
         pass
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -65,7 +66,7 @@ def sample(
     draw = SeededNoise(seeds, (candidates, prior.width), stream="prior", device=z_t.device, dtype=z_t.dtype)
     x_t = draw().view(count, prior.width)
     times = levels(prior.abar, steps)
-    for t, t_next in zip(times, times[1:]):
+    for t, t_next in itertools.pairwise(times):
         a = abar_at(prior.abar, t)
         x_0 = prior.x_0(x_t, t, Condition(z_t, tokens), guidance)
         x_t = ddim_step(x_t, to_eps(x_0, x_t, a, "x_0"), a, abar_at(prior.abar, t_next))

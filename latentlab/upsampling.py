@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -22,6 +23,9 @@ class Upsampler(Protocol):
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
         """The noise in x_t (B, 3, high, high), told the small pictures (B, 3, low, low)."""
+
+    def to_pixels(self, x_0: Tensor, pixels: Tensor) -> Tensor:
+        """The large pictures: x_0 itself, or what it adds to the small ones."""
 
 
 @torch.no_grad()
@@ -50,7 +54,7 @@ def upsample(
     shape = (3, upsampler.high, upsampler.high)
     x_t = SeededNoise(seeds, shape, stream="upsampler", device=pixels.device, dtype=pixels.dtype)()
     times = levels(upsampler.abar, upsampler.steps if steps is None else steps)
-    for t, t_next in zip(times, times[1:]):
+    for t, t_next in itertools.pairwise(times):
         eps = upsampler.eps(x_t, t, pixels)
         x_t = ddim_step(x_t, eps, abar_at(upsampler.abar, t), abar_at(upsampler.abar, t_next))
-    return x_t.clamp(-1, 1)
+    return upsampler.to_pixels(x_t, pixels)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -86,3 +88,12 @@ def load(name: str = "emoji", *, device: str | torch.device | None = None) -> La
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} can't be used here ({str(error).splitlines()[0]}): try 'cpu'") from error
     return family.load(name, device=device)
+
+
+def gallery(name: str) -> list[tuple[Path, str]]:
+    """Sample pictures that come with a model, each with its caption; none for a model that ships none."""
+    folder = Path(__file__).parent.parent / "weights" / row(name).name / "gallery"
+    listing = folder / "gallery.json"
+    if not listing.is_file():
+        return []
+    return [(folder / file, caption) for file, caption in json.loads(listing.read_text("utf-8")).items()]

@@ -20,6 +20,7 @@ from ..errors import UserError
 from ..sphere import normalize
 from . import Lab
 
+DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
 Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et al. 2022, section 2.1
 
 
@@ -30,15 +31,16 @@ def weights_folder() -> Path:
 def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
     """What CLIP's text tower knows of captions: z_t (B, D), its last states (B, L, W), a mask (B, L) of real tokens."""
     ids = encoder.tokens(captions)
-    found = encoder.model.text.forward_intermediates(ids, indices=1, normalize_intermediates=True)
+    tower = encoder.model.text
+    found = tower.forward_intermediates(ids, indices=1, normalize_intermediates=True, output_fmt="NLC")
     return found["text_features"], found["text_intermediates"][-1], ids != 0
 
 
 def context(z_i: Tensor, text: Tensor) -> Tensor:
     """z_i and the caption as one sequence for the decoder's `context_embedder`.
 
-    The embedder is a single linear map, so each of the four z_i tokens, and the caption's tokens, fill a block of their own in
-    its input: five blocks are five linear maps.
+    The embedder is a single linear map, so each of the four z_i tokens, and the caption's tokens, fill a block of their
+    own in its input: five blocks are five linear maps.
 
     Args:
         z_i: (B, D). text: (B, L, W).
@@ -144,7 +146,11 @@ def encode_latents(autoencoder: nn.Module, pixels: Tensor) -> Tensor:
 
 
 class EmojiUpsampler:
-    """UNet2DModel on [x_t, enlarged small picture], working on 2x2 blocks of pixels as channels, predicting v."""
+    """UNet2DModel on [x_t, enlarged small picture], working on 2x2 blocks of pixels as channels, predicting v.
+
+    x_0 is what the enlarged picture lacks, at about unit variance (Li et al. 2021, SRDiff), not the large picture
+    itself: a little network then spends nothing on what is there already.
+    """
 
     abar, steps = cosine_abar(), 4
 
@@ -156,11 +162,17 @@ class EmojiUpsampler:
         v = upsampler_v(self.network, x_t, torch.full((len(x_t),), t, device=x_t.device), pixels)
         return to_eps(v, x_t, abar_at(self.abar, t), "v")
 
+    def to_pixels(self, x_0: Tensor, pixels: Tensor) -> Tensor:
+        return (enlarged(pixels, self.high) + x_0 / DETAIL).clamp(-1, 1)
+
+
+def enlarged(pixels: Tensor, side: int) -> Tensor:
+    return F.interpolate(pixels, (side, side), mode="bicubic")
+
 
 def upsampler_v(network: nn.Module, x_t: Tensor, t: Tensor, low: Tensor) -> Tensor:
     """One evaluation of the upsampler's network: (B, 3, H, W)."""
-    large = F.interpolate(low, x_t.shape[-2:], mode="bicubic")
-    v = network(F.pixel_unshuffle(torch.cat([x_t, large], 1), 2), t).sample
+    v = network(F.pixel_unshuffle(torch.cat([x_t, enlarged(low, x_t.shape[-1])], 1), 2), t).sample
     return F.pixel_shuffle(v, 2)
 
 

@@ -1,7 +1,7 @@
 """A lab with closed-form answers: the data are Gaussian, so the exact noise, and the exact x_T, are known.
 
-x_0 ~ N(μ(z_i), s²) in every pixel.  Then E[eps | x_t] and the whole probability-flow path have formulas, and whatever the
-rest of the library does numerically can be held against them.
+x_0 ~ N(μ(z_i), s²) in every pixel.  Then E[eps | x_t] and the whole probability-flow path have formulas, and whatever
+the rest of the library does numerically can be held against them.
 """
 
 from __future__ import annotations

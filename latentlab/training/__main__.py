@@ -15,7 +15,9 @@ from ..errors import UserError
 from ..models.emoji import weights_folder
 from .drawings import HELD_OUT_STYLE, STYLES, cache_dir, load_sprites, things
 
-app = typer.Typer(no_args_is_help=True, help="Train Emoji World's miniature, a part at a time, in the order listed here.")
+app = typer.Typer(
+    no_args_is_help=True, help="Train Emoji World's miniature, a part at a time, in the order listed here."
+)
 console = Console(stderr=True)
 
 Minutes = Annotated[float, typer.Option(help="Running time of this session; the rate falls to zero at its end.")]
@@ -156,6 +158,24 @@ def upsampler(
 
     where = _device(device)
     _train(Upsampler(load_sprites(), where), "upsampler", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def gallery() -> None:
+    """Draw the 24 sample pictures that ship with the model: held-out scenes of the styles, at 128 pixels."""
+    from ..images import save_png, to_pil
+    from .scenes import Renderer, gallery_scenes
+
+    sprites, folder = load_sprites(), weights_folder() / "gallery"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = gallery_scenes(sprites)
+    listing = {}
+    for k, (scene, picture) in enumerate(zip(found, to_pil(Renderer(sprites)(found, 128)))):
+        name = f"{k:02d}-{scene.thing or scene.kind}.png"
+        save_png(picture, folder / name, {"caption": scene.caption, "drawing": scene.layers[0].key})
+        listing[name] = scene.caption
+    (folder / "gallery.json").write_text(json.dumps(listing, indent=1, ensure_ascii=False) + "\n")
+    print(f"{len(listing)} pictures in {folder}")
 
 
 @app.command()

@@ -40,7 +40,7 @@ class Pool(NamedTuple):
     def build(
         sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, *, first: int, count: int, side: int
     ) -> Pool:
-        """The scenes of seeds first .. first + count; x_0 are pictures of `side` pixels, or the autoencoder's latents."""
+        """The scenes of seeds first .. first + count; x_0: pictures of `side` pixels, or the autoencoder's latents."""
         render = scenes.Renderer(sprites, encoder.device)
         parts: list[tuple[Tensor, ...]] = []
         for start in range(first, first + count, 256):
@@ -62,7 +62,9 @@ class Pool(NamedTuple):
         return Pool(*torch.load(path, weights_only=True))
 
 
-def build(side: int, patch: int, channels: int, *, width: int = 192, layers: int = 6, embed: int = 256, text: int = 192):
+def build(
+    side: int, patch: int, channels: int, *, width: int = 192, layers: int = 6, embed: int = 256, text: int = 192
+):
     """SD3Transformer2DModel with its modulation and last layer at zero, which diffusers leaves to the user."""
     from diffusers import SD3Transformer2DModel
 
@@ -97,7 +99,9 @@ class Decoder(Part):
         self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=512, side=self.side)
         self.abar = cosine_abar().float().to(encoder.device)
 
-    def _v_loss(self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool) -> Tensor:
+    def _v_loss(
+        self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool
+    ) -> Tensor:
         device = self.encoder.device
         x_0, z_i, text = (tensor[rows].to(device).float() for tensor in (pool.x_0, pool.z_i, pool.text))
         count = len(rows)
@@ -123,7 +127,7 @@ class Decoder(Part):
         losses = [self._v_loss(network, self.held_out, r, generator, drop=False).item() for r in rows.split(128)]
         return {"held_out_v_loss": sum(losses) / len(losses), "top1_of_decoded": self._accuracy(network)}
 
-    def _accuracy(self, network: nn.Module, count: int = 128) -> float:
+    def _accuracy(self, network: nn.Module, count: int = 96) -> float:
         """Top-1 of encode(decode(z_i)) among all things, for single things of held-out seeds."""
         from .clip import class_embeddings
 
@@ -143,7 +147,9 @@ class Decoder(Part):
 
         decoder = EmojiDecoder(network, self.autoencoder, self.encoder)
         seeds = range(10**9, 10**9 + 40)
-        real = scenes.Renderer(self.sprites, self.encoder.device)([scenes.for_decoder(s, self.sprites) for s in seeds], 64)
+        real = scenes.Renderer(self.sprites, self.encoder.device)(
+            [scenes.for_decoder(s, self.sprites) for s in seeds], 64
+        )
         x_T = SeededNoise(seeds, decoder.shape, device=self.encoder.device)()
         made = decoder.to_pixels(decode(decoder, Latent(self.encoder.encode_image(real), x_T), steps=20, guidance=1.5))
         made = F.interpolate(made, (64, 64))

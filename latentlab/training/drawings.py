@@ -36,7 +36,8 @@ HELD_OUT_STYLE = "emojione"  # no part of the miniature is ever trained on it
 FXEMOJI = {
     "cat-face": "cat", "mouse-face": "mouse", "tiger-face": "tiger", "panda": "pandaface", "wolf": "wolfface",
     "spouting-whale": "spurtingwhale", "camel": "bactriancamel", "evergreen-tree": "evergreen", "pizza": "sliceofpizza",
-    "castle": "europeancastle", "house": "housebuilding", "locomotive": "steamlocomotive", "hourglass-done": "hourglass",
+    "castle": "europeancastle", "house": "housebuilding", "locomotive": "steamlocomotive",
+    "hourglass-done": "hourglass",
     "globe-showing-americas": "americasglobe", "tennis": "tennisball", "gem-stone": "gem", "mobile-phone": "cellphone",
     "laptop": "personalcomputer", "scissors": "blackscissors", "locked": "lock", "dagger": "daggerknife",
     "smiling-face-with-heart-eyes": "hearteyes", "angry-face": "angry", "loudly-crying-face": "loudlycrying",
@@ -149,13 +150,14 @@ def _solid(shape: str, rgb: tuple[int, int, int]) -> Image.Image:
     if shape == "cube":
         body = (
             f'<path d="M64 10 114 34 64 60 14 34Z" fill="{shade(1.15)}"/>'
-            f'<path d="M14 34 64 60V118L14 92Z" fill="{shade(0.9)}"/><path d="M114 34 64 60V118L114 92Z" fill="{shade(0.65)}"/>'
+            f'<path d="M14 34 64 60V118L14 92Z" fill="{shade(0.9)}"/>'
+            f'<path d="M114 34 64 60V118L114 92Z" fill="{shade(0.65)}"/>'
         )
     elif shape == "ball":
         body = (
             f'<defs><radialGradient id="g" cx=".35" cy=".3" r=".8"><stop offset="0" stop-color="{shade(1.3)}"/>'
-            f'<stop offset=".5" stop-color="{shade(1)}"/><stop offset="1" stop-color="{shade(0.55)}"/></radialGradient></defs>'
-            '<circle cx="64" cy="64" r="54" fill="url(#g)"/>'
+            f'<stop offset=".5" stop-color="{shade(1)}"/><stop offset="1" stop-color="{shade(0.55)}"/></radialGradient>'
+            '</defs><circle cx="64" cy="64" r="54" fill="url(#g)"/>'
         )
     elif shape == "cone":
         body = (
@@ -166,7 +168,8 @@ def _solid(shape: str, rgb: tuple[int, int, int]) -> Image.Image:
     else:
         tips = [(64 + r * np.sin(a), 68 - r * np.cos(a)) for a, r in zip(np.arange(10) * np.pi / 5, [58, 25] * 5)]
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in tips)
-        body = f'<polygon points="{points}" fill="{shade(1)}" stroke="{shade(0.7)}" stroke-width="5" stroke-linejoin="round"/>'
+        edge = f'stroke="{shade(0.7)}" stroke-width="5" stroke-linejoin="round"'
+        body = f'<polygon points="{points}" fill="{shade(1)}" {edge}/>'
     return _rasterize(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128">{body}</svg>')
 
 

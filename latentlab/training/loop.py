@@ -139,12 +139,15 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
     elapsed, smooth, first, numbers = 0.0, None, step, {}
 
     def save() -> None:
-        nonlocal numbers
         state = {
             "network": network.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
             "step": step, "seconds": seconds_before + elapsed, "curve": curve,
         }  # fmt: skip
         _write(checkpoint, lambda p: torch.save(state, p))
+
+    def show() -> None:
+        """Measure, preview and export: slower than a checkpoint, so done less often."""
+        nonlocal numbers
         with torch.no_grad():
             numbers = {k: round(v, 4) for k, v in part.measure(ema).items()}
             part.preview(ema).save(folder / "preview.png")
@@ -157,7 +160,7 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with _stop_cleanly() as asked, Progress(*columns) as progress:
         bar = progress.add_task(part.name, total=minutes * 60, note="")
-        saved, before = 0.0, time.perf_counter()
+        saved, shown, before = 0.0, 0.0, time.perf_counter()
         while elapsed < minutes * 60 and not asked:
             left = 1 - elapsed / (minutes * 60)
             for group in optimizer.param_groups:
@@ -172,7 +175,9 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
             _average(ema, network, min(part.ema_decay, (1 + step) / (10 + step)))
             value = loss.item()
             if not math.isfinite(value):
-                raise FloatingPointError(f"the loss of {part.name} is {value} at step {step}: resume with a smaller rate")
+                raise FloatingPointError(
+                    f"the loss of {part.name} is {value} at step {step}: resume with a smaller rate"
+                )
             smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
             now = time.perf_counter()
             elapsed += min(now - before, 30.0)  # a stopped process does not use up its budget
@@ -182,6 +187,11 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
             progress.update(bar, completed=elapsed, note=f"step {step}  loss {smooth:.4f}")
             if elapsed - saved > 180:
                 save()
-                saved, before = elapsed, time.perf_counter()
+                saved = elapsed
+                if elapsed - shown > 900:
+                    show()
+                    shown = elapsed
+                before = time.perf_counter()
         save()
+        show()
     return {"part": part.name, "step": step, "hours": (seconds_before + elapsed) / 3600, "loss": smooth, **numbers}

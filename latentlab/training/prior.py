@@ -44,7 +44,9 @@ class Prior(Part):
         self.network.clip_std.requires_grad_(False)
         self.abar = cosine_abar().float().to(encoder.device)
 
-    def _x0_loss(self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool) -> Tensor:
+    def _x0_loss(
+        self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool
+    ) -> Tensor:
         device = self.encoder.device
         z_i, z_t, text = (tensor[rows].to(device).float() for tensor in (pool.z_i, pool.z_t, pool.text))
         tokens = prior_tokens(text, pool.mask[rows].to(device), z_i.shape[1])

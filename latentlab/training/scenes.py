@@ -88,20 +88,27 @@ def _background(rng: random.Random, colour: str) -> tuple[int, int, int]:
     return tuple(max(0, min(255, c + rng.randint(-10, 10))) for c in COLOURS[colour])
 
 
-def _free_colour(rng: random.Random, thing: str, place: str, *, split: str) -> str:
-    wanted = split == "held-out"
-    fitting = [c for c in COLOURS if held_out(thing, c, place) == wanted]
-    return rng.choice(fitting or list(COLOURS))
+def _free_colours(thing: str, place: str, split: str) -> list[str]:
+    return [c for c in COLOURS if held_out(thing, c, place) == (split == "held-out")]
 
 
 def single(
-    rng: random.Random, sprites: Sprites, thing: str | None = None, *, split="train", style=None, centred=False, full=False
+    rng: random.Random,
+    sprites: Sprites,
+    thing: str | None = None,
+    *,
+    split="train",
+    style=None,
+    centred=False,
+    full=False,
 ) -> Scene:
     """One thing on a coloured background; `centred` keeps it large and in the middle, `full` names the background."""
     thing = thing or rng.choice(things()).name
     style = style or rng.choice(sprites.styles_of(thing))
     place = "" if centred or rng.random() < 0.6 else rng.choice(list(PLACES)[1:])
-    colour = _free_colour(rng, thing, place, split=split)
+    if not centred and not _free_colours(thing, place, split):  # a third of all (thing, place) have no held-out colour
+        place = rng.choice([p for p in PLACES if _free_colours(thing, p, split)] or [place])
+    colour = rng.choice(_free_colours(thing, place, split) or list(COLOURS))
     size = rng.uniform(0.8, 0.97) if centred else rng.uniform(0.42, 0.6) if place else rng.uniform(0.5, 0.97)
     jitter = 0.04 if centred else 0.1
     x, y = (2 * PLACES[place][0], 2 * PLACES[place][1])
@@ -124,7 +131,9 @@ def single(
     with_place = where and (full or rng.random() < 0.5)
     text = phrase + (where if with_place else "")
     if with_colour:
-        text = rng.choice((f"{text} on a {colour} background", f"{text} on {colour}", f"{text} and a {colour} background"))
+        text = rng.choice(
+            (f"{text} on a {colour} background", f"{text} on {colour}", f"{text} and a {colour} background")
+        )
         text = text.replace(" on a orange ", " on an orange ").replace(" and a orange ", " and an orange ")
     elif rng.random() < 0.3:
         text = rng.choice((f"a picture of {text}", f"an emoji of {text}", noun(phrase), f"a drawing of {text}"))
@@ -145,7 +154,9 @@ def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scen
         for k, (x, y) in zip(keys, at)
     )
     a, b = _phrase(rng, first), _phrase(rng, second)
-    relations = (f"{a} above {b}", f"{b} below {a}") if above else (f"{a} left of {b}", f"{b} right of {a}", f"{a} and {b}")
+    relations = (
+        (f"{a} above {b}", f"{b} below {a}") if above else (f"{a} left of {b}", f"{b} right of {a}", f"{a} and {b}")
+    )
     colour = rng.choice(list(COLOURS))
     caption = rng.choice(relations) + (f" on {colour}" if rng.random() < 0.3 else "")
     return Scene(_background(rng, colour), layers, caption, "pair", None, {"things": (first, second), "colour": colour})
@@ -207,10 +218,7 @@ def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> S
     thing = thing or rng.choice(things()).name
     count = rng.choice(list(NUMBERS))
     key = f"{rng.choice(sprites.styles_of(thing))}/{thing}"
-    if count == 2:
-        at = ((-0.45, 0.0), (0.45, 0.0))
-    else:
-        at = ((0.0, -0.45), (-0.45, 0.4), (0.45, 0.4))
+    at = ((-0.45, 0.0), (0.45, 0.0)) if count == 2 else ((0.0, -0.45), (-0.45, 0.4), (0.45, 0.4))
     size = rng.uniform(0.38, 0.46)
     layers = tuple(Layer(key, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), size) for x, y in at)
     colour = rng.choice(list(COLOURS))
@@ -220,7 +228,7 @@ def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> S
 
 
 def batch_for_clip(seed: int, sprites: Sprites, size: int) -> list[Scene]:
-    """`size` scenes in which a caption seldom fits two pictures: each thing once, but for pairs that differ in colour."""
+    """`size` scenes whose captions seldom fit two pictures: each thing once, but for pairs that differ in colour."""
     rng = random.Random(seed)
     names = [t.name for t in things()]
     rng.shuffle(names)
@@ -259,6 +267,18 @@ def for_decoder(seed: int, sprites: Sprites) -> Scene:
     if roll < 0.94:
         return pair(rng, sprites)
     return sign(rng) if roll < 0.96 else labelled(rng, sprites)
+
+
+def gallery_scenes(sprites: Sprites) -> list[Scene]:
+    """24 scenes to try things on: twelve of seen styles, six of the held-out one, six of the other kinds."""
+    rng = random.Random("gallery")
+    names = rng.sample([t.name for t in things() if sprites.styles_of(t.name, held_out=True)], 18)
+    found = [single(rng, sprites, n, split="held-out", centred=True, full=True) for n in names[:12]]
+    for name in names[12:]:
+        style = sprites.styles_of(name, held_out=True)[0]
+        found.append(single(rng, sprites, name, split="held-out", style=style, centred=True, full=True))
+    found += [solids(rng, count=1), solids(rng, count=2, split="held-out"), pair(rng, sprites), several(rng, sprites)]
+    return [*found, sign(rng, "hello"), labelled(rng, sprites, "red-apple", "ipod")]
 
 
 class Renderer:

@@ -12,7 +12,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from ..diffusion import cosine_abar
 from ..images import psnr, to_pil
-from ..models.emoji import EmojiUpsampler, upsampler_v
+from ..models.emoji import DETAIL, EmojiUpsampler, enlarged, upsampler_v
 from ..upsampling import upsample
 from .decoder import TIME_LIMIT
 from .drawings import Sprites
@@ -53,8 +53,11 @@ class Upsampler(Part):
         small = gaussian_blur(F.avg_pool2d(large, 2), [5, 5], [sigma, sigma])
         small = small + 0.06 * torch.rand((), generator=generator).item() * torch.randn_like(small)
         corners = torch.randint(0, LOW // 2 + 1, (2, 2), generator=generator).tolist()
-        crops = [(small[..., y : y + 32, x : x + 32], large[..., 2 * y : 2 * y + 64, 2 * x : 2 * x + 64]) for y, x in corners]
-        low, x_0 = (torch.cat(column) for column in zip(*crops))
+        crops = [
+            (small[..., y : y + 32, x : x + 32], large[..., 2 * y : 2 * y + 64, 2 * x : 2 * x + 64]) for y, x in corners
+        ]
+        low, high = (torch.cat(column) for column in zip(*crops))
+        x_0 = (high - enlarged(low, high.shape[-1])) * DETAIL
         t = torch.randint(0, TIME_LIMIT, (len(x_0),), generator=generator).to(self.device)
         eps = torch.randn(x_0.shape, generator=generator).to(self.device)
         a = self.abar[t].view(-1, 1, 1, 1)
@@ -69,7 +72,7 @@ class Upsampler(Part):
     def measure(self, network: nn.Module) -> dict[str, float]:
         low, large = self._pairs(32)
         made = upsample(EmojiUpsampler(network, LOW), low, seeds=range(32))
-        plain = F.interpolate(low, (HIGH, HIGH), mode="bicubic").clamp(-1, 1)
+        plain = enlarged(low, HIGH).clamp(-1, 1)
         return {"psnr": psnr(large, made).mean().item(), "psnr_bicubic": psnr(large, plain).mean().item()}
 
     def preview(self, network: nn.Module) -> Image.Image:

@@ -26,7 +26,7 @@ def words() -> list[str]:
 
 
 def write_tokenizer(folder: Path) -> int:
-    """Write tokenizer.json and tokenizer_config.json as transformers' AutoTokenizer reads them; the size of the vocabulary.
+    """Write tokenizer.json and tokenizer_config.json, as transformers' AutoTokenizer reads them; how many tokens.
 
     The end token has the highest id, because open_clip pools the text at the argmax of the ids.
     """

@@ -1,0 +1,119 @@
+"""The sampler: a walk that can be watched, the same alone and in a batch, and never a silent misfit."""
+
+import numpy as np
+import pytest
+import torch
+
+from latentlab import images
+from latentlab.decoding import decode, walk
+from latentlab.diffusion import CLEAN, levels, noise
+from latentlab.errors import UserError
+from latentlab.latents import Latent
+
+
+@pytest.fixture
+def latent(lab, z_i):
+    """Three rows in the precision that models run in."""
+    return Latent(z_i.float(), noise(lab.decoder, [3, 4, 5]))
+
+
+def grey_levels(decoder, x_0):
+    return np.stack([np.asarray(image, int) for image in images.to_pil(decoder.to_pixels(x_0))])
+
+
+def test_a_walk_reports_every_step_and_ends_where_decode_does(lab, latent):
+    steps = list(walk(lab.decoder, latent, steps=7))
+    assert [(step.number, step.total) for step in steps] == [(k, 7) for k in range(1, 8)]
+    assert all(step.x_t.shape == step.x_0.shape == latent.x_T.shape for step in steps)
+    assert torch.equal(steps[-1].x_t, decode(lab.decoder, latent, steps=7))
+
+
+def test_at_the_last_step_the_expected_picture_is_the_picture(lab, latent):
+    *_, last = walk(lab.decoder, latent, steps=5)
+    torch.testing.assert_close(last.x_t, last.x_0)
+
+
+def test_a_walk_evaluates_only_as_far_as_it_is_watched(spy, latent):
+    steps = walk(spy, latent, steps=7)
+    assert spy.calls == []
+    next(steps), next(steps)
+    steps.close()
+    assert len(spy.calls) == 2
+
+
+@pytest.mark.parametrize("steps", [1, 6, [900, 500, 3, CLEAN]], ids=str)
+def test_the_decoder_is_evaluated_once_at_each_level_but_the_last(spy, latent, steps):
+    decode(spy, latent, steps=steps, guidance=2.5)
+    assert spy.calls == [(3, t, 2.5) for t in levels(spy.abar, steps)[:-1]]
+
+
+def test_a_count_of_steps_and_its_times_are_the_same_walk(lab, latent):
+    times = levels(lab.decoder.abar, 9)
+    assert torch.equal(decode(lab.decoder, latent, steps=9), decode(lab.decoder, latent, steps=times))
+
+
+def test_without_eta_the_seeds_change_nothing(lab, latent):
+    assert torch.equal(decode(lab.decoder, latent), decode(lab.decoder, latent, seeds=[1, 2, 3]))
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_sample_k_alone_is_sample_k_in_a_batch_to_one_grey_level(lab, z_i, eta, k):
+    seeds = [3, 4, 5]
+
+    def pictures(rows):
+        latent = Latent(z_i[rows].float(), noise(lab.decoder, seeds[rows]))
+        return grey_levels(lab.decoder, decode(lab.decoder, latent, eta=eta, seeds=seeds[rows]))
+
+    assert abs(pictures(slice(k, k + 1))[0] - pictures(slice(0, 3))[k]).max() <= 1
+
+
+def test_eta_varies_by_seed_and_repeats_with_it(lab, latent):
+    once, again, other = (decode(lab.decoder, latent, eta=0.6, seeds=s) for s in ([1, 2, 3], [1, 2, 3], [9, 2, 3]))
+    assert torch.equal(once, again)
+    assert not torch.allclose(once[0], other[0]) and torch.equal(once[1:], other[1:])
+
+
+def test_one_x_T_under_several_seeds_gives_several_variations(lab, latent):
+    rows = decode(lab.decoder, latent[torch.tensor([0, 0, 0])], eta=0.6, seeds=[1, 2, 1])
+    assert torch.equal(rows[0], rows[2]) and not torch.allclose(rows[0], rows[1])
+
+
+def test_with_eta_1_the_pictures_have_the_toys_own_mean_and_spread(lab, z_i):
+    count = 200
+    latent = Latent(z_i[:1].expand(count, -1), noise(lab.decoder, range(count), dtype=torch.float64))
+    x_0 = decode(lab.decoder, latent, eta=1.0, seeds=range(1000, 1000 + count), steps=100)
+    rest = x_0 - lab.decoder.mean(z_i[:1])
+    assert rest.mean().abs() < 5 * lab.decoder.spread / rest.numel() ** 0.5
+    assert rest.std().item() == pytest.approx(lab.decoder.spread, rel=0.03)
+
+
+def test_text_of_one_row_reaches_every_row(spy, latent, normal):
+    seen = []
+    spy.eps = lambda x_t, t, cond, guidance: seen.append(cond.text.shape) or torch.zeros_like(x_t)
+    decode(spy, latent, text=normal(1, 4, 6), steps=2)
+    assert seen == [(3, 4, 6)] * 2
+
+
+def test_decoding_needs_no_gradient(lab, latent):
+    latent.z_i.requires_grad_()
+    assert not decode(lab.decoder, latent, steps=2).requires_grad
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 9), (1, 4, 8, 8), (1, 3, 16, 16)])
+def test_an_x_T_of_another_model_is_refused_with_both_shapes(lab, shape):
+    with pytest.raises(UserError, match=r"this decoder wants \(B, 3, 8, 8\).*same model") as caught:
+        decode(lab.decoder, Latent(torch.zeros(1, 12), torch.zeros(shape)))
+    assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize("seeds", [None, [1], [1, 2, 3, 4]])
+def test_eta_without_a_seed_for_each_sample_is_refused(lab, latent, seeds):
+    with pytest.raises(UserError, match=r"one seed for each of 3 samples"):
+        decode(lab.decoder, latent, eta=0.5, seeds=seeds)
+
+
+@pytest.mark.parametrize("knobs", [{"eta": -0.5}, {"eta": 1.5, "seeds": [1, 2, 3]}, {"steps": 0}, {"steps": [5, 9, -1]}])
+def test_knobs_out_of_range_are_refused(lab, latent, knobs):
+    with pytest.raises(UserError, match=r"eta is|steps is|times"):
+        decode(lab.decoder, latent, **knobs)

@@ -1,0 +1,316 @@
+"""Noise levels, the one DDIM step, guidance and seeded noise: against diffusers, against algebra, against misuse."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from diffusers import DDIMInverseScheduler, DDIMScheduler
+
+from latentlab.diffusion import (
+    CLEAN,
+    Condition,
+    SeededNoise,
+    abar_at,
+    cosine_abar,
+    ddim_step,
+    guided,
+    levels,
+    noise,
+    to_eps,
+)
+from latentlab.errors import UserError
+
+LINEAR = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).neg().add(1).cumprod(0)
+STOCK = {"beta_schedule": "squaredcos_cap_v2", "clip_sample": False, "set_alpha_to_one": True}
+STREAMS = ("x_T", "eta", "prior", "upsampler")
+
+
+# Schedules and levels
+
+
+def test_cosine_abar_is_diffusers_squaredcos_cap_v2():
+    stock = DDIMScheduler(**STOCK).alphas_cumprod
+    torch.testing.assert_close(cosine_abar().float(), stock, rtol=2e-4, atol=1e-7)
+
+
+def test_cosine_abar_is_nichols_closed_form_but_for_the_capped_end():
+    f = (torch.arange(1001, dtype=torch.float64) / 1000 + 0.008).div(1.008).mul(math.pi / 2).cos() ** 2
+    torch.testing.assert_close(cosine_abar()[:-1], (f / f[0])[1:-1], rtol=1e-9, atol=0)
+    assert cosine_abar()[-1] > f[-1] / f[0]
+
+
+@pytest.mark.parametrize("T", [10, 1000])
+def test_cosine_abar_decreases_within_0_and_1(T):
+    abar = cosine_abar(T)
+    assert abar.shape == (T,)
+    assert (abar.diff() < 0).all() and abar[0] < 1 and abar[-1] > 0
+
+
+def test_abar_is_1_where_nothing_is_noise():
+    assert abar_at(LINEAR, CLEAN) == 1
+    assert abar_at(LINEAR, 999) == LINEAR[999].item()
+
+
+@pytest.mark.parametrize("abar", [cosine_abar(), cosine_abar(37), LINEAR], ids=["cosine", "short", "linear"])
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 16, 25, 33])
+def test_levels_fall_from_the_last_usable_time_to_clean(abar, steps):
+    times = levels(abar, steps)
+    assert len(times) == steps + 1
+    assert times[-1] == CLEAN
+    assert all(a > b for a, b in itertools.pairwise(times))
+    assert 1 / math.sqrt(abar[times[0]]) <= 35
+    assert times[0] == len(abar) - 1 or 1 / math.sqrt(abar[times[0] + 1]) > 35
+
+
+@pytest.mark.parametrize("steps", [500, 700, 978, 979, 980])
+def test_levels_never_repeat_however_many(steps):
+    times = levels(cosine_abar(), steps)
+    assert len(set(times)) == steps + 1 and times == sorted(times, reverse=True)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 50])
+def test_levels_are_equal_strides_up_to_rounding(steps):
+    strides = [a - b for a, b in itertools.pairwise(levels(cosine_abar(), steps))]
+    assert max(strides) - min(strides) <= 1
+
+
+@pytest.mark.parametrize("times", [[980, 960, 20, 0, CLEAN], (999, CLEAN), range(50, -2, -1), torch.tensor([7, 3, -1])])
+def test_explicit_times_are_kept(times):
+    assert levels(LINEAR, times) == [int(t) for t in times]
+
+
+@pytest.mark.parametrize("steps", [0, -3, 1000, 10**6])
+def test_a_number_of_steps_that_cant_be_walked_is_refused(steps):
+    with pytest.raises(UserError, match=rf"steps is {steps}: give a number from 1 to \d+"):
+        levels(cosine_abar(), steps)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [[500, 500, CLEAN], [0, 500, CLEAN], [1000, 20, CLEAN], [500, 0, -2], [CLEAN], [], [500], [500, 20], [500, 20, 0]],
+    ids=str,
+)
+def test_explicit_times_that_do_not_fall_to_clean_are_refused(times):
+    with pytest.raises(UserError, match=r"must decrease, from below 1000 to -1 \(clean\)"):
+        levels(LINEAR, times)
+
+
+# The step
+
+
+@pytest.fixture
+def state(normal):
+    """x and the noise in it, two rows, not square."""
+    return normal(2, 3, 5, 8), normal(2, 3, 5, 8)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_step_walks_as_diffusers_ddim(normal, state, eta):
+    stock = DDIMScheduler(**STOCK, timestep_spacing="leading")
+    stock.set_timesteps(50)
+    abar, times = cosine_abar(), [*stock.timesteps.tolist(), CLEAN]
+    ours = theirs = state[0]
+    for t, t_next in itertools.pairwise(times):
+        eps, fresh = normal(*ours.shape), normal(*ours.shape)
+        ours = ddim_step(ours, eps, abar_at(abar, t), abar_at(abar, t_next), eta=eta, noise=fresh)
+        theirs = stock.step(eps, t, theirs, eta=eta, variance_noise=fresh if eta else None).prev_sample
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_one_ddim_step_is_diffusers_to_1e_5(state, normal, eta):
+    stock = DDIMScheduler(**STOCK, timestep_spacing="leading")
+    stock.set_timesteps(50)
+    fresh, abar = normal(*state[0].shape), cosine_abar()
+    for t in stock.timesteps.tolist():
+        ours = ddim_step(*state, abar_at(abar, t), abar_at(abar, max(t - 20, CLEAN)), eta=eta, noise=fresh)
+        theirs = stock.step(state[1], t, state[0], eta=eta, variance_noise=fresh if eta else None).prev_sample
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_ddim_step_upwards_walks_as_diffusers_ddim_inverse(lab, x_0, z_i):
+    stock = DDIMInverseScheduler(**STOCK, timestep_spacing="leading")
+    stock.set_timesteps(50)
+    abar, cond = cosine_abar(), Condition(z_i)
+    ours = theirs = x_0
+    for s, t in itertools.pairwise([CLEAN, *stock.timesteps.tolist()]):
+        left = max(s, 0)  # eps is taken at the level being left
+        ours = ddim_step(ours, lab.decoder.eps(ours, left, cond), abar_at(abar, s), abar_at(abar, t))
+        theirs = stock.step(lab.decoder.eps(theirs, left, cond), t, theirs).prev_sample
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.3, 0.7), (0.9, 0.001), (0.5, 1.0), (0.5, 0.5)])
+def test_a_step_and_its_way_back_with_the_same_eps_are_the_identity(state, a, b):
+    x, eps = state
+    torch.testing.assert_close(ddim_step(ddim_step(x, eps, a, b), eps, b, a), x, rtol=1e-10, atol=1e-10)
+
+
+def test_two_steps_with_one_eps_are_one_long_step(state):
+    x, eps = state
+    halfway = ddim_step(x, eps, 0.1, 0.4)
+    torch.testing.assert_close(ddim_step(halfway, eps, 0.4, 0.8), ddim_step(x, eps, 0.1, 0.8), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("b", [0.01, 0.6, 1.0])
+def test_from_the_true_noise_a_step_lands_on_the_noised_picture(state, b):
+    x_0, eps = state
+    noised = math.sqrt(0.3) * x_0 + math.sqrt(0.7) * eps
+    wanted = math.sqrt(b) * x_0 + math.sqrt(1 - b) * eps
+    torch.testing.assert_close(ddim_step(noised, eps, 0.3, b), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_with_eta_1_the_step_is_ddpms_posterior(state, normal):
+    (x, eps), fresh, a, b = state, normal(2, 3, 5, 8), 0.3, 0.5
+    x_0 = (x - math.sqrt(1 - a) * eps) / math.sqrt(a)
+    alpha = a / b  # Ho et al. 2020, equation 7
+    mean = math.sqrt(b) * (1 - alpha) / (1 - a) * x_0 + math.sqrt(alpha) * (1 - b) / (1 - a) * x
+    wanted = mean + math.sqrt((1 - b) / (1 - a) * (1 - alpha)) * fresh
+    torch.testing.assert_close(ddim_step(x, eps, a, b, eta=1.0, noise=fresh), wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_the_last_step_adds_no_noise(state, normal, eta):
+    found = ddim_step(*state, 0.9, 1.0, eta=eta, noise=normal(2, 3, 5, 8) * 100)
+    torch.testing.assert_close(found, ddim_step(*state, 0.9, 1.0), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("eta", [-0.1, 1.01, float("nan")])
+def test_eta_outside_0_to_1_is_refused(state, eta):
+    with pytest.raises(UserError, match=r"eta is .*from 0 \(deterministic\) to 1 \(ancestral\)"):
+        ddim_step(*state, 0.3, 0.5, eta=eta, noise=state[1])
+
+
+@pytest.mark.parametrize(("to", "given"), [(0.5, False), (0.1, True)], ids=["without noise", "while inverting"])
+def test_eta_needs_noise_and_a_step_towards_the_clean_picture(state, to, given):
+    with pytest.raises(UserError, match="needs `noise`, and a step towards the clean picture"):
+        ddim_step(*state, 0.3, to, eta=0.5, noise=state[1] if given else None)
+
+
+# What a network may predict
+
+
+@pytest.mark.parametrize("abar", [0.001, 0.5, 0.999])
+@pytest.mark.parametrize("kind", ["eps", "v", "x_0"])
+def test_eps_v_and_x_0_say_the_same(state, abar, kind):
+    x_0, eps = state
+    x_t = math.sqrt(abar) * x_0 + math.sqrt(1 - abar) * eps
+    prediction = {"eps": eps, "v": math.sqrt(abar) * eps - math.sqrt(1 - abar) * x_0, "x_0": x_0}[kind]
+    torch.testing.assert_close(to_eps(prediction, x_t, abar, kind), eps, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["v", "x_0"])
+def test_a_prediction_read_as_eps_is_diffusers_reading(state, normal, kind):
+    stock = DDIMScheduler(**STOCK, prediction_type={"v": "v_prediction", "x_0": "sample"}[kind])
+    stock.set_timesteps(50)
+    x_t, prediction = state
+    a, b = stock.alphas_cumprod[500].item(), stock.alphas_cumprod[480].item()
+    ours = ddim_step(x_t, to_eps(prediction, x_t, a, kind), a, b)
+    torch.testing.assert_close(ours, stock.step(prediction, 500, x_t).prev_sample, rtol=1e-5, atol=1e-5)
+
+
+def test_an_unknown_kind_of_prediction_is_refused(state):
+    with pytest.raises(ValueError, match="kind is 'score', not 'eps', 'v' or 'x_0'"):
+        to_eps(*state, 0.5, "score")
+
+
+# Guidance
+
+
+class Linear:
+    """A prediction that depends on everything, so that a mixed-up half would show; it notes its batches."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, x, cond):
+        self.batches.append(len(x))
+        assert len(cond) == len(x)
+        told = cond.z_i.sum(-1) + (0 if cond.text is None else cond.text.sum((-1, -2)))
+        return 2 * x + told.view(-1, 1, 1, 1)
+
+
+@pytest.fixture(params=["with text", "without text"])
+def conditions(request, normal):
+    """A condition of three rows and a null condition."""
+    text = normal(3, 4, 6) if request.param == "with text" else None
+    null = Condition(torch.zeros(3, 5, dtype=torch.float64), None if text is None else torch.zeros_like(text))
+    return Condition(normal(3, 5), text), null
+
+
+def test_guidance_1_is_one_evaluation_of_the_batch(normal, conditions):
+    predict, x = Linear(), normal(3, 2, 4, 7)
+    assert torch.equal(guided(predict, x, *conditions, 1.0), Linear()(x, conditions[0]))
+    assert predict.batches == [3]
+
+
+@pytest.mark.parametrize("g", [0.0, 0.5, 2.0, 8.0])
+def test_guidance_goes_from_null_through_cond(normal, conditions, g):
+    predict, x = Linear(), normal(3, 2, 4, 7)
+    with_cond, null = (Linear()(x, cond) for cond in conditions)
+    torch.testing.assert_close(guided(predict, x, *conditions, g), null + g * (with_cond - null), rtol=1e-12, atol=1e-12)
+    assert predict.batches == [6]
+
+
+def test_a_condition_expands_from_one_row_and_stays_as_it_is_when_it_fits(normal):
+    one = Condition(normal(1, 5), normal(1, 4, 6)).expand(3)
+    assert one.z_i.shape == (3, 5) and one.text.shape == (3, 4, 6)
+    assert torch.equal(one[1:2].z_i, one[:1].z_i)
+    assert Condition(normal(3, 5)).expand(3).text is None
+
+
+def test_conditions_of_another_number_are_refused(normal):
+    with pytest.raises(UserError, match="2 conditions for 3 pictures"):
+        Condition(normal(2, 5)).expand(3)
+
+
+# Seeded noise
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_sample_draws_the_same_alone_and_in_any_batch(stream):
+    batch = SeededNoise([5, 6, 7], (3, 4, 9), stream=stream)
+    alone = SeededNoise([6], (3, 4, 9), stream=stream)
+    assert all(torch.equal(batch()[1:2], alone()) for _ in range(3))
+
+
+def test_noise_for_a_decoder_has_its_shape_and_the_seeds_order(lab):
+    x_T = noise(lab.decoder, [4, 9])
+    assert x_T.shape == (2, *lab.decoder.shape)
+    assert torch.equal(x_T.flip(0), noise(lab.decoder, [9, 4]))
+    assert noise(lab.decoder, [4], dtype=torch.float64).dtype == torch.float64
+
+
+def correlation(a, b):
+    return torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].abs().item()
+
+
+@pytest.mark.parametrize("pair", itertools.combinations(STREAMS, 2), ids="-".join)
+@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**40 + 3, -1])
+def test_streams_of_one_seed_are_uncorrelated(pair, seed):
+    a, b = (SeededNoise([seed], (3, 64, 64), stream=stream)() for stream in pair)
+    assert correlation(a, b) < 5 / math.sqrt(a.numel())
+
+
+@pytest.mark.parametrize("other", [1, 2, -7, 2**31, 2**32, 2**32 + 7])
+def test_seeds_of_one_stream_are_uncorrelated(other):
+    a, b = SeededNoise([7, 7 + other], (3, 64, 64))()
+    assert correlation(a, b) < 5 / math.sqrt(a.numel())
+
+
+def test_successive_draws_are_uncorrelated():
+    draw = SeededNoise([3], (3, 64, 64))
+    assert correlation(draw(), draw()) < 5 / math.sqrt(3 * 64 * 64)
+
+
+def test_noise_is_standard_normal():
+    sample = SeededNoise(range(8), (3, 64, 64))()
+    assert sample.mean().abs() < 5 / math.sqrt(sample.numel())
+    assert (sample.var() - 1).abs() < 5 * math.sqrt(2 / sample.numel())
+
+
+def test_drawing_leaves_torchs_global_generator_alone():
+    before = torch.get_rng_state()
+    SeededNoise([1, 2], (4,))()
+    assert torch.equal(torch.get_rng_state(), before)

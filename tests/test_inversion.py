@@ -1,0 +1,180 @@
+"""Inversion: how exact, at what price, and whether it says both truthfully."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from diffusers import DDIMInverseScheduler
+
+from latentlab.decoding import decode
+from latentlab.diffusion import CLEAN, Condition, abar_at, ddim_step, levels
+from latentlab.errors import UserError
+from latentlab.inversion import METHODS, invert, walk
+
+
+def rms(x):
+    return x.square().mean().sqrt().item()
+
+
+def round_trip(decoder, x_0, z_i, steps, **knobs):
+    """The error of inverting and decoding in as many steps, in decibels below 1, and the inversion."""
+    found = invert(decoder, x_0, Condition(z_i), steps=steps, **knobs)
+    return rms(decode(decoder, found.latent, steps=steps) - x_0), found
+
+
+def test_inversion_error_halves_when_steps_double(lab, x_0, z_i):
+    errors = [round_trip(lab.decoder, x_0, z_i, n, method="naive")[0] for n in (25, 50, 100, 200)]
+    assert all(1.7 < a / b < 2.3 for a, b in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize("iterations", [3, 4])
+@pytest.mark.parametrize("budget", [60, 120, 240])
+def test_fixed_point_beats_naive_by_far_at_the_same_number_of_evaluations(lab, x_0, z_i, budget, iterations):
+    naive, _ = round_trip(lab.decoder, x_0, z_i, budget, method="naive")
+    fixed, found = round_trip(lab.decoder, x_0, z_i, budget // iterations, iterations=iterations, tolerance=0.0)
+    assert found.evaluations == budget
+    assert 20 * math.log10(naive / fixed) > 6  # dB
+
+
+@pytest.mark.parametrize("steps", [10, 50])
+def test_fixed_point_iterated_to_its_end_undoes_decoding(lab, x_0, z_i, steps):
+    error, _ = round_trip(lab.decoder, x_0, z_i, steps, iterations=200, tolerance=1e-13)
+    assert error < 1e-9
+
+
+def test_each_solved_step_satisfies_decodings_own_equation(lab, x_0, z_i):
+    times, cond = levels(lab.decoder.abar, 12), Condition(z_i)
+    x_s = x_0
+    for (t, s), (_, _, found) in zip(
+        reversed(list(itertools.pairwise(times))),
+        walk(lab.decoder, x_0, cond, steps=12, iterations=200, tolerance=1e-13),
+    ):
+        x_t = found.latent.x_T
+        a_t, a_s = abar_at(lab.decoder.abar, t), abar_at(lab.decoder.abar, s)
+        torch.testing.assert_close(ddim_step(x_t, lab.decoder.eps(x_t, t, cond), a_t, a_s), x_s, rtol=1e-9, atol=1e-9)
+        x_s = x_t
+
+
+def test_naive_inversion_walks_as_diffusers_ddim_inverse(lab, x_0, z_i):
+    stock = DDIMInverseScheduler(beta_schedule="squaredcos_cap_v2", clip_sample=False, set_alpha_to_one=True)
+    stock.set_timesteps(50)
+    times = stock.timesteps.tolist()
+    x_t, cond = x_0, Condition(z_i)
+    for s, t in itertools.pairwise([0, *times]):
+        x_t = stock.step(lab.decoder.eps(x_t, s, cond), t, x_t).prev_sample
+    ours = invert(lab.decoder, x_0, cond, steps=[*reversed(times), CLEAN], method="naive")
+    torch.testing.assert_close(ours.latent.x_T, x_t, rtol=1e-5, atol=1e-5)
+
+
+def test_the_pictures_embedding_comes_through_untouched(lab, x_0, z_i):
+    assert torch.equal(invert(lab.decoder, x_0, Condition(z_i), steps=3).latent.z_i, z_i)
+
+
+def test_one_condition_serves_every_picture(lab, x_0, z_i):
+    one = invert(lab.decoder, x_0, Condition(z_i[:1]), steps=5)
+    each = invert(lab.decoder, x_0, Condition(z_i[:1].expand(3, -1)), steps=5)
+    assert torch.equal(one.latent.x_T, each.latent.x_T) and len(one.latent) == 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_evaluations_are_counted_as_they_happen(spy, x_0, z_i, method):
+    for number, total, found in walk(spy, x_0, Condition(z_i), steps=8, method=method, iterations=5):
+        assert found.evaluations == len(spy.calls)
+        assert len(found.residual) == number and total == 8
+
+
+def test_naive_takes_one_evaluation_a_step_and_knows_no_residual(spy, x_0, z_i):
+    found = invert(spy, x_0, Condition(z_i), steps=8, method="naive", iterations=5)
+    assert found.evaluations == len(spy.calls) == 8
+    assert found.residual.isnan().all()
+
+
+def test_without_a_tolerance_every_iteration_is_spent(spy, x_0, z_i):
+    found = invert(spy, x_0, Condition(z_i), steps=8, iterations=5, tolerance=0.0)
+    assert found.evaluations == len(spy.calls) == 40
+
+
+def test_a_residual_below_the_tolerance_has_stopped_early(lab, x_0, z_i):
+    found = invert(lab.decoder, x_0, Condition(z_i), steps=20, iterations=50, tolerance=1e-5)
+    assert (found.residual < 1e-5).all()
+    assert 20 < found.evaluations < 20 * 50
+
+
+def test_a_looser_tolerance_costs_less_and_leaves_more(lab, x_0, z_i):
+    tight, loose = (
+        round_trip(lab.decoder, x_0, z_i, 20, iterations=50, tolerance=tolerance) for tolerance in (1e-8, 1e-3)
+    )
+    assert loose[1].evaluations < tight[1].evaluations
+    assert loose[0] > tight[0]
+
+
+def test_the_residual_bounds_how_far_the_found_point_is_from_solving_its_step(lab, x_0, z_i):
+    cond, (t, _) = Condition(z_i), levels(lab.decoder.abar, 10)[-2:]
+    _, _, found = next(walk(lab.decoder, x_0, cond, steps=10, iterations=3, tolerance=0.0))
+    x_t = found.latent.x_T
+    again = ddim_step(x_0, lab.decoder.eps(x_t, t, cond), 1.0, abar_at(lab.decoder.abar, t))
+    assert (again - x_t).square().flatten(1).mean(1).max().sqrt() <= found.residual[0]
+
+
+def test_the_worst_sample_decides_when_a_step_ends(lab, x_0, z_i):
+    far = torch.cat([x_0[:2], x_0[2:] * 50])
+    calm, wild = (invert(lab.decoder, x, Condition(z_i), steps=10, iterations=100) for x in (x_0, far))
+    assert (wild.residual < 1e-4).all()
+    assert wild.evaluations > calm.evaluations
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_picture_inverts_the_same_alone_and_in_a_batch(lab, x_0, z_i, method):
+    knobs = {"steps": 10, "method": method, "tolerance": 0.0}
+    batch = invert(lab.decoder, x_0, Condition(z_i), **knobs).latent
+    alone = invert(lab.decoder, x_0[1:2], Condition(z_i[1:2]), **knobs).latent
+    torch.testing.assert_close(batch.x_T[1:2], alone.x_T, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_inversion_never_uses_guidance(spy, x_0, z_i, method):
+    invert(spy, x_0, Condition(z_i), steps=4, method=method)
+    assert {guidance for _, _, guidance in spy.calls} == {1.0}
+
+
+def test_a_walk_evaluates_only_as_far_as_it_is_watched(spy, x_0, z_i):
+    steps = walk(spy, x_0, Condition(z_i), steps=9, method="naive")
+    next(steps), next(steps)
+    steps.close()
+    assert len(spy.calls) == 2
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones(lab, x_0, z_i):
+    with pytest.raises(UserError, match="method is 'null-text': give one of naive, fixed-point"):
+        invert(lab.decoder, x_0, Condition(z_i), method="null-text")
+
+
+def test_no_iteration_at_all_is_refused(lab, x_0, z_i):
+    with pytest.raises(UserError, match="iterations is 0: give 1 or more"):
+        invert(lab.decoder, x_0, Condition(z_i), iterations=0)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 9), (3, 8, 8), (2, 1, 8, 8), (2, 3, 16, 16)])
+def test_an_x_0_that_does_not_fit_is_refused_with_what_to_do(lab, z_i, shape):
+    with pytest.raises(UserError, match=r"this decoder wants \(B, 3, 8, 8\): decoder\.to_x0\(images\.resize") as caught:
+        invert(lab.decoder, torch.zeros(shape), Condition(z_i[:1]))
+    assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_x_0_that_is_not_finite_is_refused(lab, x_0, z_i, value):
+    x_0[2, 0, 3, 4] = value
+    with pytest.raises(UserError, match="not finite"):
+        invert(lab.decoder, x_0, Condition(z_i))
+
+
+def test_conditions_of_another_number_are_refused(lab, x_0, z_i):
+    with pytest.raises(UserError, match="2 conditions for 3 pictures"):
+        invert(lab.decoder, x_0, Condition(z_i[:2]))
+
+
+@pytest.mark.parametrize("steps", [0, 5000, [10, 20, -1]], ids=str)
+def test_steps_that_cant_be_walked_are_refused(lab, x_0, z_i, steps):
+    with pytest.raises(UserError, match=r"steps is|times"):
+        invert(lab.decoder, x_0, Condition(z_i), steps=steps)

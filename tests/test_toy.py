@@ -1,0 +1,126 @@
+"""The toy's closed forms are true: everything else is held against them."""
+
+import math
+
+import pytest
+import torch
+
+from latentlab.decoding import decode
+from latentlab.diffusion import Condition, abar_at, levels
+from latentlab.errors import UserError
+from latentlab.inversion import invert
+from latentlab.latents import Latent
+from latentlab.models.toy import SIDE, D, ToyDecoder
+
+TIMES = [0, 300, 700, 980]
+
+
+def rms(x):
+    return x.square().mean().sqrt().item()
+
+
+def halves(errors):
+    """Whether each error is about half of the one before."""
+    return all(1.7 < a / b < 2.3 for a, b in zip(errors, errors[1:]))  # noqa: RUF007
+
+
+@pytest.mark.parametrize("t", TIMES)
+@pytest.mark.parametrize("spread", [0.1, 0.3, 2.0])
+def test_eps_is_the_score_of_the_noised_gaussian(z_i, normal, t, spread):
+    decoder = ToyDecoder(spread)
+    a = abar_at(decoder.abar, t)
+    x_t = normal(3, *decoder.shape).requires_grad_()
+    noised = torch.distributions.Normal(math.sqrt(a) * decoder.mean(z_i), math.sqrt(a * spread**2 + 1 - a))
+    (score,) = torch.autograd.grad(noised.log_prob(x_t).sum(), x_t)
+    eps = decoder.eps(x_t.detach(), t, Condition(z_i))
+    torch.testing.assert_close(eps, -math.sqrt(1 - a) * score, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("t", TIMES)
+def test_eps_is_the_mean_of_the_noise_that_led_here(z_i, normal, t):
+    decoder, many = ToyDecoder(), 40_000
+    a = abar_at(decoder.abar, t)
+    z_i = z_i[:1].expand(many // 64, -1)
+    x_0 = decoder.mean(z_i) + decoder.spread * normal(many // 64, *decoder.shape)
+    eps = normal(*x_0.shape)
+    error = eps - decoder.eps(math.sqrt(a) * x_0 + math.sqrt(1 - a) * eps, t, Condition(z_i))
+    guess = decoder.eps(math.sqrt(a) * x_0 + math.sqrt(1 - a) * eps, t, Condition(z_i))
+    assert abs((error * guess).mean()) < 5 / math.sqrt(error.numel())  # what is left over is orthogonal to the guess
+
+
+def test_the_exact_path_starts_at_the_picture_and_is_standard_normal_at_its_end(lab, x_0, z_i):
+    start = lab.decoder.exact_x_t(x_0, z_i, -1)
+    end = lab.decoder.exact_x_t(x_0, z_i, len(lab.decoder.abar) - 1)
+    torch.testing.assert_close(start, x_0, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(end, (x_0 - lab.decoder.mean(z_i)) / lab.decoder.spread, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("t", TIMES)
+def test_the_exact_path_obeys_the_probability_flow_equation(x_0, z_i, t):
+    # In x/√a, with u = √((1-a)/a), the flow is d(x/√a) = eps du (Song et al. 2021, equation 14).
+    decoder, h = ToyDecoder(abar=torch.linspace(0.99999, 1e-3, 10**5, dtype=torch.float64)), 1
+    t = 100 * t + h
+
+    def point(t):
+        a = abar_at(decoder.abar, t)
+        return decoder.exact_x_t(x_0, z_i, t) / math.sqrt(a), math.sqrt((1 - a) / a)
+
+    (before, u_before), (after, u_after) = point(t - h), point(t + h)
+    eps = decoder.eps(decoder.exact_x_t(x_0, z_i, t), t, Condition(z_i))
+    torch.testing.assert_close((after - before) / (u_after - u_before), eps, rtol=1e-3, atol=1e-3)
+
+
+def test_decoding_the_exact_x_t_in_all_steps_gives_the_picture_back(lab, x_0, z_i):
+    steps = len(levels(lab.decoder.abar, 1)) and levels(lab.decoder.abar, 1)[0] + 1
+    x_T = lab.decoder.exact_x_t(x_0, z_i, levels(lab.decoder.abar, 1)[0])
+    assert rms(decode(lab.decoder, Latent(z_i, x_T), steps=steps) - x_0) < 2e-3
+
+
+def test_decodings_error_halves_when_steps_double(lab, x_0, z_i):
+    x_T = lab.decoder.exact_x_t(x_0, z_i, levels(lab.decoder.abar, 1)[0])
+    errors = [rms(decode(lab.decoder, Latent(z_i, x_T), steps=n) - x_0) for n in (25, 50, 100, 200)]
+    assert halves(errors)
+
+
+@pytest.mark.parametrize("method", ["naive", "fixed-point"])
+def test_inversions_error_against_the_exact_x_T_halves_when_steps_double(lab, x_0, z_i, method):
+    x_T = lab.decoder.exact_x_t(x_0, z_i, levels(lab.decoder.abar, 1)[0])
+    knobs = {} if method == "naive" else {"iterations": 30, "tolerance": 1e-9}
+    found = [
+        invert(lab.decoder, x_0, Condition(z_i), steps=n, method=method, **knobs) for n in (40, 80, 160)
+    ]
+    assert halves([rms(each.latent.x_T - x_T) for each in found])
+
+
+def test_the_null_condition_is_z_i_at_zero(lab, x_0, z_i):
+    both = [lab.decoder.eps(x_0, 500, Condition(z)) for z in (z_i, torch.zeros_like(z_i))]
+    guided = lab.decoder.eps(x_0, 500, Condition(z_i), guidance=3.0)
+    torch.testing.assert_close(guided, both[1] + 3 * (both[0] - both[1]), rtol=1e-12, atol=1e-12)
+
+
+def test_the_encoder_reads_back_what_the_decoder_paints(lab, z_i):
+    torch.testing.assert_close(lab.encoder.encode_image(lab.decoder.mean(z_i)), z_i)
+
+
+def test_any_size_of_picture_has_an_embedding_and_a_place_in_the_decoder(lab, normal):
+    pixels = normal(2, 3, 13, 30).clamp(-1, 1)
+    assert lab.encoder.encode_image(pixels).shape == (2, D)
+    assert lab.decoder.to_x0(pixels).shape == (2, 3, SIDE, SIDE)
+
+
+def test_captions_are_told_apart_and_each_always_means_the_same(lab):
+    a, b, again = lab.encoder.encode_text(["a cat", "a dog", "a cat"])
+    assert torch.equal(a, again) and not torch.equal(a, b)
+
+
+@pytest.mark.parametrize("templates", [("{}",), ("{}", "a picture of {}")])
+def test_zero_shot_rows_are_probabilities(lab, normal, templates):
+    rows = lab.encoder.zero_shot(normal(4, 3, 8, 8).float(), ["red", "green", "blue"], templates)
+    assert rows.shape == (4, 3) and (rows > 0).all()
+    torch.testing.assert_close(rows.sum(-1), torch.ones(4))
+
+
+def test_an_empty_caption_is_refused(lab):
+    with pytest.raises(UserError, match="the caption is empty"):
+        lab.encoder.read("  \n")
+    assert lab.encoder.read("anything").warnings() == []
