@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -34,4 +35,25 @@ def grid(
                 axis.set_title(titles[k], fontsize=8)
     if heading:
         figure.suptitle(heading, fontsize=11)
+    return figure
+
+
+def rows(named: Mapping[str, Tensor], *, titles: Sequence[str] = ()) -> Figure:
+    """Named rows of pictures, one under another.
+
+    Args:
+        named: label -> (N, 3, H, W) in [-1, 1], all of one N.
+        titles: N, above the first row.
+    """
+    count = len(next(iter(named.values())))
+    figure = Figure((1.55 * count + 0.4, 1.62 * len(named) + (0.4 if titles else 0)), layout="constrained")
+    axes = figure.subplots(len(named), count, squeeze=False)
+    for line, (label, pixels) in zip(axes, named.items()):
+        for axis, picture in zip(line, to_pil(pixels)):
+            axis.imshow(picture, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        line[0].set_ylabel(label, fontsize=9)
+    for axis, title in zip(axes[0], titles):
+        axis.set_title(textwrap.fill(title, 20), fontsize=8)
     return figure

@@ -82,7 +82,7 @@ def test_one_x_T_under_several_seeds_gives_several_variations(lab, latent):
 def test_with_eta_1_the_pictures_have_the_toys_own_mean_and_spread(lab, z_i):
     count = 200
     latent = Latent(z_i[:1].expand(count, -1), noise(lab.decoder, range(count), dtype=torch.float64))
-    x_0 = decode(lab.decoder, latent, eta=1.0, seeds=range(1000, 1000 + count), steps=100)
+    x_0 = decode(lab.decoder, latent, eta=1.0, seeds=range(1000, 1000 + count), steps=400)
     rest = x_0 - lab.decoder.mean(z_i[:1])
     assert rest.mean().abs() < 5 * lab.decoder.spread / rest.numel() ** 0.5
     assert rest.std().item() == pytest.approx(lab.decoder.spread, rel=0.03)

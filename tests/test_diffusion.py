@@ -286,7 +286,7 @@ def correlation(a, b):
     return torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].abs().item()
 
 
-@pytest.mark.parametrize("pair", itertools.combinations(STREAMS, 2), ids="-".join)
+@pytest.mark.parametrize("pair", [*itertools.combinations(STREAMS, 2)], ids="-".join)
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**40 + 3, -1])
 def test_streams_of_one_seed_are_uncorrelated(pair, seed):
     a, b = (SeededNoise([seed], (3, 64, 64), stream=stream)() for stream in pair)

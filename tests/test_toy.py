@@ -1,5 +1,6 @@
 """The toy's closed forms are true: everything else is held against them."""
 
+import itertools
 import math
 
 import pytest
@@ -21,7 +22,12 @@ def rms(x):
 
 def halves(errors):
     """Whether each error is about half of the one before."""
-    return all(1.7 < a / b < 2.3 for a, b in zip(errors, errors[1:]))  # noqa: RUF007
+    return all(1.7 < a / b < 2.3 for a, b in itertools.pairwise(errors))
+
+
+def last(decoder):
+    """The time at which every walk starts."""
+    return levels(decoder.abar, 1)[0]
 
 
 @pytest.mark.parametrize("t", TIMES)
@@ -58,8 +64,8 @@ def test_the_exact_path_starts_at_the_picture_and_is_standard_normal_at_its_end(
 @pytest.mark.parametrize("t", TIMES)
 def test_the_exact_path_obeys_the_probability_flow_equation(x_0, z_i, t):
     # In x/√a, with u = √((1-a)/a), the flow is d(x/√a) = eps du (Song et al. 2021, equation 14).
-    decoder, h = ToyDecoder(abar=torch.linspace(0.99999, 1e-3, 10**5, dtype=torch.float64)), 1
-    t = 100 * t + h
+    decoder = ToyDecoder(abar=torch.linspace(0.9999, 1e-3, 10**5, dtype=torch.float64))
+    t, h = 100 * t + 1000, 1
 
     def point(t):
         a = abar_at(decoder.abar, t)
@@ -71,20 +77,19 @@ def test_the_exact_path_obeys_the_probability_flow_equation(x_0, z_i, t):
 
 
 def test_decoding_the_exact_x_t_in_all_steps_gives_the_picture_back(lab, x_0, z_i):
-    steps = len(levels(lab.decoder.abar, 1)) and levels(lab.decoder.abar, 1)[0] + 1
-    x_T = lab.decoder.exact_x_t(x_0, z_i, levels(lab.decoder.abar, 1)[0])
-    assert rms(decode(lab.decoder, Latent(z_i, x_T), steps=steps) - x_0) < 2e-3
+    x_T = lab.decoder.exact_x_t(x_0, z_i, last(lab.decoder))
+    assert rms(decode(lab.decoder, Latent(z_i, x_T), steps=last(lab.decoder) + 1) - x_0) < 2e-3
 
 
 def test_decodings_error_halves_when_steps_double(lab, x_0, z_i):
-    x_T = lab.decoder.exact_x_t(x_0, z_i, levels(lab.decoder.abar, 1)[0])
+    x_T = lab.decoder.exact_x_t(x_0, z_i, last(lab.decoder))
     errors = [rms(decode(lab.decoder, Latent(z_i, x_T), steps=n) - x_0) for n in (25, 50, 100, 200)]
     assert halves(errors)
 
 
 @pytest.mark.parametrize("method", ["naive", "fixed-point"])
 def test_inversions_error_against_the_exact_x_T_halves_when_steps_double(lab, x_0, z_i, method):
-    x_T = lab.decoder.exact_x_t(x_0, z_i, levels(lab.decoder.abar, 1)[0])
+    x_T = lab.decoder.exact_x_t(x_0, z_i, last(lab.decoder))
     knobs = {} if method == "naive" else {"iterations": 30, "tolerance": 1e-9}
     found = [
         invert(lab.decoder, x_0, Condition(z_i), steps=n, method=method, **knobs) for n in (40, 80, 160)

@@ -1,0 +1,42 @@
+"""Make docs/showcase.png, the README's picture: eight captions, and eight pictures from their two latents."""
+
+from pathlib import Path
+
+import torch
+
+import latentlab
+from latentlab import images
+from latentlab.figures import rows
+
+CAPTIONS = (
+    "a red apple on a blue background",
+    "a penguin on orange",
+    "a glossy rocket on purple",
+    "a cactus on white",
+    "a castle on a green background",
+    "a red cube above a blue ball",
+    "a guitar on yellow",
+    "a fox on a gray background",
+)
+
+lab = latentlab.load("emoji")
+made = [latentlab.generate(lab, caption, seeds=[3]).pixels for caption in CAPTIONS]
+gallery = latentlab.models.gallery("emoji")[1:24:3]
+originals = torch.cat([images.load(path, lab.decoder.pixels) for path, _ in gallery])
+back = latentlab.reconstruct(lab, originals)
+
+
+def large(pixels: torch.Tensor) -> torch.Tensor:
+    return latentlab.upsample(lab.upsampler, pixels, seeds=range(len(pixels)))
+
+
+figure = rows(
+    {
+        "generated": torch.cat(made),
+        "a picture": large(originals),
+        "decoded from (z_i, x_T)": large(back.pixels),
+        "from z_i, another x_T": large(back.from_z_i),
+    },
+    titles=CAPTIONS,
+)
+figure.savefig(Path(__file__).with_name("showcase.png"), dpi=110)

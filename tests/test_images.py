@@ -1,0 +1,413 @@
+"""The two ends: every kind of picture that comes in, every one that is turned away, and nothing lost in between."""
+
+import itertools
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from latentlab import images
+from latentlab.errors import UserError
+
+WIDTH, HEIGHT = 30, 20
+LOSSY = {"JPEG": 40, "WEBP": 40, "GIF": 60}  # grey levels by which one of these may miss
+
+
+@pytest.fixture
+def picture():
+    """A smooth RGB picture, wider than high, no two corners alike."""
+    x, y = np.meshgrid(np.linspace(0, 255, WIDTH), np.linspace(0, 255, HEIGHT))
+    return Image.fromarray(np.stack([x, y, (x + y) / 2], -1).astype(np.uint8))
+
+
+@pytest.fixture
+def pixels(rng):
+    return torch.rand(3, 3, 12, 17, generator=rng) * 2 - 1
+
+
+def reopened(image, tmp_path, format="PNG", **options):
+    path = tmp_path / f"picture.{format.lower()}"
+    image.save(path, format, **options)
+    return images.open_image(path)
+
+
+def difference(a, b):
+    assert a.size == b.size and a.mode == b.mode == "RGB"
+    return abs(np.asarray(a, int) - np.asarray(b, int)).max()
+
+
+# Files that are read
+
+
+@pytest.mark.parametrize("format", images.FORMATS)
+def test_every_format_opens_as_the_picture_it_holds(picture, tmp_path, format):
+    assert difference(reopened(picture, tmp_path, format), picture) <= LOSSY.get(format, 0)
+
+
+def test_the_name_of_a_file_does_not_matter(picture, tmp_path):
+    path = tmp_path / "photo.txt"
+    picture.save(path, "PNG")
+    assert difference(images.open_image(path), picture) == 0
+    assert difference(images.open_image(str(path)), picture) == 0
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P"])
+def test_grey_two_colour_and_palette_pictures_open_as_their_colours(picture, tmp_path, mode):
+    image = picture.convert(mode)
+    assert difference(reopened(image, tmp_path), image.convert("RGB")) == 0
+
+
+def test_cmyk_opens_as_its_colours(picture, tmp_path):
+    assert difference(reopened(picture.convert("CMYK"), tmp_path, "JPEG", quality=95), picture) <= LOSSY["JPEG"]
+
+
+@pytest.mark.parametrize("top", [65535, 40000, 200])
+def test_sixteen_bit_grey_keeps_its_upper_byte_however_dark(tmp_path, top):
+    grey = np.linspace(0, top, WIDTH * HEIGHT).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    found = np.asarray(reopened(Image.fromarray(grey), tmp_path), float)
+    assert abs(found - grey[..., None] / 257).max() <= 0.5
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+@pytest.mark.parametrize("alpha", [0, 100, 255])
+def test_transparency_is_laid_on_white(picture, tmp_path, mode, alpha):
+    image = picture.convert(mode)
+    image.putalpha(alpha)
+    opaque = np.asarray(picture.convert(mode[:-1]).convert("RGB"), float)
+    wanted = (opaque * alpha + 255 * (255 - alpha)) / 255
+    assert abs(np.asarray(reopened(image, tmp_path), float) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("format", ["PNG", "GIF"])
+def test_a_transparent_palette_colour_is_white(tmp_path, format):
+    image = Image.new("P", (4, 3), 1)
+    image.putpalette([9, 9, 9, 200, 10, 30])
+    image.putpixel((2, 1), 0)
+    found = reopened(image, tmp_path, format, transparency=0)
+    assert found.getpixel((2, 1)) == (255, 255, 255) and found.getpixel((0, 0)) == (200, 10, 30)
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("RGB", (7, 8, 9)), ("L", 7)])
+def test_a_colour_key_is_white(tmp_path, mode, colour):
+    image = Image.new(mode, (4, 3), colour)
+    image.putpixel((2, 1), 0)
+    found = reopened(image, tmp_path, transparency=colour)
+    assert found.getpixel((0, 0)) == (255, 255, 255) and found.getpixel((2, 1)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
+def test_of_an_animation_the_first_frame_is_taken(tmp_path, format):
+    frames = [Image.new("RGB", (8, 5), colour) for colour in ("red", "lime", "blue")]
+    options = {"save_all": True, "append_images": frames[1:], "duration": 50}
+    found = reopened(frames[0], tmp_path, format, **options, **({"lossless": True} if format == "WEBP" else {}))
+    assert difference(found, frames[0]) == 0
+
+
+# EXIF's orientations, as what has to be done to the stored pixels to set them upright.
+UPRIGHT = {
+    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+    5: lambda a: a.transpose(1, 0, 2), 6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda a: np.rot90(a),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_a_turned_photograph_stands_upright(picture, tmp_path, format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = reopened(picture, tmp_path, format, exif=exif)
+    wanted = Image.fromarray(np.ascontiguousarray(UPRIGHT[orientation](np.asarray(picture))))
+    assert difference(found, wanted) <= LOSSY.get(format, 0)
+
+
+# Files that are turned away
+
+
+def test_a_missing_file_is_refused_with_the_formats(tmp_path):
+    with pytest.raises(UserError, match=r"nothing\.png is not there.*PNG, JPEG, WEBP, GIF, BMP"):
+        images.open_image(tmp_path / "nothing.png")
+
+
+def test_a_name_that_no_file_system_has_is_a_missing_file():
+    with pytest.raises(UserError, match="is not there"):
+        images.open_image("a photograph of " + 300 * "x")
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is a folder: give the path of one image"):
+        images.open_image(tmp_path)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(UserError, match=r"a\.png is empty"):
+        images.open_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Dear reader, this is no picture.\n" * 9,
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>',
+        b"%PDF-1.7\n",
+        b"\x00" * 400,
+    ],
+    ids=["text", "svg", "pdf", "zeros"],
+)
+def test_a_file_that_is_no_picture_is_refused_with_the_formats(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.png is not an image that can be read: give one of PNG, JPEG"):
+        images.open_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("format", ["TIFF", "PPM", "ICO", "PDF"])
+def test_a_format_that_is_not_listed_is_refused_even_under_a_good_name(picture, tmp_path, format):
+    picture.save(tmp_path / "a.png", format)
+    with pytest.raises(UserError, match="not an image that can be read"):
+        images.open_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("format", images.FORMATS)
+@pytest.mark.parametrize("part", [0.2, 0.6, 0.9])
+def test_a_truncated_file_is_refused(tmp_path, rng, format, part):
+    noise = torch.randint(0, 256, (60, 40, 3), generator=rng, dtype=torch.uint8)
+    Image.fromarray(noise.numpy()).save(tmp_path / "a.img", format)
+    whole = (tmp_path / "a.img").read_bytes()
+    (tmp_path / "a.img").write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(UserError, match=r"a\.img is (broken|not an image)"):
+        images.open_image(tmp_path / "a.img")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("format", images.FORMATS)
+def test_a_damaged_file_opens_or_is_refused_but_never_fails_otherwise(picture, tmp_path, format):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    picture.save(tmp_path / "a.img", format, **({} if format in ("GIF", "BMP") else {"exif": exif}))
+    whole, rng = (tmp_path / "a.img").read_bytes(), np.random.default_rng(0)
+    for reach in itertools.islice(itertools.cycle((40, 200, len(whole))), 60):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, min(reach, len(whole)), 4):
+            damaged[place] = rng.integers(256)
+        (tmp_path / "a.img").write_bytes(damaged)
+        try:
+            assert images.open_image(tmp_path / "a.img").mode == "RGB"
+        except UserError as error:
+            assert "a.img" in str(error)
+
+
+def test_a_file_of_more_than_20_megabytes_is_refused_unread(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(20 * 2**20 + 1)  # a hole: it takes no space on disk
+    with pytest.raises(UserError, match=r"a\.png has 20\.0 MB, at most 20 MB is read: shrink it"):
+        images.open_image(tmp_path / "a.png")
+
+
+def bomb(path, width, height):
+    """A PNG that says it's that large, in a few bytes."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
+    return path
+
+
+@pytest.mark.parametrize(("width", "height"), [(6400, 6251), (13000, 13000)])
+def test_more_than_40_megapixels_are_refused_with_their_number(tmp_path, width, height):
+    megapixels = f"{width * height / 1e6:.0f}"
+    with pytest.raises(UserError, match=rf"{width}x{height} = {megapixels} Mpx, at most 40 Mpx is read: shrink it"):
+        images.open_image(bomb(tmp_path / "a.png", width, height))
+
+
+def test_more_pixels_than_pillow_itself_allows_are_refused_in_the_same_words(tmp_path):
+    with pytest.raises(UserError, match="at most 40 Mpx is read: shrink it"):
+        images.open_image(bomb(tmp_path / "a.png", 60000, 60000))
+
+
+def test_exactly_40_megapixels_are_not_too_many(tmp_path):
+    with pytest.raises(UserError, match="broken"):  # it has no pixels, but they were asked for
+        images.open_image(bomb(tmp_path / "a.png", 8000, 5000))
+
+
+# Pictures and tensors
+
+
+def test_a_tensor_made_a_picture_and_back_is_itself_at_every_grey_level():
+    ramp = (torch.arange(256) / 127.5 - 1).repeat(2, 3, 3, 1)  # (2, 3, 3, 256)
+    torch.testing.assert_close(images.to_tensor(*images.to_pil(ramp)), ramp, rtol=0, atol=1e-6)
+
+
+def test_a_picture_made_a_tensor_and_back_is_itself(picture):
+    (again,) = images.to_pil(images.to_tensor(picture))
+    assert difference(again, picture) == 0
+
+
+def test_a_tensor_has_rows_columns_and_channels_in_their_places(picture):
+    tensor = images.to_tensor(picture, picture.rotate(180))
+    assert tensor.shape == (2, 3, HEIGHT, WIDTH)
+    assert tensor[0, :, 3, 25].tolist() == pytest.approx([c / 127.5 - 1 for c in picture.getpixel((25, 3))], abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_values_outside_the_range_are_clipped(dtype):
+    (image,) = images.to_pil(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0], dtype=dtype).expand(1, 3, 2, 5))
+    assert [image.getpixel((k, 1))[0] for k in range(5)] == [0, 0, 128, 255, 255]
+
+
+def test_pictures_of_different_sizes_are_refused(picture):
+    with pytest.raises(UserError, match=r"sizes \[\(20, 30\), \(30, 20\)\].*images\.square"):
+        images.to_tensor(picture, picture.rotate(90, expand=True))
+
+
+def test_resize_keeps_a_picture_of_the_right_size_as_it_is(pixels):
+    assert torch.equal(images.resize(pixels[..., :12], 12), pixels[..., :12])
+
+
+@pytest.mark.parametrize("size", [1, 5, 12, 40])
+def test_resize_makes_squares_within_the_range(pixels, size):
+    found = images.resize(pixels.sign(), size)
+    assert found.shape == (3, 3, size, size)
+    assert found.abs().max() <= 1
+
+
+@pytest.mark.parametrize("size", [4, 40])
+def test_resize_keeps_a_plain_colour(size):
+    plain = torch.tensor([0.25, -0.5, 1.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(
+        images.resize(plain.expand(2, 3, 11, 23), size), plain.expand(2, 3, size, size), rtol=0, atol=1e-5
+    )
+
+
+# Squares
+
+
+def halves(width, height):
+    """A picture whose middle square is green, with red before it and blue after it."""
+    image, side = Image.new("RGB", (width, height), "red"), min(width, height)
+    image.paste("lime", ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2))
+    image.paste("blue", ((width + side) // 2, 0, width, height) if width > height else (0, (height + side) // 2, width, height))
+    return image
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 16), (16, 48)], ids=["wide", "high"])
+def test_cropping_keeps_the_middle(width, height):
+    found = images.square(halves(width, height), 16)
+    assert difference(found, Image.new("RGB", (16, 16), "lime")) == 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(48, 16), (16, 48)], ids=["wide", "high"])
+def test_padding_keeps_everything_and_fills_with_the_borders_colour(width, height):
+    found = images.square(halves(width, height), 48, fit="pad")
+    assert found.size == (48, 48)
+    assert {colour for _, colour in found.getcolors()} == {(255, 0, 0), (0, 255, 0), (0, 0, 255)}
+    assert found.getpixel((0, 0)) == (255, 0, 0)
+    at = (8, 24) if width > height else (24, 8)
+    assert found.getpixel(at) == (255, 0, 0) and found.getpixel((24, 24)) == (0, 255, 0)
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_a_square_picture_of_the_right_size_is_kept(picture, fit):
+    square = picture.resize((16, 16))
+    assert difference(images.square(square, 16, fit=fit), square) == 0
+
+
+def test_an_unknown_fit_is_refused(picture):
+    with pytest.raises(UserError, match="fit is 'stretch': give 'crop' or 'pad'"):
+        images.square(picture, 16, fit="stretch")
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_load_is_a_square_batch_of_one(picture, tmp_path, fit):
+    picture.save(tmp_path / "a.png")
+    found = images.load(tmp_path / "a.png", 16, fit=fit)
+    assert torch.equal(found, images.to_tensor(images.square(picture, 16, fit=fit)))
+    assert found.shape == (1, 3, 16, 16)
+
+
+# PNGs that know where they come from
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"seed": 7, "eta": 0.5, "steps": [980, 20, -1], "upsampled": True, "text": None},
+        {"caption": "ein süßer Hund — 一只狗 🐶", "quote": '"\\\n\t'},
+        {"long": "x" * 20_000},
+    ],
+    ids=["empty", "numbers", "other scripts", "long"],
+)
+def test_metadata_comes_back_from_a_png_and_the_picture_with_it(picture, tmp_path, metadata):
+    path = images.save_png(picture, tmp_path / "a.png", metadata)
+    assert path == tmp_path / "a.png"
+    assert images.read_metadata(path) == metadata
+    assert difference(images.open_image(path), picture) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_png_without_our_metadata_has_none(picture, tmp_path):
+    assert images.read_metadata(images.save_png(picture, tmp_path / "a.png")) is None
+
+
+@pytest.mark.parametrize("text", ["not json", "[1, 2]", "3", ""])
+def test_what_another_program_put_under_our_name_is_not_metadata(picture, tmp_path, text):
+    info = images.PngImagePlugin.PngInfo()
+    info.add_itxt(images.METADATA_KEY, text)
+    picture.save(tmp_path / "a.png", pnginfo=info)
+    assert images.read_metadata(tmp_path / "a.png") is None
+
+
+def test_a_failed_save_leaves_the_old_picture(picture, tmp_path):
+    path = images.save_png(picture, tmp_path / "a.png", {"seed": 1})
+    with pytest.raises(TypeError):
+        images.save_png(picture.rotate(180), path, {"seed": object()})
+    assert images.read_metadata(path) == {"seed": 1} and difference(images.open_image(path), picture) == 0
+
+
+# Measures
+
+
+@pytest.fixture
+def pair(pixels, rng):
+    """Three pictures, and the same with more noise in each."""
+    noise = torch.randn(pixels.shape, generator=rng) * torch.tensor([0.01, 0.1, 0.5]).view(3, 1, 1, 1)
+    return pixels, (pixels + noise).clamp(-1, 1)
+
+
+def rows(measure, a, b, **options):
+    found = [measure(x.double().numpy(), y.double().numpy(), data_range=2.0, **options) for x, y in zip(a, b)]
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def test_psnr_is_scikit_images(pair):
+    torch.testing.assert_close(images.psnr(*pair), rows(peak_signal_noise_ratio, *pair))
+
+
+def test_ssim_is_scikit_images(pair):
+    torch.testing.assert_close(images.ssim(*pair).double(), rows(structural_similarity, *pair, channel_axis=0))
+
+
+def test_more_noise_is_a_lower_psnr_and_ssim(pair):
+    for measure in (images.psnr, images.ssim):
+        assert (measure(*pair).diff() < 0).all()
+
+
+def test_equal_pictures_have_a_high_finite_psnr_and_an_ssim_of_1(pixels):
+    assert (images.psnr(pixels, pixels) > 150).all() and images.psnr(pixels, pixels).isfinite().all()
+    torch.testing.assert_close(images.ssim(pixels, pixels).double(), torch.ones(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shift", [0.02, 0.2])
+def test_psnr_of_a_plain_shift_is_its_closed_form(shift):
+    dark = torch.zeros(2, 3, 8, 11)
+    wanted = torch.full((2,), 20 * np.log10(2 / shift), dtype=torch.float64)
+    torch.testing.assert_close(images.psnr(dark, dark + shift), wanted, rtol=1e-6, atol=1e-6)

@@ -1,0 +1,137 @@
+"""The prior's sampler: closed form on the toy, best of several, and a network whose choice is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from latentlab.diffusion import SeededNoise, abar_at, cosine_abar, ddim_step, levels, to_eps
+from latentlab.errors import UserError
+from latentlab.prior import sample
+from latentlab.sphere import normalize
+
+CAPTIONS = ["a cat", "a dog", "a red apple"]
+
+
+class Spread:
+    """The exact prior of z_i ~ N(z_t, s²): what it draws depends on the seed. Guidance pushes away from zero."""
+
+    abar, width = cosine_abar(), 10
+
+    def __init__(self, spread=1.0):
+        self.spread, self.evaluations = spread, []
+
+    def read(self, captions):
+        rows = [torch.randn(self.width, generator=torch.Generator().manual_seed(len(c))) for c in captions]
+        return torch.stack(rows).double(), torch.zeros(len(captions), 4, 7)
+
+    def x_0(self, x_t, t, text, guidance=1.0):
+        assert len(text) == len(x_t) == len(text.text)
+        self.evaluations.append((len(x_t), t))
+        a, mean = abar_at(self.abar, t), guidance * text.z_i
+        gain = math.sqrt(a) * self.spread**2 / (a * self.spread**2 + 1 - a)
+        return mean + gain * (x_t - math.sqrt(a) * mean)
+
+    def to_z_i(self, x_0):
+        return 3 * x_0
+
+
+def likeness(prior, z_i, captions):
+    return (normalize(z_i) * normalize(prior.read(captions)[0])).sum(-1)
+
+
+@pytest.mark.parametrize("steps", [1, 5, [900, 30, -1]], ids=str)
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_on_the_toy_z_i_is_z_t(lab, steps, candidates):
+    z_t = lab.encoder.encode_text(CAPTIONS)
+    found = sample(lab.prior, CAPTIONS, seeds=[1, 2, 3], steps=steps, candidates=candidates)
+    torch.testing.assert_close(found, z_t, rtol=1e-4, atol=1e-4)
+
+
+def test_one_caption_serves_every_seed():
+    prior = Spread()
+    found = sample(prior, CAPTIONS[:1], seeds=[1, 2, 1])
+    assert found.shape == (3, prior.width)
+    assert torch.equal(found[0], found[2]) and not torch.allclose(found[0], found[1])
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 5])
+def test_the_candidate_with_the_larger_cosine_is_kept(candidates):
+    prior, seeds = Spread(), [7, 8, 9]
+    z_t, _ = prior.read(CAPTIONS)
+    draws = SeededNoise(seeds, (candidates, prior.width), stream="prior", dtype=z_t.dtype)()
+    drawn = []
+    for k in range(candidates):  # each candidate walked by itself
+        x_t, times = draws[:, k], levels(prior.abar, 6)
+        for t, t_next in zip(times, times[1:]):  # noqa: RUF007
+            a = abar_at(prior.abar, t)
+            x_0 = prior.x_0(x_t, t, _Text(z_t), 1.0)
+            x_t = ddim_step(x_t, to_eps(x_0, x_t, a, "x_0"), a, abar_at(prior.abar, t_next))
+        drawn.append(prior.to_z_i(x_t))
+    scores = torch.stack([likeness(prior, z_i, CAPTIONS) for z_i in drawn])
+    wanted = torch.stack(drawn)[scores.argmax(0), range(3)]
+    torch.testing.assert_close(sample(prior, CAPTIONS, seeds=seeds, steps=6, candidates=candidates), wanted)
+
+
+class _Text:
+    """A condition whose text nobody reads."""
+
+    def __init__(self, z_i):
+        self.z_i = self.text = z_i
+
+    def __len__(self):
+        return len(self.z_i)
+
+
+def test_more_candidates_are_nearer_to_the_caption():
+    prior, seeds = Spread(2.0), range(100)
+    near = [
+        likeness(prior, sample(prior, CAPTIONS[:1], seeds=seeds, candidates=n), CAPTIONS[:1]).mean() for n in (1, 2, 8)
+    ]
+    assert near[0] < near[1] < near[2]
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+def test_sample_k_alone_is_sample_k_in_a_batch(k):
+    prior, seeds = Spread(), [4, 5, 6]
+    batch = sample(prior, CAPTIONS, seeds=seeds, candidates=3)
+    alone = sample(prior, CAPTIONS[k : k + 1], seeds=seeds[k : k + 1], candidates=3)
+    torch.testing.assert_close(batch[k], alone[0], rtol=1e-6, atol=1e-6)
+
+
+def test_the_seeds_alone_decide():
+    once, again, other = (sample(Spread(), CAPTIONS, seeds=s) for s in ([1, 2, 3], [1, 2, 3], [1, 2, 4]))
+    assert torch.equal(once, again)
+    assert torch.equal(once[:2], other[:2]) and not torch.allclose(once[2], other[2])
+
+
+def test_the_draws_have_the_priors_own_mean_and_spread():
+    prior, count = Spread(0.7), 400
+    z_i = sample(prior, CAPTIONS[:1], seeds=range(count), steps=200, candidates=1) / 3  # to_z_i multiplies by 3
+    rest = (z_i - prior.read(CAPTIONS[:1])[0]).numpy()
+    assert abs(rest.mean()) < 5 * 0.7 / math.sqrt(rest.size)
+    assert rest.std() == pytest.approx(0.7, rel=5 / math.sqrt(2 * rest.size))
+
+
+def test_guidance_reaches_the_network():
+    found = [sample(Spread(1e-3), CAPTIONS, seeds=[1, 2, 3], guidance=g, steps=50) for g in (1.0, 2.5)]
+    np.testing.assert_allclose(found[1], 2.5 * found[0], atol=0.05)
+
+
+def test_all_candidates_go_through_the_network_in_one_batch():
+    prior = Spread()
+    sample(prior, CAPTIONS, seeds=[1, 2, 3], candidates=2, steps=7)
+    assert prior.evaluations == [(6, t) for t in levels(prior.abar, 7)[:-1]]
+
+
+@pytest.mark.parametrize(("captions", "seeds"), [(2, 3), (3, 1), (0, 2)])
+def test_captions_and_seeds_of_different_numbers_are_refused(lab, captions, seeds):
+    with pytest.raises(UserError, match=f"{captions} captions for {seeds} seeds: give one caption for all"):
+        sample(lab.prior, CAPTIONS[:captions], seeds=range(seeds))
+
+
+@pytest.mark.parametrize("candidates", [0, -1])
+def test_no_candidate_is_refused(lab, candidates):
+    with pytest.raises(UserError, match=f"candidates is {candidates}: give 1 or more"):
+        sample(lab.prior, CAPTIONS, seeds=[1, 2, 3], candidates=candidates)
