@@ -1,0 +1,68 @@
+"""Generate and reconstruct, on the closed-form lab."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from latentlab import UserError, experiments, images, models
+from latentlab.diffusion import SeededNoise
+
+
+@pytest.fixture(scope="module")
+def lab():
+    return models.load("toy", device="cpu")
+
+
+def pictures(count: int = 2) -> torch.Tensor:
+    return SeededNoise(range(count), (3, 8, 8), stream="test")().mul(0.3).clamp(-1, 1)
+
+
+def test_a_generated_picture_depends_on_its_own_seed_alone(lab):
+    alone = experiments.generate(lab, "a cat", seeds=[7], steps=5)
+    among = experiments.generate(lab, "a cat", seeds=[3, 7, 9], steps=5)
+    torch.testing.assert_close(alone.pixels[0], among.pixels[1], atol=1 / 255, rtol=0)
+
+
+def test_the_stream_ends_with_what_the_call_returns(lab):
+    *progress, last = experiments.generate.stream(lab, "a cat", seeds=[0], steps=5)
+    assert torch.equal(last.pixels, experiments.generate(lab, "a cat", seeds=[0], steps=5).pixels)
+    assert all(isinstance(p, experiments.Progress) for p in progress)
+    assert [p.step for p in progress if p.stage == "decoder"] == [1, 2, 3, 4, 5]
+
+
+def test_the_metadata_of_a_picture_makes_it_again(lab):
+    made = experiments.generate(lab, "a dog", seeds=[4, 5], steps=6, guidance=1.5)
+    settings = made.metadata(1)
+    knobs = {k: settings[k] for k in ("steps", "guidance", "prior_steps", "prior_guidance", "candidates")}
+    again = experiments.generate(lab, settings["prompt"], seeds=[settings["seed"]], **knobs)
+    torch.testing.assert_close(again.pixels[0], made.pixels[1], atol=1 / 255, rtol=0)
+
+
+def test_both_latents_bring_a_picture_back_and_z_i_alone_does_not(lab):
+    found = experiments.reconstruct(lab, pictures(), steps=50, iterations=20, tolerance=1e-7)
+    assert (found.psnr > 60).all()
+    assert (images.psnr(found.original, found.from_z_i) < 25).all()
+
+
+def test_the_evaluations_of_a_reconstruction_are_those_of_both_ways(lab):
+    found = experiments.reconstruct(lab, pictures(), steps=10, iterations=3, tolerance=0)
+    assert found.evaluations == 10 * 3 + 10
+
+
+@pytest.mark.parametrize(("caption", "seeds"), [("", [0]), ("  ", [0]), ("a cat", [])])
+def test_generate_refuses_an_empty_caption_and_no_seeds(lab, caption, seeds):
+    with pytest.raises(UserError, match="empty"):
+        experiments.generate(lab, caption, seeds=seeds)
+
+
+def test_reconstruct_refuses_what_is_no_batch_of_pictures(lab):
+    with pytest.raises(UserError, match=r"wanted \(B, 3, H, W\)"):
+        experiments.reconstruct(lab, torch.zeros(3, 8, 8))
+
+
+def test_figures_show_every_picture(lab):
+    made = experiments.generate(lab, "a cat", seeds=range(5), steps=2)
+    assert sum(len(axis.images) for axis in made.figure().axes) == 5
+    found = experiments.reconstruct(lab, pictures(2), steps=4)
+    assert sum(len(axis.images) for axis in found.figure().axes) == 6

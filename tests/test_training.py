@@ -1,0 +1,116 @@
+"""The training loop on a part of one number, and the report's arithmetic."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from latentlab.training import loop, report
+
+CPU = torch.device("cpu")
+
+
+class Slope(loop.Part):
+    """Learns w in y = 3 x."""
+
+    name = "slope"
+    lr = 0.05
+    ema_decay = 0.9
+
+    def __init__(self):
+        self.network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.network.weight)
+        self.steps: list[int] = []
+
+    def loss(self, step: int) -> torch.Tensor:
+        self.steps.append(step)
+        x = torch.randn(16, 1, generator=torch.Generator().manual_seed(step))
+        return (self.network(x) - 3 * x).square().mean()
+
+    def measure(self, network):
+        return {"slope": network.weight.item()}
+
+    def preview(self, network):
+        return Image.new("RGB", (2, 2))
+
+    def export(self, network, folder):
+        folder.mkdir(exist_ok=True)
+        (folder / "weights.txt").write_text(str(network.weight.item()))
+
+
+def test_a_run_learns_and_leaves_checkpoint_preview_curve_and_export(tmp_path):
+    found = loop.train(Slope(), tmp_path, minutes=0.04, device=CPU)
+    assert found["slope"] == pytest.approx(3, abs=0.05)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"checkpoint.pt", "log.jsonl", "preview.png", "loss.png", "export"}
+
+
+def test_a_resumed_run_goes_on_where_the_last_one_stopped(tmp_path):
+    first = loop.train(Slope(), tmp_path, minutes=0.01, device=CPU)
+    part = Slope()
+    second = loop.train(part, tmp_path, minutes=0.01, device=CPU)
+    assert part.steps[0] == first["step"]
+    assert second["step"] == first["step"] + len(part.steps)
+    assert second["hours"] > first["hours"]
+
+
+def test_restart_forgets_the_checkpoint(tmp_path):
+    loop.train(Slope(), tmp_path, minutes=0.01, device=CPU)
+    part = Slope()
+    loop.train(part, tmp_path, minutes=0.01, device=CPU, resume=False)
+    assert part.steps[0] == 0
+
+
+def test_a_terminated_run_saves_before_it_ends(tmp_path):
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    found = loop.train(Slope(), tmp_path, minutes=5, device=CPU)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert state["step"] == found["step"] > 0
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(tmp_path):
+    loop.train(Slope(), tmp_path, minutes=0.01, device=CPU)
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    part = Slope()
+    part.loss = lambda step: part.network.weight.sum() * math.nan
+    with pytest.raises(FloatingPointError, match="slope"):
+        loop.train(part, tmp_path, minutes=0.01, device=CPU)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_wilson_s_interval_holds_the_proportion_and_stays_within_0_and_1(p):
+    low, high = report.wilson(p * 50, 50)
+    assert 0 <= low <= p <= high <= 1
+
+
+def test_wilson_s_interval_is_scipy_s():
+    stats = pytest.importorskip("scipy.stats")
+    own = report.wilson(37, 50)
+    oracle = stats.binomtest(37, 50).proportion_ci(0.95, method="wilson")
+    assert own == pytest.approx([oracle.low, oracle.high], abs=2e-4)
+
+
+def test_the_card_gets_the_table_and_keeps_everything_else(tmp_path):
+    card = tmp_path / "MODEL_CARD.md"
+    card.write_text("before\n<!-- report -->\nold\n<!-- /report -->\nafter\n")
+    rows = [report.proportion("top-1", torch.tensor([True, False, True, True]), 0.5, 0.9)]
+    report.write_card(rows, card)
+    report.write_card(rows, card)
+    text = card.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert text.count("| top-1 | 0.75 |") == 1
+    assert "old" not in text
+
+
+def test_a_report_s_rows_are_plain_json():
+    rows = [report.proportion("a", torch.tensor([True, False])), report.mean("b", torch.tensor([1.0, 2.0]), "dB", 35)]
+    assert json.loads(json.dumps(rows)) == rows
