@@ -43,7 +43,7 @@ def bar(stage: str, step: int, steps: int, started: float) -> str:
     left = ""
     if 0 < step < steps:
         left = f" · {(time.monotonic() - started) / step * (steps - step):.1f} s left"
-    words = {"prior": "prior: caption → image embedding", "upsampler": "upsampler: 64 → 128 pixels"}.get(stage, stage)
+    words = {"prior": "prior: caption → image embedding"}.get(stage, stage)
     done = f"{step} of {steps}" if steps > 1 else ""
     label = html.escape(f"{words} {done}{left}")
     meter = f'<progress value="{step}" max="{steps}" aria-label="{label}"></progress>'

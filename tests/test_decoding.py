@@ -74,6 +74,15 @@ def test_eta_varies_by_seed_and_repeats_with_it(lab, latent):
     assert not torch.allclose(once[0], other[0]) and torch.equal(once[1:], other[1:])
 
 
+def test_etas_noise_is_fresh_and_not_x_T_again(lab, latent):
+    seeds, times = [3, 4, 5], [900, 500, CLEAN]  # x_T came from these seeds
+    with_noise, without = (
+        next(walk(lab.decoder, latent, steps=times, eta=1.0, seeds=s)).x_t for s in (seeds, [10, 11, 12])
+    )
+    both = torch.stack([(with_noise - without).flatten(), latent.x_T.flatten()])
+    assert torch.corrcoef(both)[0, 1].abs() < 5 / latent.x_T.numel() ** 0.5
+
+
 def test_one_x_T_under_several_seeds_gives_several_variations(lab, latent):
     rows = decode(lab.decoder, latent[torch.tensor([0, 0, 0])], eta=0.6, seeds=[1, 2, 1])
     assert torch.equal(rows[0], rows[2]) and not torch.allclose(rows[0], rows[1])
@@ -113,7 +122,9 @@ def test_eta_without_a_seed_for_each_sample_is_refused(lab, latent, seeds):
         decode(lab.decoder, latent, eta=0.5, seeds=seeds)
 
 
-@pytest.mark.parametrize("knobs", [{"eta": -0.5}, {"eta": 1.5, "seeds": [1, 2, 3]}, {"steps": 0}, {"steps": [5, 9, -1]}])
+@pytest.mark.parametrize(
+    "knobs", [{"eta": -0.5}, {"eta": 1.5, "seeds": [1, 2, 3]}, {"steps": 0}, {"steps": [5, 9, -1]}]
+)
 def test_knobs_out_of_range_are_refused(lab, latent, knobs):
     with pytest.raises(UserError, match=r"eta is|steps is|times"):
         decode(lab.decoder, latent, **knobs)

@@ -1,145 +1,314 @@
-"""The shipped miniature: whole, consistent with its libraries, and able to do what it is for."""
+"""The emoji family's building blocks, on closed forms and on a tiny untrained stack; no shipped weights."""
 
-from __future__ import annotations
-
+import hashlib
+import json
+import math
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 
-import latentlab
-from latentlab import UserError, experiments, images, models, prior
-from latentlab.diffusion import Condition, noise
+from latentlab import images
+from latentlab.decoding import decode
+from latentlab.diffusion import Condition, abar_at, cosine_abar, noise
+from latentlab.errors import UserError
+from latentlab.inversion import invert
 from latentlab.latents import Latent
 from latentlab.models import emoji
-from latentlab.sphere import normalize
+from latentlab.prior import sample
+from latentlab.upsampling import upsample
 
-THINGS = ("a red apple", "a banana", "a penguin", "a rocket", "a castle", "a guitar", "a cactus", "a heart")
-
-
-@pytest.fixture(scope="module")
-def lab():
-    return models.load("emoji", device="cpu")
+CAPTIONS = ["a red apple", "a dog on blue", "two cats"]
+TOKENS, D = emoji.Z_TOKENS, 24  # D of the tiny CLIP in conftest.py
 
 
-@pytest.fixture(scope="module")
-def gallery(lab):
-    return torch.cat([images.load(path, lab.decoder.pixels) for path, _ in models.gallery("emoji")[:6]])
+# z_i and the caption as one sequence
 
 
-def test_every_shipped_file_is_whole_and_finite():
-    assert emoji.verify() == []
+def test_each_z_i_token_has_a_block_of_its_own_beside_the_captions(normal):
+    z_i, text = normal(2, 5), normal(2, 7, 3)
+    found = emoji.context(z_i, text)
+    assert found.shape == (2, TOKENS + 7, 3 + TOKENS * 5)
+    for k in range(TOKENS):
+        block = slice(3 + 5 * k, 3 + 5 * (k + 1))
+        assert torch.equal(found[:, k, block], z_i)
+        assert found[:, k].count_nonzero() == z_i.count_nonzero()
+    assert torch.equal(found[:, TOKENS:, :3], text)
+    assert not found[:, TOKENS:, 3:].any()
 
 
-def test_the_shipped_weights_stay_within_their_budget():
-    sizes = [p.stat().st_size for p in emoji.weights_folder().rglob("*") if p.is_file()]
-    assert max(sizes) <= 25 * 2**20
-    assert sum(sizes) <= 60 * 2**20
+def test_one_linear_map_of_the_sequence_is_five_linear_maps(normal):
+    z_i, text, weight = normal(2, 5), normal(2, 7, 3), normal(11, 3 + TOKENS * 5)
+    of_text, *of_z = weight.split([3] + [5] * TOKENS, 1)
+    wanted = torch.cat([torch.stack([z_i @ w.T for w in of_z], 1), text @ of_text.T], 1)
+    torch.testing.assert_close(emoji.context(z_i, text) @ weight.T, wanted)
 
 
-def test_a_damaged_file_is_named_with_both_checksums(tmp_path):
-    folder = tmp_path / "emoji"
-    shutil.copytree(emoji.weights_folder(), folder)
-    victim = folder / "prior" / "config.json"
-    victim.write_text(victim.read_text() + " ")
-    with pytest.raises(
-        UserError, match=r"prior.config\.json is damaged: expected sha256 [0-9a-f]{64}, found [0-9a-f]{64}"
-    ):
+def test_scaled_has_unit_variance_and_the_same_direction(normal):
+    z_i = normal(4, 9) * torch.tensor([[1e-3], [1.0], [7.0], [1e4]])
+    found = emoji.scaled(z_i)
+    torch.testing.assert_close(found.square().mean(-1), torch.ones(4, dtype=torch.float64))
+    torch.testing.assert_close(torch.cosine_similarity(found, z_i), torch.ones(4, dtype=torch.float64))
+
+
+def test_the_null_embedding_stays_zero():
+    assert torch.equal(emoji.scaled(torch.zeros(2, 9)), torch.zeros(2, 9))
+
+
+def test_the_priors_tokens_are_text_then_padding_then_the_mask(normal):
+    states, mask = normal(2, 6, 3), torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]], dtype=torch.bool)
+    found = emoji.prior_tokens(states, mask, 10)
+    assert found.shape == (2, 6, 10)
+    assert torch.equal(found[..., :3], states * mask[..., None])
+    assert not found[..., 3:9].any()
+    assert torch.equal(found[..., 9], mask.double())
+
+
+# The decoder
+
+
+@pytest.fixture
+def z_i(miniature):
+    return miniature.encoder.encode_text(CAPTIONS)  # any three directions do
+
+
+@pytest.fixture
+def x_T(miniature):
+    return noise(miniature.decoder, [3, 4, 5])
+
+
+def test_no_caption_is_the_empty_caption(miniature, z_i, x_T):
+    empty = torch.zeros_like(miniature.decoder.read(CAPTIONS))
+    without, with_empty = (miniature.decoder.eps(x_T, 500, Condition(z_i, text)) for text in (None, empty))
+    assert torch.equal(without, with_empty)
+
+
+def test_the_decoder_listens_to_z_i_the_caption_and_the_time(miniature, z_i, x_T):
+    eps, text = miniature.decoder.eps, miniature.decoder.read(CAPTIONS)
+    plain = eps(x_T, 500, Condition(z_i, text))
+    others = [
+        eps(x_T, 500, Condition(z_i.flip(0), text)), eps(x_T, 500, Condition(z_i)), eps(x_T, 400, Condition(z_i, text)),
+    ]  # fmt: skip
+    assert all((plain - other).abs().max() > 1e-4 for other in others)
+
+
+def test_only_the_direction_of_z_i_matters_to_the_decoder(miniature, z_i, x_T):
+    small, large = (miniature.decoder.eps(x_T, 500, Condition(k * z_i)) for k in (0.01, 10))
+    torch.testing.assert_close(small, large, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("with_text", [False, True])
+def test_guidance_goes_from_no_z_i_and_no_caption_through_both(miniature, z_i, x_T, with_text):
+    text = miniature.decoder.read(CAPTIONS) if with_text else None
+    full = miniature.decoder.eps(x_T, 500, Condition(z_i, text))
+    null = miniature.decoder.eps(x_T, 500, Condition(torch.zeros_like(z_i)))
+    found = miniature.decoder.eps(x_T, 500, Condition(z_i, text), guidance=4.0)
+    torch.testing.assert_close(found, null + 4 * (full - null), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("guidance", "rows"), [(1.0, 3), (3.0, 6)])
+def test_an_evaluation_is_one_call_of_the_network(miniature, z_i, x_T, guidance, rows, monkeypatch):
+    seen, forward = [], miniature.decoder.network.forward
+    monkeypatch.setattr(miniature.decoder.network, "forward", lambda x, *rest: seen.append(len(x)) or forward(x, *rest))
+    miniature.decoder.eps(x_T, 500, Condition(z_i), guidance)
+    assert seen == [rows]
+
+
+class Knowing:
+    """A network that knows x_0 and says so in v; `fold` brings its pictures into the network's own layout."""
+
+    def __init__(self, x_0, fold=lambda x: x, **config):
+        self.x_0, self.fold, self.config = x_0, fold, SimpleNamespace(**config)
+
+    def __call__(self, x, *told):
+        (t,) = {int(t) for t in told[-1]}
+        a, x_0 = abar_at(cosine_abar(), t), self.fold(self.x_0)
+        eps = (x[:, : x_0.shape[1]] - math.sqrt(a) * x_0) / math.sqrt(1 - a)
+        return SimpleNamespace(sample=math.sqrt(a) * eps - math.sqrt(1 - a) * x_0)
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_network_that_knows_the_picture_decodes_to_it(miniature, z_i, rng, steps, guidance):
+    x_0 = torch.rand(1, 3, 10, 10, generator=rng) * 2 - 1
+    decoder = emoji.EmojiDecoder(Knowing(x_0, sample_size=10, in_channels=3), None, miniature.encoder)
+    found = decode(decoder, Latent(z_i, noise(decoder, [1, 2, 3])), steps=steps, guidance=guidance)
+    torch.testing.assert_close(found, x_0.expand(3, -1, -1, -1), rtol=0, atol=1e-4)
+
+
+def test_what_stands_in_the_places_after_a_caption_is_zero(miniature):
+    found = miniature.decoder.read(["a dog", "a red apple above a dog"])
+    used = [2 + 2, 2 + 6]  # the words, and the start and the end token
+    for row, count in zip(found, used):
+        assert row[:count].abs().sum(-1).all() and not row[count:].any()
+
+
+def test_the_first_stage_takes_any_size_and_stays_within_the_range_of_pictures(miniature, normal):
+    x_0 = miniature.decoder.to_x0(normal(2, 3, 50, 90).float().clamp(-1, 1))
+    assert x_0.shape == (2, *miniature.decoder.shape)
+    pixels = miniature.decoder.to_pixels(100 * x_0)
+    assert pixels.shape == (2, 3, miniature.decoder.pixels, miniature.decoder.pixels)
+    assert pixels.abs().max() <= 1
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+def test_sample_k_alone_is_sample_k_in_a_batch_to_one_grey_level(miniature, z_i, eta, k):
+    seeds = [3, 4, 5]
+
+    def picture(rows):
+        latent = Latent(z_i[rows], noise(miniature.decoder, seeds[rows]))
+        x_0 = decode(miniature.decoder, latent, steps=4, guidance=2.0, eta=eta, seeds=seeds[rows])
+        return [np.asarray(image, int) for image in images.to_pil(miniature.decoder.to_pixels(x_0))]
+
+    assert abs(picture(slice(k, k + 1))[0] - picture(slice(0, 3))[k]).max() <= 1
+
+
+def test_a_decoded_picture_inverts_to_the_noise_that_it_came_from(miniature, z_i, x_T):
+    x_0 = decode(miniature.decoder, Latent(z_i, x_T), steps=20)
+    found = invert(miniature.decoder, x_0, Condition(z_i), steps=20, iterations=40, tolerance=1e-6)
+    torch.testing.assert_close(found.latent.x_T, x_T, rtol=0, atol=1e-2)
+
+
+# The prior
+
+
+def test_a_seed_draws_the_same_z_i_alone_and_in_a_batch(miniature):
+    batch = sample(miniature.prior, CAPTIONS, seeds=[1, 2, 3], steps=4, guidance=2.0)
+    alone = sample(miniature.prior, CAPTIONS[1:2], seeds=[2], steps=4, guidance=2.0)
+    assert batch.shape == (3, D)
+    torch.testing.assert_close(batch[1:2], alone, rtol=1e-3, atol=1e-3)
+
+
+def test_the_prior_draws_by_caption_and_by_seed(miniature):
+    a, other_seed, other_caption = sample(miniature.prior, [*CAPTIONS[:1] * 2, CAPTIONS[1]], seeds=[1, 2, 1])
+    assert not torch.allclose(a, other_seed) and not torch.allclose(a, other_caption)
+
+
+def test_the_priors_guidance_goes_from_no_caption_through_the_caption(miniature, rng):
+    z_t, tokens = miniature.prior.read(CAPTIONS)
+    x_t = torch.randn(3, D, generator=rng)
+    full = miniature.prior.x_0(x_t, 500, Condition(z_t, tokens))
+    null = miniature.prior.x_0(x_t, 500, Condition(torch.zeros_like(z_t), torch.zeros_like(tokens)))
+    found = miniature.prior.x_0(x_t, 500, Condition(z_t, tokens), guidance=3.0)
+    torch.testing.assert_close(found, null + 3 * (full - null), rtol=1e-3, atol=1e-3)
+
+
+def test_the_priors_z_t_is_the_encoders(miniature):
+    torch.testing.assert_close(miniature.prior.read(CAPTIONS)[0], miniature.encoder.encode_text(CAPTIONS))
+
+
+# The upsampler
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_network_adds_what_the_bicubic_enlargement_lacks(rng, share):
+    low, large = torch.rand(2, 3, 8, 8, generator=rng) * 2 - 1, torch.rand(2, 3, 20, 20, generator=rng) * 2 - 1
+    enlarged = F.interpolate(low, (20, 20), mode="bicubic")
+    lacking = share * (large - enlarged)
+    network = Knowing(emoji.DETAIL * lacking, lambda x: F.pixel_unshuffle(x, 2), sample_size=10)
+    found = upsample(emoji.EmojiUpsampler(network, 8), low, seeds=[1, 2])
+    torch.testing.assert_close(found, (enlarged + lacking).clamp(-1, 1), rtol=0, atol=1e-4)
+
+
+def test_the_upsampler_doubles_pictures_by_seed_and_within_the_range(miniature, rng):
+    side = miniature.decoder.pixels
+    low = (torch.rand(1, 3, side, side, generator=rng) * 2 - 1).expand(3, -1, -1, -1)
+    a, again, other = upsample(miniature.upsampler, low, seeds=[1, 1, 2], steps=2)
+    assert a.shape == (3, 2 * side, 2 * side) and a.abs().max() <= 1
+    torch.testing.assert_close(a, again)
+    assert not torch.allclose(a, other, atol=0.01)
+
+
+# Files
+
+
+@pytest.fixture
+def shipped(tmp_path):
+    """A folder with a manifest, a file of text and one of weights."""
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part" / "config.json").write_text("{}")
+    save_file({"fine": torch.ones(3), "weight": torch.ones(2, 2)}, tmp_path / "part" / "model.safetensors")
+    sign(tmp_path)
+    return tmp_path
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def sign(folder):
+    names = ["part/config.json", "part/model.safetensors"]
+    (folder / "MANIFEST.json").write_text(json.dumps({"sha256": {name: digest(folder / name) for name in names}}))
+
+
+def test_whole_files_have_no_problem(shipped, miniature_folder):
+    assert emoji.verify(shipped) == emoji.verify(miniature_folder) == []
+
+
+def test_a_missing_manifest_is_named(tmp_path):
+    (problem,) = emoji.verify(tmp_path)
+    assert str(tmp_path / "MANIFEST.json") in problem and "install latentlab again" in problem
+
+
+def test_a_missing_file_is_named_with_the_sha256_it_should_have(shipped):
+    path = shipped / "part" / "config.json"
+    wanted = digest(path)
+    path.unlink()
+    (problem,) = emoji.verify(shipped)
+    assert f"{path} is missing" in problem and wanted in problem
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_damaged_file_is_named_with_both_sha256(shipped, name):
+    path = shipped / "part" / name
+    wanted = digest(path)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    (problem,) = emoji.verify(shipped)
+    assert f"{path} is damaged: expected sha256 {wanted}, found {digest(path)}" in problem
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named_with_their_tensor(shipped, value):
+    path = shipped / "part" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["weight"][1, 0] = value
+    save_file(tensors, path)
+    sign(shipped)  # so that the file is as it was shipped
+    (problem,) = emoji.verify(shipped)
+    assert f"{path} holds values that are not finite in weight (sha256 {digest(path)})" in problem
+
+
+def test_weights_that_were_shipped_broken_are_named(shipped):
+    path = shipped / "part" / "model.safetensors"
+    path.write_bytes(b"not weights at all")
+    sign(shipped)
+    (problem,) = emoji.verify(shipped)
+    assert f"{path} can't be read" in problem and digest(path) in problem
+
+
+def test_every_problem_is_named_at_once(shipped):
+    (shipped / "part" / "config.json").unlink()
+    (shipped / "part" / "model.safetensors").write_bytes(b"")
+    assert len(emoji.verify(shipped)) == 2
+
+
+def test_damaged_weights_are_refused_before_anything_loads(miniature_folder, tmp_path):
+    folder = shutil.copytree(miniature_folder, tmp_path / "copy")
+    (folder / "prior" / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"embedded weights can't be used: .*prior.config\.json is damaged"):
         emoji.load_folder(folder, device=torch.device("cpu"))
 
 
-def test_z_i_is_what_open_clip_itself_gives(lab, gallery):
-    import open_clip
-
-    name = f"local-dir:{emoji.weights_folder() / 'clip'}"
-    model, _, preprocess = open_clip.create_model_and_transforms(name)
-    own = model.eval().encode_image(torch.stack([preprocess(p) for p in images.to_pil(gallery)]))
-    torch.testing.assert_close(lab.encoder.encode_image(gallery), own, atol=2e-3, rtol=2e-3)
-
-
-def test_clip_puts_a_scene_s_own_caption_first(lab):
-    scenes = models.gallery("emoji")
-    z_i = lab.encoder.encode_image(torch.cat([images.load(path, 64) for path, _ in scenes]))
-    z_t = lab.encoder.encode_text([caption for _, caption in scenes])
-    best = (normalize(z_i) @ normalize(z_t).T).argmax(1)
-    assert (best == torch.arange(len(scenes))).float().mean() > 0.75
-
-
-def test_most_generated_pictures_are_recognised_as_what_was_asked_for(lab):
-    pixels = torch.cat([experiments.generate(lab, caption, seeds=[1]).pixels for caption in THINGS])
-    found = lab.encoder.zero_shot(pixels, THINGS).argmax(1)
-    assert (found == torch.arange(len(THINGS))).float().mean() >= 0.75
-
-
-def test_the_background_of_a_generated_picture_has_the_colour_that_was_asked_for(lab):
-    for colour, channel in (("red", 0), ("green", 1), ("blue", 2)):
-        pixels = experiments.generate(lab, f"a white ball on a {colour} background", seeds=range(4)).pixels
-        corners = pixels[:, :, :: pixels.shape[2] - 1, :: pixels.shape[3] - 1].mean((0, 2, 3))
-        assert corners.argmax() == channel
-
-
-def test_both_latents_bring_a_picture_back_better_than_z_i_alone(lab, gallery):
-    found = experiments.reconstruct(lab, gallery)
-    alone = images.psnr(found.original, found.from_z_i)
-    assert (found.psnr > alone).all()
-    assert (found.psnr - alone).mean() > 3
-
-
-def test_more_steps_bring_the_round_trip_nearer_to_the_first_stage(lab, gallery):
-    ceiling = lab.decoder.to_pixels(lab.decoder.to_x0(gallery))
-    gaps = []
-    for steps in (5, 40):
-        found = experiments.reconstruct(lab, gallery, steps=steps)
-        gaps.append((found.pixels - ceiling).square().mean())
-    assert gaps[1] < gaps[0]
-
-
-def test_a_picture_is_the_same_alone_and_in_a_batch_to_one_grey_level(lab):
-    among = experiments.generate(lab, "a dog", seeds=range(3), steps=8)
-    alone = experiments.generate(lab, "a dog", seeds=[2], steps=8)
-    torch.testing.assert_close(among.pixels[2], alone.pixels[0], atol=2 / 255, rtol=0)
-
-
-def test_the_prior_brings_a_caption_nearer_to_its_pictures_than_z_t_is(lab):
-    captions = [caption for _, caption in models.gallery("emoji")]
-    z_i = lab.encoder.encode_image(torch.cat([images.load(path, 64) for path, _ in models.gallery("emoji")]))
-    drawn = prior.sample(lab.prior, captions, seeds=range(len(captions)))
-    z_t = lab.encoder.encode_text(captions)
-
-    def nearness(z: torch.Tensor) -> torch.Tensor:
-        return (normalize(z) * normalize(z_i)).sum(-1).mean()
-
-    assert nearness(drawn) > nearness(z_t)
-
-
-def test_the_null_condition_is_one_and_the_same_for_every_picture(lab):
-    x_T = noise(lab.decoder, [0]).expand(2, -1, -1, -1)
-    z_i = lab.encoder.encode_text(["a dog", "a banana"])
-    eps = lab.decoder.eps(x_T, 500, Condition(z_i), guidance=0.0)
-    torch.testing.assert_close(eps[0], eps[1], atol=1e-4, rtol=0)
-
-
-def test_guidance_draws_towards_the_condition(lab):
-    text = lab.decoder.read(["a dog", "a dog"])
-    z_i = lab.encoder.encode_text(["a dog", "a dog"])
-    x_t = noise(lab.decoder, [0, 1])
-    one, two, three = (lab.decoder.eps(x_t, 700, Condition(z_i, text), guidance=g) for g in (1.0, 2.0, 3.0))
-    torch.testing.assert_close(three - two, two - one, atol=1e-3, rtol=1e-2)
-
-
-def test_a_latent_of_another_model_is_refused(lab):
-    with pytest.raises(UserError, match="this decoder wants"):
-        latentlab.decode(lab.decoder, Latent(torch.zeros(1, 256), torch.zeros(1, 3, 64, 64)))
-
-
-def test_an_unknown_word_is_reported_and_the_picture_made_all_the_same(lab):
-    made = experiments.generate(lab, "a zeppelin on a blue backgroud", seeds=[0], steps=4)
-    assert made.pixels.shape == (1, 3, 128, 128)
-    assert any("zeppelin" in w for w in made.warnings)
-    assert any("backgroud" in w and "background" in w for w in made.warnings)
-
-
-def test_the_encoder_s_logit_scale_makes_confident_probabilities(lab, gallery):
-    probabilities = lab.encoder.zero_shot(gallery, [c for _, c in models.gallery("emoji")[:6]])
-    torch.testing.assert_close(probabilities.sum(1), torch.ones(6))
-    assert probabilities.diagonal().mean() > 0.7
+def test_a_miniature_without_an_upsampler_or_an_autoencoder_is_one_too(miniature_folder, tmp_path):
+    folder = shutil.copytree(miniature_folder, tmp_path / "copy")
+    for part in ("upsampler", "autoencoder"):
+        shutil.rmtree(folder / part)
+    (folder / "MANIFEST.json").write_text('{"sha256": {}}')
+    lab = emoji.load_folder(folder, device=torch.device("cpu"))
+    assert lab.upsampler is None
+    assert lab.decoder.pixels == lab.decoder.shape[1]

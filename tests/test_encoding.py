@@ -1,57 +1,27 @@
 """The encoder is open_clip and nothing more, and it says what of a caption the model does not see."""
 
 import copy
-import json
 
 import numpy as np
 import open_clip
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from latentlab import images
 from latentlab.encoding import Encoder, Reading, local
 from latentlab.errors import UserError
-from latentlab.training.clip import MODEL, write_config
 from latentlab.training.vocabulary import CONTEXT, words
 
-SIDE, D = 32, 24
+SIDE, D = 32, 24  # of the tiny CLIP in conftest.py
 KNOWN = "a red apple above a dog on blue"
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """A tiny open_clip model with Emoji World's tokenizer and random weights, laid out as the shipped one."""
-    model = copy.deepcopy(MODEL)
-    model["embed_dim"] = D
-    model["vision_cfg"] |= {"image_size": SIDE, "width": 8, "head_width": 16}
-    model["text_cfg"] |= {"width": 16, "heads": 2, "layers": 1}
-    folder = tmp_path_factory.mktemp("clip")
-    config = write_config(folder, model)
-    config["text_cfg"]["hf_tokenizer_name"] = None
-    config.pop("custom_text")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = open_clip.CustomTextCLIP(**config)
-    # Pictures are told apart only if the channels are, so this mean and std are unlike the miniature's.
-    text = json.loads((folder / "open_clip_config.json").read_text())
-    text["preprocess_cfg"] |= {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
-    (folder / "open_clip_config.json").write_text(json.dumps(text))
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "open_clip_model.safetensors")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def encoder(folder):
-    return Encoder(f"local-dir:{folder}")
-
-
-@pytest.fixture(scope="session")
-def stock(folder):
+def stock(clip_folder):
     """open_clip's own model, preprocessing and tokenizer of the same folder."""
-    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
-    return model.eval(), preprocess, open_clip.get_tokenizer(f"local-dir:{folder}")
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{clip_folder}")
+    return model.eval(), preprocess, open_clip.get_tokenizer(f"local-dir:{clip_folder}")
 
 
 @pytest.fixture
@@ -102,7 +72,9 @@ def test_embeddings_keep_clips_own_scale(encoder, pictures):
 
 def test_a_picture_encodes_the_same_alone_and_in_a_batch(encoder, pictures):
     pixels = images.to_tensor(*pictures(50, 40))
-    torch.testing.assert_close(encoder.encode_image(pixels)[1:2], encoder.encode_image(pixels[1:2]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        encoder.encode_image(pixels)[1:2], encoder.encode_image(pixels[1:2]), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_encoding_needs_no_gradient_and_no_training_mode(encoder, pictures):
@@ -111,8 +83,8 @@ def test_encoding_needs_no_gradient_and_no_training_mode(encoder, pictures):
     assert not encoder.model.training and not any(p.requires_grad for p in encoder.model.parameters())
 
 
-def test_in_half_precision_the_embedding_is_half_and_near(folder, encoder, pictures):
-    half, pixels = local(folder, dtype=torch.bfloat16), images.to_tensor(*pictures(SIDE, SIDE))
+def test_in_half_precision_the_embedding_is_half_and_near(clip_folder, encoder, pictures):
+    half, pixels = local(clip_folder, dtype=torch.bfloat16), images.to_tensor(*pictures(SIDE, SIDE))
     found = half.encode_image(pixels)
     assert found.dtype == torch.bfloat16
     assert (torch.cosine_similarity(found.float(), encoder.encode_image(pixels)) > 0.99).all()
@@ -158,15 +130,16 @@ def test_unknown_words_are_named_with_near_words(encoder):
     assert "apple" in reading.near[1] and reading.near[2] == ()
     assert set(sum(reading.near, ())) <= set(words())
     warnings = reading.warnings()
-    assert "“aple”; near words: apple" in warnings[1]
+    assert "“aple”; near words: " in warnings[1] and "apple" in warnings[1]
     assert warnings[2].endswith("“xqzwv”")
 
 
 @pytest.mark.parametrize(
     "caption",
     [
-        "a dog", "A DOG!", "a dog, a cat.", "a red-apple", "a zébra", "an äpple", "a dög", "dog🐶", "a 🐶", "it's a dog",
-        "a dog_cat", "★ a dog", "ｃａｔ", "a cat &amp; a dog", "3 dogs", "ice   cream\n", "ein Hund", "一只狗", "a €uro", "-", "½",
+        "a dog", "A DOG!", "a dog, a cat.", "a red-apple", "a zébra", "an äpple", "a dög", "dog🐶", "a 🐶", "a dog_cat",
+        "it's a dog", "★ a dog", "ｃａｔ", "a cat &amp; a dog", "3 dogs", "ice   cream\n", "ein Hund", "一只狗",
+        "a €uro", "-", "½",
     ],
 )  # fmt: skip
 def test_exactly_the_words_that_the_model_lacks_are_reported(encoder, caption):
@@ -251,8 +224,8 @@ def test_an_unknown_tag_is_refused_with_the_models_tags(tag):
         Encoder("ViT-B-32", tag)
 
 
-def test_a_folder_is_an_encoder(folder, encoder):
-    assert torch.equal(local(folder).encode_text([KNOWN]), encoder.encode_text([KNOWN]))
+def test_a_folder_is_an_encoder(clip_folder, encoder):
+    assert torch.equal(local(clip_folder).encode_text([KNOWN]), encoder.encode_text([KNOWN]))
 
 
 def test_the_tokens_are_the_words_between_start_and_end(encoder):

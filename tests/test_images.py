@@ -294,7 +294,9 @@ def halves(width, height):
     """A picture whose middle square is green, with red before it and blue after it."""
     image, side = Image.new("RGB", (width, height), "red"), min(width, height)
     image.paste("lime", ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2))
-    image.paste("blue", ((width + side) // 2, 0, width, height) if width > height else (0, (height + side) // 2, width, height))
+    image.paste(
+        "blue", ((width + side) // 2, 0, width, height) if width > height else (0, (height + side) // 2, width, height)
+    )
     return image
 
 

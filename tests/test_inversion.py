@@ -117,6 +117,13 @@ def test_the_residual_bounds_how_far_the_found_point_is_from_solving_its_step(la
     assert (again - x_t).square().flatten(1).mean(1).max().sqrt() <= found.residual[0]
 
 
+def test_the_residual_is_the_last_change_of_the_sample_that_changed_most(lab, x_0, z_i):
+    _, _, found = next(walk(lab.decoder, x_0, Condition(z_i), steps=10, iterations=1))
+    each = (found.latent.x_T - x_0).square().flatten(1).mean(1).sqrt()
+    assert found.residual[0].item() == pytest.approx(each.max().item())
+    assert each.max() > 1.01 * each.mean()
+
+
 def test_the_worst_sample_decides_when_a_step_ends(lab, x_0, z_i):
     far = torch.cat([x_0[:2], x_0[2:] * 50])
     calm, wild = (invert(lab.decoder, x, Condition(z_i), steps=10, iterations=100) for x in (x_0, far))

@@ -20,7 +20,13 @@ def same(a, b):
 
 @pytest.mark.parametrize(
     ("z_i", "x_T"),
-    [((2, 6), (3, 3, 5, 8)), ((6,), (1, 3, 5, 8)), ((2, 6), (3, 5, 8)), ((2, 1, 6), (2, 3, 5, 8)), ((1, 6), (2, 3, 5, 8))],
+    [
+        ((2, 6), (3, 3, 5, 8)),
+        ((6,), (1, 3, 5, 8)),
+        ((2, 6), (3, 5, 8)),
+        ((2, 1, 6), (2, 3, 5, 8)),
+        ((1, 6), (2, 3, 5, 8)),
+    ],
 )
 def test_shapes_that_disagree_are_refused_with_both_shapes(z_i, x_T):
     with pytest.raises(UserError, match=r"z_i is .* and x_T is .*wants \(B, D\)") as caught:

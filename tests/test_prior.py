@@ -1,5 +1,6 @@
 """The prior's sampler: closed form on the toy, best of several, and a network whose choice is known."""
 
+import itertools
 import math
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_the_candidate_with_the_larger_cosine_is_kept(candidates):
     drawn = []
     for k in range(candidates):  # each candidate walked by itself
         x_t, times = draws[:, k], levels(prior.abar, 6)
-        for t, t_next in zip(times, times[1:]):  # noqa: RUF007
+        for t, t_next in itertools.pairwise(times):
             a = abar_at(prior.abar, t)
             x_0 = prior.x_0(x_t, t, _Text(z_t), 1.0)
             x_t = ddim_step(x_t, to_eps(x_0, x_t, a, "x_0"), a, abar_at(prior.abar, t_next))

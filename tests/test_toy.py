@@ -91,9 +91,7 @@ def test_decodings_error_halves_when_steps_double(lab, x_0, z_i):
 def test_inversions_error_against_the_exact_x_T_halves_when_steps_double(lab, x_0, z_i, method):
     x_T = lab.decoder.exact_x_t(x_0, z_i, last(lab.decoder))
     knobs = {} if method == "naive" else {"iterations": 30, "tolerance": 1e-9}
-    found = [
-        invert(lab.decoder, x_0, Condition(z_i), steps=n, method=method, **knobs) for n in (40, 80, 160)
-    ]
+    found = [invert(lab.decoder, x_0, Condition(z_i), steps=n, method=method, **knobs) for n in (40, 80, 160)]
     assert halves([rms(each.latent.x_T - x_T) for each in found])
 
 

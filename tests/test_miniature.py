@@ -1,0 +1,145 @@
+"""The shipped miniature: whole, consistent with its libraries, and able to do what it is for."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+import latentlab
+from latentlab import UserError, experiments, images, models, prior
+from latentlab.diffusion import Condition, noise
+from latentlab.latents import Latent
+from latentlab.models import emoji
+from latentlab.sphere import normalize
+
+THINGS = ("a red apple", "a banana", "a penguin", "a rocket", "a castle", "a guitar", "a cactus", "a heart")
+
+
+@pytest.fixture(scope="module")
+def lab():
+    return models.load("emoji", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def gallery(lab):
+    return torch.cat([images.load(path, lab.decoder.pixels) for path, _ in models.gallery("emoji")[:6]])
+
+
+def test_every_shipped_file_is_whole_and_finite():
+    assert emoji.verify() == []
+
+
+def test_the_shipped_weights_stay_within_their_budget():
+    sizes = [p.stat().st_size for p in emoji.weights_folder().rglob("*") if p.is_file()]
+    assert max(sizes) <= 25 * 2**20
+    assert sum(sizes) <= 60 * 2**20
+
+
+def test_a_damaged_file_is_named_with_both_checksums(tmp_path):
+    folder = tmp_path / "emoji"
+    shutil.copytree(emoji.weights_folder(), folder)
+    victim = folder / "prior" / "config.json"
+    victim.write_text(victim.read_text() + " ")
+    with pytest.raises(
+        UserError, match=r"prior.config\.json is damaged: expected sha256 [0-9a-f]{64}, found [0-9a-f]{64}"
+    ):
+        emoji.load_folder(folder, device=torch.device("cpu"))
+
+
+def test_z_i_is_what_open_clip_itself_gives(lab, gallery):
+    import open_clip
+
+    name = f"local-dir:{emoji.weights_folder() / 'clip'}"
+    model, _, preprocess = open_clip.create_model_and_transforms(name)
+    own = model.eval().encode_image(torch.stack([preprocess(p) for p in images.to_pil(gallery)]))
+    torch.testing.assert_close(lab.encoder.encode_image(gallery), own, atol=2e-3, rtol=2e-3)
+
+
+def test_clip_puts_a_scene_s_own_caption_first(lab):
+    scenes = models.gallery("emoji")
+    z_i = lab.encoder.encode_image(torch.cat([images.load(path, 64) for path, _ in scenes]))
+    z_t = lab.encoder.encode_text([caption for _, caption in scenes])
+    best = (normalize(z_i) @ normalize(z_t).T).argmax(1)
+    assert (best == torch.arange(len(scenes))).float().mean() > 0.75
+
+
+def test_most_generated_pictures_are_recognised_as_what_was_asked_for(lab):
+    pixels = torch.cat([experiments.generate(lab, caption, seeds=[1]).pixels for caption in THINGS])
+    found = lab.encoder.zero_shot(pixels, THINGS).argmax(1)
+    assert (found == torch.arange(len(THINGS))).float().mean() >= 0.75
+
+
+def test_the_background_of_a_generated_picture_has_the_colour_that_was_asked_for(lab):
+    for colour, channel in (("red", 0), ("green", 1), ("blue", 2)):
+        pixels = experiments.generate(lab, f"a white ball on a {colour} background", seeds=range(4)).pixels
+        corners = pixels[:, :, :: pixels.shape[2] - 1, :: pixels.shape[3] - 1].mean((0, 2, 3))
+        assert corners.argmax() == channel
+
+
+def test_both_latents_bring_a_picture_back_better_than_z_i_alone(lab, gallery):
+    found = experiments.reconstruct(lab, gallery)
+    alone = images.psnr(found.original, found.from_z_i)
+    assert (found.psnr > alone).all()
+    assert (found.psnr - alone).mean() > 3
+
+
+def test_more_steps_bring_the_round_trip_nearer_to_the_first_stage(lab, gallery):
+    ceiling = lab.decoder.to_pixels(lab.decoder.to_x0(gallery))
+    gaps = []
+    for steps in (5, 40):
+        found = experiments.reconstruct(lab, gallery, steps=steps)
+        gaps.append((found.pixels - ceiling).square().mean())
+    assert gaps[1] < gaps[0]
+
+
+def test_a_picture_is_the_same_alone_and_in_a_batch_to_one_grey_level(lab):
+    among = experiments.generate(lab, "a dog", seeds=range(3), steps=8)
+    alone = experiments.generate(lab, "a dog", seeds=[2], steps=8)
+    torch.testing.assert_close(among.pixels[2], alone.pixels[0], atol=2 / 255, rtol=0)
+
+
+def test_the_prior_brings_a_caption_nearer_to_its_pictures_than_z_t_is(lab):
+    captions = [caption for _, caption in models.gallery("emoji")]
+    z_i = lab.encoder.encode_image(torch.cat([images.load(path, 64) for path, _ in models.gallery("emoji")]))
+    drawn = prior.sample(lab.prior, captions, seeds=range(len(captions)))
+    z_t = lab.encoder.encode_text(captions)
+
+    def nearness(z: torch.Tensor) -> torch.Tensor:
+        return (normalize(z) * normalize(z_i)).sum(-1).mean()
+
+    assert nearness(drawn) > nearness(z_t)
+
+
+def test_the_null_condition_is_one_and_the_same_for_every_picture(lab):
+    x_T = noise(lab.decoder, [0]).expand(2, -1, -1, -1)
+    z_i = lab.encoder.encode_text(["a dog", "a banana"])
+    eps = lab.decoder.eps(x_T, 500, Condition(z_i), guidance=0.0)
+    torch.testing.assert_close(eps[0], eps[1], atol=1e-4, rtol=0)
+
+
+def test_guidance_draws_towards_the_condition(lab):
+    text = lab.decoder.read(["a dog", "a dog"])
+    z_i = lab.encoder.encode_text(["a dog", "a dog"])
+    x_t = noise(lab.decoder, [0, 1])
+    one, two, three = (lab.decoder.eps(x_t, 700, Condition(z_i, text), guidance=g) for g in (1.0, 2.0, 3.0))
+    torch.testing.assert_close(three - two, two - one, atol=1e-3, rtol=1e-2)
+
+
+def test_a_latent_of_another_model_is_refused(lab):
+    with pytest.raises(UserError, match="this decoder wants"):
+        latentlab.decode(lab.decoder, Latent(torch.zeros(1, 256), torch.zeros(1, 3, 64, 64)))
+
+
+def test_an_unknown_word_is_reported_and_the_picture_made_all_the_same(lab):
+    made = experiments.generate(lab, "a zeppelin on a blue backgroud", seeds=[0], steps=4)
+    assert made.pixels.shape == (1, 3, 128, 128)
+    assert any("zeppelin" in w for w in made.warnings)
+    assert any("backgroud" in w and "background" in w for w in made.warnings)
+
+
+def test_the_encoder_s_logit_scale_makes_confident_probabilities(lab, gallery):
+    probabilities = lab.encoder.zero_shot(gallery, [c for _, c in models.gallery("emoji")[:6]])
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(6))
+    assert probabilities.diagonal().mean() > 0.7

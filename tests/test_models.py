@@ -1,0 +1,174 @@
+"""The registry: rows that load or are refused by name; and imports that go one way."""
+
+import ast
+import dataclasses
+import graphlib
+from pathlib import Path
+
+import pytest
+import torch
+
+import latentlab
+from latentlab import models
+from latentlab.errors import UserError
+
+ROOT = Path(latentlab.__file__).parent
+FILES = {".".join(("latentlab", *p.relative_to(ROOT).with_suffix("").parts)): p for p in sorted(ROOT.rglob("*.py"))}
+FILES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
+FACES = {"latentlab", "latentlab.cli", "latentlab.experiments", "latentlab.health"}  # they may meet the models
+
+
+# The registry
+
+
+def test_load_gives_the_whole_lab_on_the_device_asked_for():
+    lab = models.load("toy", device="cpu")
+    assert isinstance(lab, models.Lab) and lab.name == "toy"
+    assert lab.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", models.ROWS)
+def test_each_row_is_complete_and_its_family_can_load(name):
+    row = models.row(name)
+    assert row.name == name and row.about and row.clip and row.licence and row.megabytes >= 0
+    tree = ast.parse((ROOT / "models" / f"{row.family}.py").read_text("utf-8"))
+    assert "load" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_embedded_miniature_is_the_default():
+    assert models.load.__defaults__ == ("emoji",) and "emoji" in models.ROWS
+
+
+@pytest.mark.parametrize(("name", "near"), [("emojy", "emoji"), ("toys", "toy"), ("Emoji", "emoji")])
+def test_an_unknown_name_is_refused_with_all_names_and_the_nearest(name, near):
+    with pytest.raises(UserError, match=rf"there is no model '{name}'.*did you mean {near}\?") as caught:
+        models.load(name)
+    assert ", ".join(models.ROWS) in str(caught.value)
+
+
+def test_a_name_like_no_other_is_refused_without_a_guess():
+    with pytest.raises(UserError, match="there is no model 'xqzwv'") as caught:
+        models.load("xqzwv")
+    assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99", ""])
+def test_a_device_that_cant_be_used_is_refused(device):
+    with pytest.raises(UserError, match=rf"device '{device}' can't be used here \(.+\): try 'cpu'"):
+        models.load("toy", device=device)
+
+
+def test_a_lab_and_a_row_are_frozen(lab):
+    for thing in (lab, models.row("toy")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            thing.name = "other"
+
+
+def test_a_model_without_a_gallery_has_no_sample_pictures():
+    assert models.gallery("toy") == []
+
+
+@pytest.mark.parametrize("name", models.ROWS)
+def test_every_sample_picture_is_there_and_has_a_caption(name):
+    assert all(path.is_file() and caption for path, caption in models.gallery(name))
+
+
+@pytest.mark.parametrize("stack", ["lab", "miniature"])
+def test_the_parts_of_a_lab_fit_one_another(stack, request):
+    lab = request.getfixturevalue(stack)
+    z_t, z_i = lab.encoder.encode_text(["a dog", "a cat"]), lab.encoder.encode_image(torch.zeros(2, 3, 20, 31))
+    assert z_t.shape == z_i.shape == (2, lab.prior.width)
+    for part in filter(None, (lab.prior, lab.decoder, lab.upsampler)):
+        assert part.abar.ndim == 1 and (part.abar.diff() < 0).all()
+    pixels = lab.decoder.to_pixels(torch.zeros(2, *lab.decoder.shape))
+    assert pixels.shape == (2, 3, lab.decoder.pixels, lab.decoder.pixels)
+    assert lab.upsampler is None or lab.upsampler.low == lab.decoder.pixels
+
+
+# The one-way rule
+
+
+def imports(name):
+    """The (module, place) of each import in a module; the place is "top", "function" or "types"."""
+    path = FILES[name]
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+
+    def visit(node, place):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, place) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            base = ".".join(filter(None, (base, node.module)))
+            for alias in node.names:  # `from . import images` names a module, `from .images import psnr` does not
+                yield (f"{base}.{alias.name}" if f"{base}.{alias.name}" in FILES else base), place
+        elif isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
+            for child in node.body:
+                yield from visit(child, "types")
+        else:
+            inside = "function" if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else place
+            for child in ast.iter_child_nodes(node):
+                yield from visit(child, inside)
+
+    return set(visit(ast.parse(path.read_text("utf-8")), "top"))
+
+
+def within(module, package):
+    return module == package or module.startswith(f"{package}.")
+
+
+THEORY = [name for name in FILES if name.count(".") == 1 and name not in FACES and FILES[name].name != "__init__.py"]
+OUTSIDE = [name for name in FILES if not within(name, "latentlab.training")]
+
+
+def test_the_import_reader_sees_what_is_there():
+    assert ("latentlab.errors", "top") in imports("latentlab.images")
+    assert ("latentlab.images", "top") in imports("latentlab.models.emoji")
+    assert ("latentlab.diffusion", "types") in imports("latentlab.models")
+    assert ("skimage.metrics", "function") in imports("latentlab.images")
+    assert {"latentlab.images", "latentlab.diffusion", "latentlab.sphere", "latentlab.errors"} <= set(THEORY)
+
+
+def test_imports_have_no_cycle():
+    graph = {name: {m for m, place in imports(name) if m in FILES and place == "top"} for name in FILES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_even_with_the_imports_in_functions_the_theory_has_no_cycle():
+    graph = {name: {m for m, place in imports(name) if m in THEORY and place != "types"} for name in THEORY}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("name", THEORY)
+def test_the_theory_never_imports_the_models_or_the_faces(name):
+    above = {"latentlab.models", *FACES - {"latentlab"}}
+    assert [m for m, place in imports(name) if place != "types" and any(within(m, a) for a in above)] == []
+
+
+@pytest.mark.parametrize("name", sorted(FACES & FILES.keys()))
+def test_the_faces_import_the_models_only_inside_functions(name):
+    assert [m for m, place in imports(name) if place == "top" and within(m, "latentlab.models")] == []
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if within(name, "latentlab.models")])
+def test_the_models_import_the_theory_and_one_another_and_nothing_else_of_ours(name):
+    ours = [m for m, _ in imports(name) if within(m, "latentlab")]
+    assert [m for m in ours if m not in THEORY and not within(m, "latentlab.models")] == []
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_nothing_outside_training_imports_training(name):
+    assert [m for m, _ in imports(name) if within(m, "latentlab.training")] == []
+
+
+@pytest.mark.parametrize(
+    ("library", "doors"),
+    [
+        ("open_clip", {"latentlab.encoding"}),
+        ("diffusers", {"latentlab.models"}),
+        ("skimage", {"latentlab.images"}),
+        ("gradio", set()),
+    ],
+)
+def test_each_foreign_library_has_one_door(library, doors):
+    users = {name for name in OUTSIDE for m, _ in imports(name) if within(m, library)}
+    assert [name for name in users if not any(within(name, door) for door in doors)] == []

@@ -1,0 +1,414 @@
+"""Emoji World: scenes that repeat by seed, captions that tell the truth in known words, pictures that show them."""
+
+import os
+import random
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from latentlab.encoding import Reading
+from latentlab.training import scenes, vocabulary
+from latentlab.training.clip import TEMPLATES, validation_scenes
+from latentlab.training.drawings import (
+    COLOURS,
+    HELD_OUT_STYLE,
+    SIZE,
+    SOLIDS,
+    STYLES,
+    Sprites,
+    paper,
+    sign_words,
+    things,
+)
+from latentlab.training.scenes import Layer, Renderer, Scene, held_out, single
+
+NAMES = [thing.name for thing in things()]
+SEEDS = range(3)
+
+
+def many(sprites, seed=0, count=600):
+    """Scenes of every kind that a part of the miniature is trained on."""
+    rng = random.Random(seed)
+    found = scenes.batch_for_clip(seed, sprites, count) + [scenes.for_decoder(k, sprites) for k in range(count)]
+    return found + [scenes.sign(rng, word) for word in sign_words()]
+
+
+def combination(scene):
+    return scene.thing, scene.facts["colour"], scene.facts["place"]
+
+
+# Determinism
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_seed_always_gives_the_same_scenes(sprites, seed):
+    assert scenes.batch_for_clip(seed, sprites, 150) == scenes.batch_for_clip(seed, sprites, 150)
+    assert scenes.for_decoder(seed, sprites) == scenes.for_decoder(seed, sprites)
+
+
+def test_other_seeds_give_other_scenes(sprites):
+    batches = [scenes.batch_for_clip(seed, sprites, 50) for seed in SEEDS]
+    assert batches[0] != batches[1] != batches[2]
+    assert len({scenes.for_decoder(seed, sprites) for seed in range(50)}) == 50
+
+
+def test_another_process_draws_the_same_scenes(sprites):
+    program = (
+        "from latentlab.training import scenes, vocabulary\n"
+        "from latentlab.training.drawings import STYLES, Sprites, things\n"
+        "sprites = Sprites(None, {f'{s}/{t.name}': 0 for s in STYLES for t in things()})\n"
+        "print([s.caption for s in scenes.batch_for_clip(5, sprites, 60)], vocabulary.words())"
+    )
+    env = {**os.environ, "PYTHONHASHSEED": "123"}  # the order of a set would show
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    here = [s.caption for s in scenes.batch_for_clip(5, sprites, 60)]
+    assert done.stdout.strip() == f"{here} {vocabulary.words()}"
+
+
+def test_drawing_scenes_leaves_the_global_generators_alone(sprites):
+    before = random.getstate(), torch.get_rng_state()
+    many(sprites, count=20)
+    assert random.getstate() == before[0] and torch.equal(torch.get_rng_state(), before[1])
+
+
+# What is held out
+
+
+def test_training_singles_are_never_a_held_out_combination(sprites):
+    rng = random.Random(0)
+    found = [single(rng, sprites, name, centred=k % 2 == 0) for name in NAMES for k in range(8)]
+    found += [s for s in many(sprites) if s.kind in ("single", "labelled")]
+    assert not any(held_out(*combination(scene)) for scene in found)
+
+
+def test_held_out_singles_are_always_a_held_out_combination(sprites):
+    rng = random.Random(0)
+    possible = {name for name in NAMES for c in COLOURS for p in scenes.PLACES if held_out(name, c, p)}
+    found = [single(rng, sprites, name, split="held-out", full=True) for name in sorted(possible) for _ in range(8)]
+    assert len(possible) >= len(NAMES) - 1
+    assert all(held_out(*combination(scene)) for scene in found)
+
+
+def test_held_out_singles_in_the_middle_are_held_out_wherever_a_colour_is(sprites):
+    rng = random.Random(0)
+    possible = [name for name in NAMES if any(held_out(name, colour, "") for colour in COLOURS)]
+    found = [single(rng, sprites, name, split="held-out", centred=True) for name in possible for _ in range(4)]
+    assert all(held_out(*combination(scene)) and scene.facts["place"] == "" for scene in found)
+
+
+def test_held_out_singles_show_each_thing_in_several_ways(sprites):
+    rng = random.Random(0)
+    ways = [{combination(single(rng, sprites, name, split="held-out")) for _ in range(30)} for name in NAMES]
+    assert np.mean([len(each) for each in ways]) > 2
+
+
+def test_about_one_combination_in_twelve_is_held_out():
+    share = np.mean([held_out(n, c, p) for n in NAMES for c in COLOURS for p in scenes.PLACES])
+    assert share == pytest.approx(1 / 12, rel=0.1)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_held_out_solids_never_appear_in_training(count):
+    rng = random.Random(0)
+    train, test = (
+        {scenes.solids(rng, count=count, split=split).facts["solids"] for _ in range(400)}
+        for split in ("train", "held-out")
+    )
+    assert train and test and not train & test
+
+
+def test_training_never_uses_the_held_out_style(sprites):
+    keys = {layer.key for seed in SEEDS for scene in many(sprites, seed) for layer in scene.layers}
+    styles = {key.split("/")[0] for key in keys}
+    assert HELD_OUT_STYLE not in styles
+    assert styles >= set(STYLES) - {HELD_OUT_STYLE} | {"solid", "sign", "label"}
+
+
+@pytest.mark.parametrize("held_out_style", [True, False])
+def test_validation_shows_every_thing_in_the_styles_asked_for(sprites, held_out_style):
+    found = validation_scenes(sprites, held_out_style=held_out_style, per_thing=2)
+    assert Counter(scene.thing for scene in found) == dict.fromkeys(NAMES, 2)
+    assert all((scene.facts["style"] == HELD_OUT_STYLE) == held_out_style for scene in found)
+
+
+# Batches
+
+
+@pytest.mark.parametrize("size", [1, 7, 192, 400])
+def test_a_batch_has_the_size_asked_for(sprites, size):
+    assert len(scenes.batch_for_clip(1, sprites, size)) == size
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_in_a_batch_a_thing_leads_one_scene_or_one_pair(sprites, seed):
+    leaders = Counter(scene.thing for scene in scenes.batch_for_clip(seed, sprites, 150) if scene.thing)
+    assert max(leaders.values()) <= 2 and Counter(leaders.values())[1] > 50
+
+
+def test_every_thing_is_shown_to_the_decoder_sooner_or_later(sprites):
+    assert {scenes.for_decoder(seed, sprites).thing for seed in range(4000)} >= set(NAMES)
+
+
+def test_every_layer_is_a_drawing_that_exists(sprites):
+    assert all(layer.key in sprites.index for scene in many(sprites) for layer in scene.layers)
+
+
+# Captions
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_captions_are_of_known_words_and_fit_the_context(sprites, encoder, seed):
+    captions = sorted({scene.caption for scene in many(sprites, seed)})
+    tokenizer = encoder.tokenizer
+    ids = tokenizer(captions, context_length=4 * vocabulary.CONTEXT)
+    assert not (ids == tokenizer.tokenizer.unk_token_id).any()
+    assert not ids[:, vocabulary.CONTEXT :].any()
+    assert all(encoder.read(caption) == Reading() for caption in captions[::20])
+
+
+def test_every_phrase_in_every_template_is_known_and_fits(encoder):
+    phrases = [phrase for thing in things() for phrase in thing.phrases]
+    ids = encoder.tokenizer([t.format(p) for t in TEMPLATES for p in phrases], context_length=4 * vocabulary.CONTEXT)
+    assert not (ids == encoder.tokenizer.tokenizer.unk_token_id).any()
+    assert not ids[:, vocabulary.CONTEXT :].any()
+
+
+def test_a_caption_that_names_a_background_names_its_own(sprites):
+    for scene in many(sprites):
+        named = re.search(r"(?: on| and)(?: an?)? (\w+)(?: background)?$", scene.caption)
+        if named and named[1] in COLOURS and scene.kind != "solids":
+            assert named[1] == scene.facts["colour"], scene.caption
+
+
+def test_a_full_caption_names_the_place_and_the_background(sprites):
+    rng = random.Random(0)
+    for name in NAMES:
+        scene = single(rng, sprites, name, full=True)
+        assert scene.facts["colour"] in scene.caption and scene.facts["place"] in scene.caption
+
+
+@pytest.mark.parametrize("axis", ["above|below|on top of", "left of|right of"])
+def test_the_words_for_where_agree_with_where_the_drawings_are(sprites, axis):
+    rng, phrases = random.Random(0), {thing.name: thing.phrases for thing in things()}
+    checked = 0
+    for _ in range(300):
+        scene = rng.choice([scenes.pair, lambda rng, _: scenes.solids(rng, count=2)])(rng, sprites)
+        said = re.match(rf"(.+) ({axis}) (.+?)( on \w+)?$", scene.caption)
+        if not said:
+            continue
+        first, second = scene.layers
+        if scene.kind == "pair":
+            names = phrases[scene.facts["things"][0]], phrases[scene.facts["things"][1]]
+        else:
+            names = [(scenes.article(" ".join(solid)),) for solid in scene.facts["solids"]]
+        in_order = said[2] in ("above", "on top of", "left of")
+        assert said[1] in names[0 if in_order else 1] and said[3] in names[1 if in_order else 0], scene.caption
+        assert (first.y < second.y) if "above" in axis else (first.x < second.x)
+        checked += 1
+    assert checked > 50
+
+
+@pytest.mark.parametrize("place", [place for place in scenes.PLACES if place])
+def test_a_thing_stands_where_its_caption_says(sprites, place):
+    rng, found = random.Random(0), []
+    while len(found) < 20:
+        scene = single(rng, sprites, full=True)
+        if scene.facts["place"] == place:
+            found.append(scene.layers[0])
+    offset = {"left": lambda la: -la.x, "right": lambda la: la.x, "top": lambda la: -la.y, "bottom": lambda la: la.y}
+    assert all(offset[place](layer) > 0.3 for layer in found)
+
+
+def test_the_number_in_a_caption_is_the_number_of_drawings(sprites):
+    rng = random.Random(0)
+    for name in NAMES:
+        scene = scenes.several(rng, sprites, name)
+        assert len(scene.layers) == scene.facts["count"]
+        assert scene.caption.startswith(scenes.NUMBERS[scene.facts["count"]])
+
+
+def test_a_label_never_says_what_the_thing_is(sprites):
+    rng = random.Random(0)
+    for name in NAMES:
+        scene = scenes.labelled(rng, sprites, name)
+        thing, label = scene.layers
+        assert thing.key.endswith(f"/{name}") and label.key == f"label/{scene.facts['word']}"
+        assert scene.facts["word"] not in next(t for t in things() if t.name == name).phrases[0]
+
+
+def test_a_sign_says_its_word():
+    for word in sign_words():
+        scene = scenes.sign(random.Random(0), word)
+        assert scene.layers[0].key == f"sign/{word}" and word in scene.caption.split()
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        ("a dog", "dogs"), ("an owl", "owls"), ("a fox", "foxes"), ("a bus", "buses"), ("a cactus", "cactuses"),
+        ("an octopus", "octopuses"), ("an hourglass", "hourglasses"), ("a dress", "dresses"), ("a peach", "peaches"),
+        ("a strawberry", "strawberries"), ("a monkey", "monkeys"), ("a mouse", "mice"), ("a wolf", "wolves"),
+        ("a tropical fish", "tropical fish"), ("some grapes", "grapes"), ("some scissors", "scissors"),
+        ("some sunglasses", "sunglasses"), ("a piece of cake", "pieces of cake"), ("a cup of coffee", "cups of coffee"),
+        ("an alarm clock", "alarm clocks"), ("heart eyes", "heart eyes"), ("dog", "dogs"),
+    ],
+)  # fmt: skip
+def test_plural(one, many):
+    assert scenes.plural(one) == many
+
+
+@pytest.mark.parametrize(
+    ("phrase", "wanted"),
+    [
+        ("a dog", "dog"),
+        ("an alarm clock", "alarm clock"),
+        ("some grapes", "grapes"),
+        ("the sun", "sun"),
+        ("anchor", "anchor"),
+    ],
+)
+def test_a_noun_is_its_phrase_without_the_article(phrase, wanted):
+    assert scenes.noun(phrase) == wanted
+
+
+@pytest.mark.parametrize("words", ["apple", "red apple", "orange cube", "dog", "yellow star"])
+def test_an_article_fits_the_sound_that_follows(words):
+    assert scenes.article(words) == ("an " if words[0] in "aeiou" else "a ") + words
+
+
+def test_no_caption_says_a_before_a_vowel_or_an_before_another_letter(sprites):
+    text = "\n".join(scene.caption for seed in SEEDS for scene in many(sprites, seed))
+    wrong = set(re.findall(r"\ba [aeio]\w*|\ba u(?!nicorn)\w*|\ban (?!hourglass)[^aeiou\n]\w*", text))
+    assert wrong == set()
+
+
+# The vocabulary
+
+
+def test_the_vocabulary_is_sorted_single_words_without_repeats():
+    found = vocabulary.words()
+    assert found == sorted(set(found))
+    assert all(re.fullmatch(r"[a-z0-9]+", word) for word in found)
+
+
+def test_every_known_word_is_one_token_of_its_own(encoder):
+    ids = encoder.tokens(vocabulary.words())
+    assert (ids[:, 2] == ids.max()).all() and not ids[:, 3:].any()  # start, the word, end
+    assert ids[:, 1].unique().numel() == len(vocabulary.words())
+
+
+def test_no_two_things_share_a_name_or_a_phrase():
+    names, phrases = Counter(NAMES), Counter(phrase for thing in things() for phrase in thing.phrases)
+    assert [x for x, n in (*names.items(), *phrases.items()) if n > 1] == []
+
+
+# Pictures
+
+
+@pytest.fixture(scope="module")
+def render(sprites):
+    return Renderer(sprites)
+
+
+def scene(*layers, background=(30, 90, 200)):
+    return Scene(background, layers, "", "test")
+
+
+@pytest.mark.parametrize("size", [16, 64])
+def test_pictures_are_within_the_range(sprites, render, size):
+    found = render(many(sprites, count=40), size)
+    assert found.shape == (80 + len(sign_words()), 3, size, size)
+    assert found.min() >= -1 and found.max() <= 1 and found.isfinite().all()
+
+
+@pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (30, 90, 200)])
+@pytest.mark.parametrize("layers", [(), (Layer("transparent"),)], ids=["no layer", "a transparent one"])
+def test_an_empty_scene_is_its_background_colour(render, background, layers):
+    found = render([scene(*layers, background=background)] * 2, 12)
+    wanted = torch.tensor(background).view(1, 3, 1, 1) / 127.5 - 1
+    torch.testing.assert_close(found, wanted.expand(2, 3, 12, 12), rtol=0, atol=1e-5)
+
+
+def test_an_opaque_sprite_hides_what_is_behind_it(render):
+    found = render([scene(Layer("lopsided"), Layer("white", size=2.0))], 16)
+    torch.testing.assert_close(found, torch.ones(1, 3, 16, 16), rtol=0, atol=1e-5)
+
+
+def test_mirroring_a_symmetrical_sprite_changes_nothing(render):
+    plain, mirrored = render([scene(Layer("symmetrical", 0.3, -0.2, 0.5, mirror)) for mirror in (False, True)], 32)
+    torch.testing.assert_close(plain, mirrored, rtol=0, atol=1e-4)
+
+
+def test_mirroring_another_sprite_in_the_middle_mirrors_the_picture(render):
+    plain, mirrored = render([scene(Layer("lopsided", 0, 0.2, 0.7, mirror)) for mirror in (False, True)], 32)
+    torch.testing.assert_close(plain.flip(-1), mirrored, rtol=0, atol=1e-4)
+    assert not torch.allclose(plain, mirrored)
+
+
+@pytest.mark.parametrize(("x", "y"), [(-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5), (0.25, -0.5)])
+def test_a_sprite_is_centred_where_its_layer_says(render, x, y):
+    (found,) = render([scene(Layer("white", x, y, 0.25), background=(0, 0, 0))], 64)
+    weight = (found.mean(0) + 1) / 2
+    middles = (torch.arange(64) + 0.5) / 32 - 1
+    assert (weight.sum(0) @ middles / weight.sum()).item() == pytest.approx(x, abs=0.01)
+    assert (weight.sum(1) @ middles / weight.sum()).item() == pytest.approx(y, abs=0.01)
+
+
+@pytest.mark.parametrize("size", [0.25, 0.5, 0.75])
+def test_a_sprite_covers_its_share_of_the_picture(render, size):
+    (found,) = render([scene(Layer("white", size=size), background=(0, 0, 0))], 64)
+    assert ((found + 1) / 2).mean().item() == pytest.approx(size**2, rel=0.02)
+
+
+@pytest.mark.parametrize(("background", "wanted"), [((0, 0, 0), (128, 0, 0)), ((255, 255, 255), (255, 127, 127))])
+def test_half_transparent_red_is_mixed_with_what_is_behind_it(background, wanted):
+    pixels = np.zeros((1, 4, 8, 8), np.uint8)
+    pixels[0, 0] = pixels[0, 3] = 128  # premultiplied
+    (found,) = Renderer(Sprites(pixels, {"glass": 0}))([scene(Layer("glass", size=2.0), background=background)], 8)
+    torch.testing.assert_close(found[:, 4, 4], torch.tensor(wanted) / 127.5 - 1, rtol=0, atol=0.01)
+
+
+def test_a_scene_looks_the_same_alone_and_in_any_batch(sprites, render):
+    found = many(sprites, count=20)
+    batch = render(found, 32)
+    for k in range(0, len(found), 7):
+        torch.testing.assert_close(render(found[k : k + 1], 32)[0], batch[k], rtol=0, atol=1e-5)
+
+
+def test_a_large_picture_shrinks_to_the_small_one(render):
+    layer = scene(Layer("white", 0.2, 0.1, 0.6), background=(0, 0, 0))
+    small, large = render([layer], 32), render([layer], 128)
+    assert (torch.nn.functional.avg_pool2d(large, 4) - small).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("post", [False, True])
+@pytest.mark.parametrize("word", ["go", "watermelon", "strawberry patch"])
+def test_a_word_on_paper_fits_the_paper(word, post):
+    image = paper(word, post=post)
+    assert image.size == (SIZE, SIZE) and image.mode == "RGBA"
+    on_white = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    ink = np.asarray(on_white.convert("L")) < 60
+    columns = np.flatnonzero(ink.any(0))
+    assert ink.sum() > 50 and columns[0] > 4 and columns[-1] < SIZE - 5
+
+
+def test_every_solid_is_a_colour_and_a_shape_of_the_vocabulary():
+    assert {*COLOURS, *SOLIDS, *(f"{solid}s" for solid in SOLIDS)} <= set(vocabulary.words())
+
+
+def test_drawing_a_style_that_a_thing_lacks_is_not_offered(sprites):
+    lacking = Sprites(sprites.pixels, {k: v for k, v in sprites.index.items() if k != "noto/fox"})
+    assert "noto" not in lacking.styles_of("fox") and "noto" in lacking.styles_of("bear")
+    assert lacking.styles_of("fox", held_out=True) == [HELD_OUT_STYLE]
+
+
+def test_the_package_brings_the_list_of_things():
+    listed = Path(scenes.__file__).with_name("things.txt").read_text("utf-8")
+    assert all(f"\n{name}: " in listed for name in NAMES)
