@@ -55,7 +55,11 @@ class Encoder:
     def __init__(self, name: str, pretrained: str | None = None, *, device="cpu", dtype=torch.float32):
         import open_clip
 
-        if ":" not in name and (name, pretrained) not in open_clip.list_pretrained():
+        if name.startswith("local-dir:"):
+            config = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
+            if not config.is_file():
+                raise UserError(f"{config} is not there: give a folder in open_clip's layout, config and weights")
+        elif not name.startswith("hf-hub:") and (name, pretrained) not in open_clip.list_pretrained():
             tags = [tag for model, tag in open_clip.list_pretrained() if model == name]
             if tags:
                 raise UserError(f"{name} has no weights called {pretrained!r}: give one of {', '.join(tags)}")

@@ -131,9 +131,16 @@ def save_png(image: Image.Image, path: str | Path, metadata: dict | None = None)
 
 
 def read_metadata(path: str | Path) -> dict | None:
-    """What `save_png` put into a PNG, or None if it holds nothing of ours."""
-    with Image.open(path, formats=("PNG",)) as image:
-        text = image.info.get(METADATA_KEY)
+    """What `save_png` put into a PNG, or None if it holds nothing of ours.
+
+    Raises:
+        UserError: the file is missing, or no PNG.
+    """
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            text = image.info.get(METADATA_KEY)
+    except (OSError, SyntaxError) as error:
+        raise UserError(f"{Path(path).name} is not a PNG that can be read ({error})") from error
     try:
         found = json.loads(text) if text else None
     except json.JSONDecodeError:

@@ -234,3 +234,9 @@ def test_the_tokens_are_the_words_between_start_and_end(encoder):
     (row,) = encoder.tokens(["A red dog, on BLUE"]).tolist()
     assert [by_id[k] for k in row] == ["[SOT]", "a", "red", "dog", "on", "blue", "[EOT]"] + ["[PAD]"] * (CONTEXT - 7)
     assert vocabulary["[EOT]"] == max(vocabulary.values()) and vocabulary["[PAD]"] == 0
+
+
+@pytest.mark.parametrize(("name", "said"), [("local-dir:nowhere", "is not there"), ("ViT-B-32:openai", "no model")])
+def test_a_name_with_a_colon_that_leads_nowhere_is_refused(name, said):
+    with pytest.raises(UserError, match=said):
+        Encoder(name)

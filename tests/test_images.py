@@ -413,3 +413,10 @@ def test_psnr_of_a_plain_shift_is_its_closed_form(shift):
     dark = torch.zeros(2, 3, 8, 11)
     wanted = torch.full((2,), 20 * np.log10(2 / shift), dtype=torch.float64)
     torch.testing.assert_close(images.psnr(dark, dark + shift), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_metadata_of_a_missing_file_or_another_format_is_refused(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.jpg")
+    for name in ("a.jpg", "nowhere.png"):
+        with pytest.raises(UserError, match="is not a PNG that can be read"):
+            images.read_metadata(tmp_path / name)

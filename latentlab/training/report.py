@@ -101,7 +101,7 @@ def _distinct_captions(seed: int, sprites: Sprites, count: int) -> list[Scene]:
 
 
 def _things_on_colours(sprites: Sprites, seed: int) -> list[Scene]:
-    """Every thing once, centred, in a combination that training never shows."""
+    """Every thing once, centred, from seeds and, where the thing has any there, combinations never trained on."""
     rng = random.Random(f"report {seed}")
     return [single(rng, sprites, t.name, split="held-out", centred=True, full=True) for t in things()]
 
