@@ -99,6 +99,10 @@ class Decoder(Part):
         self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=512, side=self.side)
         self.abar = cosine_abar().float().to(encoder.device)
 
+    def matrices(self) -> list[nn.Parameter]:
+        named = self.network.transformer_blocks.named_parameters()
+        return [p for name, p in named if p.ndim == 2 and "norm" not in name]
+
     def _v_loss(
         self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool
     ) -> Tensor:

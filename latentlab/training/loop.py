@@ -24,10 +24,15 @@ class Part(ABC):
 
     name: str
     lr = 1e-3
+    muon_lr = 3e-3
     weight_decay = 0.02
     batch = 64
     ema_decay = 0.999
     network: nn.Module
+
+    def matrices(self) -> list[nn.Parameter]:
+        """Hidden weight matrices, which Muon trains at `muon_lr`; AdamW takes the rest."""
+        return []
 
     @abstractmethod
     def loss(self, step: int) -> Tensor:
@@ -103,6 +108,22 @@ def _draw_curve(curve: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def _optimizers(part: Part, network: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the part's hidden matrices, AdamW for everything else."""
+    matrices = part.matrices()
+    taken = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in taken]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": part.weight_decay, "peak": part.lr},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "peak": part.lr},
+    ]
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=part.lr, betas=(0.9, 0.98))]
+    if matrices:
+        muon = [{"params": matrices, "weight_decay": part.weight_decay, "peak": part.muon_lr}]
+        found.append(torch.optim.Muon(muon, lr=part.muon_lr, adjust_lr_fn="match_rms_adamw"))
+    return found
+
+
 def train(part: Part, folder: Path, *, minutes: float, device: torch.device, resume: bool = True) -> dict:
     """Train a part for some minutes of its own running time, and export it.
 
@@ -124,17 +145,15 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
     folder.mkdir(parents=True, exist_ok=True)
     network = part.network.to(device).train()
     ema = copy.deepcopy(network).eval().requires_grad_(False)
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": part.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=part.lr, betas=(0.9, 0.98), fused=device.type == "cuda" or None)
+    optimizers = _optimizers(part, network)
     step, seconds_before, curve = 0, 0.0, []
     checkpoint = folder / "checkpoint.pt"
     if resume and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         ema.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, own in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(own)
         step, seconds_before, curve = state["step"], state["seconds"], state["curve"]
     autocast = torch.autocast(device.type, torch.bfloat16) if bfloat16_pays(device) else nullcontext()
     # On a CPU the backward pass of the flash kernel takes a third of a step on sequences as short as ours.
@@ -143,7 +162,8 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
 
     def save() -> None:
         state = {
-            "network": network.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict(),
+            "network": network.state_dict(), "ema": ema.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "step": step, "seconds": seconds_before + elapsed, "curve": curve,
         }  # fmt: skip
         _write(checkpoint, lambda p: torch.save(state, p))
@@ -166,14 +186,16 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
         saved, shown, before = 0.0, 0.0, time.perf_counter()
         while elapsed < minutes * 60 and not asked:
             left = 1 - elapsed / (minutes * 60)
-            for group in optimizer.param_groups:
-                group["lr"] = part.lr * min(1.0, (step - first + 1) / 100, max(left, 0.01) / 0.2)
-            optimizer.zero_grad(set_to_none=True)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * min(1.0, (step - first + 1) / 100, max(left, 0.01) / 0.2)
+                optimizer.zero_grad(set_to_none=True)
             with autocast:
                 loss = part.loss(step)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             step += 1
             _average(ema, network, min(part.ema_decay, (1 + step) / (10 + step)))
             value = loss.item()
