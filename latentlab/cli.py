@@ -165,7 +165,7 @@ def models(as_json: Json = False) -> None:
     """List what can be loaded."""
     from . import models as registry
 
-    rows = [vars(row) for row in registry.ROWS.values()]
+    rows = [{**vars(row), "megabytes": row.megabytes} for row in registry.ROWS.values()]
     if as_json:
         print(json.dumps({"models": rows}))
         return

@@ -29,19 +29,25 @@ class Row:
     about: str
     clip: str
     licence: str
-    megabytes: int  # on disk; 0: nothing to load
-    text_in_decoder: bool = True
+
+    @property
+    def folder(self) -> Path:
+        """Where an embedded model's weights and gallery lie."""
+        return Path(__file__).parent.parent / "weights" / self.name
+
+    @property
+    def megabytes(self) -> float:
+        """What the weights take on disk; 0 where nothing is loaded."""
+        return round(sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file()) / 2**20, 1)
 
 
 ROWS = {
     row.name: row
     for row in (
-        Row("emoji", "emoji", "the embedded miniature: 187 things drawn by seven artists", "own, 64 px, 256-d",
-            "Apache-2.0, data: see MODEL_CARD.md", 60),
-        Row("toy", "toy", "a Gaussian decoder whose exact x_T is known, for tests and lessons", "own, closed form",
-            "Apache-2.0", 0),
+        Row("emoji", "emoji", "the embedded miniature, trained on emoji", "own (64 px, 256-d)", "Apache-2.0"),
+        Row("toy", "toy", "a Gaussian decoder whose exact x_T is known", "own (closed form)", "Apache-2.0"),
     )
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ def load(name: str = "emoji", *, device: str | torch.device | None = None) -> La
 
 def gallery(name: str) -> list[tuple[Path, str]]:
     """Sample pictures that come with a model, each with its caption; none for a model that ships none."""
-    folder = Path(__file__).parent.parent / "weights" / row(name).name / "gallery"
+    folder = row(name).folder / "gallery"
     listing = folder / "gallery.json"
     if not listing.is_file():
         return []
