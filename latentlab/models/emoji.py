@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -18,14 +17,14 @@ from ..diffusion import Condition, abar_at, cosine_abar, guided, to_eps
 from ..encoding import Encoder, local
 from ..errors import UserError
 from ..sphere import normalize
-from . import Lab
+from . import Lab, row
 
 DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
 Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et al. 2022, section 2.1
 
 
 def weights_folder() -> Path:
-    return Path(str(files("latentlab") / "weights" / "emoji"))
+    return row("emoji").folder
 
 
 def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
