@@ -15,6 +15,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # a Space runs this file without installing the library
 
 import gradio as gr
+import torch
 from PIL import Image
 
 import latentlab
@@ -34,6 +35,12 @@ CSS = """
 .bar {font-size: .95rem; min-height: 3.2rem}
 .bar progress {width: 100%; height: .6rem; accent-color: var(--color-accent)}
 .wrong {color: var(--error-text-color, #b91c1c); font-weight: 600} .note {opacity: .85}
+.frame img {width: 100%; height: 100%; object-fit: contain}
+.html-container {padding: 0 !important}
+.shots .grid-wrap, .shots .grid-container {min-height: 0 !important; height: auto !important}
+.examples .grid-container {grid-template-columns: repeat(6, minmax(0, 1fr)) !important}
+.examples .thumbnail-item {min-width: 0 !important}
+@media (max-width: 640px) {.shots .grid-container {grid-template-columns: repeat(2, 1fr) !important}}
 footer {display: none !important}
 """
 
@@ -60,7 +67,7 @@ def pictures(found: experiments.Generated) -> list[tuple[Image.Image, str]]:
     shown = []
     for row, picture in enumerate(images.to_pil(found.pixels)):
         picture.info[images.METADATA_KEY] = json.dumps(found.metadata(row), ensure_ascii=False)
-        shown.append((picture, f"seed {found.seeds[row]} · cosine to the caption {found.similarity[row]:.2f}"))
+        shown.append((picture, f"seed {found.seeds[row]} · cos {found.similarity[row]:.2f}"))
     return shown
 
 
@@ -78,7 +85,7 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                         shown = images.to_pil(value.pixels)
                     yield shown, bar(value.stage, value.step, value.steps, started)
             seconds = time.monotonic() - started
-            said = f"{len(value.seeds)} pictures in {seconds:.1f} s, each from its own seed; they share the caption."
+            said = f"{len(value.seeds)} pictures in {seconds:.1f} s, each from its own seed; cos: CLIP's cosine to the caption."
             if value.warnings:
                 said += " Note: " + "; ".join(value.warnings) + "."
             yield pictures(value), sentence(said, "note")
@@ -94,7 +101,7 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
             stream = experiments.reconstruct.stream(
                 lab, pixels, steps=int(steps), iterations=int(iterations), method=method, seed=int(seed)
             )
-            original = images.to_pil(pixels)[0]
+            original = images.to_pil(images.load(path, 256, fit=fit))[0]
             for value in stream:
                 if isinstance(value, experiments.Progress):
                     made = gr.skip() if value.pixels is None else images.to_pil(value.pixels)
@@ -109,7 +116,7 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
             )
             latent = Path(tempfile.mkdtemp(prefix="latentlab-")) / "latents.safetensors"
             value.latent.save(latent, {k: str(v) for k, v in value.settings.items()})
-            made, alone = images.to_pil(value.pixels)[0], images.to_pil(value.from_z_i)[0]
+            made, alone = images.to_pil(torch.cat([value.large, value.large_from_z_i]))
             for picture in (made, alone):
                 picture.info[images.METADATA_KEY] = json.dumps(value.settings)
             yield original, made, alone, gr.DownloadButton(value=str(latent), interactive=True), sentence(said, "note")
@@ -119,7 +126,10 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
     gallery = latentlab.models.gallery(lab.name)
     heavy = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden"}
     with gr.Blocks(title="latentlab") as page:
-        gr.HTML(f"<h1>latentlab</h1><p>A walk through CLIP's latent space, on <b>{html.escape(lab.name)}</b>.</p>")
+        gr.HTML(
+            padding=False,
+            value=f"<h1>latentlab</h1><p>A walk through CLIP's latent space, on <b>{html.escape(lab.name)}</b>.</p>",
+        )
         with gr.Tab("Generate", id="generate"):
             gr.Markdown(
                 "A caption becomes an image embedding, and that a picture. Look for what stays from seed to seed."
@@ -143,13 +153,15 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                 with gr.Column(scale=3, min_width=320):
                     shown = gr.Gallery(
                         label="Pictures",
-                        columns=2,
-                        height=560,
+                        show_label=False,
+                        columns=4,
+                        height="auto",
                         object_fit="contain",
                         format="png",
                         buttons=["download"],
+                        elem_classes="shots",
                     )
-                    said = gr.HTML(sentence("Press Run: the pictures sharpen as the steps go by."))
+                    said = gr.HTML(padding=False, value=sentence("Press Run: the pictures sharpen as the steps go by."))
             event = gr.on(
                 [run.click, prompt.submit], generate, [prompt, count, seed, steps, guidance], [shown, said],
                 api_name="generate", **heavy,
@@ -165,9 +177,10 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
             with gr.Row(equal_height=False):
                 with gr.Column(scale=2, min_width=300):
                     file = gr.File(label="Picture (PNG, JPEG, WEBP, GIF or BMP)", type="filepath", height=110)
+                    gr.Markdown("… or click one of these:", visible=bool(gallery))
                     examples = gr.Gallery(
-                        [(str(p), c) for p, c in gallery], label="… or one of these", columns=6, height=230,
-                        allow_preview=False, object_fit="contain", interactive=False, visible=bool(gallery), buttons=[],
+                        [str(path) for path, _ in gallery], label="Examples", show_label=False, columns=6,
+                        height="auto", elem_classes="examples", allow_preview=False, object_fit="contain", interactive=False, visible=bool(gallery), buttons=[],
                     )  # fmt: skip
                     with gr.Row():
                         run2 = gr.Button("Run", variant="primary")
@@ -183,10 +196,17 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                 with gr.Column(scale=3, min_width=320):
                     with gr.Row():
                         frames = [
-                            gr.Image(label=label, height=250, interactive=False, format="png", buttons=["download"])
+                            gr.Image(
+                                label=label,
+                                height=250,
+                                interactive=False,
+                                format="png",
+                                buttons=["download"],
+                                elem_classes="frame",
+                            )
                             for label in ("Original", "From z_i and x_T", "From z_i alone")
                         ]
-                    said2 = gr.HTML(sentence("Choose a picture and press Run."))
+                    said2 = gr.HTML(padding=False, value=sentence("Choose a picture and press Run."))
                     latents = gr.DownloadButton("Download the latents (safetensors)", interactive=False)
             event2 = run2.click(
                 reconstruct, [file, fit, steps2, iterations, method, seed2], [*frames, latents, said2],

@@ -22,20 +22,15 @@ CAPTIONS = (
 lab = latentlab.load("emoji")
 made = [latentlab.generate(lab, caption, seeds=[3]).pixels for caption in CAPTIONS]
 gallery = latentlab.models.gallery("emoji")[1:24:3]
-originals = torch.cat([images.load(path, lab.decoder.pixels) for path, _ in gallery])
+originals = torch.cat([images.load(path, lab.upsampler.high) for path, _ in gallery])
 back = latentlab.reconstruct(lab, originals)
-
-
-def large(pixels: torch.Tensor) -> torch.Tensor:
-    return latentlab.upsample(lab.upsampler, pixels, seeds=range(len(pixels)))
-
 
 figure = rows(
     {
         "generated": torch.cat(made),
-        "a picture": large(originals),
-        "decoded from (z_i, x_T)": large(back.pixels),
-        "from z_i, another x_T": large(back.from_z_i),
+        "a picture": originals,
+        "decoded from (z_i, x_T)": back.large,
+        "from z_i, another x_T": back.large_from_z_i,
     },
     titles=CAPTIONS,
 )

@@ -147,8 +147,8 @@ def invert(
     settings = {**found.settings, "image": image.name}
     latent = folder / f"{stem}.safetensors"
     found.latent.save(latent, {k: str(v) for k, v in settings.items()})
-    back = images.save_png(images.to_pil(found.pixels)[0], folder / f"{stem}-reconstruction.png", settings)
-    seen = images.save_png(images.to_pil(found.from_z_i)[0], folder / f"{stem}-z_i-alone.png", settings)
+    back = images.save_png(images.to_pil(found.large)[0], folder / f"{stem}-reconstruction.png", settings)
+    seen = images.save_png(images.to_pil(found.large_from_z_i)[0], folder / f"{stem}-z_i-alone.png", settings)
     numbers = found.numbers()
     paths = {"latent": str(latent), "reconstruction": str(back), "z_i_alone": str(seen)}
     lines = [

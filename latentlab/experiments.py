@@ -140,6 +140,7 @@ class Reconstructed:
         original: (B, 3, H, W), as the decoder was given it.
         pixels: (B, 3, H, W), decoded from the two latents.
         from_z_i: (B, 3, H, W), decoded from z_i and a random x_T: what CLIP saw, without the rest.
+        large, large_from_z_i: the two, upsampled where the lab can.
         latent: the two latents.
         psnr, ssim: (B,), of pixels against original.
         psnr_first_stage: (B,), of the first stage alone: the ceiling of psnr.
@@ -152,6 +153,8 @@ class Reconstructed:
     original: Tensor
     pixels: Tensor
     from_z_i: Tensor
+    large: Tensor
+    large_from_z_i: Tensor
     latent: Latent
     psnr: Tensor
     ssim: Tensor
@@ -221,9 +224,13 @@ def reconstruct(
     for step in decoding.walk(lab.decoder, both, steps=steps):
         show = preview_every and step.number % preview_every == 0 and step.number < step.total
         yield Progress("decoder", step.number, step.total, lab.decoder.to_pixels(step.x_0) if show else None)
-    made, from_z_i = lab.decoder.to_pixels(step.x_t).chunk(2)
+    both = lab.decoder.to_pixels(step.x_t)
+    large, (made, from_z_i) = both, both.chunk(2)
+    if lab.upsampler is not None:
+        yield Progress("upsampler", 0, 1)
+        large = upsampling.upsample(lab.upsampler, both, seeds=range(len(both)))
     yield Reconstructed(
-        original, made, from_z_i, found.latent,
+        original, made, from_z_i, *large.chunk(2), found.latent,
         psnr=images.psnr(original, made), ssim=images.ssim(original, made),
         psnr_first_stage=images.psnr(original, lab.decoder.to_pixels(x_0)), residual=found.residual,
         evaluations=found.evaluations + step.total,
