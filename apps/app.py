@@ -85,7 +85,8 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                         shown = images.to_pil(value.pixels)
                     yield shown, bar(value.stage, value.step, value.steps, started)
             seconds = time.monotonic() - started
-            said = f"{len(value.seeds)} pictures in {seconds:.1f} s, each from its own seed; cos: CLIP's cosine to the caption."
+            count = "1 picture" if len(value.seeds) == 1 else f"{len(value.seeds)} pictures"
+            said = f"{count} in {seconds:.1f} s, each from its own seed; cos is CLIP's cosine to the caption."
             if value.warnings:
                 said += " Note: " + "; ".join(value.warnings) + "."
             yield pictures(value), sentence(said, "note")
@@ -180,7 +181,8 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                     gr.Markdown("… or click one of these:", visible=bool(gallery))
                     examples = gr.Gallery(
                         [str(path) for path, _ in gallery], label="Examples", show_label=False, columns=6,
-                        height="auto", elem_classes="examples", allow_preview=False, object_fit="contain", interactive=False, visible=bool(gallery), buttons=[],
+                        height="auto", elem_classes="examples", allow_preview=False, object_fit="contain", interactive=False,
+                        visible=bool(gallery), buttons=[],
                     )  # fmt: skip
                     with gr.Row():
                         run2 = gr.Button("Run", variant="primary")
