@@ -180,10 +180,18 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                     file = gr.File(label="Picture (PNG, JPEG, WEBP, GIF or BMP)", type="filepath", height=110)
                     gr.Markdown("… or click one of these:", visible=bool(gallery))
                     examples = gr.Gallery(
-                        [str(path) for path, _ in gallery], label="Examples", show_label=False, columns=6,
-                        height="auto", elem_classes="examples", allow_preview=False, object_fit="contain", interactive=False,
-                        visible=bool(gallery), buttons=[],
-                    )  # fmt: skip
+                        [str(path) for path, _ in gallery],
+                        label="Examples",
+                        show_label=False,
+                        columns=6,
+                        height="auto",
+                        elem_classes="examples",
+                        allow_preview=False,
+                        object_fit="contain",
+                        interactive=False,
+                        visible=bool(gallery),
+                        buttons=[],
+                    )
                     with gr.Row():
                         run2 = gr.Button("Run", variant="primary")
                         stop2 = gr.Button("Cancel")
