@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import __version__
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -64,12 +66,25 @@ def _watch(stream: Iterator[Any], quiet: bool) -> Any:
     return value
 
 
-def _folder(out: Path) -> Path:
+def _make(folder: Path) -> Path:
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {out} can't be made ({error.strerror}): give a folder that can be written") from error
-    return out
+        raise UserError(f"{folder} can't be made ({error.strerror}): give a folder that can be written") from error
+    return folder
+
+
+def _free(path: Path, settings: dict) -> Path:
+    """The path, or the next free one with a number if a picture made otherwise is there: nothing is lost unasked."""
+    from . import images
+
+    for number in itertools.count(2):
+        taken = path if number == 2 else path.with_stem(f"{path.stem}-{number - 1}")
+        if not taken.exists():
+            return taken
+        if taken.is_file() and taken.suffix == ".png" and images.read_metadata(taken) == settings:
+            return taken
+    raise AssertionError("itertools.count has no end")
 
 
 def _say(found: dict, as_json: bool, lines: list[str]) -> None:
@@ -77,7 +92,20 @@ def _say(found: dict, as_json: bool, lines: list[str]) -> None:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "picture"
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")[:60] or "picture"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"latentlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Say the version.", callback=_version)] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -93,10 +121,11 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Make pictures of a caption: prior, decoder, upsampler."""
-    from . import experiments, images
+    from . import experiments, files, images
 
     if not prompt.strip():
         raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
+    folder = files.writable_folder(out)
     lab = _load(model, device, as_json)
     warnings = lab.encoder.read(prompt).warnings()
     for sentence in warnings:
@@ -104,12 +133,11 @@ def generate(
     seeds = range(seed, seed + count)
     stream = experiments.generate.stream(lab, prompt, seeds=seeds, steps=steps, guidance=guidance, preview_every=0)
     found = _watch(stream, as_json)
-    folder = _folder(out)
-    pictures = images.to_pil(found.pixels)
-    paths = [
-        images.save_png(picture, folder / f"{_slug(prompt)}-{s}.png", found.metadata(k))
-        for k, (picture, s) in enumerate(zip(pictures, seeds))
-    ]
+    _make(folder)
+    paths = []
+    for k, (picture, s) in enumerate(zip(images.to_pil(found.pixels), seeds)):
+        path = _free(folder / f"{_slug(prompt)}-{s}.png", found.metadata(k))
+        paths.append(images.save_png(picture, path, found.metadata(k)))
     rows = [
         {"path": str(p), "seed": s, "similarity": round(c, 4)}
         for p, s, c in zip(paths, seeds, found.similarity.tolist())
@@ -132,25 +160,31 @@ def invert(
     as_json: Json = False,
 ) -> None:
     """Find a picture's two latents (z_i, x_T) and decode them again."""
-    from . import experiments, images
+    from . import experiments, files, images, inversion
 
     picture = images.open_image(image)  # refuse a bad file before loading the model
     if fit not in ("crop", "pad"):
         raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    if method not in inversion.METHODS:
+        raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
+    folder = files.writable_folder(out)
     lab = _load(model, device, as_json)
     pixels = images.to_tensor(images.square(picture, lab.decoder.pixels, fit=fit))
     stream = experiments.reconstruct.stream(
         lab, pixels, steps=steps, method=method, iterations=iterations, seed=seed, preview_every=0
     )
     found = _watch(stream, as_json)
-    folder, stem = _folder(out), _slug(image.stem)
-    settings = {**found.settings, "image": image.name}
-    latent = folder / f"{stem}.safetensors"
+    settings = {**found.settings, "image": image.name, "fit": fit}
+    paths = {}
+    _make(folder)
+    for name, pixels in (("reconstruction", found.large), ("z_i-alone", found.large_from_z_i)):
+        shows = {**settings, "shows": name}
+        path = _free(folder / f"{_slug(image.stem)}-{name}.png", shows)
+        paths[name.replace("-", "_")] = str(images.save_png(images.to_pil(pixels)[0], path, shows))
+    latent = Path(paths["reconstruction"].replace("-reconstruction", "")).with_suffix(".safetensors")
     found.latent.save(latent, {k: str(v) for k, v in settings.items()})
-    back = images.save_png(images.to_pil(found.large)[0], folder / f"{stem}-reconstruction.png", settings)
-    seen = images.save_png(images.to_pil(found.large_from_z_i)[0], folder / f"{stem}-z_i-alone.png", settings)
+    paths["latent"] = str(latent)
     numbers = found.numbers()
-    paths = {"latent": str(latent), "reconstruction": str(back), "z_i_alone": str(seen)}
     lines = [
         *paths.values(),
         f"PSNR {numbers['psnr']:.1f} dB (first stage alone {numbers['psnr_first_stage']:.1f} dB), "
@@ -194,7 +228,7 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command(name="app")
 def open_app(
-    port: Annotated[int | None, typer.Option(help="7860 or the next free one by default.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="7860 or the next free one by default.")] = None,
     model: Model = "emoji",
 ) -> None:
     """Open the app on this machine."""

@@ -48,13 +48,16 @@ def walk(
         seeds: B integers for eta's noise; wanted when eta > 0.
 
     Raises:
-        UserError: x_T does not fit the decoder, eta > 0 without seeds, or seeds of another number.
+        UserError: x_T does not fit the decoder, a guidance that is negative or not finite, eta > 0 without seeds, or
+            seeds of another number.
     """
     if latent.x_T.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"x_T is {tuple(latent.x_T.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
             "invert the picture with the same model"
         )
+    if not 0 <= guidance < float("inf"):
+        raise UserError(f"guidance is {guidance}: give 1 for none, or a number above, like 2")
     if eta > 0 and (seeds is None or len(seeds) != len(latent)):
         given = "none" if seeds is None else str(len(seeds))
         raise UserError(f"eta is {eta} and seeds: {given}; variations want one seed for each of {len(latent)} samples")

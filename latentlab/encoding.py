@@ -82,13 +82,13 @@ class Encoder:
         return self.model.encode_image(((pixels + 1) / 2 - self.mean) / self.std)
 
     @torch.no_grad()
-    def encode_text(self, captions: Sequence[str]) -> Tensor:
-        """B captions to z_t (B, D)."""
+    def encode_text(self, captions: str | Sequence[str]) -> Tensor:
+        """B captions, or a single one, to z_t (B, D)."""
         return self.model.encode_text(self.tokens(captions))
 
-    def tokens(self, captions: Sequence[str]) -> Tensor:
-        """B captions to token ids (B, L), cut at the context's length."""
-        return self.tokenizer(list(captions)).to(self.device)
+    def tokens(self, captions: str | Sequence[str]) -> Tensor:
+        """B captions, or a single one, to token ids (B, L), cut at the context's length."""
+        return self.tokenizer([captions] if isinstance(captions, str) else list(captions)).to(self.device)
 
     @torch.no_grad()
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:

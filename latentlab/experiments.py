@@ -7,6 +7,7 @@ yields `Progress` on the way and the result last, so that a page can draw and st
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,23 +36,27 @@ class Progress(NamedTuple):
     pixels: Tensor | None = None  # (B, 3, H, W)
 
 
-def streamed(experiment: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
-    """Make a generator of Progress whose last value is the result into a function that returns it.
+def streamed(result: type) -> Callable[[Callable[..., Iterator[Any]]], Callable[..., Any]]:
+    """Make a generator of Progress whose last value is a `result` into a function that returns that.
 
     The generator itself stays as `.stream`.
     """
 
-    @functools.wraps(experiment)
-    def run(*args, **kwargs):
-        for value in experiment(*args, **kwargs):
-            result = value
-        return result
+    def decorate(experiment: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
+        @functools.wraps(experiment)
+        def run(*args, **kwargs):
+            for value in experiment(*args, **kwargs):
+                last = value
+            return last
 
-    run.stream = experiment
-    return run
+        run.__signature__ = inspect.signature(experiment).replace(return_annotation=result.__name__)
+        run.stream = experiment
+        return run
+
+    return decorate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Generated:
     """Pictures of a caption.
 
@@ -71,6 +76,9 @@ class Generated:
     settings: dict
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"Generated({self.settings['prompt']!r}, {len(self.seeds)} x {tuple(self.pixels.shape[1:])})"
+
     def metadata(self, row: int) -> dict:
         """What the PNG of one picture carries."""
         return {**self.settings, "seed": self.seeds[row]}
@@ -82,7 +90,7 @@ class Generated:
         return grid(self.pixels, titles=titles, heading=self.settings["prompt"])
 
 
-@streamed
+@streamed(Generated)
 def generate(
     lab: Lab,
     caption: str,
@@ -111,7 +119,8 @@ def generate(
     if not seeds:
         raise UserError("seeds is empty: give one integer for each picture")
     settings = {
-        "latentlab": __version__, "experiment": "generate", "model": lab.name, "prompt": caption, "steps": steps,
+        "latentlab": __version__, "experiment": "generate", "model": lab.name, "weights": lab.weights,
+        "prompt": caption, "steps": steps,
         "guidance": guidance, "prior_steps": prior_steps, "prior_guidance": prior_guidance, "candidates": candidates,
     }  # fmt: skip
     yield Progress("prior", 0, 1)
@@ -132,7 +141,7 @@ def generate(
     yield Generated(pixels, latent, similarity, seeds, settings, tuple(reading.warnings()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reconstructed:
     """A picture as (z_i, x_T), and back.
 
@@ -164,6 +173,9 @@ class Reconstructed:
     cosine: Tensor
     settings: dict = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Reconstructed({len(self.pixels)} x {tuple(self.pixels.shape[1:])}, PSNR {self.psnr.mean():.1f} dB)"
+
     def numbers(self, row: int = 0) -> dict[str, float]:
         """One picture's numbers, by name."""
         found = {k: v for k, v in vars(self).items() if k in ("psnr", "ssim", "psnr_first_stage", "cosine")}
@@ -178,7 +190,7 @@ class Reconstructed:
         return grid(columns, titles=titles, columns=3)
 
 
-@streamed
+@streamed(Reconstructed)
 def reconstruct(
     lab: Lab,
     pixels: Tensor,
@@ -201,15 +213,20 @@ def reconstruct(
         seed: of the other x_T.
 
     Raises:
-        UserError: pictures that are not (B, 3, H, W), or knobs out of their range.
+        UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
     """
     if pixels.ndim != 4 or pixels.shape[1] != 3:
+        wanted = f"wanted (B, 3, H, W): images.load(path, {lab.decoder.pixels})"
+        raise UserError(f"pixels are {tuple(pixels.shape)}, {wanted}")
+    if not len(pixels) or not pixels.is_floating_point() or not (pixels.abs() <= 1.01).all():
         raise UserError(
-            f"pixels are {tuple(pixels.shape)}, wanted (B, 3, H, W): images.load(path, {lab.decoder.pixels})"
+            f"pixels are {pixels.dtype} of shape {tuple(pixels.shape)}, wanted floats in [-1, 1] of at least one "
+            "picture: images.to_tensor makes them from PIL images"
         )
-    original = images.resize(pixels.to(lab.device), lab.decoder.pixels)
+    original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)
     settings = {
-        "latentlab": __version__, "experiment": "reconstruct", "model": lab.name, "steps": steps, "method": method,
+        "latentlab": __version__, "experiment": "reconstruct", "model": lab.name, "weights": lab.weights,
+        "steps": steps, "method": method,
         "iterations": iterations, "tolerance": tolerance, "seed": seed,
     }  # fmt: skip
     z_i = lab.encoder.encode_image(original)

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import UserError
+from .files import whole
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_BYTES = 20 * 2**20
@@ -86,7 +87,11 @@ def square(image: Image.Image, size: int, *, fit: str = "crop") -> Image.Image:
     if fit == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
     if fit == "pad":
-        return ImageOps.pad(image, (size, size), Image.Resampling.LANCZOS, color=image.getpixel((0, 0)))
+        scale = size / max(image.size)
+        small = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
+        canvas = Image.new(image.mode, (size, size), image.getpixel((0, 0)))
+        canvas.paste(small, tuple((size - side) // 2 for side in small.size))
+        return canvas
     raise UserError(f"fit is {fit!r}: give 'crop' or 'pad'")
 
 
@@ -124,9 +129,8 @@ def save_png(image: Image.Image, path: str | Path, metadata: dict | None = None)
     info = PngImagePlugin.PngInfo()
     if metadata is not None:
         info.add_itxt(METADATA_KEY, json.dumps(metadata, ensure_ascii=False))
-    part = path.with_name(f".{path.name}.part")
-    image.save(part, "PNG", pnginfo=info)
-    os.replace(part, path)
+    with whole(path) as part:
+        image.save(part, "PNG", pnginfo=info)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
+from .files import whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Latent:
     """A picture as two latents.  Ramesh et al. 2022, section 3.
 
@@ -36,6 +36,9 @@ class Latent:
                 f"z_i is {tuple(self.z_i.shape)} and x_T is {tuple(self.x_T.shape)}: a Latent wants (B, D) and "
                 "(B, C, H, W) with the same B; z_i.expand(B, -1) repeats one embedding"
             )
+
+    def __repr__(self) -> str:
+        return f"Latent(z_i {tuple(self.z_i.shape)}, x_T {tuple(self.x_T.shape)})"
 
     def __len__(self) -> int:
         return len(self.z_i)
@@ -60,11 +63,9 @@ class Latent:
 
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write a safetensors file with z_i, x_T and the metadata, whole or not at all."""
-        path = Path(path)
-        part = path.with_name(f".{path.name}.part")
         tensors = {"z_i": self.z_i.contiguous().cpu(), "x_T": self.x_T.contiguous().cpu()}
-        save_file(tensors, part, metadata={"format": "latentlab.Latent", **(metadata or {})})
-        os.replace(part, path)
+        with whole(path) as part:
+            save_file(tensors, part, metadata={"format": "latentlab.Latent", **(metadata or {})})
 
     @staticmethod
     def load(path: str | Path) -> Latent:

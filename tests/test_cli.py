@@ -73,7 +73,7 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("invert", "{folder}"), "is a folder"),
         (("invert", "{photo}", "--fit", "stretch"), "give 'crop' or 'pad'"),
         (("invert", "{photo}", "--model", "toy", "--method", "magic"), "naive, fixed-point"),
-        (("generate", "a cat", "--model", "toy", "--out", "{photo}"), "can't be made"),
+        (("generate", "a cat", "--model", "toy", "--out", "{photo}"), "is a file"),
     ],
 )
 def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo, tmp_path, words, said):
@@ -100,3 +100,27 @@ def test_the_installed_command_refuses_without_a_traceback():
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(run, photo, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere, so ask for the refusal itself
+    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded first"))
+    code, _, err = run("generate", "a cat", "--model", "toy", "--out", photo.parent / "new")
+    assert code == 2
+    assert "can't be written" in err
+
+
+def test_other_settings_never_overwrite_a_picture(run, tmp_path):
+    words = ("generate", "a cat", "--count", 1, "--model", "toy", "--out", tmp_path, "--json")
+    paths = [json.loads(run(*words, "--steps", steps)[1])["pictures"][0]["path"] for steps in (5, 6, 5)]
+    assert paths[0] != paths[1]
+    assert paths[0] == paths[2]
+
+
+def test_captions_in_any_script_name_their_own_files():
+    assert len({cli._slug("日本語"), cli._slug("a cat"), cli._slug("кот")}) == 3
+
+
+def test_version_is_said(run):
+    code, out, _ = run("--version")
+    assert (code, out.startswith("latentlab ")) == (0, True)

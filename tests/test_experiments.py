@@ -66,3 +66,23 @@ def test_figures_show_every_picture(lab):
     assert sum(len(axis.images) for axis in made.figure().axes) == 5
     found = experiments.reconstruct(lab, pictures(2), steps=4)
     assert sum(len(axis.images) for axis in found.figure().axes) == 6
+
+
+@pytest.mark.parametrize("guidance", [-1.0, float("nan"), float("inf")])
+def test_a_guidance_that_is_no_number_from_0_up_is_refused(lab, guidance):
+    with pytest.raises(UserError, match="guidance is"):
+        experiments.generate(lab, "a cat", guidance=guidance)
+
+
+@pytest.mark.parametrize(
+    "pixels", [torch.full((1, 3, 8, 8), 255.0), torch.zeros(1, 3, 8, 8, dtype=torch.uint8), torch.zeros(0, 3, 8, 8)]
+)
+def test_reconstruct_refuses_pictures_outside_their_range(lab, pixels):
+    with pytest.raises(UserError, match=r"floats in \[-1, 1\]"):
+        experiments.reconstruct(lab, pixels)
+
+
+def test_help_says_what_a_call_returns():
+    import inspect
+
+    assert inspect.signature(experiments.generate).return_annotation == "Generated"

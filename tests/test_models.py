@@ -52,9 +52,9 @@ def test_a_name_like_no_other_is_refused_without_a_guess():
     assert "did you mean" not in str(caught.value)
 
 
-@pytest.mark.parametrize("device", ["banana", "cuda:99", ""])
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "meta", ""])
 def test_a_device_that_cant_be_used_is_refused(device):
-    with pytest.raises(UserError, match=rf"device '{device}' can't be used here \(.+\): try 'cpu'"):
+    with pytest.raises(UserError, match=rf"device '{device}' can't be used here: give 'cpu'"):
         models.load("toy", device=device)
 
 

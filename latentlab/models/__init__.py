@@ -59,6 +59,7 @@ class Lab:
     prior: Prior
     decoder: Decoder
     upsampler: Upsampler | None = None
+    weights: str = ""  # what tells these weights from others of the same name
 
     @property
     def device(self) -> torch.device:
@@ -91,8 +92,10 @@ def load(name: str = "emoji", *, device: str | torch.device | None = None) -> La
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.empty(0, device=device).device
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {device!r} can't be used here ({str(error).splitlines()[0]}): try 'cpu'") from error
+        torch.ones(1, device=device).sum().item()  # some backends can be named, but not computed on
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        usable = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
+        raise UserError(f"device {str(device)!r} can't be used here: give {usable}") from error
     return family.load(name, device=device)
 
 

@@ -20,6 +20,7 @@ from ..sphere import normalize
 from . import Lab, row
 
 DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
+MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
 Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et al. 2022, section 2.1
 
 
@@ -180,16 +181,20 @@ def verify(folder: Path | None = None) -> list[str]:
     folder = folder or weights_folder()
     manifest = folder / "MANIFEST.json"
     if not manifest.is_file():
-        return [f"{manifest} is missing: install latentlab again"]
+        return [f"{manifest} is missing: {MEND}"]
+    try:
+        listed = dict(json.loads(manifest.read_text("utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        return [f"{manifest} can't be read ({error!r}): {MEND}"]
     problems = []
-    for name, wanted in json.loads(manifest.read_text("utf-8"))["sha256"].items():
+    for name, wanted in listed.items():
         path = folder / name
         if not path.is_file():
-            problems.append(f"{path} is missing (expected sha256 {wanted}): install latentlab again")
+            problems.append(f"{path} is missing (expected sha256 {wanted}): {MEND}")
             continue
         found = hashlib.sha256(path.read_bytes()).hexdigest()
         if found != wanted:
-            problems.append(f"{path} is damaged: expected sha256 {wanted}, found {found}; install latentlab again")
+            problems.append(f"{path} is damaged: expected sha256 {wanted}, found {found}; {MEND}")
         elif path.suffix == ".safetensors":
             problems += _not_finite(path, found)
     return problems
@@ -200,8 +205,8 @@ def _not_finite(path: Path, digest: str) -> list[str]:
         with safe_open(path, "pt") as file:
             bad = [key for key in file.keys() if not file.get_tensor(key).isfinite().all()]  # noqa: SIM118
     except SafetensorError as error:
-        return [f"{path} can't be read ({error}); its sha256 is {digest}"]
-    return [f"{path} holds values that are not finite in {bad[0]} (sha256 {digest})"] if bad else []
+        return [f"{path} can't be read ({error}); its sha256 is {digest}: {MEND}"]
+    return [f"{path} holds values that are not finite in {bad[0]} (sha256 {digest}): {MEND}"] if bad else []
 
 
 def load(name: str, *, device: torch.device) -> Lab:
@@ -229,4 +234,5 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     decoder = EmojiDecoder(part(SD3Transformer2DModel, "decoder"), part(AutoencoderDC, "autoencoder"), encoder)
     prior = EmojiPrior(part(PriorTransformer, "prior"), encoder)
     upsampler = part(UNet2DModel, "upsampler")
-    return Lab(name, encoder, prior, decoder, upsampler and EmojiUpsampler(upsampler, decoder.pixels))
+    digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
+    return Lab(name, encoder, prior, decoder, upsampler and EmojiUpsampler(upsampler, decoder.pixels), digest)
