@@ -125,7 +125,10 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
             yield *keep, sentence(str(error), "wrong")
 
     gallery = latentlab.models.gallery(lab.name)
-    heavy = {"concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden"}
+    # "multiple", because the default swallows a Run that is pressed while a cancelled one is still ending.
+    heavy = {
+        "concurrency_limit": 1, "concurrency_id": "model", "show_progress": "hidden", "trigger_mode": "multiple",
+    }  # fmt: skip
     with gr.Blocks(title="latentlab") as page:
         gr.HTML(
             padding=False,

@@ -27,15 +27,15 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def url():
+def url(tmp_path_factory):
     """The app as `make app` starts it, on a free port."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     env = {**os.environ, "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"}
-    app = subprocess.Popen(
-        [sys.executable, str(ROOT / "apps" / "app.py")], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    log = tmp_path_factory.mktemp("app") / "log"
+    with log.open("w") as output:
+        app = subprocess.Popen([sys.executable, ROOT / "apps" / "app.py"], env=env, stdout=output, stderr=output)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
@@ -44,7 +44,7 @@ def url():
                 break
             except OSError:
                 if app.poll() is not None:
-                    pytest.fail(f"the app ended at once:\n{app.stdout.read().decode()}")
+                    pytest.fail(f"the app ended at once:\n{log.read_text()}")
                 time.sleep(0.5)
         else:
             pytest.fail("the app did not answer within two minutes")
