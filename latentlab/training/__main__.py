@@ -117,7 +117,7 @@ def decoder(
     resume: Resume = True,
     from_shipped: FromShipped = False,
     device: Device = "",
-    scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 40_000,
+    scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 32_000,
     pixels: Annotated[bool, typer.Option(help="Diffuse 32x32 pixels instead of latents: the comparison.")] = False,
 ) -> None:
     """The decoder: the longest."""
@@ -136,7 +136,7 @@ def prior(
     resume: Resume = True,
     from_shipped: FromShipped = False,
     device: Device = "",
-    scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 40_000,
+    scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 32_000,
 ) -> None:
     """The prior: captions to image embeddings."""
     from .decoder import Pool
