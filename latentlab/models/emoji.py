@@ -152,7 +152,9 @@ class EmojiUpsampler:
     itself: a little network then spends nothing on what is there already.
     """
 
-    abar, steps = cosine_abar(), 4
+    # One step gives the mean of what may be there.  More add grain: training varied the small picture's noise without
+    # telling the network how much of it there was.
+    abar, steps = cosine_abar(), 1
 
     def __init__(self, network: nn.Module, low: int):
         self.network, self.low = network, low
