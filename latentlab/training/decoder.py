@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..decoding import decode
 from ..diffusion import SeededNoise, cosine_abar
 from ..encoding import Encoder
+from ..files import whole
 from ..images import to_pil
 from ..latents import Latent
 from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
@@ -57,8 +58,8 @@ class Pool(NamedTuple):
         """`build`, or what an earlier run built with the same networks."""
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(tuple(Pool.build(*args, **kwargs)), path.with_suffix(".part"))
-            path.with_suffix(".part").rename(path)
+            with whole(path) as part:
+                torch.save(tuple(Pool.build(*args, **kwargs)), part)
         return Pool(*torch.load(path, weights_only=True))
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -17,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..files import whole
 
 
 class Part(ABC):
@@ -85,12 +85,6 @@ def _stop_cleanly():
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-
-
-def _write(target: Path, save: Callable[[Path], None]) -> None:
-    part = target.with_name(f".{target.name}")
-    save(part)
-    os.replace(part, target)
 
 
 def save_half(network: nn.Module, folder: Path) -> None:
@@ -166,7 +160,8 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "step": step, "seconds": seconds_before + elapsed, "curve": curve,
         }  # fmt: skip
-        _write(checkpoint, lambda p: torch.save(state, p))
+        with whole(checkpoint) as part_file:
+            torch.save(state, part_file)
 
     def show() -> None:
         """Measure, preview and export: slower than a checkpoint, so done less often."""
