@@ -27,7 +27,8 @@ from latentlab.training.drawings import (
     sign_words,
     things,
 )
-from latentlab.training.scenes import Layer, Renderer, Scene, held_out, single
+from latentlab.training.rendering import Renderer
+from latentlab.training.scenes import Layer, Scene, held_out, single
 
 NAMES = [thing.name for thing in things()]
 SEEDS = range(3)

@@ -164,7 +164,8 @@ def upsampler(
 def gallery() -> None:
     """Draw the 24 sample pictures that ship with the model: held-out scenes of the styles, at 128 pixels."""
     from ..images import save_png, to_pil
-    from .scenes import Renderer, gallery_scenes
+    from .rendering import Renderer
+    from .scenes import gallery_scenes
 
     sprites, folder = load_sprites(), weights_folder() / "gallery"
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..images import psnr, to_pil
 from .drawings import HELD_OUT_STYLE, Sprites
 from .loop import Part, save_half
-from .scenes import Renderer, batch_for_clip, for_decoder, single
+from .rendering import Renderer
+from .scenes import batch_for_clip, for_decoder, single
 
 
 def build(channels: tuple[int, ...] = (32, 64, 128, 256), layers: tuple[int, ...] = (0, 1, 1, 2), latent: int = 16):

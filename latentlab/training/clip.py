@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from .drawings import HELD_OUT_STYLE, Sprites, things
 from .loop import Part
-from .scenes import Renderer, Scene, batch_for_clip, single
+from .rendering import Renderer
+from .scenes import Scene, batch_for_clip, single
 from .vocabulary import CONTEXT, write_tokenizer
 
 MODEL = {
@@ -78,7 +79,7 @@ class Clip(Part):
 
     def loss(self, step: int) -> Tensor:
         scenes = batch_for_clip(step, self.sprites, self.batch)
-        images = self.render(scenes, 64)
+        images = self.render(scenes, 64, vary=torch.Generator().manual_seed(step))
         text = self.tokenizer([s.caption for s in scenes]).to(self.device)
         z_i, z_t, scale = self.network(images, text)
         logits = scale.clamp(max=100) * z_i.float() @ z_t.float().T

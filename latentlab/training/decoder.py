@@ -20,6 +20,7 @@ from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scal
 from . import scenes
 from .drawings import Sprites, things
 from .loop import Part, save_half
+from .rendering import Renderer
 
 TIME_LIMIT = 981  # later times are never visited: see diffusion.levels
 
@@ -42,7 +43,7 @@ class Pool(NamedTuple):
         sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, *, first: int, count: int, side: int
     ) -> Pool:
         """The scenes of seeds first .. first + count; x_0: pictures of `side` pixels, or the autoencoder's latents."""
-        render = scenes.Renderer(sprites, encoder.device)
+        render = Renderer(sprites, encoder.device)
         parts: list[tuple[Tensor, ...]] = []
         for start in range(first, first + count, 256):
             some = [scenes.for_decoder(s, sprites) for s in range(start, min(start + 256, first + count))]
@@ -152,9 +153,7 @@ class Decoder(Part):
 
         decoder = EmojiDecoder(network, self.autoencoder, self.encoder)
         seeds = range(10**9, 10**9 + 40)
-        real = scenes.Renderer(self.sprites, self.encoder.device)(
-            [scenes.for_decoder(s, self.sprites) for s in seeds], 64
-        )
+        real = Renderer(self.sprites, self.encoder.device)([scenes.for_decoder(s, self.sprites) for s in seeds], 64)
         x_T = SeededNoise(seeds, decoder.shape, device=self.encoder.device)()
         made = decoder.to_pixels(decode(decoder, Latent(self.encoder.encode_image(real), x_T), steps=20, guidance=1.5))
         made = F.interpolate(made, (64, 64))

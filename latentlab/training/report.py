@@ -24,7 +24,8 @@ from ..prior import sample
 from ..sphere import normalize
 from .clip import class_embeddings, validation_scenes
 from .drawings import HELD_OUT_STYLE, Sprites, load_sprites, things
-from .scenes import Renderer, Scene, batch_for_clip, labelled, noun, single
+from .rendering import Renderer
+from .scenes import Scene, batch_for_clip, labelled, noun, single
 
 ATTACK_WORDS = ("pizza", "ipod", "cat", "robot", "stop")
 

@@ -1,4 +1,4 @@
-"""Scenes of Emoji World and their captions: deterministic by seed, rendered in batches on any device."""
+"""Scenes of Emoji World and their captions, deterministic by seed; rendering.py draws them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import random
 import zlib
 from dataclasses import dataclass, field
 from functools import cache
-
-import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from .drawings import COLOURS, SOLIDS, STYLES, Sprites, sign_words, things
 
@@ -65,7 +60,10 @@ def plural(words: str) -> str:
     """`a fox` -> `foxes`, `a piece of cake` -> `pieces of cake`; what is plural already stays."""
     head, *rest = noun(words).split(" of ")
     *before, last = head.split(" ")
-    irregular = {"mouse": "mice", "wolf": "wolves", "dice": "dice", "fish": "fish", "scissors": "scissors"}
+    irregular = {
+        "mouse": "mice", "wolf": "wolves", "leaf": "leaves", "snowman": "snowmen", "tomato": "tomatoes",
+        "glass": "glasses", "die": "dice", "fish": "fish", "scissors": "scissors",
+    }  # fmt: skip
     if last in irregular:
         last = irregular[last]
     elif last.endswith(("s", "x", "ch", "sh")) and last not in ("bus", "cactus", "octopus", "hourglass", "dress"):
@@ -279,49 +277,3 @@ def gallery_scenes(sprites: Sprites) -> list[Scene]:
         found.append(single(rng, sprites, name, split="held-out", style=style, centred=True, full=True))
     found += [solids(rng, count=1), solids(rng, count=2, split="held-out"), pair(rng, sprites), several(rng, sprites)]
     return [*found, sign(rng, "hello"), labelled(rng, sprites, "red-apple", "ipod")]
-
-
-class Renderer:
-    """Scenes to pictures: alpha-composited sprites, sampled from the mip level that fits.
-
-    Args:
-        sprites: the world's drawings.
-        device: where the pictures are made; the sprites live there too.
-    """
-
-    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu"):
-        self.sprites = sprites
-        full = torch.from_numpy(np.array(sprites.pixels)).to(device)  # (N, 4, 128, 128) uint8
-        self.mips = [full]
-        for _ in range(2):
-            halves = [F.avg_pool2d(part.float(), 2).round().byte() for part in self.mips[-1].split(256)]
-            self.mips.append(torch.cat(halves))
-        self.device = torch.device(device)
-
-    def __call__(self, scenes: list[Scene], size: int = 64) -> Tensor:
-        """Pictures of `size` pixels: (B, 3, size, size) in [-1, 1]."""
-        ground = torch.tensor([s.background for s in scenes], dtype=torch.float32, device=self.device)
-        canvas = ground[:, :, None, None].expand(-1, -1, size, size).contiguous()  # (B, 3, H, W) in 0..255
-        depth = max(len(s.layers) for s in scenes)
-        for level in range(depth):
-            groups: dict[int, list[int]] = {}
-            for row, scene in enumerate(scenes):
-                if level < len(scene.layers):
-                    groups.setdefault(self._mip(scene.layers[level].size * size), []).append(row)
-            for mip, rows in groups.items():
-                drawn = self._draw([scenes[r].layers[level] for r in rows], mip, size)
-                canvas[rows] = drawn[:, :3] + canvas[rows] * (1 - drawn[:, 3:] / 255)
-        return canvas.clamp_(0, 255) / 127.5 - 1
-
-    def _mip(self, pixels: float) -> int:
-        return next((m for m in (2, 1) if self.mips[m].shape[-1] >= pixels), 0)
-
-    def _draw(self, layers: list[Layer], mip: int, size: int) -> Tensor:
-        rows = torch.tensor([self.sprites.index[la.key] for la in layers], device=self.device)
-        sprites = self.mips[mip][rows].float()
-        numbers = [[(-1.0 if la.mirror else 1.0) / la.size, 1 / la.size, la.x, la.y] for la in layers]
-        sx, sy, x, y = torch.tensor(numbers, device=self.device).T
-        zero = torch.zeros_like(sx)
-        theta = torch.stack([sx, zero, -x * sx, zero, sy, -y * sy], 1).view(-1, 2, 3)
-        grid = F.affine_grid(theta, (len(layers), 4, size, size), align_corners=False)
-        return F.grid_sample(sprites, grid, align_corners=False)

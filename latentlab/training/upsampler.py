@@ -17,7 +17,8 @@ from ..upsampling import upsample
 from .decoder import TIME_LIMIT
 from .drawings import Sprites
 from .loop import Part, save_half
-from .scenes import Renderer, for_decoder
+from .rendering import Renderer
+from .scenes import for_decoder
 
 LOW, HIGH = 64, 128
 

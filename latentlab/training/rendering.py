@@ -1,0 +1,94 @@
+"""Scenes to pictures: sprites laid over one another, as they were drawn or varied like another artist's."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .drawings import Sprites
+from .scenes import Layer, Scene
+
+OWN = ("solid/", "sign/", "label/")  # their colour and lettering are what the caption says: never varied
+
+
+class Renderer:
+    """Scenes to pictures: alpha-composited sprites, sampled from the mip level that fits.
+
+    Args:
+        sprites: the world's drawings.
+        device: where the pictures are made; the sprites live there too.
+    """
+
+    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu"):
+        self.sprites = sprites
+        full = torch.from_numpy(np.array(sprites.pixels)).to(device)  # (N, 4, 128, 128) uint8
+        self.mips = [full]
+        for _ in range(2):
+            halves = [F.avg_pool2d(part.float(), 2).round().byte() for part in self.mips[-1].split(256)]
+            self.mips.append(torch.cat(halves))
+        self.device = torch.device(device)
+
+    def __call__(self, scenes: list[Scene], size: int = 64, *, vary: torch.Generator | None = None) -> Tensor:
+        """Pictures of `size` pixels: (B, 3, size, size) in [-1, 1].
+
+        With `vary` every drawing is turned, stretched, bent and recoloured a little, as one more artist might have it.
+        """
+        ground = torch.tensor([s.background for s in scenes], dtype=torch.float32, device=self.device)
+        canvas = ground[:, :, None, None].expand(-1, -1, size, size).contiguous()  # (B, 3, H, W) in 0..255
+        depth = max(len(s.layers) for s in scenes)
+        for level in range(depth):
+            groups: dict[int, list[int]] = {}
+            for row, scene in enumerate(scenes):
+                if level < len(scene.layers):
+                    groups.setdefault(self._mip(scene.layers[level].size * size), []).append(row)
+            for mip, rows in groups.items():
+                drawn = self._draw([scenes[r].layers[level] for r in rows], mip, size, vary)
+                canvas[rows] = drawn[:, :3] + canvas[rows] * (1 - drawn[:, 3:] / 255)
+        return canvas.clamp_(0, 255) / 127.5 - 1
+
+    def _mip(self, pixels: float) -> int:
+        return next((m for m in (2, 1) if self.mips[m].shape[-1] >= pixels), 0)
+
+    def _draw(self, layers: list[Layer], mip: int, size: int, vary: torch.Generator | None) -> Tensor:
+        rows = torch.tensor([self.sprites.index[la.key] for la in layers], device=self.device)
+        sprites = self.mips[mip][rows].float()
+        numbers = [[(-1.0 if la.mirror else 1.0) / la.size, 1 / la.size, la.x, la.y] for la in layers]
+        sx, sy, x, y = torch.tensor(numbers, device=self.device).T
+        zero = torch.zeros_like(sx)
+        theta = torch.stack([sx, zero, -x * sx, zero, sy, -y * sy], 1).view(-1, 2, 3)
+        if vary is None:
+            grid = F.affine_grid(theta, (len(layers), 4, size, size), align_corners=False)
+            return F.grid_sample(sprites, grid, align_corners=False)
+        drawings = torch.tensor([not la.key.startswith(OWN) for la in layers])
+        strength = (torch.rand(len(layers), generator=vary) * drawings).to(self.device)
+        theta = _bent(strength, vary) @ theta
+        grid = F.affine_grid(theta, (len(layers), 4, size, size), align_corners=False)
+        bend = torch.randn(len(layers), 2, 4, 4, generator=vary).to(self.device) * 0.08 * strength.view(-1, 1, 1, 1)
+        bend = F.interpolate(bend, (size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+        drawn = F.grid_sample(sprites, grid + bend, align_corners=False)
+        return _recoloured(drawn, strength, vary)
+
+
+def _bent(strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Rotation, stretch and shear: (B, 2, 2), the identity at strength 0."""
+    turn, stretch, shear = (torch.randn(3, len(strength), generator=generator).to(strength.device)) * strength
+    turn, stretch, shear = 0.25 * turn, (0.15 * stretch).exp(), 0.15 * shear
+    cos, sin = turn.cos(), turn.sin()
+    rotation = torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2)
+    return rotation @ torch.stack([stretch, shear, torch.zeros_like(shear), 1 / stretch], 1).view(-1, 2, 2)
+
+
+def _recoloured(drawn: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Another hue, saturation, contrast and brightness of premultiplied (B, 4, H, W) drawings in 0..255."""
+    hue, colour, light, shift = (torch.randn(4, len(strength), generator=generator).to(drawn.device)) * strength
+    hue, colour, light, shift = 0.35 * hue, (0.35 * colour).exp(), (0.2 * light).exp(), 0.1 * shift
+    # Luma and the two colour differences (BT.601), in which a hue turns by an angle and a saturation scales.
+    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], device=drawn.device)
+    zero, one = torch.zeros_like(hue), torch.ones_like(hue)
+    c, s = colour * hue.cos(), colour * hue.sin()
+    turn = torch.stack([one, zero, zero, zero, c, -s, zero, s, c], 1).view(-1, 3, 3) * light.view(-1, 1, 1)
+    matrix = torch.linalg.inv(to_yiq) @ turn @ to_yiq
+    rgb = torch.einsum("bij,bjhw->bihw", matrix, drawn[:, :3]) + shift.view(-1, 1, 1, 1) * drawn[:, 3:]
+    return torch.cat([rgb.clamp(min=0).minimum(drawn[:, 3:]), drawn[:, 3:]], 1)
