@@ -237,4 +237,7 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     prior = EmojiPrior(part(PriorTransformer, "prior"), encoder)
     upsampler = part(UNet2DModel, "upsampler")
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
-    return Lab(name, encoder, prior, decoder, upsampler and EmojiUpsampler(upsampler, decoder.pixels), digest)
+    labels = folder / "clip" / "labels.json"
+    known = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
+    large = upsampler and EmojiUpsampler(upsampler, decoder.pixels)
+    return Lab(name, encoder, prior, decoder, large, digest, **known)
