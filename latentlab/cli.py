@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
@@ -48,8 +49,8 @@ def _load(model: str, device: str | None, quiet: bool) -> Lab:
         return models.load(model, device=device)
 
 
-def _watch(stream: Iterator[Any], quiet: bool) -> Any:
-    """Run an experiment's stream to its end, under a progress bar."""
+def _watched(stream: Iterator[Any], quiet: bool) -> Iterator[Any]:
+    """The same stream, under a progress bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -63,7 +64,14 @@ def _watch(stream: Iterator[Any], quiet: bool) -> Any:
             else:
                 for bar in bars.values():
                     progress.update(bar, completed=progress.tasks[bar].total)
-    return value
+            yield value
+
+
+def _watch(stream: Iterator[Any], quiet: bool) -> Any:
+    """Run an experiment's stream to its end, under a progress bar."""
+    for value in _watched(stream, quiet):
+        last = value
+    return last
 
 
 def _make(folder: Path) -> Path:
@@ -192,6 +200,42 @@ def invert(
         f"{numbers['evaluations']} evaluations, residual {numbers['residual']:.1e}",
     ]
     _say({**settings, **numbers, **paths}, as_json, lines)
+
+
+@app.command()
+def embed(
+    folder: Annotated[Path, typer.Argument(help="With pictures, and folders of pictures.")],
+    out: Annotated[Path, typer.Option(help="A .parquet that is not there yet.")],
+    fit: Annotated[str, typer.Option(help="crop the middle square, or pad to a square.")] = "crop",
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="So many pictures are encoded together.")] = 64,
+    model: Model = "emoji",
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Encode all pictures of a folder into a Parquet of their z_i."""
+    from . import embeddings, files
+
+    embeddings.find(folder)  # refuse an empty one before loading the model
+    if fit not in ("crop", "pad"):
+        raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    if out.suffix != ".parquet":
+        raise UserError(f"--out is {out}: give a file that ends in .parquet")
+    if out.exists():
+        raise UserError(f"{out} is there already: give another --out, or remove it")
+    files.writable_folder(out.parent)
+    lab = _load(model, device, as_json)
+    _make(out.parent)
+    about = {"model": lab.name, "weights": lab.weights, "fit": fit}
+    # Closed here, so that the bar is gone before an error is said.
+    with contextlib.closing(_watched(embeddings.embed(lab.encoder, folder, fit=fit, batch=batch), as_json)) as shards:
+        found = embeddings.write(out, shards, about)
+    lines = [
+        f"{out}  {found.count} picture{'s' * (found.count > 1)}, width {found.width}, {len(found.skipped)} skipped"
+    ]
+    lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(found.skipped.items(), 5)]
+    lines += [f"… and {len(found.skipped) - 5} more; --json names them all"] if len(found.skipped) > 5 else []
+    numbers = {"path": str(out), "count": found.count, "width": found.width, "skipped": found.skipped}
+    _say({"latentlab": __version__, **about, "folder": str(folder), **numbers}, as_json, lines)
 
 
 @app.command()
