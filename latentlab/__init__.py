@@ -24,18 +24,20 @@ _PUBLIC = {
     "decode": "decoding",
     "upsample": "upsampling",
     "slerp": "sphere",
+    "Directions": "directions",
     "generate": "experiments", "reconstruct": "experiments",
     "UserError": "errors",
 }  # fmt: skip
 _MODULES = {
-    "images", "encoding", "prior", "latents", "diffusion", "inversion", "decoding", "upsampling", "sphere",
-    "experiments", "figures", "models", "errors",
+    "images", "encoding", "prior", "latents", "embeddings", "diffusion", "inversion", "decoding", "upsampling",
+    "sphere", "moments", "directions", "experiments", "figures", "models", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from .decoding import decode
     from .diffusion import Condition, ddim_step, noise
+    from .directions import Directions
     from .encoding import Encoder
     from .errors import UserError
     from .experiments import generate, reconstruct

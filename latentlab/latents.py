@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
-from .files import whole
+from .files import open_tensors, whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,17 +73,9 @@ class Latent:
         Raises:
             UserError: no such file, not a latent, or values that are not finite.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError(f"{path} is not there: `latentlab invert IMAGE --out DIR` writes such a file")
-        try:
-            with safe_open(path, "pt") as file:
-                missing = {"z_i", "x_T"} - set(file.keys())
-                if missing:
-                    raise UserError(f"{path.name} holds {sorted(file.keys())}, a latent wants z_i and x_T")
-                latent = Latent(file.get_tensor("z_i"), file.get_tensor("x_T"))
-        except SafetensorError as error:
-            raise UserError(f"{path.name} is not a whole safetensors file ({error}): save the latent again") from error
+        hint = "`latentlab invert IMAGE --out DIR` writes such a file"
+        with open_tensors(path, "z_i", "x_T", kind="latent", hint=hint) as file:
+            latent = Latent(file.get_tensor("z_i"), file.get_tensor("x_T"))
         if not (latent.z_i.isfinite().all() and latent.x_T.isfinite().all()):
-            raise UserError(f"{path.name} holds values that are not finite: save the latent again")
+            raise UserError(f"{Path(path).name} holds values that are not finite: save the latent again")
         return latent

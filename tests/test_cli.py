@@ -9,7 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
-from latentlab import cli, images
+from latentlab import cli, embeddings, images
 from latentlab.latents import Latent
 
 
@@ -56,6 +56,51 @@ def test_invert_writes_the_latents_and_the_way_back(run, photo, tmp_path):
     assert images.open_image(found["reconstruction"]).size == (8, 8)
 
 
+@pytest.fixture
+def folder(photo, tmp_path):
+    """One picture, and seven files that only call themselves pictures."""
+    (tmp_path / "photos").mkdir()
+    photo.rename(tmp_path / "photos" / photo.name)
+    for k in range(7):
+        (tmp_path / "photos" / f"broken-{k}.png").write_text("no picture")
+    return tmp_path / "photos"
+
+
+def test_embed_writes_a_parquet_that_says_how_it_was_made(run, folder, tmp_path):
+    path = tmp_path / "new" / "photos.parquet"
+    code, out, _ = run("embed", folder, "--out", path, "--model", "toy", "--fit", "pad", "--json")
+    found, read = json.loads(out), embeddings.read(path)
+    assert code == 0
+    assert (found["path"], found["count"], found["width"]) == (str(path), 1, 12)
+    assert list(found["skipped"]) == [f"broken-{k}.png" for k in range(7)] == list(read.skipped)
+    assert read.names == ("photo of mine.jpg",) and read.z_i.shape == (1, 12)
+    assert (read.metadata["model"], read.metadata["fit"], read.metadata["normalised"]) == ("toy", "pad", "no")
+
+
+def test_embed_sums_up_what_it_read_and_names_the_first_that_it_skipped(run, folder, tmp_path):
+    code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet", "--model", "toy", "--batch", 1)
+    lines = out.splitlines()
+    assert code == 0 and "embed" in err
+    assert lines[0].endswith("1 picture, width 12, 7 skipped")
+    assert [line.split(":")[0] for line in lines[1:6]] == [f"skipped broken-{k}.png" for k in range(5)]
+    assert lines[6:] == ["… and 2 more; --json names them all"]
+
+
+def test_embed_refuses_to_replace_a_file_before_the_model_is_loaded(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
+    (tmp_path / "a.parquet").write_text("precious")
+    code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet")
+    assert (code, out) == (2, "") and "is there already" in err
+    assert (tmp_path / "a.parquet").read_text() == "precious"
+
+
+def test_a_folder_without_a_readable_picture_leaves_no_file(run, folder, tmp_path):
+    (folder / "photo of mine.jpg").unlink()
+    code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet", "--model", "toy")
+    assert (code, out) == (2, "") and "(7 tried)" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
+
+
 @pytest.mark.parametrize("command", ["models", "doctor"])
 def test_json_is_one_object_and_nothing_else(run, command):
     code, out, _ = run(command, "--json")
@@ -74,6 +119,11 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("invert", "{photo}", "--fit", "stretch"), "give 'crop' or 'pad'"),
         (("invert", "{photo}", "--model", "toy", "--method", "magic"), "naive, fixed-point"),
         (("generate", "a cat", "--model", "toy", "--out", "{photo}"), "is a file"),
+        (("embed", "nowhere", "--out", "a.parquet"), "nowhere is not a folder"),
+        (("embed", "{photo}", "--out", "a.parquet"), "is not a folder"),
+        (("embed", "{folder}", "--out", "a.csv"), "a file that ends in .parquet"),
+        (("embed", "{folder}", "--out", "{photo}/a.parquet"), "is a file"),
+        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'crop' or 'pad'"),
     ],
 )
 def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo, tmp_path, words, said):
@@ -104,7 +154,7 @@ def test_the_installed_command_refuses_without_a_traceback():
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(run, photo, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere, so ask for the refusal itself
-    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded first"))
+    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
     code, _, err = run("generate", "a cat", "--model", "toy", "--out", photo.parent / "new")
     assert code == 2
     assert "can't be written" in err

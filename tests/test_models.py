@@ -166,6 +166,8 @@ def test_nothing_outside_training_imports_training(name):
         ("open_clip", {"latentlab.encoding"}),
         ("diffusers", {"latentlab.models"}),
         ("skimage", {"latentlab.images"}),
+        ("pyarrow", {"latentlab.formats"}),
+        ("sklearn", set()),
         ("gradio", set()),
     ],
 )

@@ -48,8 +48,8 @@ def load(model: str, device: str | None, quiet: bool) -> Lab:
         return models.load(model, device=device)
 
 
-def watch(stream: Iterator[Any], quiet: bool) -> Any:
-    """Run an experiment's stream to its end, under a progress bar."""
+def watched(stream: Iterator[Any], quiet: bool) -> Iterator[Any]:
+    """The same stream, under a progress bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -63,7 +63,14 @@ def watch(stream: Iterator[Any], quiet: bool) -> Any:
             else:
                 for bar in bars.values():
                     progress.update(bar, completed=progress.tasks[bar].total)
-    return value
+            yield value
+
+
+def watch(stream: Iterator[Any], quiet: bool) -> Any:
+    """Run an experiment's stream to its end, under a progress bar."""
+    for value in watched(stream, quiet):
+        last = value
+    return last
 
 
 def opened(paths: list[Path], fit: str) -> list:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .. import __version__
 from ..errors import UserError
 from .common import (
     Device, Fit, Guidance, Json, Model, Out, Picture, Seed, Steps, load, make, numbers, opened, report, save_result,
-    say, slug, squared, watch,
+    say, slug, squared, watch, watched,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -88,3 +91,74 @@ def walk(
     found = watch(stream, as_json)
     paths = save_result(found, folder, f"{slug(image.stem)}-walk", image=image.name, fit=fit)
     report(found, paths, as_json, image=image.name)
+
+
+@pca.command(name="fit")
+def fit_directions(
+    source: Annotated[Path, typer.Argument(help="A folder of pictures, or a .parquet, .npy or .safetensors of z_i.")],
+    out: Annotated[Path, typer.Option(help="A .safetensors that is not there yet.")] = Path("directions.safetensors"),
+    components: Annotated[int | None, typer.Option(min=1, help="How many; all that the pictures span by default.")] = None,
+    fit: Fit = "crop",
+    model: Model = "emoji",
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Find the principal components of many z_i."""
+    from .. import embeddings, files
+    from ..directions import Directions
+
+    if out.suffix != ".safetensors" or out.exists():
+        raise UserError(f"--out is {out}: give a file that ends in .safetensors and is not there yet")
+    files.writable_folder(out.parent)
+    skipped: dict[str, str] = {}
+    if source.is_dir():
+        embeddings.find(source)  # refuse an empty one before loading the model
+        lab = load(model, device, as_json)
+        shards = watched(embeddings.embed(lab.encoder, source, fit=fit), as_json)
+        batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
+        about = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
+    else:
+        batches, about = embeddings.batches(source), {"fitted on": source.name}
+    found = Directions.fit(batches, components, metadata=about)
+    make(out.parent)
+    found.save(out)
+    shares = {f"{share:.0%}": found.needed(share) for share in (0.5, 0.9, 0.95, 0.99) if found.explained(len(found)) >= share}
+    lines = [f"{out}  {found}", *(f"{share} of the variance: {n} components" for share, n in shares.items())]
+    lines += [f"skipped {name}: {reason}" for name, reason in list(skipped.items())[:5]]
+    numbers = {"path": str(out), "count": found.count, "components": len(found), "needed": shares, "skipped": skipped}
+    say({"latentlab": __version__, **about, **numbers}, as_json, lines)
+
+
+def embed(
+    folder: Annotated[Path, typer.Argument(help="With pictures, and folders of pictures.")],
+    out: Annotated[Path, typer.Option(help="A .parquet that is not there yet.")],
+    fit: Fit = "crop",
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="So many pictures are encoded together.")] = 64,
+    model: Model = "emoji",
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Encode all pictures of a folder into a Parquet of their z_i."""
+    from .. import embeddings, files
+
+    embeddings.find(folder)  # refuse an empty one before loading the model
+    if fit not in ("crop", "pad"):
+        raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    if out.suffix != ".parquet":
+        raise UserError(f"--out is {out}: give a file that ends in .parquet")
+    if out.exists():
+        raise UserError(f"{out} is there already: give another --out, or remove it")
+    files.writable_folder(out.parent)
+    lab = load(model, device, as_json)
+    make(out.parent)
+    about = {"model": lab.name, "weights": lab.weights, "fit": fit}
+    # Closed here, so that the bar is gone before an error is said.
+    with contextlib.closing(watched(embeddings.embed(lab.encoder, folder, fit=fit, batch=batch), as_json)) as shards:
+        found = embeddings.write(out, shards, about)
+    lines = [
+        f"{out}  {found.count} picture{'s' * (found.count > 1)}, width {found.width}, {len(found.skipped)} skipped"
+    ]
+    lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(found.skipped.items(), 5)]
+    lines += [f"… and {len(found.skipped) - 5} more; --json names them all"] if len(found.skipped) > 5 else []
+    numbers = {"path": str(out), "count": found.count, "width": found.width, "skipped": found.skipped}
+    say({"latentlab": __version__, **about, "folder": str(folder), **numbers}, as_json, lines)
