@@ -15,6 +15,7 @@ from typing import Annotated
 
 import torch
 import typer
+from latentlab.manipulation import interpolate, text_diff
 from torch import Tensor
 
 import latentlab
@@ -23,7 +24,6 @@ from latentlab.decoding import decode, pictures
 from latentlab.diffusion import CLEAN, Condition
 from latentlab.inversion import invert
 from latentlab.latents import Latent
-from latentlab.manipulation import interpolate, text_diff
 
 STEPS = 25
 
@@ -34,7 +34,12 @@ def schedulers(decoder):
 
     abar = decoder.abar.double()
     betas = 1 - abar / torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]])
-    knobs = {"trained_betas": betas.numpy(), "clip_sample": False, "set_alpha_to_one": True, "timestep_spacing": "leading"}
+    knobs = {
+        "trained_betas": betas.numpy(),
+        "clip_sample": False,
+        "set_alpha_to_one": True,
+        "timestep_spacing": "leading",
+    }
     forth, back = DDIMScheduler(**knobs), DDIMInverseScheduler(**knobs)
     forth.set_timesteps(STEPS)
     back.set_timesteps(STEPS)
@@ -144,7 +149,8 @@ def main(
             seconds, theirs = timed(lambda job=job, keep=keep: job(OneByOne(lab, keep_inversions=keep)), repeat)
             rows.append({
                 "sweep": name, "picture by picture": "inverted once" if keep else "inverted each time",
-                "seconds": round(seconds, 2), "seconds, one batch": round(ours, 2), "times faster": round(seconds / ours, 1),
+                "seconds": round(seconds, 2), "seconds, one batch": round(ours, 2),
+                "times faster": round(seconds / ours, 1),
                 "largest difference, grey levels": round(float((made - theirs).abs().max()) * 127.5, 3),
             })  # fmt: skip
     if as_json:

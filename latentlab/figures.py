@@ -155,7 +155,7 @@ def plane(points: Mapping[str, Tensor]) -> Figure:
     figure = Figure((4.8, 4.2), layout="constrained")
     axes = figure.add_subplot(aspect="equal", xlabel="first component", ylabel="second component")
     for name, xy in points.items():
-        xy = xy.detach().cpu()
+        xy = xy.detach().cpu().numpy()
         axes.scatter(xy[:, 0], xy[:, 1], s=16, alpha=0.7, label=name)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from latentlab import cli, embeddings, images
+from latentlab.cli import common
 from latentlab.latents import Latent
 
 
@@ -168,7 +169,7 @@ def test_other_settings_never_overwrite_a_picture(run, tmp_path):
 
 
 def test_captions_in_any_script_name_their_own_files():
-    assert len({cli._slug("日本語"), cli._slug("a cat"), cli._slug("кот")}) == 3
+    assert len({common.slug("日本語"), common.slug("a cat"), common.slug("кот")}) == 3
 
 
 def test_version_is_said(run):

@@ -46,7 +46,9 @@ def streams(lab, found, directions):
         "interpolate": experiments.interpolate.stream(lab, found, thetas=3),
         "diff": experiments.diff.stream(lab, one, ["a cat", "a dog"], thetas=3),
         "truncate": experiments.truncate.stream(lab, pictures(), directions, dims=(0, 1, 12), steps=3),
-        "walk_components": experiments.walk_components.stream(lab, one, directions, captions=["a cat", "a dog", "a fox"]),
+        "walk_components": experiments.walk_components.stream(
+            lab, one, directions, captions=["a cat", "a dog", "a fox"]
+        ),
         "ablate": experiments.ablate.stream(lab, ["a cat", "a dog"], seeds=[0, 1], steps=3),
         "sweep_guidance": experiments.sweep_guidance.stream(lab, "a cat", guidances=(1, 2), seeds=[0, 1], steps=3),
         "bind": experiments.bind.stream(lab, ["a red cube above a blue ball"], seeds=[0, 1], steps=3),
@@ -139,7 +141,7 @@ def test_both_latents_bring_a_picture_back_and_z_i_alone_does_not(lab):
 
 @pytest.mark.parametrize(("caption", "seeds"), [("", [0]), ("  ", [0]), ("a cat", []), ("a cat", "12"), ("a cat", 3)])
 def test_generate_refuses_an_empty_caption_and_seeds_that_are_no_integers(lab, caption, seeds):
-    with pytest.raises(UserError, match="empty|seeds is"):
+    with pytest.raises(UserError, match=r"empty|seeds is"):
         experiments.generate(lab, caption, seeds=seeds)
 
 

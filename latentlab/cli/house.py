@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from ..errors import UserError
 from .common import Device, Json, Model, listed, load, make, say, watch
+
 
 def models(as_json: Json = False) -> None:
     """List what can be loaded."""

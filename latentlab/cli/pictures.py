@@ -10,8 +10,28 @@ import typer
 
 from ..errors import UserError
 from .common import (
-    Count, Device, Fit, Guidance, Json, Model, Out, Picture, Seed, Steps, free, listed, load, make, numbers, opened,
-    report, save_result, say, slug, squared, watch,
+    Count,
+    Device,
+    Fit,
+    Guidance,
+    Json,
+    Model,
+    Out,
+    Picture,
+    Seed,
+    Steps,
+    free,
+    listed,
+    load,
+    make,
+    numbers,
+    opened,
+    report,
+    save_result,
+    say,
+    slug,
+    squared,
+    watch,
 )  # fmt: skip
 
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="How many frames.")]
@@ -59,7 +79,7 @@ def invert(
     fit: Fit = "crop",
     steps: Steps = 25,
     method: Annotated[str, typer.Option(help="fixed-point, naive, bdia or edict.")] = "fixed-point",
-    iterations: Annotated[int, typer.Option(min=1, max=50, help="Evaluations a step at most, fixed-point.")] = 3,
+    iterations: Annotated[int, typer.Option(min=1, max=50, help="Evaluations a step at most, fixed-point.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the other x_T that z_i is decoded with for comparison.")] = 0,
     out: Out = Path("out"),
     model: Model = "emoji",
@@ -95,6 +115,8 @@ def invert(
         f"SSIM {measured['ssim']:.3f}, cosine to z_i {measured['cosine']:.3f}, "
         f"{measured['evaluations']} evaluations, residual {measured['residual']:.1e}",
     ]
+    if not measured["converged"] and method != "naive":
+        lines.append("note: the inversion did not reach its tolerance; give it more --iterations or --steps")
     say({**settings, **measured, **paths}, as_json, lines)
 
 
@@ -219,7 +241,7 @@ def attack(
     place = numbers(at, "--at") if at else []
     if place and len(place) != 3:
         raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
-    label = attacks.Label("word", **dict(zip(("x", "y", "width"), place)))
+    label = attacks.Label("word", **dict(zip(("x", "y", "size"), place)))
     others = {name: Encoder(*name.split(":", 1)) for name in encoder or ()}
     lab = load(model, device, as_json)
     stream = experiments.attack.stream(
@@ -283,7 +305,9 @@ def bind(
     prompts: Annotated[
         list[str] | None, typer.Argument(help="Like “a red cube on top of a blue ball”; none draws --sample of them.")
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, max=256, help="How many prompts of the grammar when none is given.")] = 16,
+    sample: Annotated[
+        int, typer.Option(min=1, max=256, help="How many prompts of the grammar when none is given.")
+    ] = 16,
     count: Count = 4,
     seed: Seed = 0,
     steps: Steps = 25,
@@ -297,18 +321,20 @@ def bind(
     from .. import experiments, files, grammar
 
     folder = files.writable_folder(out)
-    asked = [grammar.parse(p) for p in prompts] if prompts else grammar.arrangements(sample, seed=seed)
+    asked = prompts or grammar.arrangements(sample, seed=seed)
     lab = load(model, device, as_json)
     stream = experiments.bind.stream(
         lab, asked, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
     )
     found = watch(stream, as_json)
-    report(found, save_result(found, folder, f"{slug(asked[0].caption)}-binding"), as_json)
+    report(found, save_result(found, folder, f"{slug(found.arrangements[0].caption)}-binding"), as_json)
 
 
 def spell(
     words: Annotated[list[str], typer.Argument(help="What to write.")],
-    alternatives: Annotated[str, typer.Option(help="Words to choose from, with commas; the model's own by default.")] = "",
+    alternatives: Annotated[
+        str, typer.Option(help="Words to choose from, with commas; the model's own by default.")
+    ] = "",
     count: Count = 4,
     seed: Seed = 0,
     steps: Steps = 25,
@@ -351,9 +377,8 @@ def classify(
         {"image": str(path), "labels": [{"label": x, "probability": round(p, 4)} for x, p in found.top(k, top)]}
         for k, path in enumerate(pictures)
     ]
-    lines = [
-        f"{r['image']}: {', '.join(f'{x["label"]} {x["probability"]:.0%}' for x in r['labels'])}" for r in rows
-    ]
+    said = [", ".join(f"{label} {p:.0%}" for label, p in found.top(k, top)) for k in range(len(pictures))]
+    lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
     say({"model": lab.name, "pictures": rows, "notes": list(found.notes)}, as_json, lines)

@@ -12,8 +12,26 @@ import typer
 from .. import __version__
 from ..errors import UserError
 from .common import (
-    Device, Fit, Guidance, Json, Model, Out, Picture, Seed, Steps, load, make, numbers, opened, report, save_result,
-    say, slug, squared, watch, watched,
+    Device,
+    Fit,
+    Guidance,
+    Json,
+    Model,
+    Out,
+    Picture,
+    Seed,
+    Steps,
+    load,
+    make,
+    numbers,
+    opened,
+    report,
+    save_result,
+    say,
+    slug,
+    squared,
+    watch,
+    watched,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -97,7 +115,9 @@ def walk(
 def fit_directions(
     source: Annotated[Path, typer.Argument(help="A folder of pictures, or a .parquet, .npy or .safetensors of z_i.")],
     out: Annotated[Path, typer.Option(help="A .safetensors that is not there yet.")] = Path("directions.safetensors"),
-    components: Annotated[int | None, typer.Option(min=1, help="How many; all that the pictures span by default.")] = None,
+    components: Annotated[
+        int | None, typer.Option(min=1, help="How many; all that the pictures span by default.")
+    ] = None,
     fit: Fit = "crop",
     model: Model = "emoji",
     device: Device = None,
@@ -122,7 +142,9 @@ def fit_directions(
     found = Directions.fit(batches, components, metadata=about)
     make(out.parent)
     found.save(out)
-    shares = {f"{share:.0%}": found.needed(share) for share in (0.5, 0.9, 0.95, 0.99) if found.explained(len(found)) >= share}
+    shares = {
+        f"{share:.0%}": found.needed(share) for share in (0.5, 0.9, 0.95, 0.99) if found.explained(len(found)) >= share
+    }
     lines = [f"{out}  {found}", *(f"{share} of the variance: {n} components" for share, n in shares.items())]
     lines += [f"skipped {name}: {reason}" for name, reason in list(skipped.items())[:5]]
     numbers = {"path": str(out), "count": found.count, "components": len(found), "needed": shares, "skipped": skipped}

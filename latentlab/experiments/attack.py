@@ -82,7 +82,7 @@ class Attacked(Result):
         if not recovered:
             return f"{said}."
         return (
-            f"{said}; decoded again from the attacked z_i, {recovered[0]['value']:.0%} of those pictures show the thing "
+            f"{said}; decoded again from the attacked z_i, {recovered[0]['value']:.0%} of them show the thing "
             "itself: the embedding still holds what classification lost."
         )
 

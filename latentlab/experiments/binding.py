@@ -31,14 +31,14 @@ class Bound(Result):
     Args:
         pixels: (P, N, 3, H, W), upsampled where the lab can.
         arrangements: P, what was asked for. seeds: N.
-        read_as: (P, N), which of the readings (see `readings`) CLIP finds nearest to each picture.
+        read_as: for each prompt and seed, which reading of its words (`Arrangement.swaps`) CLIP finds nearest.
         colours: for each prompt and seed the colours found at the first and at the second place.
     """
 
     pixels: Tensor
     arrangements: tuple[Arrangement, ...]
     seeds: tuple[int, ...]
-    read_as: Tensor
+    read_as: tuple[tuple[Arrangement, ...], ...]
     colours: tuple[tuple[tuple[str, str], ...], ...]
 
     def figure(self, rows: int = 6) -> Figure:
@@ -48,10 +48,18 @@ class Bound(Result):
 
     def summary(self) -> str:
         right, both = self.value("CLIP reads it as asked"), self.value("both colours at their place")
+        count = len(self.arrangements) * len(self.seeds)
         return (
-            f"Both colours stand where the caption puts them in {both:.0%} of {self.read_as.numel()} pictures, and CLIP "
-            f"prefers the caption to its three confusions in {right:.0%} (chance: 25%)."
+            f"Both colours stand where the caption puts them in {both:.0%} of {count} pictures, and CLIP prefers the "
+            f"caption to its three confusions in {right:.0%} (chance: 25%)."
         )
+
+
+def _arrangement(prompt: str | Arrangement) -> Arrangement:
+    found = parse(prompt) if isinstance(prompt, str) else prompt
+    if found is None:
+        raise UserError(f"“{prompt}” relates no two solids: write it like “a red cube on top of a blue ball”")
+    return found
 
 
 def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int):
@@ -74,10 +82,10 @@ def bind(
     guidance: float = 2.0,
     preview_every: int = 5,
 ) -> Iterator[Progress | Bound]:
-    """Draw prompts like “a red cube on top of a blue ball”, and see which colour is where.  Ramesh et al. 2022, fig. 14.
+    """Draw prompts like “a red cube on top of a blue ball”, and see which colour is where.
 
-    Each picture is checked twice: by CLIP, against the caption with its colours, its shapes, or both exchanged; and by
-    its own pixels, against the colours' places.
+    Ramesh et al. 2022, section 6, figure 14.  Each picture is checked twice: by CLIP, against the caption with its
+    colours, its shapes, or both exchanged; and by its own pixels, against the colours' places.
 
     Args:
         prompts: captions of two coloured solids, or `grammar.arrangements(count, seed=…)`.
@@ -89,25 +97,28 @@ def bind(
     prompts = [prompts] if isinstance(prompts, str | Arrangement) else list(prompts)
     if not prompts:
         raise UserError("prompts is empty: give at least one, like “a red cube on top of a blue ball”")
-    asked = tuple(parse(p) if isinstance(p, str) else p for p in prompts)
+    asked = tuple(_arrangement(p) for p in prompts)
     seeds = checked_seeds(seeds)
     captions = [a.caption for a in asked]
     notes = tuple(dict.fromkeys(s for c in captions for s in lab.encoder.read(c).warnings()))
     pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
     grid = (len(asked), len(seeds))
-    readings = [[a.caption, *(swap.caption for swap in a.swaps())] for a in asked]
     z = normalize(lab.encoder.encode_image(pixels)).unflatten(0, grid)  # (P, N, D)
-    z_t = normalize(lab.encoder.encode_text([c for row in readings for c in row])).unflatten(0, (len(asked), -1))
-    read_as = (z @ z_t.mT).argmax(-1)  # (P, N)
+    readings = [tuple(a.swaps().values()) for a in asked]
+    read_as = tuple(
+        tuple(swaps[k] for k in (row @ normalize(lab.encoder.encode_text([s.caption for s in swaps])).T).argmax(-1))
+        for swaps, row in zip(readings, z)
+    )
     found = tuple(
-        tuple(tuple(colour_at(picture, box)[0] for box in a.boxes()) for picture in row)
+        tuple(zip(*([name for name, _ in colour_at(row, box)] for box in a.boxes)))
         for a, row in zip(asked, pixels.unflatten(0, grid))
     )
     wanted = [(a.first.colour, a.second.colour) for a in asked]
     places = torch.tensor([[[c == w for c, w in zip(cs, ws)] for cs in row] for row, ws in zip(found, wanted)])
     swapped = torch.tensor([[cs == ws[::-1] for cs in row] for row, ws in zip(found, wanted)])
+    as_asked = torch.tensor([[reading == a for reading in row] for a, row in zip(asked, read_as)])
     table = (
-        proportion((read_as == 0).flatten(), quantity="CLIP reads it as asked"),
+        proportion(as_asked.flatten(), quantity="CLIP reads it as asked"),
         proportion(places.all(-1).flatten(), quantity="both colours at their place"),
         proportion(places.flatten(), quantity="a colour at its place"),
         proportion(swapped.flatten(), quantity="the two colours exchanged"),

@@ -17,7 +17,16 @@ from ..intervals import mean, proportion
 from ..latents import Latent
 from ..sphere import normalize
 from .running import (
-    Inverted, Progress, Result, checked_pixels, cosine, decoded, enlarged, inverted, settings_of, streamed,
+    Inverted,
+    Progress,
+    Result,
+    checked_pixels,
+    cosine,
+    decoded,
+    enlarged,
+    inverted,
+    settings_of,
+    streamed,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -201,8 +210,8 @@ def walk_components(
     names = [""] * len(components)
     if captions:
         z_t = lab.encoder.encode_text(captions)
-        named = [directions.name(z_t, captions, c) for c in components]
-        names = [f"{_words(n.falling)} … {_words(n.rising)}" for n in named]
+        named = directions.name(z_t, captions)
+        names = [f"{_words(named[c].falling)} … {_words(named[c].rising)}" for c in components]
     grid = (len(components), len(sigmas))
     likeness = cosine(lab.encoder.encode_image(pixels), z_i).view(grid)
     table = [

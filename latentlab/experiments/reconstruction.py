@@ -48,11 +48,12 @@ class Reconstructed(Result):
     evaluations: int
     cosine: Tensor
 
-    def numbers(self, row: int = 0) -> dict[str, float]:
+    def numbers(self, row: int = 0) -> dict[str, float | bool]:
         """One picture's numbers, by name."""
         found = {k: v for k, v in vars(self).items() if k in ("psnr", "ssim", "psnr_first_stage", "cosine")}
         rounded = {k: round(float(v[row]), 4) for k, v in found.items()}
-        return {**rounded, "residual": float(self.inverted.residual.max()), "evaluations": self.evaluations}
+        spent = {"converged": bool(self.inverted.converged[row]), "evaluations": self.evaluations}
+        return {**rounded, "residual": float(self.inverted.residual.max()), **spent}
 
     def figure(self) -> Figure:
         from ..figures import grid
@@ -75,8 +76,9 @@ def reconstruct(
     *,
     steps: int = 25,
     method: str = "fixed-point",
-    iterations: int = 3,
-    tolerance: float = 1e-4,
+    iterations: int = 20,
+    memory: int = 2,
+    tolerance: float = 2e-4,
     seed: int = 0,
     preview_every: int = 5,
 ) -> Iterator[Progress | Reconstructed]:
@@ -87,22 +89,28 @@ def reconstruct(
     Args:
         pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
         steps: of the inversion and of the way back.
-        method, iterations, tolerance: as in `inversion.walk`.
+        method, iterations, memory, tolerance: as in `inversion.walk`.
         seed: of the other x_T.
 
     Raises:
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
     """
-    knobs = {"steps": steps, "method": method, "iterations": iterations, "tolerance": tolerance}
+    knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
     found = pixels
     if not isinstance(found, Inverted):
         for found in invert.stream(lab, pixels, **knobs):
             if isinstance(found, Progress):
                 yield found
     steps, z_i = found.steps, found.latent.z_i
-    other = noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype)
-    both = Latent.stack([found.latent, Latent(z_i, other)])
-    both = yield from decoded(lab, both, steps=steps, preview_every=preview_every)
+    other = Latent(z_i, noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
+    if isinstance(found.latent, Latent):
+        both = Latent.stack([found.latent, other])
+        both = yield from decoded(lab, both, steps=steps, preview_every=preview_every)
+        spent = steps
+    else:  # a pair goes back by its own steps, which x_T can't share
+        exact = yield from decoded(lab, found.latent)
+        both = torch.cat([exact, (yield from decoded(lab, other, steps=steps))])
+        spent = found.evaluations  # as many back as there
     made, from_z_i = both.chunk(2)
     large = yield from enlarged(lab, both, range(len(both)))
     original = found.original
@@ -112,7 +120,7 @@ def reconstruct(
     measured = {"PSNR": psnr, "SSIM": ssim, "PSNR of the first stage": psnr_first_stage, "cosine to z_i": likeness}
     yield Reconstructed(
         inverted=found, pixels=made, from_z_i=from_z_i, large=large.chunk(2)[0], large_from_z_i=large.chunk(2)[1],
-        psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=found.evaluations + steps,
+        psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=found.evaluations + spent,
         cosine=likeness, table=tuple(mean(v, quantity=k) for k, v in measured.items()),
         settings=settings_of(lab, "reconstruct", **{**knobs, "steps": steps, "method": found.method}, seed=seed),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import __version__, decoding, images, inversion, upsampling
 from ..diffusion import Condition
 from ..errors import UserError
-from ..latents import Latent
+from ..latents import Latent, PairLatent
 from ..sphere import normalize
 
 if TYPE_CHECKING:
@@ -143,15 +143,16 @@ class Inverted:
 
     Args:
         original: (B, 3, H, W), as the decoder was given it.
-        latent: z_i of the encoder, x_T of the inversion.
-        residual: (steps,). evaluations: of the decoder. converged: (B,), see `inversion.Inversion`.
+        latent: z_i of the encoder, x_T of the inversion; of an exact method z_i and the pair of states.
+        residual: (steps,). converged: (B,). evaluations: of the decoder. As in `inversion.Inversion`.
         steps: of the inversion, and so of the way back.
         method: by which x_T was found.
     """
 
     original: Tensor
-    latent: Latent
+    latent: Latent | PairLatent
     residual: Tensor
+    converged: Tensor
     evaluations: int
     steps: int
     method: str
@@ -161,7 +162,8 @@ class Inverted:
 
     def row(self, k: int) -> Inverted:
         """One picture of several."""
-        return replace(self, original=self.original[k : k + 1], latent=self.latent[k])
+        rows = slice(k, k + 1 or None)
+        return replace(self, original=self.original[rows], latent=self.latent[k], converged=self.converged[rows])
 
     def __repr__(self) -> str:
         return f"Inverted({len(self)} pictures, {self.method}, {self.steps} steps, {self.evaluations} evaluations)"
@@ -174,15 +176,16 @@ def invert(
     *,
     steps: int = 25,
     method: str = "fixed-point",
-    iterations: int = 3,
-    tolerance: float = 1e-4,
+    iterations: int = 20,
+    memory: int = 2,
+    tolerance: float = 2e-4,
 ) -> Iterator[Progress | Inverted]:
     """Find pictures' two latents (z_i, x_T).  Ramesh et al. 2022, section 3.
 
     Args:
         pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
         steps: of the inversion and of the way back.
-        method, iterations, tolerance: as in `inversion.walk`.
+        method, iterations, memory, tolerance: as in `inversion.walk`.
 
     Raises:
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
@@ -190,13 +193,11 @@ def invert(
     checked_pixels(pixels, lab.decoder.pixels)
     original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)
     z_i = lab.encoder.encode_image(original)
-    walk = inversion.walk(
-        lab.decoder, lab.decoder.to_x0(original), Condition(z_i),
-        steps=steps, method=method, iterations=iterations, tolerance=tolerance,
-    )  # fmt: skip
-    for number, total, found in walk:  # noqa: B007  (the last one is the result)
+    x_0 = lab.decoder.to_x0(original)
+    knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
+    for number, total, found in inversion.walk(lab.decoder, x_0, Condition(z_i), **knobs):  # noqa: B007
         yield Progress("inversion", number, total)
-    yield Inverted(original, found.latent, found.residual, found.evaluations, steps, method)
+    yield Inverted(original, found.latent, found.residual, found.converged, found.evaluations, steps, method)
 
 
 def inverted(lab: Lab, given: Tensor | Inverted, *, steps: int) -> Iterator[Progress]:

@@ -1,4 +1,4 @@
-"""`python -m latentlab.training {data,clip,autoencoder,decoder,prior,upsampler,directions,gallery,ship,report}`: one command a part."""
+"""`python -m latentlab.training …`: one command a part."""
 
 from __future__ import annotations
 
