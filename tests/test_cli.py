@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from PIL import Image
 
-from latentlab import cli, embeddings, images
+from latentlab import cli, embeddings, images, models
 from latentlab.cli import common
 from latentlab.latents import Latent
 
@@ -74,7 +75,8 @@ def test_embed_writes_a_parquet_that_says_how_it_was_made(run, folder, tmp_path)
     assert code == 0
     assert (found["path"], found["count"], found["width"]) == (str(path), 1, 12)
     assert list(found["skipped"]) == [f"broken-{k}.png" for k in range(7)] == list(read.skipped)
-    assert read.names == ("photo of mine.jpg",) and read.z_i.shape == (1, 12)
+    padded = models.load("toy").encoder.encode_image(images.load(folder / "photo of mine.jpg", 8, fit="pad"))
+    assert read.names == ("photo of mine.jpg",) and torch.equal(read.z_i, padded.cpu())
     assert (read.metadata["model"], read.metadata["fit"], read.metadata["normalised"]) == ("toy", "pad", "no")
 
 
@@ -93,6 +95,12 @@ def test_embed_refuses_to_replace_a_file_before_the_model_is_loaded(run, folder,
     code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet")
     assert (code, out) == (2, "") and "is there already" in err
     assert (tmp_path / "a.parquet").read_text() == "precious"
+
+
+def test_embed_refuses_a_folder_without_files_before_the_model_is_loaded(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded first"))
+    code, out, err = run("embed", tmp_path, "--out", tmp_path / "a.parquet")
+    assert (code, out) == (2, "") and "holds no pictures" in err
 
 
 def test_a_folder_without_a_readable_picture_leaves_no_file(run, folder, tmp_path):

@@ -177,6 +177,12 @@ def test_needed_is_the_least_n_that_keeps_the_share(fitted, share):
     assert n == 0 or fitted.explained(n - 1) < share
 
 
+def test_rounding_of_the_total_does_not_ask_for_more_components_than_there_are():
+    variance = torch.tensor([3.0, 2.0, 1.0])
+    fitted = Directions(torch.zeros(3), torch.eye(3), variance, total=6 * (1 + 1e-15), count=9)
+    assert fitted.explained(3) < 1 and fitted.needed(1) == 3
+
+
 def test_with_variances_of_four_two_and_one_the_shares_are_known():
     z = torch.diag(torch.tensor([2.0, 2.0**0.5, 1.0])).repeat(2, 1)
     z[3:] *= -1
@@ -298,11 +304,17 @@ def test_saved_directions_load_as_they_were_with_their_metadata(z, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["pca of mine.safetensors"]
 
 
-def test_a_failed_save_leaves_the_old_file_as_it_was(fitted, z, tmp_path):
+def test_a_failed_save_leaves_the_old_file_as_it_was(fitted, z, tmp_path, monkeypatch):
     path = tmp_path / "a.safetensors"
     fitted.save(path)
-    with pytest.raises(Exception):  # noqa: B017  (whatever safetensors raises for a value that is not text)
-        Directions.fit(z, 2).save(path, {"n": 2})
+
+    def fail(tensors, path, metadata):
+        path.write_bytes(b"half of it")
+        raise OSError("no room")
+
+    monkeypatch.setattr("latentlab.directions.save_file", fail)
+    with pytest.raises(UserError, match="can't be written"):
+        Directions.fit(z, 2).save(path)
     assert same(Directions.load(path), fitted)
     assert len(list(tmp_path.iterdir())) == 1
 
