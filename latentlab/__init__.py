@@ -29,7 +29,7 @@ _PUBLIC = {
 }  # fmt: skip
 _MODULES = {
     "images", "encoding", "prior", "latents", "diffusion", "inversion", "decoding", "upsampling", "sphere",
-    "experiments", "figures", "models", "errors",
+    "intervals", "experiments", "figures", "models", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 
