@@ -24,12 +24,13 @@ _PUBLIC = {
     "decode": "decoding",
     "upsample": "upsampling",
     "slerp": "sphere",
+    "interpolate": "manipulation", "text_diff": "manipulation",
     "generate": "experiments", "reconstruct": "experiments",
     "UserError": "errors",
 }  # fmt: skip
 _MODULES = {
     "images", "encoding", "prior", "latents", "diffusion", "inversion", "decoding", "upsampling", "sphere",
-    "intervals", "experiments", "figures", "models", "errors",
+    "manipulation", "intervals", "experiments", "figures", "models", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .experiments import generate, reconstruct
     from .inversion import Inversion, invert
     from .latents import Latent
+    from .manipulation import interpolate, text_diff
     from .models import Lab, load
     from .sphere import slerp
     from .upsampling import upsample
