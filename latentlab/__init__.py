@@ -30,7 +30,7 @@ _PUBLIC = {
 }  # fmt: skip
 _MODULES = {
     "images", "encoding", "prior", "latents", "diffusion", "inversion", "decoding", "upsampling", "sphere",
-    "manipulation", "attacks", "intervals", "experiments", "figures", "models", "errors",
+    "manipulation", "attacks", "grammar", "intervals", "experiments", "figures", "models", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 
