@@ -24,13 +24,15 @@ _PUBLIC = {
     "decode": "decoding",
     "upsample": "upsampling",
     "slerp": "sphere",
+    "interpolate": "manipulation", "text_diff": "manipulation",
     "Directions": "directions",
     "generate": "experiments", "reconstruct": "experiments",
     "UserError": "errors",
 }  # fmt: skip
 _MODULES = {
     "images", "encoding", "prior", "latents", "embeddings", "diffusion", "inversion", "decoding", "upsampling",
-    "sphere", "moments", "directions", "experiments", "figures", "models", "errors",
+    "sphere", "manipulation", "moments", "directions", "attacks", "grammar", "intervals", "experiments", "figures",
+    "models", "paper", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from .experiments import generate, reconstruct
     from .inversion import Inversion, invert
     from .latents import Latent
+    from .manipulation import interpolate, text_diff
     from .models import Lab, load
     from .sphere import slerp
     from .upsampling import upsample
