@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from . import experiments, figures, grammar, images, models
+from . import experiments, figures, grammar, images
 from .directions import Directions
 from .errors import UserError
 from .experiments import Progress, Result
@@ -40,9 +41,13 @@ class Inputs:
     captions: tuple[str, ...]
     directions: Directions | None
 
-    def find(self, words: str) -> int:
-        """The first picture whose caption has the words, or the first of all."""
-        return next((k for k, caption in enumerate(self.captions) if words in caption), 0)
+    def thing(self, row: int) -> str:
+        """The caption without its background: `a fox on a red background` -> `a fox`."""
+        return re.split(r" on an? | on | and an? ", self.captions[row])[0]
+
+    def plain(self) -> list[int]:
+        """The pictures of one thing without a word."""
+        return [k for k, c in enumerate(self.captions) if not re.search(r" (label|says|left|right|above|below) ", c)]
 
 
 def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None) -> Inputs:
@@ -51,6 +56,8 @@ def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None)
     Raises:
         UserError: fewer than six pictures.
     """
+    from . import models
+
     if folder is None:
         listing = models.gallery("emoji")
     else:
@@ -76,22 +83,22 @@ def interpolations(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 
 
 def text_diffs(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    own = given.captions[0].split(" on ")[0]
-    others = [c.split(" on ")[0] for c in given.captions[1:5]]
-    stream = experiments.diff.stream(lab, given.pixels[:1], others, source=own)
+    others = [given.thing(k) for k in range(1, 5)]
+    stream = experiments.diff.stream(lab, given.pixels[:1], others, source=given.thing(0))
     found = yield from _each(stream)
     yield found, [("text diffs", found.figure())]
 
 
 def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    row = given.find("apple")
-    own = given.captions[row].split(" on ")[0]
-    words = [w for w in ("ipod", "pizza", "cat") if w not in own]
-    found = yield from _each(experiments.attack.stream(lab, given.pixels[row : row + 1], words, own, labels=lab.things))
-    many = given.pixels[:8]
-    truth = [c.split(" on ")[0] for c in given.captions[:8]]
-    words = [w for w in ("pizza", "robot", "stop", "ipod") if not any(w in t for t in truth)]
-    sweep = yield from _each(experiments.attack.stream(lab, many, words, truth, labels=lab.things, variations=0))
+    rows = given.plain()[:12]
+    truth = [given.thing(k) for k in rows]
+    words = [w for w in ("pizza", "robot", "ghost", "banana", "key") if not any(w in t for t in truth)]
+    stream = experiments.attack.stream(lab, given.pixels[rows], words, truth, labels=lab.things, variations=0)
+    sweep = yield from _each(stream)
+    # One picture in full: that whose label wins most.
+    worst = int(sweep.strength().sum(1).argmax())
+    one = given.pixels[rows[worst]][None]
+    found = yield from _each(experiments.attack.stream(lab, one, words[:3], truth[worst], labels=lab.things))
     yield found, [("one picture, several words", found.figure()), ("many pictures, many words", sweep.heat_map())]
 
 
@@ -102,7 +109,7 @@ def components(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 
 
 def prior(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    captions = list(dict.fromkeys(c.split(" on ")[0] for c in given.captions))[:8]
+    captions = list(dict.fromkeys(given.thing(k) for k in given.plain()))[:8]
     found = yield from _each(experiments.ablate.stream(lab, captions))
     yield found, [("three signals", found.figure())]
 

@@ -98,7 +98,7 @@ def test_embed_refuses_to_replace_a_file_before_the_model_is_loaded(run, folder,
 
 
 def test_embed_refuses_a_folder_without_files_before_the_model_is_loaded(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded first"))
+    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
     code, out, err = run("embed", tmp_path, "--out", tmp_path / "a.parquet")
     assert (code, out) == (2, "") and "holds no pictures" in err
 

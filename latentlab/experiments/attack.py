@@ -67,13 +67,16 @@ class Attacked(Result):
         clean = f"without a word: {self.truth[row]} {self.before[row, own]:.0%}"
         return rows(shown, titles=titles, heading=clean)
 
+    def strength(self) -> Tensor:
+        """(B, W), how probable each written word's label is to CLIP."""
+        spelled = torch.tensor([self.labels.index(w) for w in self.word_labels], device=self.attacked.device)
+        return self.attacked.gather(2, spelled.expand(len(self.truth), -1)[..., None])[..., 0]
+
     def heat_map(self) -> Figure:
         """How probable the written word is to CLIP, for every picture and word."""
         from ..figures import matrix
 
-        spelled = torch.tensor([self.labels.index(w) for w in self.word_labels], device=self.attacked.device)
-        p = self.attacked.gather(2, spelled.expand(len(self.truth), -1)[..., None])[..., 0]  # (B, W)
-        return matrix(p, pixels=self.original, labels=self.words, low=0, high=1)
+        return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1)
 
     def summary(self) -> str:
         success = self.value("attack succeeds", encoder=self.settings["model"])
@@ -142,7 +145,7 @@ def attack(
         try:
             _label_of(word, known)
         except UserError:
-            known.append(f"a {word}")
+            known.append(f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}")
     word_labels = tuple(_label_of(word, known) for word in words)
     labels, style = tuple(known), label or Label("word")
     original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)

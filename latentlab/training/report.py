@@ -24,7 +24,7 @@ from ..sphere import normalize
 from .clip import class_embeddings, validation_scenes
 from .drawings import HELD_OUT_STYLE, Sprites, load_sprites, things
 from .rendering import Renderer
-from .scenes import Scene, batch_for_clip, labelled, noun, single
+from .scenes import REPORTED, Scene, batch_for_clip, labelled, noun, single
 
 ATTACK_WORDS = ("pizza", "ipod", "cat", "robot", "stop")
 
@@ -84,7 +84,7 @@ def _clip_rows(judge: Judge, render: Renderer, sprites: Sprites, seed: int) -> l
 def _distinct_captions(seed: int, sprites: Sprites, count: int) -> list[Scene]:
     found: dict[str, Scene] = {}
     for k in range(1000):
-        for scene in batch_for_clip(2 * 10**9 + 1000 * seed + k, sprites, 64):
+        for scene in batch_for_clip(2 * 10**9 + 1000 * seed + k, sprites, 64, REPORTED):
             found.setdefault(scene.caption, scene)
             if len(found) == count:
                 return list(found.values())
