@@ -131,7 +131,7 @@ def matrix(
         values: (B, L). pixels: (B, 3, H, W). labels: L.
         low, high: the colours' range; the values' own by default.
     """
-    values = values.detach().double().cpu()
+    values = values.detach().double().cpu().numpy()
     count, width = values.shape
     figure = Figure((1.1 + 0.62 * width, 0.9 + 0.5 * count), layout="constrained")
     left, axes = figure.subplots(1, 2, width_ratios=(0.5, 0.62 * width))
@@ -139,7 +139,7 @@ def matrix(
     left.imshow(to_pil(strip)[0], aspect="auto", interpolation="nearest")
     left.axis("off")
     image = axes.imshow(values, aspect="auto", cmap="viridis", vmin=low, vmax=high)
-    shade = image.norm(values.numpy())
+    shade = image.norm(values)
     for row in range(count):
         for column in range(width):
             colour = "black" if shade[row, column] > 0.6 else "white"

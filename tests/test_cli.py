@@ -183,3 +183,112 @@ def test_captions_in_any_script_name_their_own_files():
 def test_version_is_said(run):
     code, out, _ = run("--version")
     assert (code, out.startswith("latentlab ")) == (0, True)
+
+
+# The experiments as commands
+
+
+@pytest.fixture
+def other(tmp_path):
+    path = tmp_path / "other.png"
+    Image.linear_gradient("L").convert("RGB").save(path)
+    return path
+
+
+COMMANDS = {
+    "vary": ("vary", "A", "--eta", "0,1", "--count", 2),
+    "interpolate": ("interpolate", "A", "B", "--frames", 3),
+    "interpolate with x_T fixed": ("interpolate", "A", "B", "--noise", "fixed", "--count", 2, "--animation", "webp"),
+    "diff": ("diff", "A", "--from", "a cat", "--to", "a dog", "--to", "a fox", "--theta", "0,0.4"),
+    "ablate": ("ablate", "a cat", "a dog", "--count", 2),
+    "guide": ("guide", "a cat", "--decoder", "1,2", "--prior", "1", "--count", 2),
+    "bind": ("bind", "a red cube on top of a blue ball", "--count", 2),
+    "bind a sample": ("bind", "--sample", 3, "--count", 1),
+    "spell": ("spell", "hello", "--alternatives", "stop,go", "--count", 2),
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_an_experiment_writes_its_figure_and_pictures_and_says_its_numbers(run, photo, other, tmp_path, words):
+    words = [{"A": photo, "B": other}.get(w, w) for w in words]
+    code, out, _ = run(*words, "--steps", 4, "--model", "toy", "--out", tmp_path / "out", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["table"] and all({"quantity", "value", "n", "low", "high"} <= set(row) for row in found["table"])
+    settings = images.read_metadata(found["figure"])
+    assert settings["model"] == "toy" and settings["experiment"] == found["experiment"]
+    inside = sorted((tmp_path / "out").glob("*/*.png"))
+    assert inside and images.read_metadata(inside[0])["experiment"] == found["experiment"]
+    if "animation" in found:
+        with Image.open(found["animation"]) as movie:
+            assert movie.n_frames > 3
+
+
+def test_without_json_an_experiment_says_where_its_files_are_and_what_there_is_to_see(run, photo, tmp_path):
+    code, out, _ = run("vary", photo, "--steps", 4, "--count", 2, "--model", "toy", "--out", tmp_path / "out")
+    assert code == 0
+    assert "figure" in out and "what they share is what CLIP saw" in out
+
+
+def test_the_same_command_again_writes_the_same_files_and_another_does_not_overwrite_them(run, photo, tmp_path):
+    for eta in ("0,1", "0,1", "0.5"):
+        assert run("vary", photo, "--eta", eta, "--steps", 3, "--count", 1, "--model", "toy", "--out", tmp_path)[0] == 0
+    assert len(list(tmp_path.glob("*variations*.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("vary", "A", "--eta", "much"), "--eta is"),
+        (("vary", "A", "--eta", "2"), "etas is"),
+        (("vary", "nowhere.png"), "is not there"),
+        (("interpolate", "A", "A", "--noise", "none"), "--noise is"),
+        (("diff", "A", "--from", "a cat", "--to", "a cat"), "caption"),
+        (("attack", "A", "--text", "pizza", "--truth", "an apple"), "pixel"),
+        (("attack", "A", "--text", "pizza", "--truth", "an apple", "--at", "1,2"), "--at is"),
+        (("bind", "a dog"), "relates no two solids"),
+        (("generate", "a cat", "--count", 2, "--best", 3), "--best is"),
+        (("pca", "show", "A"), "ships no directions"),
+        (("figures", "--only", "2"), "there is no figure 2"),
+    ],
+)
+def test_an_experiment_refuses_in_one_sentence(run, photo, tmp_path, words, complaint):
+    words = [{"A": photo}.get(w, w) for w in words]
+    code, out, err = run(*words, "--model", "toy", "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: ") and complaint in last and "Traceback" not in err
+
+
+def test_pca_is_fitted_on_a_folder_and_shown_and_walked_on_a_picture(run, photo, tmp_path):
+    many = tmp_path / "many"
+    many.mkdir()
+    for k in range(8):
+        colours = torch.rand(1, 3, 2, 2, generator=torch.Generator().manual_seed(k)) * 2 - 1
+        images.to_pil(images.resize(colours, 16))[0].save(many / f"{k}.png")
+    path = tmp_path / "directions.safetensors"
+    code, out, _ = run("pca", "fit", many, "--out", path, "--components", 4, "--model", "toy", "--json")
+    fitted = json.loads(out)
+    assert code == 0 and (fitted["count"], fitted["components"]) == (8, 4)
+    for words in (("show", photo, "--dims", "0,1,4"), ("walk", photo, "--components", "0,3", "--sigmas=-1,0,1")):
+        knobs = ("--directions", path, "--steps", 3, "--model", "toy", "--out", tmp_path / "out", "--json")
+        code, out, err = run("pca", *words, *knobs)
+        assert code == 0, err
+        assert json.loads(out)["table"]
+
+
+def test_classify_says_the_most_probable_labels_first(run, photo):
+    code, out, _ = run("classify", photo, "--labels", "a cat,a dog,a fox", "--top", 2, "--model", "toy", "--json")
+    (found,) = json.loads(out)["pictures"]
+    assert code == 0 and len(found["labels"]) == 2
+    assert found["labels"][0]["probability"] >= found["labels"][1]["probability"]
+
+
+def test_figures_makes_a_page_that_shows_every_figure_it_wrote(run, tmp_path):
+    code, out, _ = run("figures", "--only", "3,9", "--model", "toy", "--out", tmp_path / "figures", "--json")
+    found = json.loads(out)
+    page = (tmp_path / "figures" / "index.html").read_text("utf-8")
+    assert code == 0 and [f["figure"] for f in found["figures"]] == ["3", "9"]
+    for figure in found["figures"]:
+        for file in figure["files"]:
+            assert f'src="{file}"' in page and images.read_metadata(tmp_path / "figures" / file)["model"] == "toy"

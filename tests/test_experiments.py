@@ -350,3 +350,146 @@ def test_own_pairs_are_recalled_when_each_picture_is_its_captions_own(lab):
 def test_classification_wants_two_labels_that_differ(lab, labels):
     with pytest.raises(UserError, match="labels are"):
         experiments.classify(lab.encoder, pictures(), labels)
+
+
+# -- typographic attacks
+
+
+class Gullible:
+    """An encoder that sees an apple, but for a picture with paper on it, of which it reads the word “pizza”."""
+
+    size, scale, width = 32, 100.0, 24
+
+    def __init__(self, real):
+        self.real, self.device = real, real.device
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def encode_image(self, pixels):
+        paper = (pixels > 0.8).all(1).float().mean((1, 2)) > 0.05
+        z = torch.zeros(len(pixels), self.width)
+        z[torch.arange(len(pixels)), paper.long()] = 1
+        return z
+
+    def encode_text(self, captions):
+        z = torch.zeros(len(captions), self.width)
+        for row, caption in zip(z, captions):
+            row[0 if "apple" in caption else 1 if "pizza" in caption else 2] = 1
+        return z
+
+    def zero_shot(self, pixels, labels, templates=("{}",)):
+        from latentlab.encoding import class_embeddings, probabilities
+
+        return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
+
+
+@pytest.fixture(scope="module")
+def gullible(miniature):
+    return dataclasses.replace(miniature, encoder=Gullible(miniature.encoder), upsampler=None)
+
+
+def test_an_attack_succeeds_where_the_written_word_wins_and_only_there(gullible):
+    pixels = torch.full((2, 3, 64, 64), -0.5)
+    result = experiments.attack(gullible, pixels, ["pizza", "cat"], "an apple", variations=0)
+    assert result.labels == ("an apple", "a pizza", "a cat")
+    assert (result.before[:, 0] > 0.99).all()
+    assert (result.attacked[:, 0, 1] > 0.99).all()  # “pizza” is read as a pizza
+    assert result.value("attack succeeds") == 0.5  # “cat” is read as a pizza too, so no cat is seen
+    assert result.strength().shape == (2, 2)
+    assert sum(len(axis.images) for axis in result.heat_map().axes) == 2
+
+
+def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
+    monkeypatch.setattr(type(gullible.decoder), "to_pixels", lambda self, x_0: torch.zeros(len(x_0), 3, 64, 64))
+    result = experiments.attack(
+        gullible, torch.full((1, 3, 64, 64), -0.5), "pizza", "an apple", variations=2, steps=2, preview_every=0
+    )
+    assert result.value("attack succeeds") == 1
+    assert result.value("right again in variations of those") == 1
+    assert result.variations.shape[:3] == (1, 1, 2)
+    assert "100% of them show the thing" in result.summary()
+
+
+def test_a_picture_that_was_taken_for_the_word_before_is_no_success(gullible):
+    white = torch.ones(1, 3, 64, 64)  # already read as a pizza
+    assert experiments.attack(gullible, white, "pizza", "an apple", variations=0).value("attack succeeds") == 0
+
+
+def test_several_clips_stand_side_by_side(gullible, miniature):
+    result = experiments.attack(
+        gullible,
+        torch.full((1, 3, 64, 64), -0.5),
+        "pizza",
+        "an apple",
+        variations=0,
+        encoders={"tiny": miniature.encoder},
+    )
+    assert {row["encoder"] for row in result.table if "encoder" in row} == {gullible.name, "tiny"}
+    assert result.others["tiny"].shape == result.attacked.shape
+
+
+# -- binding and spelling
+
+
+def drawn(boxes_and_colours, side=64):
+    """A grey picture with a filled square in the middle of each box."""
+    from latentlab.grammar import COLOURS
+
+    pixels = torch.full((3, side, side), 0.2)
+    for (left, top, right, bottom), colour in boxes_and_colours:
+        x, y = int((left + right) / 2 * side), int((top + bottom) / 2 * side)
+        pixels[:, y - 10 : y + 10, x - 10 : x + 10] = torch.tensor(COLOURS[colour]).view(3, 1, 1) / 127.5 - 1
+    return pixels
+
+
+@pytest.mark.parametrize(("exchange", "right"), [(False, 1.0), (True, 0.0)])
+@pytest.mark.parametrize("relation", ["on top of", "left of"])
+def test_colours_are_looked_for_where_the_caption_puts_them(lab, monkeypatch, relation, exchange, right):
+    prompt = f"a red cube {relation} a blue ball"
+    colours = ("blue", "red") if exchange else ("red", "blue")
+
+    def fake(*args):
+        from latentlab.grammar import parse
+
+        yield Progress("prior", 0, 1)
+        return drawn(zip(parse(prompt).boxes, colours))[None].repeat(3, 1, 1, 1)
+
+    monkeypatch.setattr(experiments.binding, "_drawn", fake)
+    result = experiments.bind(lab, prompt, seeds=[0, 1, 2])
+    assert result.value("both colours at their place") == right
+    assert result.value("the two colours exchanged") == 1 - right
+    assert result.colours == ((colours,) * 3,)
+
+
+def test_a_picture_that_clip_finds_nearest_to_its_caption_is_read_as_asked(lab, monkeypatch):
+    prompt = "a red cube on top of a blue ball"
+
+    def fake(*args):
+        yield Progress("prior", 0, 1)
+        return lab.decoder.mean(lab.encoder.encode_text([prompt]))
+
+    monkeypatch.setattr(experiments.binding, "_drawn", fake)
+    result = experiments.bind(lab, prompt, seeds=[0])
+    assert result.read_as[0][0].caption == prompt and result.value("CLIP reads it as asked") == 1
+
+
+def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
+    def fake(*args):
+        yield Progress("prior", 0, 1)
+        captions = [f"a sign that says {w}" for w in ("hello", "stop", "stop", "stop")]
+        return lab.decoder.mean(lab.encoder.encode_text(captions))
+
+    monkeypatch.setattr(experiments.binding, "_drawn", fake)
+    result = experiments.spell(lab, ["hello", "stop"], alternatives=["go"], seeds=[0, 1])
+    assert result.read == (("hello", "stop"), ("stop", "stop"))
+    assert result.value("read back as written") == 0.75
+
+
+def test_binding_and_spelling_refuse_what_they_can_not_score(lab):
+    with pytest.raises(UserError, match="relates no two solids"):
+        experiments.bind(lab, "a dog")
+    with pytest.raises(UserError, match="prompts is empty"):
+        experiments.bind(lab, [])
+    with pytest.raises(UserError, match="alternatives"):
+        experiments.spell(lab, "hello")

@@ -91,6 +91,8 @@ def diff(
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
     if not targets:
         raise UserError("targets is empty: give the caption that is wanted, or several")
+    if source in targets:
+        raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
     thetas = torch.linspace(0, 0.5, max(thetas, 0)).tolist() if isinstance(thetas, int) else [float(t) for t in thetas]
     if not thetas:
         raise UserError("thetas is empty: give at least one fraction of the arc, like 0.4")

@@ -62,7 +62,10 @@ class Varied(Result):
 
     def summary(self) -> str:
         last = self.etas[-1]
-        kept, differ = self.value("cosine to z_i", eta=last), self.value("distance among samples", eta=last)
+        kept = self.value("cosine to z_i", eta=last)
+        if len(self.seeds) == 1:
+            return f"At η = {last:g} the sample keeps a cosine of {kept:.2f} to z_i; several show what they share."
+        differ = self.value("distance among samples", eta=last)
         return (
             f"At η = {last:g} the samples keep a cosine of {kept:.2f} to z_i, and lie {differ:.2f} (1 - cosine) from "
             "one another: what they share is what CLIP saw, what changes is what only x_T knew."
