@@ -103,7 +103,7 @@ class EmojiDecoder:
     z_i enters twice, as in the paper: added to the timestep embedding, and as four tokens beside the caption's.
     """
 
-    abar = cosine_abar()
+    abar, rows = cosine_abar(), 64
 
     def __init__(self, network: nn.Module, autoencoder: nn.Module | None, encoder: Encoder):
         self.network, self.autoencoder, self.encoder = network, autoencoder, encoder

@@ -76,7 +76,7 @@ class ToyDecoder:
         abar: (T,), a cosine schedule by default.
     """
 
-    shape, pixels = (3, SIDE, SIDE), SIDE
+    shape, pixels, rows = (3, SIDE, SIDE), SIDE, 4096
 
     def __init__(self, spread: float = 0.3, abar: Tensor | None = None):
         self.spread = spread
