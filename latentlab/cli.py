@@ -151,7 +151,7 @@ def invert(
     image: Annotated[Path, typer.Argument(help="PNG, JPEG, WEBP, GIF or BMP of any size.")],
     fit: Annotated[str, typer.Option(help="crop the middle square, or pad to a square.")] = "crop",
     steps: Annotated[int, typer.Option(min=1, max=980, help="Of the inversion, and of the way back.")] = 25,
-    method: Annotated[str, typer.Option(help="fixed-point or naive.")] = "fixed-point",
+    method: Annotated[str, typer.Option(help="fixed-point, naive, bdia or edict.")] = "fixed-point",
     iterations: Annotated[int, typer.Option(min=1, max=50, help="Evaluations a step at most, fixed-point.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the other x_T that z_i is decoded with for comparison.")] = 0,
     out: Out = Path("out"),
@@ -191,6 +191,8 @@ def invert(
         f"SSIM {numbers['ssim']:.3f}, cosine to z_i {numbers['cosine']:.3f}, "
         f"{numbers['evaluations']} evaluations, residual {numbers['residual']:.1e}",
     ]
+    if not numbers["converged"] and method != "naive":
+        lines.append("note: the inversion did not reach its tolerance; give it more --iterations or --steps")
     _say({**settings, **numbers, **paths}, as_json, lines)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from . import __version__, decoding, images, inversion, prior, upsampling
 from .diffusion import Condition, noise
 from .errors import UserError
-from .latents import Latent
+from .latents import Latent, PairLatent
 from .sphere import normalize
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def generate(
     text = lab.decoder.read([caption])
     for step in decoding.walk(lab.decoder, latent, text=text, steps=steps, guidance=guidance):
         show = preview_every and step.number % preview_every == 0 and step.number < step.total
-        yield Progress("decoder", step.number, step.total, lab.decoder.to_pixels(step.x_0) if show else None)
-    pixels = lab.decoder.to_pixels(step.x_t)
+        yield Progress("decoder", step.number, step.total, decoding.pictures(lab.decoder, step.x_0) if show else None)
+    pixels = decoding.pictures(lab.decoder, step.x_t)
     z_t = lab.encoder.encode_text([caption])
     similarity = (normalize(lab.encoder.encode_image(pixels)) * normalize(z_t)).sum(-1)
     if lab.upsampler is not None:
@@ -150,10 +150,11 @@ class Reconstructed:
         pixels: (B, 3, H, W), decoded from the two latents.
         from_z_i: (B, 3, H, W), decoded from z_i and a random x_T: what CLIP saw, without the rest.
         large, large_from_z_i: the two, upsampled where the lab can.
-        latent: the two latents.
+        latent: the two latents; of an exact method z_i and the pair of states.
         psnr, ssim: (B,), of pixels against original.
         psnr_first_stage: (B,), of the first stage alone: the ceiling of psnr.
         residual: (steps,), of the inversion.
+        converged: (B,), whether the inversion solved every step to its tolerance.
         evaluations: of the decoder, there and back.
         cosine: (B,), between z_i and the encoding of pixels.
         settings: everything that is needed to do it again.
@@ -164,11 +165,12 @@ class Reconstructed:
     from_z_i: Tensor
     large: Tensor
     large_from_z_i: Tensor
-    latent: Latent
+    latent: Latent | PairLatent
     psnr: Tensor
     ssim: Tensor
     psnr_first_stage: Tensor
     residual: Tensor
+    converged: Tensor
     evaluations: int
     cosine: Tensor
     settings: dict = field(default_factory=dict)
@@ -176,11 +178,12 @@ class Reconstructed:
     def __repr__(self) -> str:
         return f"Reconstructed({len(self.pixels)} x {tuple(self.pixels.shape[1:])}, PSNR {self.psnr.mean():.1f} dB)"
 
-    def numbers(self, row: int = 0) -> dict[str, float]:
+    def numbers(self, row: int = 0) -> dict[str, float | bool]:
         """One picture's numbers, by name."""
         found = {k: v for k, v in vars(self).items() if k in ("psnr", "ssim", "psnr_first_stage", "cosine")}
         rounded = {k: round(float(v[row]), 4) for k, v in found.items()}
-        return {**rounded, "residual": float(self.residual.max()), "evaluations": self.evaluations}
+        spent = {"converged": bool(self.converged[row]), "evaluations": self.evaluations}
+        return {**rounded, "residual": float(self.residual.max()), **spent}
 
     def figure(self) -> Figure:
         from .figures import grid
@@ -197,8 +200,9 @@ def reconstruct(
     *,
     steps: int = 25,
     method: str = "fixed-point",
-    iterations: int = 3,
-    tolerance: float = 1e-4,
+    iterations: int = 20,
+    memory: int = 2,
+    tolerance: float = 2e-4,
     seed: int = 0,
     preview_every: int = 5,
 ) -> Iterator[Progress | Reconstructed]:
@@ -209,7 +213,7 @@ def reconstruct(
     Args:
         pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
         steps: of the inversion and of the way back.
-        method, iterations, tolerance: as in `inversion.walk`.
+        method, iterations, memory, tolerance: as in `inversion.walk`.
         seed: of the other x_T.
 
     Raises:
@@ -227,21 +231,26 @@ def reconstruct(
     settings = {
         "latentlab": __version__, "experiment": "reconstruct", "model": lab.name, "weights": lab.weights,
         "steps": steps, "method": method,
-        "iterations": iterations, "tolerance": tolerance, "seed": seed,
+        "iterations": iterations, "memory": memory, "tolerance": tolerance, "seed": seed,
     }  # fmt: skip
     z_i = lab.encoder.encode_image(original)
     x_0 = lab.decoder.to_x0(original)
-    walk = inversion.walk(
-        lab.decoder, x_0, Condition(z_i), steps=steps, method=method, iterations=iterations, tolerance=tolerance
-    )
-    for number, total, found in walk:  # noqa: B007  (the last one is the result)
+    knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
+    for number, total, found in inversion.walk(lab.decoder, x_0, Condition(z_i), **knobs):  # noqa: B007
         yield Progress("inversion", number, total)
-    other = noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype)
-    both = Latent.stack([found.latent, Latent(z_i, other)])
-    for step in decoding.walk(lab.decoder, both, steps=steps):
-        show = preview_every and step.number % preview_every == 0 and step.number < step.total
-        yield Progress("decoder", step.number, step.total, lab.decoder.to_pixels(step.x_0) if show else None)
-    both = lab.decoder.to_pixels(step.x_t)
+    other = Latent(z_i, noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
+    if isinstance(found.latent, Latent):
+        ways = [decoding.walk(lab.decoder, Latent.stack([found.latent, other]), steps=steps)]
+    else:  # a pair goes back by its own steps, which x_T can't share
+        ways = [decoding.walk(lab.decoder, found.latent), decoding.walk(lab.decoder, other, steps=steps)]
+    ends = []
+    for way in ways:
+        for step in way:
+            show = len(ways) == 1 and preview_every and step.number % preview_every == 0 and step.number < step.total
+            shown = decoding.pictures(lab.decoder, step.x_0) if show else None
+            yield Progress("decoder", step.number, step.total, shown)
+        ends.append(step)
+    both = decoding.pictures(lab.decoder, torch.cat([step.x_t for step in ends]))
     large, (made, from_z_i) = both, both.chunk(2)
     if lab.upsampler is not None:
         yield Progress("upsampler", 0, 1)
@@ -249,7 +258,7 @@ def reconstruct(
     yield Reconstructed(
         original, made, from_z_i, *large.chunk(2), found.latent,
         psnr=images.psnr(original, made), ssim=images.ssim(original, made),
-        psnr_first_stage=images.psnr(original, lab.decoder.to_pixels(x_0)), residual=found.residual,
-        evaluations=found.evaluations + step.total,
+        psnr_first_stage=images.psnr(original, decoding.pictures(lab.decoder, x_0)), residual=found.residual,
+        converged=found.converged, evaluations=found.evaluations + ends[0].evaluations,
         cosine=(normalize(lab.encoder.encode_image(made)) * normalize(z_i)).sum(-1), settings=settings,
     )  # fmt: skip
