@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "load": "models", "Lab": "models",
     "Encoder": "encoding",
-    "Latent": "latents",
+    "Latent": "latents", "PairLatent": "latents",
     "Condition": "diffusion", "ddim_step": "diffusion", "noise": "diffusion",
     "invert": "inversion", "Inversion": "inversion",
     "decode": "decoding",
@@ -30,9 +30,9 @@ _PUBLIC = {
     "UserError": "errors",
 }  # fmt: skip
 _MODULES = {
-    "images", "encoding", "prior", "latents", "embeddings", "diffusion", "inversion", "decoding", "upsampling",
-    "sphere", "manipulation", "moments", "directions", "attacks", "grammar", "intervals", "experiments", "figures",
-    "models", "paper", "errors",
+    "images", "encoding", "prior", "latents", "embeddings", "diffusion", "reversible", "inversion", "decoding",
+    "upsampling", "sphere", "manipulation", "moments", "directions", "attacks", "grammar", "intervals", "experiments",
+    "figures", "models", "paper", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from .errors import UserError
     from .experiments import generate, reconstruct
     from .inversion import Inversion, invert
-    from .latents import Latent
+    from .latents import Latent, PairLatent
     from .manipulation import interpolate, text_diff
     from .models import Lab, load
     from .sphere import slerp

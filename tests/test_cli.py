@@ -12,7 +12,7 @@ from PIL import Image
 
 from latentlab import cli, embeddings, images, models
 from latentlab.cli import common
-from latentlab.latents import Latent
+from latentlab.latents import Latent, PairLatent
 
 
 @pytest.fixture
@@ -110,6 +110,22 @@ def test_a_folder_without_a_readable_picture_leaves_no_file(run, folder, tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == ["photos"]
 
 
+@pytest.mark.parametrize("method", ["bdia", "edict"])
+def test_invert_writes_the_pair_of_states_of_an_exact_method(run, photo, tmp_path, method):
+    code, out, _ = run("invert", photo, "--model", "toy", "--method", method, "--out", tmp_path, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["psnr"] > 90 and found["converged"] is True
+    pair = PairLatent.load(found["latent"])
+    assert (pair.method, len(pair.times), pair.first.shape) == (method, 26, (1, 3, 8, 8))
+
+
+def test_invert_says_when_its_tolerance_was_not_reached(run, photo, tmp_path):
+    words = ("invert", photo, "--model", "toy", "--out", tmp_path)
+    assert "did not reach its tolerance" in run(*words, "--iterations", 1)[1]
+    assert "did not reach its tolerance" not in run(*words)[1]
+
+
 @pytest.mark.parametrize("command", ["models", "doctor"])
 def test_json_is_one_object_and_nothing_else(run, command):
     code, out, _ = run(command, "--json")
@@ -126,7 +142,7 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("invert", "nowhere.png"), "is not there"),
         (("invert", "{folder}"), "is a folder"),
         (("invert", "{photo}", "--fit", "stretch"), "give 'crop' or 'pad'"),
-        (("invert", "{photo}", "--model", "toy", "--method", "magic"), "naive, fixed-point"),
+        (("invert", "{photo}", "--model", "toy", "--method", "magic"), "naive, fixed-point, bdia, edict"),
         (("generate", "a cat", "--model", "toy", "--out", "{photo}"), "is a file"),
         (("embed", "nowhere", "--out", "a.parquet"), "nowhere is not a folder"),
         (("embed", "{photo}", "--out", "a.parquet"), "is not a folder"),

@@ -139,6 +139,25 @@ def test_both_latents_bring_a_picture_back_and_z_i_alone_does_not(lab):
     assert (images.psnr(result.inverted.original, result.from_z_i) < 25).all()
 
 
+def test_the_evaluations_of_a_reconstruction_are_those_of_both_ways(lab):
+    found = experiments.reconstruct(lab, pictures(), steps=10, iterations=3, tolerance=0)
+    assert found.evaluations == 10 * 3 + 10
+
+
+@pytest.mark.parametrize(("method", "evaluations"), [("bdia", 10 + 9), ("edict", 20 + 20)])
+def test_an_exact_method_brings_pictures_back_beside_what_z_i_says_alone(lab, method, evaluations):
+    found = experiments.reconstruct(lab, pictures(), steps=10, method=method)
+    assert (found.psnr > 90).all() and found.inverted.converged.all()
+    assert found.evaluations == evaluations
+    assert (images.psnr(found.inverted.original, found.from_z_i) < 25).all()
+    assert torch.equal(found.from_z_i, experiments.reconstruct(lab, pictures(), steps=10).from_z_i)
+
+
+def test_numbers_say_of_each_picture_whether_its_inversion_was_solved(lab):
+    solved, cut = (experiments.reconstruct(lab, pictures(), steps=10, iterations=n) for n in (20, 1))
+    assert solved.numbers()["converged"] is True and cut.numbers(1)["converged"] is False
+
+
 @pytest.mark.parametrize(("caption", "seeds"), [("", [0]), ("  ", [0]), ("a cat", []), ("a cat", "12"), ("a cat", 3)])
 def test_generate_refuses_an_empty_caption_and_seeds_that_are_no_integers(lab, caption, seeds):
     with pytest.raises(UserError, match=r"empty|seeds is"):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import images
-from ..decoding import pictures
+from ..decoding import pictures, walk
 from ..diffusion import noise
 from ..intervals import mean
 from ..latents import Latent
@@ -108,9 +108,10 @@ def reconstruct(
         both = yield from decoded(lab, both, steps=steps, preview_every=preview_every)
         spent = steps
     else:  # a pair goes back by its own steps, which x_T can't share
-        exact = yield from decoded(lab, found.latent)
-        both = torch.cat([exact, (yield from decoded(lab, other, steps=steps))])
-        spent = found.evaluations  # as many back as there
+        for step in walk(lab.decoder, found.latent):
+            yield Progress("decoder", step.number, step.total)
+        both = torch.cat([pictures(lab.decoder, step.x_t), (yield from decoded(lab, other, steps=steps))])
+        spent = step.evaluations
     made, from_z_i = both.chunk(2)
     large = yield from enlarged(lab, both, range(len(both)))
     original = found.original
