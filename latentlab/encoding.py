@@ -90,6 +90,11 @@ class Encoder:
         """B captions, or a single one, to token ids (B, L), cut at the context's length."""
         return self.tokenizer([captions] if isinstance(captions, str) else list(captions)).to(self.device)
 
+    @property
+    def scale(self) -> Tensor | float:
+        """The learned logit scale s."""
+        return self.model.logit_scale.exp()
+
     @torch.no_grad()
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
         """Probabilities of labels: softmax over labels of s ẑ_i·ẑ_t, ẑ_t averaged over prompt templates.
@@ -100,7 +105,7 @@ class Encoder:
             (B, labels).
         """
         z_t = torch.stack([normalize(self.encode_text([t.format(x) for x in labels])) for t in templates]).mean(0)
-        logits = self.model.logit_scale.exp() * normalize(self.encode_image(pixels)) @ normalize(z_t).T
+        logits = self.scale * normalize(self.encode_image(pixels)) @ normalize(z_t).T
         return logits.softmax(-1)
 
     def read(self, caption: str) -> Reading:
