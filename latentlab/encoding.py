@@ -15,6 +15,9 @@ from . import images
 from .errors import UserError
 from .sphere import normalize
 
+# Sentences around a label, over which its embedding is averaged (Radford et al. 2021, section 3.1.4).
+TEMPLATES = ("{}", "a picture of {}", "a drawing of {}", "{} on a white background", "{} on blue")
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -90,23 +93,15 @@ class Encoder:
         """B captions, or a single one, to token ids (B, L), cut at the context's length."""
         return self.tokenizer([captions] if isinstance(captions, str) else list(captions)).to(self.device)
 
-    @property
-    def scale(self) -> Tensor | float:
-        """The learned logit scale s."""
-        return self.model.logit_scale.exp()
-
     @torch.no_grad()
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
-        """Probabilities of labels: softmax over labels of s ẑ_i·ẑ_t, ẑ_t averaged over prompt templates.
+        """`probabilities` of the labels: (B, labels)."""
+        return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
 
-        Radford et al. 2021, section 3.1.4; s is the model's learned logit scale.
-
-        Returns:
-            (B, labels).
-        """
-        z_t = torch.stack([normalize(self.encode_text([t.format(x) for x in labels])) for t in templates]).mean(0)
-        logits = self.scale * normalize(self.encode_image(pixels)) @ normalize(z_t).T
-        return logits.softmax(-1)
+    @property
+    def scale(self) -> float:
+        """The learned factor on cosines, 1 / temperature."""
+        return float(self.model.logit_scale.exp())
 
     def read(self, caption: str) -> Reading:
         """What of a caption the model takes in.
@@ -146,3 +141,21 @@ class Encoder:
 def local(folder: Path, **options) -> Encoder:
     """The encoder in a folder with open_clip_config.json, its weights and its tokenizer."""
     return Encoder(f"local-dir:{folder}", **options)
+
+
+def class_embeddings(encoder: Encoder, labels: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Tensor:
+    """ẑ_t of each label, averaged over prompt templates and normalised again: (labels, D)."""
+    z_t = torch.stack([normalize(encoder.encode_text([t.format(x) for x in labels])) for t in templates])
+    return normalize(z_t.mean(0))
+
+
+def probabilities(encoder: Encoder, z_i: Tensor, classes: Tensor) -> Tensor:
+    """Zero-shot probabilities: softmax over classes of s ẑ_i·ẑ_t, s being the learned scale.  Radford et al. 2021.
+
+    Args:
+        z_i: (..., D). classes: (L, D), from `class_embeddings`.
+
+    Returns:
+        (..., L).
+    """
+    return (encoder.scale * normalize(z_i) @ classes.T).softmax(-1)

@@ -265,9 +265,9 @@ class Checkpoint:
         return Turns(self.device) if offload else None
 
     def _digest(self, given: Path | None) -> str:
-        """The pinned revisions, or a hash of what a user's own files hold, a megabyte of each."""
-        if given is None:
-            return " ".join(f"{s.repo}@{s.revision[:12]}" for s in self.row.sources)
+        """The repositories' commits, or a hash of what a user's own files hold, a megabyte of each."""
+        if given is None:  # the cache names a snapshot's folder by its commit
+            return " ".join(dict.fromkeys(f"{s.repo}@{self.folders[s.role].name[:12]}" for s in self.row.sources))
         digest = hashlib.sha256()
         for file in sorted(file for found in self.files.values() for file in found):
             size = file.stat().st_size
