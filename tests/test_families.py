@@ -16,7 +16,7 @@ from latentlab.diffusion import CLEAN, Condition, noise
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent
-from latentlab.models import checkpoints
+from latentlab.models import checkpoints, memory
 
 FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
 WITH_PRIOR = [name for name in FAMILIES if name != "stable-unclip-h"]
@@ -118,14 +118,14 @@ def test_half_precision_leaves_the_walk_in_single(published, name):
 
 @pytest.mark.parametrize("name", WITH_PRIOR)
 def test_networks_that_take_turns_give_the_same_picture(published, family, name, monkeypatch):
-    monkeypatch.setattr(checkpoints.Checkpoint, "_plan", lambda self, *_: checkpoints.Turns(self.device))
+    monkeypatch.setattr(checkpoints.Checkpoint, "_plan", lambda self, *_: memory.Turns(self.device))
     lab = load(published, name)
     found, wanted = (experiments.generate(x, "a cat", steps=2, prior_steps=2) for x in (lab, family(name)))
     torch.testing.assert_close(found.pixels, wanted.pixels)
 
 
 def test_one_network_at_a_time_is_on_the_device():
-    turns, networks = checkpoints.Turns(torch.device("meta")), [torch.nn.Linear(2, 2) for _ in range(3)]
+    turns, networks = memory.Turns(torch.device("meta")), [torch.nn.Linear(2, 2) for _ in range(3)]
     turns.running = networks[0]
     for network in networks[:1]:
         turns.add(network)(torch.zeros(1, 2))
@@ -325,6 +325,18 @@ def test_what_is_not_cached_names_the_repository_the_size_and_the_command(tmp_pa
         UserError, match=rf"{source.repo} is not cached.*`hf download {source.repo} .*{source.gigabytes} GB"
     ):
         models.load(name, device="cpu")
+
+
+def test_a_repository_that_offers_only_pickles_is_refused(cache, monkeypatch):
+    folder = next(cache.glob("*decoder/snapshots/*/unet"))
+    for file in folder.glob("diffusion*"):
+        file.unlink()
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: ["unet/diffusion_pytorch_model.bin"])
+    with pytest.raises(UserError, match=r"kandinsky-2-2-decoder/unet offers its weights only as pickles"):
+        models.load("kandinsky22", device="cpu")
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: [])
+    with pytest.raises(UserError, match=r"unet holds no safetensors file.*`hf download kandinsky-community/"):
+        models.load("kandinsky22", device="cpu")
 
 
 @pytest.mark.parametrize(

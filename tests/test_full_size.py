@@ -12,7 +12,7 @@ from transformers import CLIPTokenizer
 
 from latentlab import models, upsampling
 from latentlab.diffusion import CLEAN, Condition, abar_at, ddim_step
-from latentlab.models.checkpoints import HEADROOM
+from latentlab.models.memory import HEADROOM
 
 FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
 META = torch.device("meta")
@@ -100,7 +100,7 @@ def test_a_config_makes_a_file_of_the_size_that_the_hub_lists(repository, part):
 def test_the_registry_states_the_parameters_and_the_download(lab, name):
     row, (_, parameters) = models.row(name), lab(name)
     assert row.parameters == pytest.approx(parameters / 1e9, rel=0.01)
-    # float32 files of every network; of Karlo's CLIP the whole model is downloaded, and Karlo's text tower is in two lists
+    # Files are float32; of Karlo's CLIP the whole model is downloaded, of which one tower is used.
     assert row.megabytes / 1000 == pytest.approx(4 * parameters / 1e9, rel=0.05)
     memory = models.standing(row)["memory"]
     assert memory["float16"] == pytest.approx(2 * row.parameters + HEADROOM, abs=0.1)

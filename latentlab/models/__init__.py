@@ -215,7 +215,7 @@ def load(
 
 def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     """The row, and the folder of a user's own parts."""
-    from . import checkpoints  # which imports torch
+    from . import hub
 
     if name in ROWS and family is None:
         return ROWS[name], None
@@ -223,7 +223,7 @@ def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     if family is None:
         if not folder.is_dir() and name.count("/") != 1:
             return row(name), None  # which refuses it
-        family = checkpoints.recognise(folder)
+        family = hub.recognise(folder)
     found = row(family) if family else None
     if found is None or not found.sources:
         names = ", ".join(row.name for row in ROWS.values() if row.sources)
@@ -236,7 +236,7 @@ def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     if repo.count("/") != 1 or name.startswith(("/", ".", "~")):
         raise UserError(f"{name} is no folder, and no OWNER/NAME on the hub: give one of the two")
     parts = tuple(part for source in found.sources for part in source.parts)
-    return found, checkpoints.fetch(Source("given", found.family, repo, revision or "main", parts, 0))
+    return found, hub.fetch(Source("given", found.family, repo, revision or "main", parts, 0))
 
 
 def standing(row: Row) -> dict:
@@ -246,15 +246,15 @@ def standing(row: Row) -> dict:
         cached: True, False, or None for one that comes with the library; memory: gigabytes by precision; why_not: a
         sentence, empty where it can be loaded.
     """
-    from . import checkpoints
+    from . import hub, memory
 
     if not row.sources:
         return {"cached": None, "memory": {}, "why_not": ""}
-    here = all(checkpoints.cached(source) for source in row.sources)
-    memory = {name: round(row.parameters * size + checkpoints.HEADROOM, 1) for name, size in PRECISIONS.items()}
-    wanted, free = checkpoints.room(memory)
+    here = all(hub.cached(source) for source in row.sources)
+    needs = {name: round(row.parameters * size + memory.HEADROOM, 1) for name, size in PRECISIONS.items()}
+    wanted, free = memory.room(needs)
     why_not = f"wants {wanted:.1f} GB of memory, {free:.1f} GB are free" if wanted > free else ""
-    return {"cached": here, "memory": memory, "why_not": why_not}
+    return {"cached": here, "memory": needs, "why_not": why_not}
 
 
 def gallery(name: str) -> list[tuple[Path, str]]:

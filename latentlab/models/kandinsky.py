@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import images
-from ..diffusion import Condition, guided
+from ..diffusion import Condition, abar_at, guided, to_eps
 from . import Lab, row
-from .checkpoints import Checkpoint, abar_of, same_width, side_of
+from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
 from .towers import Towers
 from .unclip_prior import UnclipPrior
 
@@ -33,7 +33,8 @@ class KandinskyDecoder:
 
     def __init__(self, network: nn.Module, first_stage: nn.Module, null: Tensor, scheduler: Mapping):
         self.network, self.first_stage, self.null = network, first_stage, null
-        self.abar = abar_of({**SCHEDULER, **scheduler})
+        scheduler = {**SCHEDULER, **scheduler}
+        self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
         side = side_of(network)
         self.shape = (network.config.in_channels, side, side)
         self.pixels = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
@@ -65,7 +66,8 @@ class KandinskyDecoder:
             return out[:, : self.shape[0]].to(x_t)  # the other half is the learned variance
 
         null = Condition(self.null.expand(len(x_t), -1))
-        return guided(predict, x_t, Condition(cond.z_i), null, guidance)
+        out = guided(predict, x_t, Condition(cond.z_i), null, guidance)
+        return to_eps(out, x_t, abar_at(self.abar, t), self.kind)
 
 
 def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:

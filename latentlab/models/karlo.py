@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .. import images
 from ..diffusion import CLEAN, Condition, abar_at, guided, to_eps
 from . import Lab, row
-from .checkpoints import Checkpoint, abar_of, same_width, side_of
+from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
 from .towers import Towers, pack, unpack
 from .unclip_prior import UnclipPrior
 
@@ -37,7 +37,8 @@ class KarloDecoder:
 
     def __init__(self, network: nn.Module, projection: nn.Module, encoder: Towers, scheduler: Mapping):
         self.network, self.projection, self.encoder = network, projection, encoder
-        self.abar = abar_of({**SCHEDULER, **scheduler})
+        scheduler = {**SCHEDULER, **scheduler}
+        self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
         self.pixels = side_of(network)
         self.shape = (network.config.in_channels, self.pixels, self.pixels)
         self.null = projection.learned_classifier_free_guidance_embeddings.float()[None]  # (1, D)
@@ -63,7 +64,7 @@ class KarloDecoder:
         def predict(x: Tensor, cond: Condition) -> Tensor:
             return self._predict(x, t, cond).to(x_t)
 
-        return guided(predict, x_t, full, null, guidance)
+        return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), self.kind)
 
     def _predict(self, x: Tensor, t: int, cond: Condition) -> Tensor:
         kind = self.network.dtype
