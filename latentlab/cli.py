@@ -25,11 +25,12 @@ app = typer.Typer(
     help="Walk through CLIP's latent space with an unCLIP pipeline.",
 )
 
-Model = Annotated[str, typer.Option(help="A name from `latentlab models`.")]
+Model = Annotated[str, typer.Option(help="A name from `latentlab models`, or a folder with a checkpoint of a family.")]
 Seed = Annotated[int, typer.Option(help="Of the first picture; the next ones count up.")]
 Out = Annotated[Path, typer.Option(help="Folder for what is written; made if it is not there.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; a GPU if there is one.")]
+Dtype = Annotated[str | None, typer.Option(help="float16, bfloat16 or float32; float16 on a GPU.")]
 
 
 def _console():
@@ -38,14 +39,14 @@ def _console():
     return Console(stderr=True)
 
 
-def _load(model: str, device: str | None, quiet: bool) -> Lab:
+def _load(model: str, device: str | None, quiet: bool, dtype: str | None = None) -> Lab:
     from . import models
 
-    models.row(model)  # refuse an unknown name before anything slow
+    models.check(model)
     if quiet:
-        return models.load(model, device=device)
+        return models.load(model, device=device, dtype=dtype)
     with _console().status(f"loading {model}"):
-        return models.load(model, device=device)
+        return models.load(model, device=device, dtype=dtype)
 
 
 def _watch(stream: Iterator[Any], quiet: bool) -> Any:
@@ -118,6 +119,7 @@ def generate(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Make pictures of a caption: prior, decoder, upsampler."""
@@ -126,7 +128,7 @@ def generate(
     if not prompt.strip():
         raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
     folder = files.writable_folder(out)
-    lab = _load(model, device, as_json)
+    lab = _load(model, device, as_json, dtype)
     warnings = lab.encoder.read(prompt).warnings()
     for sentence in warnings:
         print(f"note: {sentence}", file=sys.stderr)
@@ -157,6 +159,7 @@ def invert(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Find a picture's two latents (z_i, x_T) and decode them again."""
@@ -168,7 +171,7 @@ def invert(
     if method not in inversion.METHODS:
         raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
     folder = files.writable_folder(out)
-    lab = _load(model, device, as_json)
+    lab = _load(model, device, as_json, dtype)
     pixels = images.to_tensor(images.square(picture, lab.decoder.pixels, fit=fit))
     stream = experiments.reconstruct.stream(
         lab, pixels, steps=steps, method=method, iterations=iterations, seed=seed, preview_every=0
@@ -196,10 +199,10 @@ def invert(
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List what can be loaded."""
+    """List what can be loaded, what it takes, and whether it is here; never looks at the network."""
     from . import models as registry
 
-    rows = [{**vars(row), "megabytes": row.megabytes} for row in registry.ROWS.values()]
+    rows = registry.listing()
     if as_json:
         print(json.dumps({"models": rows}))
         return
@@ -207,11 +210,18 @@ def models(as_json: Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "about", "CLIP", "licence", "on disk"):
+    for column in ("name", "about", "CLIP", "licence", "size", "memory", "here"):
         table.add_column(column)
     for row in rows:
-        table.add_row(row["name"], row["about"], row["clip"], row["licence"], f"{row['megabytes']} MB")
+        size = f"{row['megabytes'] / 1000:.1f} GB" if row["megabytes"] > 1000 else f"{row['megabytes']} MB"
+        memory = " / ".join(f"{value:.0f}" for value in row["memory"].values())
+        here = {None: "comes with latentlab", True: "cached", False: "to be fetched"}[row["cached"]]
+        table.add_row(
+            row["name"], row["about"], row["clip"], row["licence"], size, memory and f"{memory} GB",
+            "; ".join(filter(None, (here, row["why_not"]))),
+        )  # fmt: skip
     Console().print(table)
+    print("memory: in float16 / float32")
 
 
 @app.command()

@@ -262,12 +262,20 @@ def test_noise_on_z_i_is_seeded_and_bounded(family):
         decoder.with_noise(1000)
 
 
-def test_keys_that_a_published_config_lacks_have_their_published_values(copy):
-    config = copy / "stable-diffusion-2-1-unclip-small" / "scheduler" / "scheduler_config.json"
-    config.unlink()
-    lab = load(copy, "stable-unclip-l")
-    assert lab.decoder.kind == "v" and lab.decoder.abar[-1] == pytest.approx(0.0047, abs=1e-4)
-    assert lab.decoder.factor == 0.18215
+@pytest.mark.parametrize("name", FAMILIES)
+def test_keys_that_a_checkpoint_lacks_have_their_published_values(family, copy, name):
+    for config in copy.glob("*/*/scheduler_config.json"):
+        config.unlink()
+    found, wanted = load(copy, name), family(name)
+    assert found.decoder.kind == wanted.decoder.kind == ("v" if name.startswith("stable") else "eps")
+    for part in ("prior", "decoder", "upsampler"):
+        if getattr(wanted, part) is not None:
+            torch.testing.assert_close(getattr(found, part).abar, getattr(wanted, part).abar)
+
+
+def test_the_vae_of_stable_unclip_has_the_published_scale_that_its_config_lacks(published, family):
+    config = json.loads((published / "stable-diffusion-2-1-unclip" / "vae" / "config.json").read_text())
+    assert "scaling_factor" not in config and family("stable-unclip-h").decoder.factor == 0.18215
 
 
 # Where parts come from
@@ -482,3 +490,44 @@ def test_the_classes_of_the_towers_are_transformers(family):
     encoder = family("karlo").encoder
     assert isinstance(encoder.image, CLIPVisionModelWithProjection)
     assert isinstance(encoder.text, CLIPTextModelWithProjection)
+
+
+# The command line
+
+
+@pytest.fixture
+def command():
+    """Run a command line: its exit code and standard output."""
+    from typer.testing import CliRunner
+
+    from latentlab.cli import app
+
+    def run(*words):
+        found = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        return found.exit_code, found.stdout
+
+    return run
+
+
+def test_the_list_says_what_each_model_takes_and_whether_it_is_here(command, cache):
+    code, out = command("models", "--json")
+    rows = {row["name"]: row for row in json.loads(out)["models"]}
+    assert code == 0 and rows.keys() == models.ROWS.keys()
+    assert rows["emoji"]["cached"] is None and rows["karlo"]["cached"] is True
+    assert rows["karlo"]["memory"]["float16"] < rows["karlo"]["memory"]["float32"]
+    assert rows["karlo"]["repositories"][0].startswith("kakaobrain/karlo-v1-alpha@5ee4529")
+
+
+def test_the_list_says_what_is_to_be_fetched_and_what_does_not_fit(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(memory, "room", lambda needs: (needs["float32"], 12.0))
+    monkeypatch.setenv("COLUMNS", "300")
+    lines = {line.split()[0]: line for line in command("models")[1].splitlines() if line.split()}
+    assert "15.4 GB" in lines["karlo"] and "to be fetched; wants 16.4 GB of memory, 12.0 GB are free" in lines["karlo"]
+    assert lines["stable-unclip-h"].rstrip().endswith("to be fetched") and "comes with latentlab" in lines["emoji"]
+
+
+def test_a_command_takes_a_folder_for_a_model_and_a_precision(command, published, cache, tmp_path):
+    words = ("a cat", "--count", 1, "--steps", 2, "--device", "cpu", "--dtype", "bfloat16", "--out", tmp_path, "--json")
+    code, out = command("generate", *words, "--model", published / "karlo-v1-alpha")
+    assert code == 0 and json.loads(out)["weights"].startswith("karlo-v1-alpha@")

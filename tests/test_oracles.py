@@ -40,6 +40,7 @@ from latentlab import images, upsampling
 from latentlab.decoding import decode
 from latentlab.diffusion import CLEAN, Condition, SeededNoise, noise
 from latentlab.latents import Latent
+from latentlab.models.unclip_prior import UnclipPrior
 from latentlab.prior import sample
 
 CAPTIONS, SEEDS = ["a red cat", "two blue dogs on the moon"], [3, 4]
@@ -128,12 +129,14 @@ def kandinsky_prior(part):
     return build
 
 
-def test_kandinskys_prior_is_the_stock_pipelines(family, kandinsky_prior, same):
+@pytest.mark.parametrize("limit", [10.0, 0.5])  # the published one, and one that is reached
+def test_kandinskys_prior_is_the_stock_pipelines(family, kandinsky_prior, same, limit):
     lab = family("kandinsky22")
-    stock = kandinsky_prior(cosine(prediction_type="sample", **clipping(10.0)))
+    prior = UnclipPrior(lab.prior.network, lab.encoder, {"clip_sample_range": limit})
+    stock = kandinsky_prior(cosine(prediction_type="sample", **clipping(limit)))
     wanted = stock(CAPTIONS, num_inference_steps=10, guidance_scale=4.0, latents=prior_noise(lab))
-    found = sample(lab.prior, CAPTIONS, seeds=SEEDS, steps=TIMES, guidance=4.0, candidates=1)
-    same("kandinsky22", "prior, 10 steps, guidance 4", found, wanted.image_embeds)
+    found = sample(prior, CAPTIONS, seeds=SEEDS, steps=TIMES, guidance=4.0, candidates=1)
+    same("kandinsky22", f"prior, 10 steps, guidance 4, clipped at {limit}", found, wanted.image_embeds)
     same("kandinsky22", "null z_i of zero pixels", lab.decoder.null, wanted.negative_image_embeds[:1])
 
 

@@ -213,6 +213,16 @@ def load(
     return module.load(found.name, device=device)
 
 
+def check(name: str) -> None:
+    """Refuse a name that is neither a row's nor a checkpoint's, before anything slow is imported.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if name not in ROWS and name.count("/") == 0 and not Path(name).expanduser().is_dir():
+        row(name)
+
+
 def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     """The row, and the folder of a user's own parts."""
     from . import hub
@@ -221,8 +231,7 @@ def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
         return ROWS[name], None
     folder = Path(name).expanduser()
     if family is None:
-        if not folder.is_dir() and name.count("/") != 1:
-            return row(name), None  # which refuses it
+        check(name)
         family = hub.recognise(folder)
     found = row(family) if family else None
     if found is None or not found.sources:
@@ -255,6 +264,19 @@ def standing(row: Row) -> dict:
     wanted, free = memory.room(needs)
     why_not = f"wants {wanted:.1f} GB of memory, {free:.1f} GB are free" if wanted > free else ""
     return {"cached": here, "memory": needs, "why_not": why_not}
+
+
+def listing() -> list[dict]:
+    """Every row as plain values, with its `standing`."""
+    facts = ("name", "family", "about", "clip", "licence", "megabytes", "parameters", "open_clip")
+    return [
+        {
+            **{fact: getattr(row, fact) for fact in facts},
+            "repositories": list(dict.fromkeys(f"{s.repo}@{s.revision}" for s in row.sources)),
+            **standing(row),
+        }
+        for row in ROWS.values()
+    ]
 
 
 def gallery(name: str) -> list[tuple[Path, str]]:
