@@ -315,6 +315,34 @@ def write_tokenizer(folder: Path, pad: str) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
 
+@torch.no_grad()
+def write_open_clip(folder: Path) -> Path:
+    """A tiny whole CLIP in open_clip's layout, for the family whose checkpoint has no z_t."""
+    import open_clip
+
+    model = {
+        "embed_dim": 32, "vision_cfg": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 32},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }  # fmt: skip
+    folder = folder / "open_clip"
+    folder.mkdir(parents=True)
+    preprocess = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    text = json.dumps({"model_cfg": model, "preprocess_cfg": preprocess})
+    (folder / "open_clip_config.json").write_text(text)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = open_clip.CLIP(**model).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+def write_all(folder: Path) -> Path:
+    """Tiny copies of every repository, each under its own name."""
+    for repository in REPOSITORIES:
+        write(folder, repository)
+    write_open_clip(folder)
+    return folder
+
+
 if __name__ == "__main__":
-    for name in REPOSITORIES:
-        print(write(Path(sys.argv[1]), name))
+    print(write_all(Path(sys.argv[1])))

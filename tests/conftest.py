@@ -156,10 +156,7 @@ def published(tmp_path_factory):
     """A folder with a tiny copy of every repository on which a family is published, random weights in it."""
     import checkpoints
 
-    folder = tmp_path_factory.mktemp("published")
-    for repository in checkpoints.REPOSITORIES:
-        checkpoints.write(folder, repository)
-    return folder
+    return checkpoints.write_all(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(scope="session")

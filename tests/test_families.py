@@ -13,6 +13,7 @@ from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProject
 from latentlab import experiments, images, models
 from latentlab.decoding import decode
 from latentlab.diffusion import CLEAN, Condition, noise
+from latentlab.encoding import local
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent
@@ -229,19 +230,29 @@ def test_a_caption_that_is_too_long_is_said_to_be_cut(family):
     assert reading.kept == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
 
 
-def test_stable_unclip_h_takes_z_t_from_open_clip(published, clip_folder, tmp_path):
-    folder = shutil.copytree(published, tmp_path / "own", copy_function=os.link)
-    shutil.copytree(clip_folder, folder / "open_clip")
-    assert load(folder, "stable-unclip-h").encoder.encode_text(["a red apple", "a dog"]).shape[0] == 2
+def test_stable_unclip_h_takes_z_t_from_open_clip(published, family):
+    encoder, captions = family("stable-unclip-h").encoder, ["a red apple", "a dog"]
+    wanted = local(published / "open_clip").encode_text(captions)
+    torch.testing.assert_close(encoder.encode_text(captions), wanted)
+    assert encoder.zero_shot(pictures(), captions).shape == (2, 2)
 
 
-def test_z_t_that_cant_be_had_names_the_tag(family, monkeypatch):
+def test_z_t_that_cant_be_had_names_the_tag_and_leaves_the_pictures(published, monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("no network")
 
     monkeypatch.setattr(open_clip, "create_model", refuse)
+    encoder = load(published / "stable-diffusion-2-1-unclip", "stable-unclip-h").encoder
     with pytest.raises(UserError, match=r"open_clip's ViT-H-14 laion2b_s32b_b79k.*open_clip/ beside"):
-        family("stable-unclip-h").encoder.encode_text("a cat")
+        encoder.encode_text("a cat")
+    assert encoder.encode_image(pictures()).shape == (2, D)
+
+
+def test_z_t_of_another_clip_is_refused(copy, clip_folder):
+    shutil.rmtree(copy / "open_clip")
+    shutil.copytree(clip_folder, copy / "open_clip")
+    with pytest.raises(UserError, match="z_t has width 24 and z_i 32: take both from one CLIP"):
+        load(copy, "stable-unclip-h").encoder.encode_text("a dog")
 
 
 # Karlo's, Kandinsky's and Stable unCLIP's own

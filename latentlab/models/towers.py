@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .. import images
 from ..encoding import Encoder
+from ..errors import UserError
 
 # Pixels are standardised by these in every CLIP of OpenAI and LAION, and where a checkpoint's config leaves them out.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -75,10 +76,17 @@ class Towers(Encoder):
         return self.image(pixel_values=standardised.to(self.dtype)).image_embeds.float()
 
     def encode_text(self, captions: str | Sequence[str]) -> Tensor:
-        """B captions, or a single one, to z_t (B, D)."""
+        """B captions, or a single one, to z_t (B, D).
+
+        Raises:
+            UserError: it comes from another encoder, which can't be had or is of another width.
+        """
         captions = [captions] if isinstance(captions, str) else list(captions)
         if not isinstance(self.text, nn.Module):
-            return self.other.encode_text(captions).to(self.device, torch.float32)
+            z_t = self.other.encode_text(captions).to(self.device, torch.float32)
+            if z_t.shape[-1] != self.width:
+                raise UserError(f"z_t has width {z_t.shape[-1]} and z_i {self.width}: take both from one CLIP")
+            return z_t
         return self.states(captions)[0]
 
     @torch.no_grad()
