@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 
+import httpx
 import open_clip
 import pytest
 import torch
+from huggingface_hub import errors as hub_errors
 from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
 from latentlab import experiments, images, models
@@ -17,7 +19,7 @@ from latentlab.encoding import local
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent
-from latentlab.models import checkpoints, memory
+from latentlab.models import checkpoints, hub, memory
 
 FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
 WITH_PRIOR = [name for name in FAMILIES if name != "stable-unclip-h"]
@@ -344,6 +346,51 @@ def test_what_is_not_cached_names_the_repository_the_size_and_the_command(tmp_pa
         UserError, match=rf"{source.repo} is not cached.*`hf download {source.repo} .*{source.gigabytes} GB"
     ):
         models.load(name, device="cpu")
+
+
+def answer(kind, status=404):
+    return kind("no", response=httpx.Response(status, request=httpx.Request("GET", "https://huggingface.co")))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            answer(hub_errors.GatedRepoError, 403),
+            r"kandinsky-2-2-decoder is gated: accept its terms on .*`hf auth login`",
+        ),
+        (answer(hub_errors.RepositoryNotFoundError), "is not on the hub, or not for you: give a local copy"),
+        (answer(hub_errors.RevisionNotFoundError), "has no revision d44c9d68"),
+        (answer(hub_errors.HfHubHTTPError, 503), "can't be fetched .*try `hf download"),
+        (httpx.ReadTimeout("slow"), "can't be fetched .*slow"),
+        (ConnectionError(), "is not cached, and the hub can't be reached"),
+        (
+            OSError(28, "No space left on device"),
+            r"can't be written into the cache \(No space left on device\): make room",
+        ),
+    ],
+)
+def test_whatever_the_hub_answers_is_one_sentence_with_a_way_out(monkeypatch, error, said):
+    def fail(*_, local_files_only, **__):
+        raise hub_errors.LocalEntryNotFoundError("not cached") if local_files_only else error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(UserError, match=said):
+        hub.fetch(models.row("kandinsky22").sources[0])
+
+
+def test_a_part_in_several_files_is_read_whole_or_refused(copy, family):
+    folder = copy / "kandinsky-2-2-prior" / "prior"
+    shutil.rmtree(folder)
+    family("kandinsky22").prior.network.save_pretrained(folder, max_shard_size="20KB")
+    shards = sorted(folder.glob("*.safetensors"))
+    lab = load(copy, "kandinsky22")
+    assert len(shards) > 1
+    z_i, wanted = (experiments.generate(x, "a cat", steps=1).latent.z_i for x in (lab, family("kandinsky22")))
+    torch.testing.assert_close(z_i, wanted)
+    shards[0].unlink()
+    with pytest.raises(UserError, match=f"{shards[0].name} is missing"):
+        load(copy, "kandinsky22")
 
 
 def test_a_repository_that_offers_only_pickles_is_refused(cache, monkeypatch):

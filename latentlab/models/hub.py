@@ -54,13 +54,19 @@ def fetch(source: Source, *, local_only: bool = False) -> Path:
         ) from error
     except errors.RevisionNotFoundError as error:
         raise UserError(f"{source.repo} has no revision {source.revision}: give a local copy or a mirror") from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
         raise UserError(
             f"{source.repo} is not cached, and the hub can't be reached: with a network, "
             f"`{command(source)}` fetches its {source.gigabytes} GB"
         ) from error
     except Exception as error:  # the hub's client raises its transport's own errors, too
-        if not type(error).__module__.startswith(("huggingface_hub", "httpx", "requests", "hf_xet")):
+        foreign = type(error).__module__.startswith(("huggingface_hub", "httpx", "requests", "hf_xet"))
+        if isinstance(error, OSError) and not foreign:
+            raise UserError(
+                f"{source.repo} can't be written into the cache ({error.strerror or error}): make room for its "
+                f"{source.gigabytes} GB, or set HF_HOME to a folder that has it"
+            ) from error
+        if not foreign:
             raise
         raise UserError(f"{source.repo} can't be fetched ({error}): try `{command(source)}` again") from error
 
