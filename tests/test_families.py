@@ -4,8 +4,8 @@ import dataclasses
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
-import httpx
 import open_clip
 import pytest
 import torch
@@ -349,7 +349,7 @@ def test_what_is_not_cached_names_the_repository_the_size_and_the_command(tmp_pa
 
 
 def answer(kind, status=404):
-    return kind("no", response=httpx.Response(status, request=httpx.Request("GET", "https://huggingface.co")))
+    return kind("no", response=SimpleNamespace(headers={}, status_code=status, request=None))
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def answer(kind, status=404):
         (answer(hub_errors.RepositoryNotFoundError), "is not on the hub, or not for you: give a local copy"),
         (answer(hub_errors.RevisionNotFoundError), "has no revision d44c9d68"),
         (answer(hub_errors.HfHubHTTPError, 503), "can't be fetched .*try `hf download"),
-        (httpx.ReadTimeout("slow"), "can't be fetched .*slow"),
+        (TimeoutError("slow"), "is not cached, and the hub can't be reached"),
         (ConnectionError(), "is not cached, and the hub can't be reached"),
         (
             OSError(28, "No space left on device"),
@@ -375,8 +375,21 @@ def test_whatever_the_hub_answers_is_one_sentence_with_a_way_out(monkeypatch, er
         raise hub_errors.LocalEntryNotFoundError("not cached") if local_files_only else error
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    monkeypatch.setattr(hub, "reachable", lambda: True)
     with pytest.raises(UserError, match=said):
         hub.fetch(models.row("kandinsky22").sources[0])
+
+
+@pytest.mark.parametrize(("error", "answers"), [(None, True), (ConnectionError(), False), (TimeoutError(), False)])
+def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, error, answers):
+    def head(*_, **__):
+        if error:
+            raise error
+
+    monkeypatch.setattr("huggingface_hub.utils.get_session", lambda: SimpleNamespace(head=head))
+    assert hub.reachable() is answers
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert hub.reachable() is False
 
 
 def test_a_part_in_several_files_is_read_whole_or_refused(copy, family):

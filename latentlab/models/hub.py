@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = ("*.json", "*.txt")
+TRANSPORTS = ("huggingface_hub", "httpx", "requests", "hf_xet")  # whose errors mean that the network failed
 VARIANTS = ("*.fp16.*", "*.non_ema.*")  # copies of the same weights, which would only be downloaded on top
 PIPELINES = {"UnCLIP": "karlo", "KandinskyV22": "kandinsky", "StableUnCLIP": "stable_unclip"}  # as published
 
@@ -34,7 +35,7 @@ def fetch(source: Source, *, local_only: bool = False) -> Path:
     """
     from huggingface_hub import errors, snapshot_download
 
-    local_only = local_only or cached(source)
+    local_only = local_only or cached(source) or not reachable()
     folders = ("",) if source.flat else tuple(f"{part}/" for part in source.parts)
     wanted = ["model_index.json", *(f + name for f in folders for name in (*TEXTS, "*.safetensors"))]
     try:
@@ -60,7 +61,7 @@ def fetch(source: Source, *, local_only: bool = False) -> Path:
             f"`{command(source)}` fetches its {source.gigabytes} GB"
         ) from error
     except Exception as error:  # the hub's client raises its transport's own errors, too
-        foreign = type(error).__module__.startswith(("huggingface_hub", "httpx", "requests", "hf_xet"))
+        foreign = type(error).__module__.startswith(TRANSPORTS)
         if isinstance(error, OSError) and not foreign:
             raise UserError(
                 f"{source.repo} can't be written into the cache ({error.strerror or error}): make room for its "
@@ -69,6 +70,22 @@ def fetch(source: Source, *, local_only: bool = False) -> Path:
         if not foreign:
             raise
         raise UserError(f"{source.repo} can't be fetched ({error}): try `{command(source)}` again") from error
+
+
+def reachable() -> bool:
+    """Whether the hub answers at all: asked once and briefly, where a download would try again for half a minute."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as error:  # of whatever transport the hub's client uses
+        if isinstance(error, OSError) or type(error).__module__.startswith(TRANSPORTS):
+            return False
+        raise
+    return True
 
 
 def command(source: Source) -> str:
