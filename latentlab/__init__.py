@@ -18,29 +18,34 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "load": "models", "Lab": "models",
     "Encoder": "encoding",
-    "Latent": "latents",
+    "Latent": "latents", "PairLatent": "latents",
     "Condition": "diffusion", "ddim_step": "diffusion", "noise": "diffusion",
     "invert": "inversion", "Inversion": "inversion",
     "decode": "decoding",
     "upsample": "upsampling",
     "slerp": "sphere",
+    "interpolate": "manipulation", "text_diff": "manipulation",
+    "Directions": "directions",
     "generate": "experiments", "reconstruct": "experiments",
     "UserError": "errors",
 }  # fmt: skip
 _MODULES = {
-    "images", "encoding", "prior", "latents", "diffusion", "inversion", "decoding", "upsampling", "sphere",
-    "experiments", "figures", "models", "errors",
+    "images", "encoding", "prior", "latents", "embeddings", "diffusion", "reversible", "inversion", "decoding",
+    "upsampling", "sphere", "manipulation", "moments", "directions", "attacks", "grammar", "intervals", "experiments",
+    "figures", "models", "paper", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from .decoding import decode
     from .diffusion import Condition, ddim_step, noise
+    from .directions import Directions
     from .encoding import Encoder
     from .errors import UserError
     from .experiments import generate, reconstruct
     from .inversion import Inversion, invert
-    from .latents import Latent
+    from .latents import Latent, PairLatent
+    from .manipulation import interpolate, text_diff
     from .models import Lab, load
     from .sphere import slerp
     from .upsampling import upsample

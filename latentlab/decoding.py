@@ -9,48 +9,56 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .diffusion import Condition, Decoder, SeededNoise, abar_at, ddim_step, levels
+from . import reversible
+from .diffusion import Condition, Decoder, SeededNoise, abar_at, ddim_step, evaluate, levels
 from .errors import UserError
-from .latents import Latent
+from .latents import Latent, PairLatent
 
 
 class Step(NamedTuple):
-    """One step of a walk: `number` of `total` is done; `x_t` is where it stands, `x_0` what it expects at the end."""
+    """One step of a walk: `number` of `total` is done; `x_t` is where it stands, `x_0` what it expects at the end.
+
+    `evaluations` is how often the decoder was evaluated so far.
+    """
 
     number: int
     total: int
     x_t: Tensor
     x_0: Tensor
+    evaluations: int
 
 
 @torch.no_grad()
 def walk(
     decoder: Decoder,
-    latent: Latent,
+    latent: Latent | PairLatent,
     *,
     text: Tensor | None = None,
-    steps: int | Sequence[int] = 25,
+    steps: int | Sequence[int] | None = None,
     guidance: float = 1.0,
-    eta: float = 0.0,
+    eta: float | Sequence[float] = 0.0,
     seeds: Sequence[int] | None = None,
 ) -> Iterator[Step]:
     """Walk from x_T to x_0, a step at a time; the last step's x_t is x_0.
 
     DDIM from each level to the next (`diffusion.ddim_step`).  Song et al. 2021; variations by eta > 0:
-    Ramesh et al. 2022, section 3.1.
+    Ramesh et al. 2022, section 3.1.  A PairLatent goes its own exact way back instead (`reversible.descend`).
 
     Args:
-        latent: z_i (B, D), x_T (B, C, H, W).
+        latent: z_i (B, D), x_T (B, C, H, W); or the pair of states of an exact inversion.
         text: (1 or B, L, W) from `decoder.read`, or None: no caption.
-        steps: how many, or the times themselves.
+        steps: how many, or the times themselves; 25 by default. A pair brings its times along.
         guidance: 1 is none.
-        eta: 0 reconstructs, above 0 varies.
+        eta: 0 reconstructs, above 0 varies; one for all, or B of them.
         seeds: B integers for eta's noise; wanted when eta > 0.
 
     Raises:
         UserError: x_T does not fit the decoder, a guidance that is negative or not finite, eta > 0 without seeds, or
-            seeds of another number.
+            seeds of another number; and of a pair, steps, a guidance or an eta, which would leave its path.
     """
+    if isinstance(latent, PairLatent):
+        yield from _walk_back(decoder, latent, text, steps, guidance, eta)
+        return
     if latent.x_T.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"x_T is {tuple(latent.x_T.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
@@ -58,22 +66,52 @@ def walk(
         )
     if not 0 <= guidance < float("inf"):
         raise UserError(f"guidance is {guidance}: give 1 for none, or a number above, like 2")
-    if eta > 0 and (seeds is None or len(seeds) != len(latent)):
+    varies = max(eta, default=0) > 0 if isinstance(eta, Sequence) else eta > 0
+    if varies and (seeds is None or len(seeds) != len(latent)):
         given = "none" if seeds is None else str(len(seeds))
         raise UserError(f"eta is {eta} and seeds: {given}; variations want one seed for each of {len(latent)} samples")
+    if isinstance(eta, Sequence):
+        if len(eta) != len(latent):
+            raise UserError(f"{len(eta)} etas for {len(latent)} samples: give one for all, or one each")
+        eta = torch.tensor(eta, device=latent.x_T.device, dtype=latent.x_T.dtype).view(-1, 1, 1, 1) if varies else 0.0
     cond = Condition(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
     x_t = latent.x_T
-    draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype) if eta > 0 else None
-    times = levels(decoder.abar, steps)
+    draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype) if varies else None
+    times = levels(decoder.abar, 25 if steps is None else steps)
     for number, (t, t_next) in enumerate(itertools.pairwise(times), 1):
         a, a_next = abar_at(decoder.abar, t), abar_at(decoder.abar, t_next)
-        eps = decoder.eps(x_t, t, cond, guidance)
+        eps = evaluate(decoder, x_t, t, cond, guidance)
         x_0 = ddim_step(x_t, eps, a, 1.0)
         x_t = ddim_step(x_t, eps, a, a_next, eta=eta, noise=draw() if draw else None)
-        yield Step(number, len(times) - 1, x_t, x_0)
+        yield Step(number, len(times) - 1, x_t, x_0, number)
 
 
-def decode(decoder: Decoder, latent: Latent, **knobs) -> Tensor:
+def _walk_back(
+    decoder: Decoder,
+    pair: PairLatent,
+    text: Tensor | None,
+    steps: int | Sequence[int] | None,
+    guidance: float,
+    eta: float,
+) -> Iterator[Step]:
+    if pair.first.shape[1:] != tuple(decoder.shape):
+        raise UserError(
+            f"the states are {tuple(pair.first.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
+            "invert the picture with the same model"
+        )
+    given = {"steps": (steps, None), "guidance": (guidance, 1), "eta": (eta, 0)}
+    for name, (value, own) in given.items():
+        if value != own:
+            raise UserError(
+                f"{name} is {value}: {pair.method}'s pair of states goes back by the steps that it came, without "
+                f"guidance or noise, and is exact on no other; leave {name} out, or invert with method='fixed-point'"
+            )
+    levels(decoder.abar, pair.times)
+    cond = Condition(pair.z_i, None if text is None else text.expand(len(pair), -1, -1))
+    yield from itertools.starmap(Step, reversible.descend(decoder, pair, cond))
+
+
+def decode(decoder: Decoder, latent: Latent | PairLatent, **knobs) -> Tensor:
     """The x_0 of a latent: `walk` to its end, with the same knobs.
 
     Returns:
@@ -82,3 +120,9 @@ def decode(decoder: Decoder, latent: Latent, **knobs) -> Tensor:
     for step in walk(decoder, latent, **knobs):
         x_0 = step.x_t
     return x_0
+
+
+@torch.no_grad()
+def pictures(decoder: Decoder, x_0: Tensor) -> Tensor:
+    """`decoder.to_pixels` of any number of rows, at most `decoder.rows` at a time: (B, 3, pixels, pixels)."""
+    return torch.cat([decoder.to_pixels(rows) for rows in x_0.split(decoder.rows)])

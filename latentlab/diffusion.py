@@ -32,7 +32,7 @@ class Condition:
     def __len__(self) -> int:
         return len(self.z_i)
 
-    def __getitem__(self, rows: slice) -> Condition:
+    def __getitem__(self, rows: slice | Tensor) -> Condition:
         return Condition(self.z_i[rows], None if self.text is None else self.text[rows])
 
     def expand(self, count: int) -> Condition:
@@ -49,6 +49,7 @@ class Decoder(Protocol):
     abar: Tensor  # (T,) cumulative alphas, decreasing
     shape: tuple[int, int, int]  # (C, H, W) of x_T
     pixels: int  # side of the picture that to_pixels makes
+    rows: int  # most rows evaluated at once: what bounds memory
 
     def to_x0(self, pixels: Tensor) -> Tensor:
         """(B, 3, pixels, pixels) in [-1, 1] to x_0 (B, C, H, W): identity, VAE or MoVQ."""
@@ -110,7 +111,7 @@ def abar_at(abar: Tensor, t: int) -> float:
 
 
 def ddim_step(
-    x: Tensor, eps: Tensor, abar_from: float, abar_to: float, *, eta: float = 0.0, noise: Tensor | None = None
+    x: Tensor, eps: Tensor, abar_from: float, abar_to: float, *, eta: float | Tensor = 0.0, noise: Tensor | None = None
 ) -> Tensor:
     """Go from one noise level to another, either way.
 
@@ -120,21 +121,38 @@ def ddim_step(
     Args:
         x, eps: (B, C, H, W), the state and the noise predicted in it.
         abar_from, abar_to: a and a'; a' > a denoises, a' < a inverts.
-        eta: 0 is deterministic, 1 is ancestral sampling; needs `noise` and a' > a.
+        eta: 0 is deterministic, 1 is ancestral sampling; needs `noise` and a' > a. A number, or (B, 1, 1, 1).
         noise: like x.
 
     Raises:
         UserError: eta outside 0..1, or above 0 without noise or while inverting.
     """
-    if not 0 <= eta <= 1:
+    if not (((eta >= 0) & (eta <= 1)).all() if isinstance(eta, Tensor) else 0 <= eta <= 1):
         raise UserError(f"eta is {eta}: give a number from 0 (deterministic) to 1 (ancestral)")
     x_0 = (x - math.sqrt(1 - abar_from) * eps) / math.sqrt(abar_from)
-    if eta == 0:
+    if not isinstance(eta, Tensor) and eta == 0:
         return math.sqrt(abar_to) * x_0 + math.sqrt(1 - abar_to) * eps
     if noise is None or abar_to < abar_from:
         raise UserError("eta above 0 adds noise: it needs `noise`, and a step towards the clean picture")
     sigma = eta * math.sqrt((1 - abar_to) / (1 - abar_from) * (1 - abar_from / abar_to))
-    return math.sqrt(abar_to) * x_0 + math.sqrt(max(1 - abar_to - sigma**2, 0)) * eps + sigma * noise
+    # Never negative but for rounding: at η = 1 and the clean end it is 0.
+    kept = torch.as_tensor(1 - abar_to - sigma**2, dtype=x.dtype, device=x.device).clamp_min(0).sqrt()
+    return math.sqrt(abar_to) * x_0 + kept * eps + sigma * noise
+
+
+def evaluate(decoder: Decoder, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    """`decoder.eps` of any number of rows, at most `decoder.rows` at a time; a guided row counts as two.
+
+    Args:
+        x_t: (B, C, H, W).
+        cond: B rows.
+
+    Returns:
+        eps (B, C, H, W), as of one batch.
+    """
+    rows = max(1, decoder.rows // (1 if guidance == 1 else 2))
+    starts = range(0, max(1, len(x_t)), rows)
+    return torch.cat([decoder.eps(x_t[k : k + rows], t, cond[k : k + rows], guidance) for k in starts])
 
 
 def to_eps(prediction: Tensor, x_t: Tensor, abar: float, kind: str) -> Tensor:

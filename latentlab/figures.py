@@ -1,15 +1,27 @@
-"""Pictures and numbers as matplotlib figures: returned, never shown or saved."""
+"""Pictures and numbers as matplotlib figures: returned, never shown."""
 
 from __future__ import annotations
 
+import io
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
-from .images import to_pil
+from .images import save_png, to_pil
+
+
+def _show(axis: Axes, picture) -> None:
+    axis.imshow(picture, interpolation="nearest")
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set_visible(False)
 
 
 def grid(
@@ -25,7 +37,9 @@ def grid(
     pictures = to_pil(pixels)
     columns = columns or min(len(pictures), 8 if len(pictures) > 6 else 4)
     rows = math.ceil(len(pictures) / columns)
-    figure = Figure((1.6 * columns, (1.85 if titles else 1.62) * rows + (0.3 if heading else 0)), layout="constrained")
+    lines = max((t.count("\n") + 1 for t in titles), default=0)
+    height = (1.62 + 0.16 * lines + 0.07 * bool(lines)) * rows + (0.3 if heading else 0)
+    figure = Figure((1.6 * columns, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for k, axis in enumerate(axes):
         axis.axis("off")
@@ -38,22 +52,119 @@ def grid(
     return figure
 
 
-def rows(named: Mapping[str, Tensor], *, titles: Sequence[str] = ()) -> Figure:
+def rows(
+    named: Mapping[str, Tensor], *, titles: Sequence[str] = (), heading: str | None = None, wide_labels: bool = False
+) -> Figure:
     """Named rows of pictures, one under another.
 
     Args:
         named: label -> (N, 3, H, W) in [-1, 1], all of one N.
         titles: N, above the first row.
+        wide_labels: the labels are sentences: set them beside the row, not along it.
     """
     count = len(next(iter(named.values())))
-    figure = Figure((1.55 * count + 0.4, 1.62 * len(named) + (0.4 if titles else 0)), layout="constrained")
+    wrapped = [textwrap.fill(title, 20) for title in titles]
+    above = 0.16 * max((t.count("\n") + 1 for t in wrapped), default=0) + (0.3 if heading else 0)
+    figure = Figure((1.55 * count + (1.6 if wide_labels else 0.6), 1.62 * len(named) + 0.1 + above))
+    figure.set_layout_engine("constrained")
     axes = figure.subplots(len(named), count, squeeze=False)
     for line, (label, pixels) in zip(axes, named.items()):
         for axis, picture in zip(line, to_pil(pixels)):
-            axis.imshow(picture, interpolation="nearest")
-            axis.set(xticks=[], yticks=[])
-            axis.spines[:].set_visible(False)
-        line[0].set_ylabel(label, fontsize=9)
-    for axis, title in zip(axes[0], titles):
-        axis.set_title(textwrap.fill(title, 20), fontsize=8)
+            _show(axis, picture)
+        if wide_labels:
+            text = textwrap.fill(label, 20)
+            line[0].set_ylabel(text, fontsize=8, rotation=0, ha="right", va="center")
+        else:
+            text = "\n".join(textwrap.fill(part, 24) for part in label.split("\n"))
+            line[0].set_ylabel(text, fontsize=8)
+    for axis, title in zip(axes[0], wrapped):
+        axis.set_title(title, fontsize=8)
+    if heading:
+        figure.suptitle(heading, fontsize=10)
     return figure
+
+
+def heat(values: Tensor, *, top: float) -> Tensor:
+    """Numbers from 0 to `top` as colours: (B, H, W) to pictures (B, 3, H, W) in [-1, 1]."""
+    colours = colormaps["magma"]((values.double() / top).clamp(0, 1).cpu().numpy())[..., :3]
+    return torch.from_numpy(colours).permute(0, 3, 1, 2).to(values) * 2 - 1
+
+
+def curves(
+    table: Iterable[Mapping], *, x: str, quantities: Sequence[str], xlabel: str | None = None, log: bool = True
+) -> Figure:
+    """Quantities of a tidy table against one of its coordinates, with the 95% interval as a band.
+
+    Args:
+        table: rows as in `experiments.Result.table`.
+        x: the coordinate's name.
+        log: a logarithmic abscissa (with room for 0).
+    """
+    table = list(table)
+    figure = Figure((6.4, 3.8), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel or x)
+    for quantity in quantities:
+        points = sorted((r for r in table if r["quantity"] == quantity), key=lambda r: r[x])
+        xs, ys = [r[x] for r in points], [r["value"] for r in points]
+        (line,) = axes.plot(xs, ys, marker="o", ms=3.5, lw=1.4, label=quantity)
+        if all(r["low"] is not None for r in points):
+            axes.fill_between(
+                xs, [r["low"] for r in points], [r["high"] for r in points], color=line.get_color(), alpha=0.15
+            )
+    if log:
+        axes.set_xscale("symlog", linthresh=1)
+        ticks = sorted({r[x] for r in table if r["quantity"] in quantities})
+        axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def matrix(
+    values: Tensor, *, pixels: Tensor, labels: Sequence[str], low: float | None = None, high: float | None = None
+) -> Figure:
+    """Numbers of pictures (rows) and labels (columns) as a heat map, each with its figure.
+
+    Args:
+        values: (B, L). pixels: (B, 3, H, W). labels: L.
+        low, high: the colours' range; the values' own by default.
+    """
+    values = values.detach().double().cpu().numpy()
+    count, width = values.shape
+    figure = Figure((1.1 + 0.62 * width, 0.9 + 0.5 * count), layout="constrained")
+    left, axes = figure.subplots(1, 2, width_ratios=(0.5, 0.62 * width))
+    strip = torch.cat(list(pixels.detach().cpu()), 1)[None]  # the pictures, one under another
+    left.imshow(to_pil(strip)[0], aspect="auto", interpolation="nearest")
+    left.axis("off")
+    image = axes.imshow(values, aspect="auto", cmap="viridis", vmin=low, vmax=high)
+    shade = image.norm(values)
+    for row in range(count):
+        for column in range(width):
+            colour = "black" if shade[row, column] > 0.6 else "white"
+            text = f"{values[row, column]:.2f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
+    axes.set_xticks(range(width), [textwrap.shorten(x, 28) for x in labels], rotation=40, ha="right", fontsize=8)
+    axes.set_yticks([])
+    return figure
+
+
+def plane(points: Mapping[str, Tensor]) -> Figure:
+    """Named clouds of points in two dimensions: name -> (N, 2)."""
+    figure = Figure((4.8, 4.2), layout="constrained")
+    axes = figure.add_subplot(aspect="equal", xlabel="first component", ylabel="second component")
+    for name, xy in points.items():
+        xy = xy.detach().cpu().numpy()
+        axes.scatter(xy[:, 0], xy[:, 1], s=16, alpha=0.7, label=name)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def save(figure: Figure, path: str | Path, metadata: dict | None = None, *, dpi: int = 130) -> Path:
+    """Write a figure as a PNG that carries its settings, whole or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return save_png(Image.open(buffer).convert("RGB"), path, metadata)

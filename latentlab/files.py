@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from .errors import UserError
 
 
@@ -42,3 +44,27 @@ def writable_folder(folder: Path) -> Path:
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"{nearest} can't be written: give another folder")
     return folder
+
+
+@contextmanager
+def open_tensors(path: str | Path, *names: str, kind: str, hint: str) -> Iterator[safe_open]:
+    """A safetensors file that holds tensors of these names, open for reading.
+
+    Args:
+        kind: what such a file is, in the refusals.
+        hint: how one is made.
+
+    Raises:
+        UserError: no such file, not a whole safetensors file, or one without these names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} is not there: {hint}")
+    try:
+        with safe_open(path, "pt") as file:
+            if set(names) - set(file.keys()):
+                wanted = " and ".join(", ".join(names).rsplit(", ", 1))
+                raise UserError(f"{path.name} holds {sorted(file.keys())}, a {kind} wants {wanted}")
+            yield file
+    except SafetensorError as error:
+        raise UserError(f"{path.name} is not a whole safetensors file ({error}): save the {kind} again") from error

@@ -164,3 +164,10 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
     pairs = zip(a.double().cpu().numpy(), b.double().cpu().numpy())
     return torch.tensor([structural_similarity(x, y, channel_axis=0, data_range=2.0) for x, y in pairs])
+
+
+def cielab(pixels: Tensor) -> Tensor:
+    """Pictures in [-1, 1] as CIELAB (D65), by scikit-image: (B, 3, H, W) to float64 (B, 3, H, W), L 0 to 100."""
+    from skimage.color import rgb2lab
+
+    return torch.from_numpy(rgb2lab((pixels.detach().cpu().double().clamp(-1, 1).numpy() + 1) / 2, channel_axis=1))

@@ -1,18 +1,20 @@
-"""The bipartite latent (z_i, x_T): what CLIP sees, and everything else."""
+"""The bipartite latent (z_i, x_T): what CLIP sees, and everything else; and the pair that exact inversion finds."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
-from .files import whole
+from .files import open_tensors, whole
+
+PAIRS = ("bdia", "edict")  # the methods whose latent is a pair of states
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,10 +47,7 @@ class Latent:
 
     def __getitem__(self, rows: int | slice | Tensor) -> Latent:
         """The chosen rows; a single index keeps the batch dimension."""
-        if isinstance(rows, int):
-            if not -len(self) <= rows < len(self):
-                raise IndexError(f"row {rows} of a Latent with {len(self)} rows")  # ends `for` loops too
-            rows = slice(rows, rows + 1 or None)
+        rows = _batch(rows, self)
         return Latent(self.z_i[rows], self.x_T[rows])
 
     @staticmethod
@@ -74,17 +73,125 @@ class Latent:
         Raises:
             UserError: no such file, not a latent, or values that are not finite.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise UserError(f"{path} is not there: `latentlab invert IMAGE --out DIR` writes such a file")
+        tensors, metadata = _read(path)
+        if metadata.get("format") == "latentlab.PairLatent":
+            raise UserError(f"{Path(path).name} holds a pair of states of an exact inversion: PairLatent.load reads it")
+        return _checked(Latent, path, tensors, "z_i", "x_T")
+
+
+@dataclass(frozen=True, repr=False)
+class PairLatent:
+    """A picture as z_i and the two states that an exact inversion ends with (`reversible`).
+
+    It stands for one picture alone.  Neither state is the x_T of the paper: what makes the way back exact is the
+    little by which the two differ, so nothing may be interpolated or noised between them.
+
+    Args:
+        z_i: (B, D), CLIP image embedding, in CLIP's own scale.
+        first, second: (B, C, H, W). BDIA's are at the first and the second of the times, EDICT's both at the first.
+        method: "bdia" or "edict".
+        times: the times visited, from noise to CLEAN; the way back visits the same.
+        mix: BDIA's γ or EDICT's p, above 0 and up to 1.
+
+    Raises:
+        UserError: the tensors disagree about B, the states about their shape, an unknown method, or a mix out of range.
+    """
+
+    z_i: Tensor
+    first: Tensor
+    second: Tensor
+    method: str
+    times: tuple[int, ...]
+    mix: float
+
+    def __post_init__(self):
+        fits = self.z_i.ndim == 2 and self.first.ndim == 4 and len(self.z_i) == len(self.first)
+        if not fits or self.first.shape != self.second.shape:
+            shapes = " and ".join(str(tuple(state.shape)) for state in (self.first, self.second))
+            raise UserError(
+                f"z_i is {tuple(self.z_i.shape)} and the states are {shapes}: a PairLatent wants (B, D) and twice "
+                "(B, C, H, W) with the same B"
+            )
+        if self.method not in PAIRS:
+            raise UserError(f"method is {self.method!r}: a PairLatent is of {' or '.join(PAIRS)}")
+        if not 0 < self.mix <= 1:
+            raise UserError(f"mix is {self.mix}: give a number above 0 and up to 1")
+
+    def __repr__(self) -> str:
+        return f"PairLatent({self.method}, z_i {tuple(self.z_i.shape)}, states {tuple(self.first.shape)})"
+
+    def __len__(self) -> int:
+        return len(self.z_i)
+
+    def __getitem__(self, rows: int | slice | Tensor) -> PairLatent:
+        """The chosen rows; a single index keeps the batch dimension."""
+        rows = _batch(rows, self)
+        return replace(self, z_i=self.z_i[rows], first=self.first[rows], second=self.second[rows])
+
+    @property
+    def x_T(self) -> Tensor:
+        """Not there: whatever wants a Latent asks for it, and is told why.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            f"this latent is {self.method}'s pair of states, which has no x_T: it gives back its own picture exactly, "
+            "and interpolation or eta above 0 would mean nothing; invert with method='fixed-point' for those"
+        )
+
+    def to(self, *args, **kwargs) -> PairLatent:
+        """The three tensors moved or cast, as `Tensor.to` does."""
+        z_i, first, second = (tensor.to(*args, **kwargs) for tensor in (self.z_i, self.first, self.second))
+        return replace(self, z_i=z_i, first=first, second=second)
+
+    def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
+        """Write a safetensors file with the tensors, how they were found and the metadata, whole or not at all."""
+        tensors = {name: getattr(self, name).contiguous().cpu() for name in ("z_i", "first", "second")}
+        found = {"method": self.method, "times": json.dumps(self.times), "mix": repr(self.mix)}
+        with whole(path) as part:
+            save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.PairLatent", **found})
+
+    @staticmethod
+    def load(path: str | Path) -> PairLatent:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: no such file, not a pair, or values that are not finite.
+        """
+        tensors, metadata = _read(path)
+        if metadata.get("format") == "latentlab.Latent":
+            raise UserError(f"{Path(path).name} holds one x_T and no pair of states: Latent.load reads it")
         try:
-            with safe_open(path, "pt") as file:
-                missing = {"z_i", "x_T"} - set(file.keys())
-                if missing:
-                    raise UserError(f"{path.name} holds {sorted(file.keys())}, a latent wants z_i and x_T")
-                latent = Latent(file.get_tensor("z_i"), file.get_tensor("x_T"))
-        except SafetensorError as error:
-            raise UserError(f"{path.name} is not a whole safetensors file ({error}): save the latent again") from error
-        if not (latent.z_i.isfinite().all() and latent.x_T.isfinite().all()):
-            raise UserError(f"{path.name} holds values that are not finite: save the latent again")
-        return latent
+            times = tuple(int(t) for t in json.loads(metadata["times"]))
+            how = metadata["method"], times, float(metadata["mix"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"{Path(path).name} does not say its method, times and mix: PairLatent.save writes them"
+            ) from error
+        return _checked(PairLatent, path, tensors, "z_i", "first", "second", how=how)
+
+
+def _batch(rows: int | slice | Tensor, latent: Latent | PairLatent) -> slice | Tensor:
+    if not isinstance(rows, int):
+        return rows
+    if not -len(latent) <= rows < len(latent):
+        kind = type(latent).__name__
+        raise IndexError(f"row {rows} of a {kind} with {len(latent)} rows")  # ends `for` loops too
+    return slice(rows, rows + 1 or None)
+
+
+def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with open_tensors(path, kind="latent", hint="`latentlab invert IMAGE --out DIR` writes such a file") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _checked(kind: type, path: str | Path, tensors: dict[str, Tensor], *names: str, how: tuple = ()):
+    name = Path(path).name
+    if set(names) - set(tensors):
+        wanted = f"{', '.join(names[:-1])} and {names[-1]}"
+        raise UserError(f"{name} holds {sorted(tensors)}, a {kind.__name__} wants {wanted}")
+    latent = kind(*(tensors[n] for n in names), *how)
+    if not all(tensors[n].isfinite().all() for n in names):
+        raise UserError(f"{name} holds values that are not finite: save the latent again")
+    return latent

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from latentlab import models
-from latentlab.models.toy import D
+from latentlab.diffusion import abar_at
+from latentlab.models.toy import D, ToyDecoder
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +54,8 @@ class Spy:
         return getattr(self.decoder, name)
 
     def eps(self, x_t, t, cond, guidance=1.0):
+        assert len(x_t) == 1 or len(x_t) * (1 if guidance == 1 else 2) <= self.rows
+        assert len(cond) == len(x_t)
         self.calls.append((len(x_t), t, guidance))
         return self.decoder.eps(x_t, t, cond, guidance)
 
@@ -60,6 +63,32 @@ class Spy:
 @pytest.fixture
 def spy(lab):
     return Spy(lab.decoder)
+
+
+@pytest.fixture
+def spied():
+    """To spy on another decoder: `spied(decoder, rows=2)`, which may then be given so many rows at once."""
+
+    def make(decoder, rows=None):
+        spy = Spy(decoder)
+        spy.rows = rows or decoder.rows
+        return spy
+
+    return make
+
+
+class Curved(ToyDecoder):
+    """The toy with a noise that is no linear function of x_t, and mixes pixels: no formula undoes it by luck."""
+
+    def eps(self, x_t, t, cond, guidance=1.0):
+        a = abar_at(self.abar, t)
+        bent = torch.sin(3 * x_t.roll(1, -1) + x_t.mean((1, 2, 3), keepdim=True) + t / 300)
+        return super().eps(x_t, t, cond, guidance) + 0.2 * (a * (1 - a)) ** 0.5 * bent
+
+
+@pytest.fixture
+def curved():
+    return Curved()
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from PIL import Image
 
-from latentlab import cli, images
-from latentlab.latents import Latent
+from latentlab import cli, embeddings, images, models
+from latentlab.cli import common
+from latentlab.latents import Latent, PairLatent
 
 
 @pytest.fixture
@@ -56,6 +58,74 @@ def test_invert_writes_the_latents_and_the_way_back(run, photo, tmp_path):
     assert images.open_image(found["reconstruction"]).size == (8, 8)
 
 
+@pytest.fixture
+def folder(photo, tmp_path):
+    """One picture, and seven files that only call themselves pictures."""
+    (tmp_path / "photos").mkdir()
+    photo.rename(tmp_path / "photos" / photo.name)
+    for k in range(7):
+        (tmp_path / "photos" / f"broken-{k}.png").write_text("no picture")
+    return tmp_path / "photos"
+
+
+def test_embed_writes_a_parquet_that_says_how_it_was_made(run, folder, tmp_path):
+    path = tmp_path / "new" / "photos.parquet"
+    code, out, _ = run("embed", folder, "--out", path, "--model", "toy", "--fit", "pad", "--json")
+    found, read = json.loads(out), embeddings.read(path)
+    assert code == 0
+    assert (found["path"], found["count"], found["width"]) == (str(path), 1, 12)
+    assert list(found["skipped"]) == [f"broken-{k}.png" for k in range(7)] == list(read.skipped)
+    padded = models.load("toy").encoder.encode_image(images.load(folder / "photo of mine.jpg", 8, fit="pad"))
+    assert read.names == ("photo of mine.jpg",) and torch.equal(read.z_i, padded.cpu())
+    assert (read.metadata["model"], read.metadata["fit"], read.metadata["normalised"]) == ("toy", "pad", "no")
+
+
+def test_embed_sums_up_what_it_read_and_names_the_first_that_it_skipped(run, folder, tmp_path):
+    code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet", "--model", "toy", "--batch", 1)
+    lines = out.splitlines()
+    assert code == 0 and "embed" in err
+    assert lines[0].endswith("1 picture, width 12, 7 skipped")
+    assert [line.split(":")[0] for line in lines[1:6]] == [f"skipped broken-{k}.png" for k in range(5)]
+    assert lines[6:] == ["… and 2 more; --json names them all"]
+
+
+def test_embed_refuses_to_replace_a_file_before_the_model_is_loaded(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
+    (tmp_path / "a.parquet").write_text("precious")
+    code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet")
+    assert (code, out) == (2, "") and "is there already" in err
+    assert (tmp_path / "a.parquet").read_text() == "precious"
+
+
+def test_embed_refuses_a_folder_without_files_before_the_model_is_loaded(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
+    code, out, err = run("embed", tmp_path, "--out", tmp_path / "a.parquet")
+    assert (code, out) == (2, "") and "holds no pictures" in err
+
+
+def test_a_folder_without_a_readable_picture_leaves_no_file(run, folder, tmp_path):
+    (folder / "photo of mine.jpg").unlink()
+    code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet", "--model", "toy")
+    assert (code, out) == (2, "") and "(7 tried)" in err
+    assert [p.name for p in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize("method", ["bdia", "edict"])
+def test_invert_writes_the_pair_of_states_of_an_exact_method(run, photo, tmp_path, method):
+    code, out, _ = run("invert", photo, "--model", "toy", "--method", method, "--out", tmp_path, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["psnr"] > 90 and found["converged"] is True
+    pair = PairLatent.load(found["latent"])
+    assert (pair.method, len(pair.times), pair.first.shape) == (method, 26, (1, 3, 8, 8))
+
+
+def test_invert_says_when_its_tolerance_was_not_reached(run, photo, tmp_path):
+    words = ("invert", photo, "--model", "toy", "--out", tmp_path)
+    assert "did not reach its tolerance" in run(*words, "--iterations", 1)[1]
+    assert "did not reach its tolerance" not in run(*words)[1]
+
+
 @pytest.mark.parametrize("command", ["models", "doctor"])
 def test_json_is_one_object_and_nothing_else(run, command):
     code, out, _ = run(command, "--json")
@@ -72,8 +142,13 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("invert", "nowhere.png"), "is not there"),
         (("invert", "{folder}"), "is a folder"),
         (("invert", "{photo}", "--fit", "stretch"), "give 'crop' or 'pad'"),
-        (("invert", "{photo}", "--model", "toy", "--method", "magic"), "naive, fixed-point"),
+        (("invert", "{photo}", "--model", "toy", "--method", "magic"), "naive, fixed-point, bdia, edict"),
         (("generate", "a cat", "--model", "toy", "--out", "{photo}"), "is a file"),
+        (("embed", "nowhere", "--out", "a.parquet"), "nowhere is not a folder"),
+        (("embed", "{photo}", "--out", "a.parquet"), "is not a folder"),
+        (("embed", "{folder}", "--out", "a.csv"), "a file that ends in .parquet"),
+        (("embed", "{folder}", "--out", "{photo}/a.parquet"), "is a file"),
+        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'crop' or 'pad'"),
     ],
 )
 def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo, tmp_path, words, said):
@@ -104,7 +179,7 @@ def test_the_installed_command_refuses_without_a_traceback():
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(run, photo, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere, so ask for the refusal itself
-    monkeypatch.setattr(cli, "_load", lambda *_: pytest.fail("the model was loaded first"))
+    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
     code, _, err = run("generate", "a cat", "--model", "toy", "--out", photo.parent / "new")
     assert code == 2
     assert "can't be written" in err
@@ -118,9 +193,118 @@ def test_other_settings_never_overwrite_a_picture(run, tmp_path):
 
 
 def test_captions_in_any_script_name_their_own_files():
-    assert len({cli._slug("日本語"), cli._slug("a cat"), cli._slug("кот")}) == 3
+    assert len({common.slug("日本語"), common.slug("a cat"), common.slug("кот")}) == 3
 
 
 def test_version_is_said(run):
     code, out, _ = run("--version")
     assert (code, out.startswith("latentlab ")) == (0, True)
+
+
+# The experiments as commands
+
+
+@pytest.fixture
+def other(tmp_path):
+    path = tmp_path / "other.png"
+    Image.linear_gradient("L").convert("RGB").save(path)
+    return path
+
+
+COMMANDS = {
+    "vary": ("vary", "A", "--eta", "0,1", "--count", 2),
+    "interpolate": ("interpolate", "A", "B", "--frames", 3),
+    "interpolate with x_T fixed": ("interpolate", "A", "B", "--noise", "fixed", "--count", 2, "--animation", "webp"),
+    "diff": ("diff", "A", "--from", "a cat", "--to", "a dog", "--to", "a fox", "--theta", "0,0.4"),
+    "ablate": ("ablate", "a cat", "a dog", "--count", 2),
+    "guide": ("guide", "a cat", "--decoder", "1,2", "--prior", "1", "--count", 2),
+    "bind": ("bind", "a red cube on top of a blue ball", "--count", 2),
+    "bind a sample": ("bind", "--sample", 3, "--count", 1),
+    "spell": ("spell", "hello", "--alternatives", "stop,go", "--count", 2),
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_an_experiment_writes_its_figure_and_pictures_and_says_its_numbers(run, photo, other, tmp_path, words):
+    words = [{"A": photo, "B": other}.get(w, w) for w in words]
+    code, out, _ = run(*words, "--steps", 4, "--model", "toy", "--out", tmp_path / "out", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["table"] and all({"quantity", "value", "n", "low", "high"} <= set(row) for row in found["table"])
+    settings = images.read_metadata(found["figure"])
+    assert settings["model"] == "toy" and settings["experiment"] == found["experiment"]
+    inside = sorted((tmp_path / "out").glob("*/*.png"))
+    assert inside and images.read_metadata(inside[0])["experiment"] == found["experiment"]
+    if "animation" in found:
+        with Image.open(found["animation"]) as movie:
+            assert movie.n_frames > 3
+
+
+def test_without_json_an_experiment_says_where_its_files_are_and_what_there_is_to_see(run, photo, tmp_path):
+    code, out, _ = run("vary", photo, "--steps", 4, "--count", 2, "--model", "toy", "--out", tmp_path / "out")
+    assert code == 0
+    assert "figure" in out and "what they share is what CLIP saw" in out
+
+
+def test_the_same_command_again_writes_the_same_files_and_another_does_not_overwrite_them(run, photo, tmp_path):
+    for eta in ("0,1", "0,1", "0.5"):
+        assert run("vary", photo, "--eta", eta, "--steps", 3, "--count", 1, "--model", "toy", "--out", tmp_path)[0] == 0
+    assert len(list(tmp_path.glob("*variations*.png"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("vary", "A", "--eta", "much"), "--eta is"),
+        (("vary", "A", "--eta", "2"), "etas is"),
+        (("vary", "nowhere.png"), "is not there"),
+        (("interpolate", "A", "A", "--noise", "none"), "--noise is"),
+        (("diff", "A", "--from", "a cat", "--to", "a cat"), "caption"),
+        (("attack", "A", "--text", "pizza", "--truth", "an apple"), "pixel"),
+        (("attack", "A", "--text", "pizza", "--truth", "an apple", "--at", "1,2"), "--at is"),
+        (("bind", "a dog"), "relates no two solids"),
+        (("generate", "a cat", "--count", 2, "--best", 3), "--best is"),
+        (("pca", "show", "A"), "ships no directions"),
+        (("figures", "--only", "2"), "there is no figure 2"),
+    ],
+)
+def test_an_experiment_refuses_in_one_sentence(run, photo, tmp_path, words, complaint):
+    words = [{"A": photo}.get(w, w) for w in words]
+    code, out, err = run(*words, "--model", "toy", "--out", tmp_path / "out")
+    assert (code, out) == (2, "")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("error: ") and complaint in last and "Traceback" not in err
+
+
+def test_pca_is_fitted_on_a_folder_and_shown_and_walked_on_a_picture(run, photo, tmp_path):
+    many = tmp_path / "many"
+    many.mkdir()
+    for k in range(8):
+        colours = torch.rand(1, 3, 2, 2, generator=torch.Generator().manual_seed(k)) * 2 - 1
+        images.to_pil(images.resize(colours, 16))[0].save(many / f"{k}.png")
+    path = tmp_path / "directions.safetensors"
+    code, out, _ = run("pca", "fit", many, "--out", path, "--components", 4, "--model", "toy", "--json")
+    fitted = json.loads(out)
+    assert code == 0 and (fitted["count"], fitted["components"]) == (8, 4)
+    for words in (("show", photo, "--dims", "0,1,4"), ("walk", photo, "--components", "0,3", "--sigmas=-1,0,1")):
+        knobs = ("--directions", path, "--steps", 3, "--model", "toy", "--out", tmp_path / "out", "--json")
+        code, out, err = run("pca", *words, *knobs)
+        assert code == 0, err
+        assert json.loads(out)["table"]
+
+
+def test_classify_says_the_most_probable_labels_first(run, photo):
+    code, out, _ = run("classify", photo, "--labels", "a cat,a dog,a fox", "--top", 2, "--model", "toy", "--json")
+    (found,) = json.loads(out)["pictures"]
+    assert code == 0 and len(found["labels"]) == 2
+    assert found["labels"][0]["probability"] >= found["labels"][1]["probability"]
+
+
+def test_figures_makes_a_page_that_shows_every_figure_it_wrote(run, tmp_path):
+    code, out, _ = run("figures", "--only", "3,9", "--model", "toy", "--out", tmp_path / "figures", "--json")
+    found = json.loads(out)
+    page = (tmp_path / "figures" / "index.html").read_text("utf-8")
+    assert code == 0 and [f["figure"] for f in found["figures"]] == ["3", "9"]
+    for figure in found["figures"]:
+        for file in figure["files"]:
+            assert f'src="{file}"' in page and images.read_metadata(tmp_path / "figures" / file)["model"] == "toy"

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentlab import images
-from latentlab.decoding import decode, walk
+from latentlab.decoding import decode, pictures, walk
 from latentlab.diffusion import CLEAN, levels, noise
 from latentlab.errors import UserError
 from latentlab.latents import Latent
@@ -23,7 +23,7 @@ def grey_levels(decoder, x_0):
 
 def test_a_walk_reports_every_step_and_ends_where_decode_does(lab, latent):
     steps = list(walk(lab.decoder, latent, steps=7))
-    assert [(step.number, step.total) for step in steps] == [(k, 7) for k in range(1, 8)]
+    assert [(step.number, step.total, step.evaluations) for step in steps] == [(k, 7, k) for k in range(1, 8)]
     assert all(step.x_t.shape == step.x_0.shape == latent.x_T.shape for step in steps)
     assert torch.equal(steps[-1].x_t, decode(lab.decoder, latent, steps=7))
 
@@ -102,6 +102,21 @@ def test_text_of_one_row_reaches_every_row(spy, latent, normal):
     spy.eps = lambda x_t, t, cond, guidance: seen.append(cond.text.shape) or torch.zeros_like(x_t)
     decode(spy, latent, text=normal(1, 4, 6), steps=2)
     assert seen == [(3, 4, 6)] * 2
+
+
+@pytest.mark.parametrize(("guidance", "rows"), [(1.0, 2), (2.5, 4), (2.5, 1)])
+def test_no_more_rows_than_the_decoder_allows_are_evaluated_and_nothing_changes(spied, lab, latent, guidance, rows):
+    spy = spied(lab.decoder, rows)
+    bounded = decode(spy, latent, steps=5, guidance=guidance)
+    assert {count for count, _, _ in spy.calls} == ({1} if rows == 1 else {2, 1})
+    torch.testing.assert_close(bounded, decode(lab.decoder, latent, steps=5, guidance=guidance), rtol=0, atol=1e-6)
+
+
+def test_pictures_are_made_a_few_at_a_time_and_all_of_them(spied, lab, latent):
+    spy, seen = spied(lab.decoder, 2), []
+    spy.to_pixels = lambda x_0: seen.append(len(x_0)) or lab.decoder.to_pixels(x_0)
+    assert torch.equal(pictures(spy, latent.x_T), lab.decoder.to_pixels(latent.x_T))
+    assert seen == [2, 1]
 
 
 def test_decoding_needs_no_gradient(lab, latent):

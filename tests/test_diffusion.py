@@ -14,6 +14,7 @@ from latentlab.diffusion import (
     abar_at,
     cosine_abar,
     ddim_step,
+    evaluate,
     guided,
     levels,
     noise,
@@ -316,3 +317,22 @@ def test_drawing_leaves_torchs_global_generator_alone():
     before = torch.get_rng_state()
     SeededNoise([1, 2], (4,))()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# Many rows
+
+
+@pytest.mark.parametrize(
+    ("rows", "guidance", "wanted"),
+    [(2, 1.0, [2, 2, 1]), (4, 1.0, [4, 1]), (4, 3.0, [2, 2, 1]), (5, 3.0, [2, 2, 1]), (1, 3.0, [1] * 5), (9, 1.0, [5])],
+)
+def test_rows_are_evaluated_a_few_at_a_time_each_with_its_own_condition(spied, lab, normal, rows, guidance, wanted):
+    spy, x_t, cond = spied(lab.decoder, rows), normal(5, 3, 8, 8), Condition(normal(5, 12))
+    found = evaluate(spy, x_t, 300, cond, guidance)
+    assert spy.calls == [(count, 300, guidance) for count in wanted]
+    torch.testing.assert_close(found, lab.decoder.eps(x_t, 300, cond, guidance), rtol=0, atol=1e-14)
+
+
+def test_no_rows_are_evaluated_to_none(lab):
+    nothing = evaluate(lab.decoder, torch.zeros(0, 3, 8, 8), 300, Condition(torch.zeros(0, 12)))
+    assert nothing.shape == (0, 3, 8, 8)

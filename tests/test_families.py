@@ -79,7 +79,7 @@ def test_a_picture_is_reconstructed(family, name):
     found = experiments.reconstruct(lab, pictures(), steps=6, iterations=4)
     assert found.psnr.isfinite().all() and found.cosine.isfinite().all()
     side = lab.upsampler.high if lab.upsampler else lab.decoder.pixels
-    assert found.large.shape == (2, 3, side, side) and found.original.shape[-1] == lab.decoder.pixels
+    assert found.large.shape == (2, 3, side, side) and found.inverted.original.shape[-1] == lab.decoder.pixels
 
 
 @pytest.mark.parametrize("name", FAMILIES)

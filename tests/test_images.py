@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from latentlab import images
@@ -413,6 +414,20 @@ def test_psnr_of_a_plain_shift_is_its_closed_form(shift):
     dark = torch.zeros(2, 3, 8, 11)
     wanted = torch.full((2,), 20 * np.log10(2 / shift), dtype=torch.float64)
     torch.testing.assert_close(images.psnr(dark, dark + shift), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_cielab_is_scikit_images_channel_by_channel(pixels):
+    wanted = [rgb2lab((row.permute(1, 2, 0).double().numpy() + 1) / 2) for row in pixels]
+    torch.testing.assert_close(images.cielab(pixels).permute(0, 2, 3, 1), torch.from_numpy(np.stack(wanted)))
+
+
+def test_cielab_of_white_grey_and_black_has_no_colour_and_the_lightness_of_its_definition():
+    grey = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 3, 2, 5)
+    found = images.cielab(grey)
+    assert found.shape == (3, 3, 2, 5) and found[:, 1:].abs().max() < 0.02
+    luminance = ((0.5 + 0.055) / 1.055) ** 2.4  # of sRGB 0.5
+    wanted = [0, 116 * luminance ** (1 / 3) - 16, 100]
+    assert found[:, 0, 0, 0].tolist() == pytest.approx(wanted, abs=1e-3)
 
 
 def test_metadata_of_a_missing_file_or_another_format_is_refused(tmp_path):

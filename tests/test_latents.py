@@ -1,11 +1,13 @@
-"""Latent: what fits together, rows in and out, and files that are whole or refused."""
+"""Latent and PairLatent: what fits together, rows in and out, and files that are whole or refused."""
+
+import dataclasses
 
 import pytest
 import torch
 from safetensors.torch import load_file, safe_open, save_file
 
 from latentlab.errors import UserError
-from latentlab.latents import Latent
+from latentlab.latents import Latent, PairLatent
 
 
 @pytest.fixture
@@ -160,3 +162,103 @@ def test_values_that_are_not_finite_are_refused(latent, tmp_path, name, value):
     save_file(tensors, path)
     with pytest.raises(UserError, match=r"nan\.safetensors holds values that are not finite"):
         Latent.load(path)
+
+
+# The pair of states
+
+
+@pytest.fixture
+def pair(normal):
+    """Four rows, not square."""
+    return PairLatent(normal(4, 6), normal(4, 3, 5, 8), normal(4, 3, 5, 8), "bdia", (980, 400, 7, -1), 0.9)
+
+
+def same_pair(a, b):
+    tensors = ("z_i", "first", "second")
+    return all(torch.equal(getattr(a, n), getattr(b, n)) for n in tensors) and a.times == b.times
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_saved_pair_loads_as_it_was(pair, tmp_path, dtype):
+    path = tmp_path / "a pair.safetensors"
+    pair.to(dtype).save(path, {"image": "a photo.png"})
+    found = PairLatent.load(path)
+    assert found.first.dtype == found.z_i.dtype == dtype
+    assert same_pair(found, pair.to(dtype)) and (found.method, found.mix) == ("bdia", 0.9)
+    with safe_open(path, "pt") as file:
+        assert file.metadata()["image"] == "a photo.png"
+
+
+def test_settings_beside_a_pair_dont_replace_how_it_was_found(pair, tmp_path):
+    pair.save(tmp_path / "a.safetensors", {"method": "other", "times": "[]", "mix": "x", "format": "y"})
+    assert same_pair(PairLatent.load(tmp_path / "a.safetensors"), pair)
+
+
+def test_whatever_wants_an_x_T_is_told_that_a_pair_has_none_and_why(pair, latent):
+    reason = r"bdia's pair of states, which has no x_T.*interpolation or eta.*method='fixed-point'"
+    with pytest.raises(UserError, match=reason):
+        pair.x_T  # noqa: B018
+    with pytest.raises(UserError, match=reason):
+        Latent.stack([latent, pair])
+    assert not isinstance(pair, Latent)
+
+
+def test_each_kind_of_file_is_refused_by_the_other_with_its_name(pair, latent, tmp_path):
+    pair.save(tmp_path / "pair.safetensors")
+    latent.save(tmp_path / "one.safetensors")
+    with pytest.raises(UserError, match=r"pair\.safetensors holds a pair of states.*PairLatent\.load"):
+        Latent.load(tmp_path / "pair.safetensors")
+    with pytest.raises(UserError, match=r"one\.safetensors holds one x_T.* Latent\.load"):
+        PairLatent.load(tmp_path / "one.safetensors")
+
+
+@pytest.mark.parametrize("missing", ["method", "times", "mix"])
+def test_a_pair_that_does_not_say_how_it_was_found_is_refused(pair, tmp_path, missing):
+    path = tmp_path / "mute.safetensors"
+    metadata = {"method": "bdia", "times": "[980, 400, -1]", "mix": "1.0"}
+    metadata.pop(missing)
+    save_file({"z_i": pair.z_i, "first": pair.first, "second": pair.second}, path, metadata)
+    with pytest.raises(UserError, match=r"mute\.safetensors does not say its method, times and mix"):
+        PairLatent.load(path)
+
+
+def test_a_pair_with_values_that_are_not_finite_is_refused(pair, tmp_path):
+    pair.second[3, 2, 4, 7] = float("nan")
+    pair.save(tmp_path / "nan.safetensors")
+    with pytest.raises(UserError, match=r"nan\.safetensors holds values that are not finite"):
+        PairLatent.load(tmp_path / "nan.safetensors")
+
+
+@pytest.mark.parametrize("rows", [2, -1, slice(1, 3), torch.tensor([3, 0])], ids=str)
+def test_rows_of_a_pair_are_rows_of_its_three_tensors(pair, rows):
+    wanted = [rows] if isinstance(rows, int) else rows
+    found = pair[rows]
+    assert len(found) == len(found.first) == len(pair.z_i[wanted])
+    assert torch.equal(found.second, pair.second[wanted]) and torch.equal(found.z_i, pair.z_i[wanted])
+    assert found.times == pair.times and found.method == pair.method
+
+
+def test_a_for_loop_visits_each_row_of_a_pair_once(pair):
+    assert [len(row) for row in pair] == [1] * 4
+
+
+def test_a_pair_is_frozen(pair):
+    with pytest.raises(AttributeError):
+        pair.first = pair.second
+
+
+@pytest.mark.parametrize("shapes", [((2, 6), (3, 3, 5, 8), (3, 3, 5, 8)), ((2, 6), (2, 3, 5, 8), (2, 3, 8, 5))])
+def test_a_pair_whose_shapes_disagree_is_refused(shapes):
+    with pytest.raises(UserError, match=r"a PairLatent wants \(B, D\) and twice"):
+        PairLatent(*(torch.zeros(shape) for shape in shapes), "edict", (980, -1), 0.93)
+
+
+@pytest.mark.parametrize(("how", "said"), [({"method": "belm"}, "method is 'belm'"), ({"mix": 0.0}, "mix is 0.0")])
+def test_a_pair_found_in_no_known_way_is_refused_new_and_from_a_file(pair, tmp_path, how, said):
+    with pytest.raises(UserError, match=said):
+        dataclasses.replace(pair, **how)
+    tensors = {"z_i": pair.z_i, "first": pair.first, "second": pair.second}
+    metadata = {"method": "bdia", "times": "[980, 400, -1]", "mix": "1.0"} | {k: str(v) for k, v in how.items()}
+    save_file(tensors, tmp_path / "odd.safetensors", metadata)
+    with pytest.raises(UserError, match=said):
+        PairLatent.load(tmp_path / "odd.safetensors")

@@ -15,7 +15,13 @@ from latentlab.errors import UserError
 ROOT = Path(latentlab.__file__).parent
 FILES = {".".join(("latentlab", *p.relative_to(ROOT).with_suffix("").parts)): p for p in sorted(ROOT.rglob("*.py"))}
 FILES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
-FACES = {"latentlab", "latentlab.cli", "latentlab.experiments", "latentlab.health"}  # they may meet the models
+FACES = {
+    "latentlab",
+    "latentlab.cli",
+    "latentlab.experiments",
+    "latentlab.health",
+    "latentlab.paper",
+}  # they may meet the models
 
 
 # The registry
@@ -166,6 +172,8 @@ def test_nothing_outside_training_imports_training(name):
         ("open_clip", {"latentlab.encoding"}),
         ("diffusers", {"latentlab.models"}),
         ("skimage", {"latentlab.images"}),
+        ("pyarrow", {"latentlab.formats"}),
+        ("sklearn", set()),
         ("gradio", set()),
     ],
 )

@@ -45,6 +45,19 @@ def combination(scene):
     return scene.thing, scene.facts["colour"], scene.facts["place"]
 
 
+def test_a_shop_sign_shows_a_word_and_names_the_thing(sprites):
+    found = [scenes.shop_sign(random.Random(k), "pizza") for k in range(40)]
+    assert {s.layers[0].key for s in found} == {"sign/pizza"}
+    assert all("pizza" in s.caption and "sign" not in s.caption and "word" not in s.caption for s in found)
+
+
+def test_clip_never_trains_on_a_thing_that_wears_a_word_and_the_report_asks_about_them(sprites):
+    trained = [s.kind for k in range(8) for s in scenes.batch_for_clip(k, sprites, 192)]
+    reported = [s.kind for k in range(8) for s in scenes.batch_for_clip(k, sprites, 192, scenes.REPORTED)]
+    assert "labelled" not in trained and "labelled" in reported
+    assert {"single", "pair", "solids", "sign", "several"} <= set(trained) & set(reported)
+
+
 # Determinism
 
 

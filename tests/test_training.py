@@ -86,19 +86,6 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(tm
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
 
 
-@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
-def test_wilson_s_interval_holds_the_proportion_and_stays_within_0_and_1(p):
-    low, high = report.wilson(p * 50, 50)
-    assert 0 <= low <= p <= high <= 1
-
-
-def test_wilson_s_interval_is_scipy_s():
-    stats = pytest.importorskip("scipy.stats")
-    own = report.wilson(37, 50)
-    oracle = stats.binomtest(37, 50).proportion_ci(0.95, method="wilson")
-    assert own == pytest.approx([oracle.low, oracle.high], abs=2e-4)
-
-
 def test_the_card_gets_the_table_and_keeps_everything_else(tmp_path):
     card = tmp_path / "MODEL_CARD.md"
     card.write_text("before\n<!-- report -->\nold\n<!-- /report -->\nafter\n")
@@ -114,3 +101,39 @@ def test_the_card_gets_the_table_and_keeps_everything_else(tmp_path):
 def test_a_report_s_rows_are_plain_json():
     rows = [report.proportion("a", torch.tensor([True, False])), report.mean("b", torch.tensor([1.0, 2.0]), "dB", 35)]
     assert json.loads(json.dumps(rows)) == rows
+
+
+def test_a_report_s_rows_have_the_same_names_whether_they_have_an_interval_or_not():
+    rows = [report.proportion("a", torch.tensor([True] * n), 0.5) for n in (1, 9)]
+    rows += [report.mean("b", torch.arange(n).float(), "dB") for n in (1, 9)]
+    assert all(list(row) == ["name", "value", "n", "interval", "least", "goal", "unit"] for row in rows)
+    assert [row["interval"] and len(row["interval"]) for row in rows] == [None, 2, None, 2]
+    assert rows[1]["interval"] == pytest.approx([9 / (9 + 1.96**2), 1], abs=1e-4)  # Wilson's, when all are right
+    assert "| a | 1 |  | 1 |" in report.table(rows)
+
+
+@pytest.fixture
+def judge(miniature):
+    """A judge whose classes are the axes, so that a z_i can be any thing by name."""
+    judge = report.Judge(miniature)
+    judge.classes = torch.eye(len(judge.names))
+    return judge
+
+
+def test_a_rank_is_the_number_of_things_that_score_higher(judge):
+    z_i = torch.zeros(3, len(judge.names))
+    z_i[:, :3] = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [-1.0, 3.0, 2.0]])
+    assert judge.ranks(z_i, [judge.names[0]] * 3).tolist() == [0, 2, len(judge.names) - 1]
+
+
+def test_a_tie_counts_against_the_wanted_thing(judge):
+    z_i = torch.zeros(2, len(judge.names))
+    z_i[0, :2] = 1
+    assert judge.ranks(z_i, [judge.names[0]] * 2).tolist() == [1, len(judge.names) - 1]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_an_embedding_that_is_not_finite_is_never_right(judge, bad):
+    z_i = torch.eye(len(judge.names))[:2].clone()
+    z_i[0, 1] = bad
+    assert judge.ranks(z_i, [judge.names[0], judge.names[1]]).tolist() == [len(judge.names) - 1, 0]

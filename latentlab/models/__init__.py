@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..diffusion import Decoder
+    from ..directions import Directions
     from ..encoding import Encoder
     from ..prior import Prior
     from ..upsampling import Upsampler
@@ -150,6 +151,8 @@ class Lab:
     decoder: Decoder
     upsampler: Upsampler | None = None
     weights: str = ""  # what tells these weights from others of the same name
+    things: tuple[str, ...] = ()  # what the model was made to draw, as captions; empty: anything
+    words: tuple[str, ...] = ()  # what it was shown written; empty: anything
 
     @property
     def device(self) -> torch.device:
@@ -286,3 +289,11 @@ def gallery(name: str) -> list[tuple[Path, str]]:
     if not listing.is_file():
         return []
     return [(folder / file, caption) for file, caption in json.loads(listing.read_text("utf-8")).items()]
+
+
+def directions(name: str) -> Directions | None:
+    """The principal directions of z_i that come with a model, or None for a model that ships none."""
+    from ..directions import Directions
+
+    path = row(name).folder / "directions" / "directions.safetensors"
+    return Directions.load(path) if path.is_file() else None

@@ -103,7 +103,7 @@ class EmojiDecoder:
     z_i enters twice, as in the paper: added to the timestep embedding, and as four tokens beside the caption's.
     """
 
-    abar = cosine_abar()
+    abar, rows = cosine_abar(), 64
 
     def __init__(self, network: nn.Module, autoencoder: nn.Module | None, encoder: Encoder):
         self.network, self.autoencoder, self.encoder = network, autoencoder, encoder
@@ -237,4 +237,7 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     prior = EmojiPrior(part(PriorTransformer, "prior"), encoder)
     upsampler = part(UNet2DModel, "upsampler")
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
-    return Lab(name, encoder, prior, decoder, upsampler and EmojiUpsampler(upsampler, decoder.pixels), digest)
+    labels = folder / "clip" / "labels.json"
+    known = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
+    large = upsampler and EmojiUpsampler(upsampler, decoder.pixels)
+    return Lab(name, encoder, prior, decoder, large, digest, **known)

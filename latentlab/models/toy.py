@@ -15,9 +15,8 @@ from torch import Tensor
 
 from .. import images
 from ..diffusion import Condition, abar_at, cosine_abar, guided
-from ..encoding import Reading
+from ..encoding import Reading, class_embeddings, probabilities
 from ..errors import UserError
-from ..sphere import normalize
 from . import Lab
 
 D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x 3 channels
@@ -26,7 +25,7 @@ D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x
 class ToyEncoder:
     """z_i is the mean colour of the four quarters; z_t is the same of a picture that the caption's hash paints."""
 
-    size = SIDE
+    size, scale = SIDE, 10.0
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -40,8 +39,7 @@ class ToyEncoder:
         return torch.stack(rows).to(self.device)
 
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
-        z_t = torch.stack([normalize(self.encode_text([t.format(x) for x in labels])) for t in templates]).mean(0)
-        return (10 * normalize(self.encode_image(pixels)) @ normalize(z_t).T).softmax(-1)
+        return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
 
     def read(self, caption: str) -> Reading:
         if not caption.strip():
@@ -76,7 +74,7 @@ class ToyDecoder:
         abar: (T,), a cosine schedule by default.
     """
 
-    shape, pixels = (3, SIDE, SIDE), SIDE
+    shape, pixels, rows = (3, SIDE, SIDE), SIDE, 4096
 
     def __init__(self, spread: float = 0.3, abar: Tensor | None = None):
         self.spread = spread

@@ -1,4 +1,4 @@
-"""`python -m latentlab.training {data,clip,autoencoder,prior,decoder,upsampler,ship,report}`: one command a part."""
+"""`python -m latentlab.training …`: one command a part."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Resume = Annotated[bool, typer.Option("--resume/--restart", help="Go on from the
 FromShipped = Annotated[bool, typer.Option(help="Start from the shipped weights when there is no checkpoint.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda; found by itself.")]
 
-SHIPPED = ("clip", "autoencoder", "prior", "decoder", "upsampler")
+SHIPPED = ("clip", "autoencoder", "prior", "decoder", "upsampler", "directions")
 
 
 def runs(part: str) -> Path:
@@ -157,7 +157,24 @@ def upsampler(
     from .upsampler import Upsampler
 
     where = _device(device)
-    _train(Upsampler(load_sprites(), where), "upsampler", minutes, resume, from_shipped, where)
+    _train(Upsampler(load_sprites(), _autoencoder(where), where), "upsampler", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def directions(
+    device: Device = "", scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 32_000
+) -> None:
+    """The principal directions of z_i, over the training scenes."""
+    from ..directions import Directions
+
+    where, sprites = _device(device), load_sprites()
+    pool = _pool(sprites, _encoder(where), _autoencoder(where), count=scenes, side=64)
+    known = {"model": "emoji", "fitted on": f"{scenes} training scenes"}
+    fitted = Directions.fit(pool.z_i.float().split(4096), metadata=known)
+    folder = runs("directions") / "export"
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted.save(folder / "directions.safetensors")
+    print(json.dumps({"n": fitted.count, "width": len(fitted.mean), "components for 99%": fitted.needed(0.99)}))
 
 
 @app.command()

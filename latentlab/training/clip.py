@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from .drawings import HELD_OUT_STYLE, Sprites, things
+from ..encoding import TEMPLATES
+from .drawings import HELD_OUT_STYLE, Sprites, sign_words, things
 from .loop import Part
 from .rendering import Renderer
 from .scenes import Scene, batch_for_clip, single
@@ -27,7 +28,6 @@ MODEL = {
     },
 }  # fmt: skip
 PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}
-TEMPLATES = ("{}", "a picture of {}", "a drawing of {}", "{} on a white background", "{} on blue")
 
 
 def write_config(folder: Path, model: dict | None = None) -> dict:
@@ -37,6 +37,8 @@ def write_config(folder: Path, model: dict | None = None) -> dict:
     config["text_cfg"]["vocab_size"] = size
     text = json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESS}, indent=1)
     (folder / "open_clip_config.json").write_text(text)
+    labels = {"things": [t.phrases[0] for t in things()], "words": list(sign_words())}
+    (folder / "labels.json").write_text(json.dumps(labels, indent=1, ensure_ascii=False))
     return config
 
 

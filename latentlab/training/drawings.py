@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ..grammar import COLOURS, SOLIDS
+
 SIZE = 128  # sprites are square, premultiplied RGBA
 
 # Package version, and what its drawings look like in words a caption can use.
@@ -45,12 +47,6 @@ FXEMOJI = {
     "game-die": "", "sunglasses": "",  # a domino and a face there
 }  # fmt: skip
 
-COLOURS = {
-    "red": (222, 49, 54), "orange": (245, 140, 40), "yellow": (250, 212, 60), "green": (70, 170, 85),
-    "blue": (60, 120, 225), "purple": (140, 80, 200), "pink": (245, 145, 185), "brown": (130, 85, 55),
-    "white": (250, 250, 250), "gray": (150, 152, 156), "black": (35, 35, 40),
-}  # fmt: skip
-SOLIDS = ("cube", "ball", "cone", "star")
 EXTRA_WORDS = ("stop", "hello", "ipod", "clip", "deep", "learning", "love", "open", "sale", "go", "yes", "no")
 
 
@@ -228,6 +224,7 @@ def load_sprites(folder: Path | None = None) -> Sprites:
     """The rendered world, from the cache, or drawn into it on the first call (about a minute)."""
     folder = folder or cache_dir() / "drawings"
     source = Path(__file__).read_bytes() + files(__package__).joinpath("things.txt").read_bytes()
+    source += repr((COLOURS, SOLIDS)).encode()
     stem = folder / f"sprites-{hashlib.sha256(source).hexdigest()[:12]}"
     if not stem.with_suffix(".json").exists():
         fetch(folder)

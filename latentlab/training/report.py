@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from .. import models
+from .. import intervals, models
 from ..decoding import decode
 from ..diffusion import Condition, noise
 from ..images import psnr
@@ -25,33 +24,24 @@ from ..sphere import normalize
 from .clip import class_embeddings, validation_scenes
 from .drawings import HELD_OUT_STYLE, Sprites, load_sprites, things
 from .rendering import Renderer
-from .scenes import Scene, batch_for_clip, labelled, noun, single
+from .scenes import REPORTED, Scene, batch_for_clip, labelled, noun, single
 
 ATTACK_WORDS = ("pizza", "ipod", "cat", "robot", "stop")
 
 
-def wilson(hits: float, n: int, z: float = 1.96) -> list[float]:
-    """The 95% interval of a proportion.  Wilson 1927."""
-    p, d = hits / n, 1 + z * z / n
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return [round((p + z * z / (2 * n) - half) / d, 4), round((p + z * z / (2 * n) + half) / d, 4)]
-
-
 def proportion(name: str, right: Tensor, least: float | None = None, goal: float | None = None) -> dict:
-    n = len(right)
-    value = right.double().mean().item()
-    return {
-        "name": name, "value": round(value, 4), "n": n, "interval": wilson(value * n, n), "least": least, "goal": goal,
-        "unit": "",
-    }  # fmt: skip
+    return _row(name, intervals.proportion(right), 4, least, goal, "")
 
 
 def mean(name: str, values: Tensor, unit: str, least: float | None = None, goal: float | None = None) -> dict:
-    n, value = len(values), values.double().mean().item()
-    half = 1.96 * values.double().std().item() / math.sqrt(n)
+    return _row(name, intervals.mean(values), 3, least, goal, unit)
+
+
+def _row(name: str, found: dict, digits: int, least: float | None, goal: float | None, unit: str) -> dict:
+    interval = None if found["low"] is None else [round(found[k], digits) for k in ("low", "high")]
     return {
-        "name": name, "value": round(value, 3), "n": n, "interval": [round(value - half, 3), round(value + half, 3)],
-        "least": least, "goal": goal, "unit": unit,
+        "name": name, "value": round(found["value"], digits), "n": found["n"], "interval": interval, "least": least,
+        "goal": goal, "unit": unit,
     }  # fmt: skip
 
 
@@ -64,10 +54,10 @@ class Judge:
         self.classes = class_embeddings(lab.encoder.model.encode_text, lab.encoder.tokens)
 
     def ranks(self, z_i: Tensor, wanted: Iterable[str]) -> Tensor:
-        """How many things score higher than the wanted one: (B,), 0 is right."""
+        """How many other things do not score lower than the wanted one: (B,), 0 is right, a z_i with NaN is last."""
         target = torch.tensor([self.names.index(name) for name in wanted], device=z_i.device)
         scores = normalize(z_i) @ self.classes.T
-        return (scores > scores.gather(1, target[:, None])).sum(1)
+        return (~(scores < scores.gather(1, target[:, None]))).sum(1) - 1
 
     def right(self, pictures: Tensor, wanted: Iterable[str]) -> Tensor:
         return self.ranks(self.encoder.encode_image(pictures), wanted) == 0
@@ -94,7 +84,7 @@ def _clip_rows(judge: Judge, render: Renderer, sprites: Sprites, seed: int) -> l
 def _distinct_captions(seed: int, sprites: Sprites, count: int) -> list[Scene]:
     found: dict[str, Scene] = {}
     for k in range(1000):
-        for scene in batch_for_clip(2 * 10**9 + 1000 * seed + k, sprites, 64):
+        for scene in batch_for_clip(2 * 10**9 + 1000 * seed + k, sprites, 64, REPORTED):
             found.setdefault(scene.caption, scene)
             if len(found) == count:
                 return list(found.values())
@@ -145,19 +135,19 @@ def _attack_rows(lab: models.Lab, judge: Judge, render: Renderer, sprites: Sprit
     words = normalize(lab.encoder.encode_text([f"a {w}" for w in ATTACK_WORDS]))
     mine = torch.tensor([ATTACK_WORDS.index(s.facts["word"]) for s in found], device=lab.device)
 
-    def attacked(z_i: Tensor) -> Tensor:
+    def lead(z_i: Tensor) -> Tensor:  # of the label's word over the thing's name; NaN is neither fooled nor right
         own = normalize(z_i) @ judge.classes.T
         own = own.gather(1, torch.tensor([[judge.names.index(w)] for w in wanted], device=lab.device))[:, 0]
-        return (normalize(z_i) @ words.T).gather(1, mine[:, None])[:, 0] > own
+        return (normalize(z_i) @ words.T).gather(1, mine[:, None])[:, 0] - own
 
     z_i = lab.encoder.encode_image(pictures)
-    fooled = attacked(z_i)
+    fooled = lead(z_i) > 0
     x_T = noise(lab.decoder, range(len(found)), device=lab.device)
     made = lab.decoder.to_pixels(decode(lab.decoder, Latent(z_i, x_T), steps=25, guidance=1.5))
-    after = attacked(lab.encoder.encode_image(made))
+    after = lead(lab.encoder.encode_image(made))
     rows = [proportion("typographic attack succeeds", fooled)]
     if fooled.any():
-        rows.append(proportion("… of those right again in decoded variations", ~after[fooled]))
+        rows.append(proportion("… of those right again in decoded variations", after[fooled] < 0))
     return rows
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from .drawings import COLOURS, SOLIDS, STYLES, Sprites, sign_words, things
@@ -193,12 +194,25 @@ def solids(rng: random.Random, *, count: int | None = None, split: str = "train"
 
 
 def sign(rng: random.Random, word: str | None = None) -> Scene:
-    """A sign with a word on it."""
+    """A sign with a word on it, which the caption quotes."""
     word = word or rng.choice(sign_words())
     colour = rng.choice(list(COLOURS))
     layer = Layer(f"sign/{word}", rng.uniform(-0.05, 0.05), rng.uniform(-0.05, 0.05), rng.uniform(0.85, 1.0))
     caption = rng.choice((f"a sign that says {word}", f"the word {word}", f"a sign that says {word} on {colour}"))
     return Scene(_background(rng, colour), (layer,), caption, "sign", None, {"word": word, "colour": colour})
+
+
+def shop_sign(rng: random.Random, thing: str) -> Scene:
+    """A sign with a thing's name on it, and a caption that names the thing, as of signs in the web's pictures.
+
+    From these CLIP learns to read, and so to fall for a word on a picture. Too long a name is left to `sign`.
+    """
+    phrase = _phrases()[thing][0]
+    if noun(phrase) not in sign_words():
+        return sign(rng)
+    found = sign(rng, noun(phrase))
+    caption = rng.choice((phrase, f"a picture of {phrase}", f"{phrase} on {found.facts['colour']}", noun(phrase)))
+    return replace(found, caption=caption)
 
 
 def labelled(rng: random.Random, sprites: Sprites, thing: str | None = None, word: str | None = None) -> Scene:
@@ -225,8 +239,17 @@ def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> S
     return Scene(_background(rng, colour), layers, caption, "several", thing, facts)
 
 
-def batch_for_clip(seed: int, sprites: Sprites, size: int) -> list[Scene]:
-    """`size` scenes whose captions seldom fit two pictures: each thing once, but for pairs that differ in colour."""
+# Up to which draw of 0..1 a scene is of which kind.
+TRAINED = {"single": 0.52, "twice": 0.62, "pair": 0.71, "solids": 0.82, "sign": 0.88, "shop": 0.95, "several": 1.0}
+REPORTED = {"single": 0.52, "twice": 0.62, "pair": 0.71, "solids": 0.82, "sign": 0.89, "labelled": 0.95, "several": 1.0}
+
+
+def batch_for_clip(seed: int, sprites: Sprites, size: int, mix: Mapping[str, float] = TRAINED) -> list[Scene]:
+    """`size` scenes whose captions seldom fit two pictures: each thing once, but for pairs that differ in colour.
+
+    Labelled things are not among those that CLIP is trained on: that a word on a thing is not the thing has to be new
+    to it, as it was to the CLIP of the paper.
+    """
     rng = random.Random(seed)
     names = [t.name for t in things()]
     rng.shuffle(names)
@@ -234,18 +257,21 @@ def batch_for_clip(seed: int, sprites: Sprites, size: int) -> list[Scene]:
     scenes: list[Scene] = []
     while len(scenes) < size:
         roll = rng.random()
-        if roll < 0.52:
+        kind = next(k for k, top in mix.items() if roll < top)
+        if kind == "single":
             scenes.append(single(rng, sprites, next(names)))
-        elif roll < 0.62:
+        elif kind == "twice":
             thing = next(names)
             scenes += [single(rng, sprites, thing, full=True) for _ in range(2)]
-        elif roll < 0.71:
+        elif kind == "pair":
             scenes.append(pair(rng, sprites, next(names)))
-        elif roll < 0.82:
+        elif kind == "solids":
             scenes.append(solids(rng))
-        elif roll < 0.89:
+        elif kind == "sign":
             scenes.append(sign(rng))
-        elif roll < 0.95:
+        elif kind == "shop":
+            scenes.append(shop_sign(rng, next(names)))
+        elif kind == "labelled":
             scenes.append(labelled(rng, sprites, next(names)))
         else:
             scenes.append(several(rng, sprites, next(names)))

@@ -1,4 +1,4 @@
-"""The miniature's upsampler: 64 -> 128 pixels, trained on crops of blurred and noised small pictures."""
+"""The miniature's upsampler: 64 -> 128 pixels, trained on crops of what the autoencoder makes of small pictures."""
 
 from __future__ import annotations
 
@@ -34,25 +34,30 @@ def build(channels: tuple[int, ...] = (64, 96)):
 
 
 class Upsampler(Part):
-    """|v - v̂|² on quarter-size crops, the small picture blurred and noised.  Ramesh et al. 2022, section 2.1."""
+    """|v - v̂|² on quarter-size crops, the small picture degraded.  Ramesh et al. 2022, section 2.1.
+
+    Degraded as the decoder's pictures are: by the autoencoder, or by a little blur; not by noise, of which the network
+    would have to be told how much there is, or it learns to put some back.
+    """
 
     name = "upsampler"
     lr = 1e-3
     batch = 32
 
-    def __init__(self, sprites: Sprites, device: torch.device):
+    def __init__(self, sprites: Sprites, autoencoder: nn.Module, device: torch.device):
         torch.manual_seed(0)
         self.network = build().to(memory_format=torch.channels_last)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
+        self.autoencoder = autoencoder
         self.abar = cosine_abar().float().to(device)
 
     def loss(self, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
         half = self.batch // 2
         large = self.render([for_decoder(step * half + k, self.sprites) for k in range(half)], HIGH)
-        sigma = 0.3 + 0.7 * torch.rand((), generator=generator).item()
-        small = gaussian_blur(F.avg_pool2d(large, 2), [5, 5], [sigma, sigma])
-        small = small + 0.06 * torch.rand((), generator=generator).item() * torch.randn_like(small)
+        sigma = 0.1 + 0.5 * torch.rand((), generator=generator).item()
+        blurred = gaussian_blur(F.avg_pool2d(large, 2), [5, 5], [sigma, sigma])
+        small = torch.cat([self._through(blurred[: half // 2]), blurred[half // 2 :]])
         corners = torch.randint(0, LOW // 2 + 1, (2, 2), generator=generator).tolist()
         crops = [
             (small[..., y : y + 32, x : x + 32], large[..., 2 * y : 2 * y + 64, 2 * x : 2 * x + 64]) for y, x in corners
@@ -66,9 +71,14 @@ class Upsampler(Part):
         x_t = (a.sqrt() * x_0 + (1 - a).sqrt() * eps).contiguous(memory_format=torch.channels_last)
         return F.mse_loss(upsampler_v(self.network, x_t, t, low).float(), v)
 
+    @torch.no_grad()
+    def _through(self, pixels: Tensor) -> Tensor:
+        """What the decoder's first stage makes of pictures."""
+        return self.autoencoder.decode(self.autoencoder.encode(pixels).latent).sample.float().clamp(-1, 1)
+
     def _pairs(self, count: int) -> tuple[Tensor, Tensor]:
         large = self.render([for_decoder(10**9 + k, self.sprites) for k in range(count)], HIGH)
-        return F.avg_pool2d(large, 2), large
+        return self._through(F.avg_pool2d(large, 2)), large
 
     def measure(self, network: nn.Module) -> dict[str, float]:
         low, large = self._pairs(32)

@@ -1,0 +1,192 @@
+"""How well each inversion brings pictures back, against what it costs: python benchmarks/inversion.py --figure FILE.
+
+PSNR of the picture decoded from the inverted latent against the first stage's own picture, which is the best that any
+inversion can do, over the decoder's evaluations there and back.  For each budget a method's split into steps and
+iterations is chosen on pictures of the gallery, and measured on scenes that neither the choice nor the training saw.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+import latentlab
+from latentlab import decoding, images, inversion, models
+from latentlab.diffusion import Condition, Decoder, evaluate
+
+TUNING = 8  # pictures of the gallery
+Split = tuple[int, dict]  # steps, and the other knobs of `inversion.walk`
+
+
+def fixed_point(budget: int) -> list[Split]:
+    """Steps and iterations that may fit a budget: until a tolerance is met, or so many times a step."""
+    adaptive = [(budget // 4, {}), (budget // 5, {"tolerance": 1e-4})]
+    loose = [(budget // 3, {"tolerance": 1e-3}), (budget // 4, {"tolerance": 1e-3})]
+    fixed = [(budget // (1 + k), {"iterations": k, "tolerance": 0.0}) for k in (2, 3)]
+    return adaptive + loose + fixed
+
+
+SPLITS: dict[str, Callable[[int], list[Split]]] = {
+    "diffusers' pair": lambda budget: [(budget // 2, {})],
+    "naive": lambda budget: [(budget // 2, {"method": "naive"})],
+    "fixed-point, plain": lambda budget: [(n, {**knobs, "memory": 0}) for n, knobs in fixed_point(budget)],
+    "fixed-point, Anderson": fixed_point,
+    "bdia": lambda budget: [((budget + 1) // 2, {"method": "bdia"})],
+    "edict": lambda budget: [(budget // 4, {"method": "edict"})],
+}
+
+
+def stock(decoder: Decoder, x_0: Tensor, cond: Condition, steps: int) -> tuple[Tensor, int]:
+    """diffusers' DDIMInverseScheduler and DDIMScheduler, evaluated as its pipelines do.
+
+    Their inverse evaluates the noise of the state being left at the time being gone to.
+    """
+    from diffusers import DDIMInverseScheduler, DDIMScheduler
+
+    abar = decoder.abar.double()
+    betas = 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
+    settings = {
+        "num_train_timesteps": len(abar), "trained_betas": betas.numpy(), "clip_sample": False,
+        "set_alpha_to_one": True, "timestep_spacing": "leading",
+    }  # fmt: skip
+    x_t = x_0
+    for scheduler in (DDIMInverseScheduler(**settings), DDIMScheduler(**settings)):
+        scheduler.set_timesteps(steps)
+        for t in scheduler.timesteps.tolist():
+            x_t = scheduler.step(evaluate(decoder, x_t, t, cond), t, x_t).prev_sample.to(x_0)
+    return x_t, 2 * steps
+
+
+def round_trip(decoder: Decoder, x_0: Tensor, cond: Condition, method: str, split: Split) -> tuple[Tensor, int]:
+    """x_0 as it comes back, and the evaluations of the sample that needed most."""
+    steps, knobs = split
+    if method == "diffusers' pair":
+        return stock(decoder, x_0, cond, steps)
+    found = inversion.invert(decoder, x_0, cond, steps=steps, **knobs)
+    back = {} if isinstance(found.latent, latentlab.PairLatent) else {"steps": steps}
+    *_, last = decoding.walk(decoder, found.latent, **back)
+    return last.x_t, found.evaluations + last.evaluations
+
+
+def scenes(lab: models.Lab, count: int) -> tuple[str, Tensor]:
+    """The report's held-out scenes where the drawings are here, else the gallery: (what they are, pictures)."""
+    try:
+        from latentlab.training.drawings import cache_dir, load_sprites
+        from latentlab.training.rendering import Renderer
+        from latentlab.training.report import _things_on_colours
+
+        drawn = (cache_dir() / "drawings").is_dir()
+    except ImportError:
+        drawn = False
+    if not drawn:
+        return "gallery pictures", gallery(lab)[:count]
+    sprites = load_sprites()
+    return "held-out scenes", Renderer(sprites, lab.device)(_things_on_colours(sprites, 0)[:count])
+
+
+def gallery(lab: models.Lab) -> Tensor:
+    files = [path for path, _ in models.gallery(lab.name)]
+    return torch.cat([images.load(path, lab.decoder.pixels) for path in files]).to(lab.device)
+
+
+class Bench:
+    """Pictures of one kind, ready to be sent there and back."""
+
+    def __init__(self, lab: models.Lab, pictures: Tensor):
+        self.decoder, self.x_0 = lab.decoder, lab.decoder.to_x0(pictures)
+        self.cond = Condition(lab.encoder.encode_image(pictures))
+        self.floor = decoding.pictures(self.decoder, self.x_0)
+
+    def measure(self, method: str, split: Split) -> dict:
+        back, evaluations = round_trip(self.decoder, self.x_0, self.cond, method, split)
+        psnr = images.psnr(self.floor, decoding.pictures(self.decoder, back))
+        error = (back - self.x_0).double().square().mean((1, 2, 3))
+        scale = self.x_0.double().square().mean()
+        half = 1.96 * psnr.std().item() / math.sqrt(len(psnr))
+        return {
+            "method": method, "steps": split[0], "knobs": split[1], "evaluations": evaluations,
+            "psnr": round(psnr.mean().item(), 2), "half_interval": round(half, 2), "n": len(psnr),
+            "worst": round(psnr.min().item(), 2),
+            "x_0_snr": round(10 * torch.log10(scale / error.clamp_min(1e-20)).mean().item(), 2),
+        }  # fmt: skip
+
+
+def best(tuning: Bench, bench: Bench, method: str, budget: int) -> dict | None:
+    """The split that is best on the tuning pictures and stays within the budget on both."""
+    splits = [split for split in SPLITS[method](budget) if split[0] >= 2]
+    if len(splits) > 1:
+        tried = [(tuning.measure(method, split), split) for split in splits]
+        fits = [(row["psnr"], split) for row, split in tried if row["evaluations"] <= budget]
+        splits = [split for _, split in sorted(fits, key=lambda found: -found[0])]
+    for split in splits:
+        row = bench.measure(method, split)
+        if row["evaluations"] <= budget:
+            return {**row, "budget": budget}
+    return None
+
+
+def table(rows: list[dict]) -> str:
+    """PSNR in dB with its 95% interval, the worst picture, and the split behind it."""
+    lines = ["| method | budget | evaluations | steps | knobs | PSNR, dB | worst | x_0, dB |", "|---" * 8 + "|"]
+    for row in rows:
+        knobs = ", ".join(f"{k} {v:g}" for k, v in row["knobs"].items() if k != "method") or "default"
+        lines.append(
+            f"| {row['method']} | {row['budget']} | {row['evaluations']} | {row['steps']} | {knobs} "
+            f"| {row['psnr']:.1f} ± {row['half_interval']:.1f} | {row['worst']:.1f} | {row['x_0_snr']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def curves(rows: list[dict]):
+    """PSNR against evaluations, a line a method."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis = figure.subplots()
+    for method in SPLITS:
+        own = [row for row in rows if row["method"] == method]
+        axis.errorbar(
+            [row["evaluations"] for row in own], [row["psnr"] for row in own], [row["half_interval"] for row in own],
+            marker="o", markersize=4, capsize=3, label=method,
+        )  # fmt: skip
+    axis.set(xscale="log", xlabel="decoder evaluations, there and back", ylabel="PSNR against the first stage, dB")
+    ticks = sorted({row["budget"] for row in rows})
+    axis.set_xticks(ticks, [str(t) for t in ticks])
+    axis.minorticks_off()
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    return figure
+
+
+def main(
+    count: Annotated[int, typer.Option("--scenes", min=2, max=187, help="How many pictures.")] = 64,
+    budgets: Annotated[str, typer.Option(help="Evaluations there and back, comma-separated.")] = "20,50,100,200",
+    figure: Annotated[Path | None, typer.Option(help="Where to draw the curves.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of the table.")] = False,
+) -> None:
+    """Measure every inversion on the embedded decoder."""
+    lab = latentlab.load("emoji")
+    kind, pictures = scenes(lab, count)
+    bench, tuning = Bench(lab, pictures), Bench(lab, gallery(lab)[-TUNING:])
+    asked, rows = [int(b) for b in budgets.split(",")], []
+    for method in SPLITS:
+        for budget in asked:
+            row = best(tuning, bench, method, budget)
+            rows += [row] if row else []
+            typer.echo(f"{method}, {budget}: {row['psnr'] if row else 'nothing fits'}", err=True)
+    if figure:
+        curves(rows).savefig(figure, dpi=150)
+    found = {"model": lab.name, "weights": lab.weights, "pictures": kind, "n": len(pictures), "rows": rows}
+    heading = f"{len(pictures)} {kind}, weights {lab.weights}; mean ± half of the 95% interval.\n"
+    print(json.dumps(found) if as_json else f"{heading}\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

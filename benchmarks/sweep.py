@@ -1,0 +1,165 @@
+"""Whole sweeps in one batch against the same work picture by picture with diffusers' schedulers, on the same weights.
+
+    python benchmarks/sweep.py
+
+Both sides invert naively over the same times, so that they make the same pictures; the largest difference in grey
+levels is part of the table.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+import latentlab
+from latentlab import images, models
+from latentlab.decoding import decode, pictures
+from latentlab.diffusion import CLEAN, Condition
+from latentlab.inversion import invert
+from latentlab.latents import Latent
+from latentlab.manipulation import interpolate, text_diff
+
+STEPS = 25
+
+
+def schedulers(decoder):
+    """diffusers' pair on the decoder's own noise levels, and the times that it visits."""
+    from diffusers import DDIMInverseScheduler, DDIMScheduler
+
+    abar = decoder.abar.double()
+    betas = 1 - abar / torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]])
+    knobs = {
+        "trained_betas": betas.numpy(),
+        "clip_sample": False,
+        "set_alpha_to_one": True,
+        "timestep_spacing": "leading",
+    }
+    forth, back = DDIMScheduler(**knobs), DDIMInverseScheduler(**knobs)
+    forth.set_timesteps(STEPS)
+    back.set_timesteps(STEPS)
+    return forth, back, [*forth.timesteps.tolist(), CLEAN]
+
+
+class OneByOne:
+    """What a loop over stock schedulers does: one picture at a time, each inverted anew unless told otherwise."""
+
+    def __init__(self, lab, *, keep_inversions: bool):
+        self.lab, self.keep, self.kept = lab, keep_inversions, {}
+        self.forth, self.back, self.times = schedulers(lab.decoder)
+
+    def invert(self, pixels: Tensor, row: int) -> Latent:
+        if self.keep and row in self.kept:
+            return self.kept[row]
+        decoder, x = self.lab.decoder, self.lab.decoder.to_x0(pixels)
+        cond = Condition(self.lab.encoder.encode_image(pixels))
+        for t in self.back.timesteps.tolist():
+            left = max(t - 1000 // STEPS, 0)  # the level being left, where the network is evaluated
+            x = self.back.step(decoder.eps(x, left, cond), t, x).prev_sample
+        self.kept[row] = Latent(cond.z_i, x)
+        return self.kept[row]
+
+    def decode(self, latent: Latent) -> Tensor:
+        x, cond = latent.x_T, Condition(latent.z_i)
+        for t in self.forth.timesteps.tolist():
+            x = self.forth.step(self.lab.decoder.eps(x, t, cond), t, x).prev_sample
+        return self.lab.decoder.to_pixels(x)
+
+    def text_diff(self, pixels: Tensor, captions: list[tuple[str, list[str]]], thetas: list[float]) -> Tensor:
+        made = []
+        for row, (source, targets) in enumerate(captions):
+            for target in targets:
+                for theta in thetas:
+                    latent = self.invert(pixels[row : row + 1], row)
+                    z_t0, z_t = (self.lab.encoder.encode_text([c]) for c in (source, target))
+                    made.append(self.decode(text_diff(latent, z_t0, z_t, [theta])))
+        return torch.cat(made)
+
+    def interpolate(self, pixels: Tensor, thetas: list[float]) -> Tensor:
+        made = []
+        for a in range(0, len(pixels), 2):
+            for theta in thetas:
+                ends = [self.invert(pixels[k : k + 1], k) for k in (a, a + 1)]
+                made.append(self.decode(interpolate(*ends, [theta], noise="slerp")))
+        return torch.cat(made)
+
+
+class Batched:
+    """The library: every picture inverted once, the whole sweep decoded as one batch."""
+
+    def __init__(self, lab):
+        self.lab, self.times = lab, schedulers(lab.decoder)[2]
+
+    def invert(self, pixels: Tensor) -> Latent:
+        cond = Condition(self.lab.encoder.encode_image(pixels))
+        x_0 = self.lab.decoder.to_x0(pixels)
+        return invert(self.lab.decoder, x_0, cond, steps=self.times, method="naive").latent
+
+    def decode(self, latent: Latent) -> Tensor:
+        return pictures(self.lab.decoder, decode(self.lab.decoder, latent, steps=self.times))
+
+    def text_diff(self, pixels: Tensor, captions: list[tuple[str, list[str]]], thetas: list[float]) -> Tensor:
+        latent = self.invert(pixels)
+        turned = []
+        for row, (source, targets) in enumerate(captions):
+            z_t = self.lab.encoder.encode_text([source, *targets])
+            turned += [text_diff(latent[row], z_t[:1], z_t[k : k + 1], thetas) for k in range(1, len(z_t))]
+        return self.decode(Latent.stack(turned))
+
+    def interpolate(self, pixels: Tensor, thetas: list[float]) -> Tensor:
+        latent = self.invert(pixels)
+        pairs = range(0, len(pixels), 2)
+        return self.decode(Latent.stack(interpolate(latent[a], latent[a + 1], thetas, noise="slerp") for a in pairs))
+
+
+def timed(work: Callable[[], Tensor], repeat: int) -> tuple[float, Tensor]:
+    """The shortest of some runs in seconds, and what was made."""
+    found, best = work(), float("inf")
+    for _ in range(repeat):
+        start = time.perf_counter()
+        found = work()
+        best = min(best, time.perf_counter() - start)
+    return best, found
+
+
+@torch.no_grad()
+def main(
+    model: Annotated[str, typer.Option(help="A name from `latentlab models`.")] = "emoji",
+    repeat: Annotated[int, typer.Option(help="Runs of each, of which the shortest counts.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    lab = latentlab.load(model)
+    listing = models.gallery("emoji")[:8]
+    pixels = torch.cat([images.load(path, lab.decoder.pixels) for path, _ in listing])
+    names = [caption.split(" on ")[0] for _, caption in listing]
+    captions = [(names[k], [names[(k + 1) % 8]]) for k in range(4)]
+    jobs = {
+        "4 x 8 text diffs": lambda side: side.text_diff(pixels[:4], captions, torch.linspace(0, 0.5, 8).tolist()),
+        "4 x 4 interpolations": lambda side: side.interpolate(pixels, torch.linspace(0, 1, 4).tolist()),
+    }
+    rows = []
+    for name, job in jobs.items():
+        ours, made = timed(lambda job=job: job(Batched(lab)), repeat)
+        for keep in (False, True):
+            seconds, theirs = timed(lambda job=job, keep=keep: job(OneByOne(lab, keep_inversions=keep)), repeat)
+            rows.append({
+                "sweep": name, "picture by picture": "inverted once" if keep else "inverted each time",
+                "seconds": round(seconds, 2), "seconds, one batch": round(ours, 2),
+                "times faster": round(seconds / ours, 1),
+                "largest difference, grey levels": round(float((made - theirs).abs().max()) * 127.5, 3),
+            })  # fmt: skip
+    if as_json:
+        print(json.dumps({"model": model, "threads": torch.get_num_threads(), "rows": rows}))
+        return
+    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
+    for row in rows:
+        print("| " + " | ".join(str(v) for v in row.values()) + " |")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,49 @@
+"""`latentlab …`: every command takes --model, --seed, --out DIR and --json where they mean something."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import UserError
+from . import house, pictures, vectors
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: rich alone costs half of the start-up
+    help="Walk through CLIP's latent space with an unCLIP pipeline.",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"latentlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Say the version.", callback=_version)] = False,
+) -> None:
+    pass
+
+
+for command in pictures.COMMANDS:
+    app.command()(command)
+app.add_typer(vectors.pca, name="pca")
+app.command()(vectors.embed)
+for name, command in house.COMMANDS.items():
+    app.command(name)(command)
+
+
+def main() -> None:
+    """The entry point: a user's error is one sentence and exit code 2, never a traceback."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,5 @@
+"""`python -m latentlab.cli`."""
+
+from . import main
+
+main()

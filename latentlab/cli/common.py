@@ -1,0 +1,170 @@
+"""What every command shares: its options, its progress bar, and how it writes and says what it found."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..experiments import Result
+    from ..models import Lab
+
+Model = Annotated[
+    str, typer.Option(help="A name from `latentlab models`, or a folder with a published family's parts.")
+]
+Seed = Annotated[int, typer.Option(help="Of the first picture; the next ones count up.")]
+Out = Annotated[Path, typer.Option(help="Folder for what is written; made if it is not there.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; a GPU if there is one.")]
+Dtype = Annotated[str | None, typer.Option(help="float16, bfloat16 or float32; float16 on a GPU.")]
+Picture = Annotated[Path, typer.Argument(help="PNG, JPEG, WEBP, GIF or BMP of any size.")]
+Fit = Annotated[str, typer.Option(help="crop the middle square, or pad to a square.")]
+Steps = Annotated[int, typer.Option(min=1, max=980, help="Of the decoder, and of the inversion where there is one.")]
+Guidance = Annotated[float, typer.Option(min=0, max=20, help="Of the decoder; 1 is none.")]
+Count = Annotated[int, typer.Option(min=1, max=256, help="How many pictures, a seed each.")]
+
+
+def console():
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def load(model: str, device: str | None, quiet: bool, dtype: str | None = None) -> Lab:
+    from .. import models
+
+    models.check(model)
+    if quiet:
+        return models.load(model, device=device, dtype=dtype)
+    with console().status(f"loading {model}"):
+        return models.load(model, device=device, dtype=dtype)
+
+
+def watched(stream: Iterator[Any], quiet: bool) -> Iterator[Any]:
+    """The same stream, under a progress bar."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(), disable=quiet) as progress:
+        bars: dict[str, Any] = {}
+        for value in stream:
+            if hasattr(value, "stage"):
+                if value.stage not in bars:
+                    bars[value.stage] = progress.add_task(value.stage, total=value.steps)
+                progress.update(bars[value.stage], completed=value.step, total=value.steps)
+            else:
+                for bar in bars.values():
+                    progress.update(bar, completed=progress.tasks[bar].total)
+            yield value
+
+
+def watch(stream: Iterator[Any], quiet: bool) -> Any:
+    """Run an experiment's stream to its end, under a progress bar."""
+    for value in watched(stream, quiet):
+        last = value
+    return last
+
+
+def opened(paths: list[Path], fit: str) -> list:
+    """The users' files as PIL images, refused before a model is loaded."""
+    from .. import images
+
+    if fit not in ("crop", "pad"):
+        raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    return [images.open_image(path) for path in paths]
+
+
+def squared(pictures: list, lab: Lab, fit: str) -> Tensor:
+    """PIL images as (B, 3, side, side) for the lab's decoder."""
+    from .. import images
+
+    return images.to_tensor(*(images.square(picture, lab.decoder.pixels, fit=fit) for picture in pictures))
+
+
+def listed(text: str) -> list[str]:
+    """`a,b , c` as its parts."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """`0,0.5,1` as numbers.
+
+    Raises:
+        UserError: a part that is no number.
+    """
+    try:
+        return [float(part) for part in listed(text)]
+    except ValueError as error:
+        raise UserError(f"{option} is {text!r}: give numbers with commas between, like 0,0.5,1") from error
+
+
+def make(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} can't be made ({error.strerror}): give a folder that can be written") from error
+    return folder
+
+
+def free(path: Path, settings: dict) -> Path:
+    """The path, or the next free one with a number if a picture made otherwise is there: nothing is lost unasked."""
+    from .. import images
+
+    settings = json.loads(json.dumps(settings))  # as it comes back from a file: tuples are lists there
+    for number in itertools.count(2):
+        taken = path if number == 2 else path.with_stem(f"{path.stem}-{number - 1}")
+        if not taken.exists():
+            return taken
+        if taken.is_file() and taken.suffix == ".png" and images.read_metadata(taken) == settings:
+            return taken
+    raise AssertionError("itertools.count has no end")
+
+
+def save_result(found: Result, folder: Path, stem: str, *, figures: dict | None = None, **extra) -> dict[str, str]:
+    """The experiment's figure, and its pictures one by one in a folder of the same name; what was written, by name.
+
+    Every PNG carries the settings.
+    """
+    from .. import figures as drawing
+    from .. import images
+
+    settings = {**found.settings, **extra}
+    make(folder)
+    paths = {}
+    for name, figure in {"figure": found.figure(), **(figures or {})}.items():
+        path = free(folder / (f"{stem}.png" if name == "figure" else f"{stem}-{name}.png"), {**settings, "shows": name})
+        paths[name] = str(drawing.save(figure, path, {**settings, "shows": name}))
+    inside = make(Path(paths["figure"]).with_suffix(""))
+    for k, picture in enumerate(images.to_pil(found.pixels.flatten(0, -4))):
+        images.save_png(picture, inside / f"{k:03d}.png", {**settings, "picture": k})
+    paths["pictures"] = str(inside)
+    return paths
+
+
+def report(found: Result, paths: dict, as_json: bool, **extra) -> None:
+    """The result's numbers and files, as one JSON object or as a short text."""
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    say(
+        {**found.settings, **extra, **paths, "table": list(found.table), "notes": list(found.notes)}, as_json,
+        [*(f"{name:<9} {path}" for name, path in paths.items()), found.summary()],
+    )  # fmt: skip
+
+
+def say(found: dict, as_json: bool, lines: list[str]) -> None:
+    print(json.dumps(found, ensure_ascii=False)) if as_json else print("\n".join(lines))
+
+
+def slug(text: str) -> str:
+    return re.sub(r"[\W_]+", "-", text.lower()).strip("-")[:60] or "picture"

@@ -1,0 +1,93 @@
+"""The commands about the installation: what can be loaded, what is wrong, the paper's figures, the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+from .common import Device, Dtype, Json, Model, listed, load, make, say, watch
+
+
+def models(as_json: Json = False) -> None:
+    """List what can be loaded, what it takes, and whether it is here; never looks at the network."""
+    from .. import models as registry
+
+    rows = registry.listing()
+    if as_json:
+        print(json.dumps({"models": rows}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "about", "CLIP", "licence", "size", "memory", "here"):
+        table.add_column(column)
+    for row in rows:
+        size = f"{row['megabytes'] / 1000:.1f} GB" if row["megabytes"] > 1000 else f"{row['megabytes']} MB"
+        memory = " / ".join(f"{value:.0f}" for value in row["memory"].values())
+        here = {None: "comes with latentlab", True: "cached", False: "to be fetched"}[row["cached"]]
+        table.add_row(
+            row["name"], row["about"], row["clip"], row["licence"], size, memory and f"{memory} GB",
+            "; ".join(filter(None, (here, row["why_not"]))),
+        )  # fmt: skip
+    Console().print(table)
+    print("memory: in float16 / float32")
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say what is here, what is wrong, and how to mend it; exit code 1 if something is wrong."""
+    from ..health import examine
+
+    found = examine()
+    lines = [f"{name:<18} {value}" for name, value in found["facts"].items()]
+    lines += [f"wrong: {problem}" for problem in found["problems"]] or ["everything is in order"]
+    say(found, as_json, lines)
+    raise typer.Exit(1 if found["problems"] else 0)
+
+
+def open_app(
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="7860 or the next free one by default.")] = None,
+    model: Model = "emoji",
+) -> None:
+    """Open the app on this machine."""
+    import os
+    import runpy
+
+    page = Path(__file__).parent.parent.parent / "apps" / "app.py"
+    if not page.is_file():
+        raise UserError("the app lives in the repository's apps/ folder: clone the repository and run `make app` there")
+    os.environ["LATENTLAB_MODEL"] = model
+    if port is not None:
+        os.environ["GRADIO_SERVER_PORT"] = str(port)
+    runpy.run_path(str(page), run_name="__main__")
+
+
+def figures(
+    only: Annotated[str, typer.Option(help="Some of 3,4,5,6,7,8,9,14,15,16, with commas; all by default.")] = "",
+    images: Annotated[
+        Path | None, typer.Option(help="A folder of six pictures or more, named by what they show; the gallery.")
+    ] = None,
+    directions: Annotated[Path | None, typer.Option(help="What `latentlab pca fit` wrote; the model's own.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for figures, numbers and index.html.")] = Path("figures"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Remake the paper's figures into a folder with a page to leaf through."""
+    from .. import files, paper
+
+    folder = files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    given = paper.inputs(lab, images, directions)
+    make(folder)
+    found = watch(paper.remake(lab, given, folder, listed(only)), as_json)
+    lines = [f"figure {f['figure']:<3} {f['title']}: {f['summary']}" for f in found["figures"]]
+    say(found, as_json, [*lines, found["page"]])
+
+
+COMMANDS = {"models": models, "doctor": doctor, "figures": figures, "app": open_app}

@@ -1,0 +1,399 @@
+"""The commands that make pictures: one experiment each."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+from .common import (
+    Count,
+    Device,
+    Dtype,
+    Fit,
+    Guidance,
+    Json,
+    Model,
+    Out,
+    Picture,
+    Seed,
+    Steps,
+    free,
+    listed,
+    load,
+    make,
+    numbers,
+    opened,
+    report,
+    save_result,
+    say,
+    slug,
+    squared,
+    watch,
+)  # fmt: skip
+
+Thetas = Annotated[int, typer.Option(min=2, max=64, help="How many frames.")]
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What the picture shows, like “a red apple on a blue background”.")],
+    count: Count = 4,
+    best: Annotated[int | None, typer.Option(min=1, help="Keep only so many: those that CLIP finds nearest.")] = None,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Make pictures of a caption: prior, decoder, upsampler."""
+    from .. import experiments, files, images
+
+    if not prompt.strip():
+        raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
+    if best is not None and best > count:
+        raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
+    folder = files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    for sentence in lab.encoder.read(prompt).warnings():
+        print(f"note: {sentence}", file=sys.stderr)
+    seeds = range(seed, seed + count)
+    stream = experiments.generate.stream(lab, prompt, seeds=seeds, steps=steps, guidance=guidance, preview_every=0)
+    found = watch(stream, as_json)
+    found = found if best is None else found.best(best)
+    make(folder)
+    rows = []
+    for k, picture in enumerate(images.to_pil(found.pixels)):
+        path = free(folder / f"{slug(prompt)}-{found.seeds[k]}.png", found.metadata(k))
+        images.save_png(picture, path, found.metadata(k))
+        rows.append({"path": str(path), "seed": found.seeds[k], "similarity": round(float(found.similarity[k]), 4)})
+    lines = [f"{r['path']}  seed {r['seed']}  cosine to the caption {r['similarity']:.3f}" for r in rows]
+    say({**found.settings, "pictures": rows, "warnings": list(found.notes)}, as_json, lines)
+
+
+def invert(
+    image: Picture,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    method: Annotated[str, typer.Option(help="fixed-point, naive, bdia or edict.")] = "fixed-point",
+    iterations: Annotated[int, typer.Option(min=1, max=50, help="Evaluations a step at most, fixed-point.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the other x_T that z_i is decoded with for comparison.")] = 0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Find a picture's two latents (z_i, x_T) and decode them again."""
+    from .. import experiments, files, images, inversion
+
+    picture = opened([image], fit)
+    if method not in inversion.METHODS:
+        raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
+    folder = files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.reconstruct.stream(
+        lab, squared(picture, lab, fit), steps=steps, method=method, iterations=iterations, seed=seed, preview_every=0
+    )
+    found = watch(stream, as_json)
+    settings = {**found.settings, "image": image.name, "fit": fit}
+    paths = {}
+    make(folder)
+    for name, pixels in (("reconstruction", found.large), ("z_i-alone", found.large_from_z_i)):
+        shows = {**settings, "shows": name}
+        path = free(folder / f"{slug(image.stem)}-{name}.png", shows)
+        paths[name.replace("-", "_")] = str(images.save_png(images.to_pil(pixels)[0], path, shows))
+    latent = Path(paths["reconstruction"].replace("-reconstruction", "")).with_suffix(".safetensors")
+    found.inverted.latent.save(latent, {k: str(v) for k, v in settings.items()})
+    paths["latent"] = str(latent)
+    measured = found.numbers()
+    lines = [
+        *paths.values(),
+        f"PSNR {measured['psnr']:.1f} dB (first stage alone {measured['psnr_first_stage']:.1f} dB), "
+        f"SSIM {measured['ssim']:.3f}, cosine to z_i {measured['cosine']:.3f}, "
+        f"{measured['evaluations']} evaluations, residual {measured['residual']:.1e}",
+    ]
+    if not measured["converged"] and method != "naive":
+        lines.append("note: the inversion did not reach its tolerance; give it more --iterations or --steps")
+    say({**settings, **measured, **paths}, as_json, lines)
+
+
+def vary(
+    image: Picture,
+    eta: Annotated[str, typer.Option(help="One or several with commas; 0 reconstructs, 1 varies most.")] = "0,0.5,1",
+    count: Count = 6,
+    seed: Seed = 0,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 1.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Make variations of a picture: what stays is what CLIP saw."""
+    from .. import experiments, files
+
+    picture, etas, folder = opened([image], fit), numbers(eta, "--eta"), files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.vary.stream(
+        lab, squared(picture, lab, fit), etas=etas, seeds=range(seed, seed + count), steps=steps, guidance=guidance,
+        preview_every=0,
+    )  # fmt: skip
+    found = watch(stream, as_json)
+    paths = save_result(found, folder, f"{slug(image.stem)}-variations", image=image.name, fit=fit)
+    report(found, paths, as_json, image=image.name)
+
+
+def interpolate(
+    first: Picture,
+    second: Picture,
+    noise: Annotated[str, typer.Option(help="slerp turns x_T too, so the ends reconstruct; fixed holds it.")] = "slerp",
+    count: Annotated[int, typer.Option(min=1, max=64, help="How many paths when x_T is held fixed.")] = 3,
+    frames: Thetas = 9,
+    animation: Annotated[str, typer.Option(help="gif, webp or none.")] = "gif",
+    seed: Seed = 0,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 1.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Go from one picture to another through CLIP's latent space."""
+    from .. import experiments, files
+
+    if noise not in ("slerp", "fixed"):
+        raise UserError(f"--noise is {noise!r}: give 'slerp' or 'fixed'")
+    if animation not in ("gif", "webp", "none"):
+        raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
+    pictures, folder = opened([first, second], fit), files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    seeds = range(seed, seed + count) if noise == "fixed" else ()
+    stream = experiments.interpolate.stream(
+        lab, squared(pictures, lab, fit), thetas=frames, seeds=seeds, steps=steps, guidance=guidance, preview_every=0
+    )
+    found = watch(stream, as_json)
+    stem = f"{slug(first.stem)}-to-{slug(second.stem)}"
+    paths = save_result(found, folder, stem, images=[first.name, second.name], fit=fit)
+    if animation != "none":
+        path = Path(paths["figure"]).with_suffix(f".{animation}")
+        paths["animation"] = str(found.save_animation(path))
+    report(found, paths, as_json, images=[first.name, second.name])
+
+
+def diff(
+    image: Picture,
+    to: Annotated[list[str], typer.Option("--to", help="The caption wanted; give it again for a row each.")],
+    source: Annotated[str, typer.Option("--from", help="A caption of the picture as it is.")] = "a photo",
+    theta: Annotated[str, typer.Option(help="Fractions of the arc, with commas; or leave it to --frames.")] = "",
+    frames: Thetas = 6,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 1.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Change a picture as a change of its caption says."""
+    from .. import experiments, files
+
+    picture, folder = opened([image], fit), files.writable_folder(out)
+    thetas = numbers(theta, "--theta") if theta else frames
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.diff.stream(
+        lab, squared(picture, lab, fit), to, source=source, thetas=thetas, steps=steps, guidance=guidance,
+        preview_every=0,
+    )  # fmt: skip
+    found = watch(stream, as_json)
+    paths = save_result(found, folder, f"{slug(image.stem)}-to-{slug(to[0])}", image=image.name, fit=fit)
+    report(found, paths, as_json, image=image.name)
+
+
+def attack(
+    image: Picture,
+    text: Annotated[str, typer.Option(help="What to write, or several words with commas.")],
+    truth: Annotated[str, typer.Option(help="What the picture shows, as a caption, like “a red apple”.")],
+    labels: Annotated[str, typer.Option(help="The classes, with commas; the model's own things by default.")] = "",
+    at: Annotated[str, typer.Option(help="Centre and width of the label, as x,y,width of the picture.")] = "",
+    count: Annotated[int, typer.Option(min=0, max=64, help="Decoded variations of each.")] = 3,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="Another CLIP to ask, as open_clip's NAME:TAG; give it again for more.")
+    ] = None,
+    seed: Seed = 0,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 1.5,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Put words on a picture, ask CLIP what it shows, and decode what it saw."""
+    from .. import attacks, experiments, files
+    from ..encoding import Encoder
+
+    picture, folder = opened([image], fit), files.writable_folder(out)
+    place = numbers(at, "--at") if at else []
+    if place and len(place) != 3:
+        raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
+    label = attacks.Label("word", **dict(zip(("x", "y", "size"), place)))
+    others = {name: Encoder(*name.split(":", 1)) for name in encoder or ()}
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.attack.stream(
+        lab, squared(picture, lab, fit), listed(text), truth, labels=listed(labels) or lab.things, label=label,
+        variations=count, encoders=others, seed=seed, steps=steps, guidance=guidance, preview_every=0,
+    )  # fmt: skip
+    found = watch(stream, as_json)
+    paths = save_result(found, folder, f"{slug(image.stem)}-attacked", image=image.name, fit=fit)
+    report(found, paths, as_json, image=image.name)
+
+
+def ablate(
+    prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Draw captions with nothing, z_t, or the prior's z_i in the CLIP slot."""
+    from .. import experiments, files
+
+    folder = files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.ablate.stream(
+        lab, prompts, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
+    )
+    found = watch(stream, as_json)
+    report(found, save_result(found, folder, f"{slug(prompts[0])}-ablation"), as_json)
+
+
+def guide(
+    prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
+    decoder: Annotated[str, typer.Option(help="The decoder's guidances, with commas.")] = "1,1.5,2,3,4",
+    prior: Annotated[str, typer.Option(help="The prior's guidances, with commas.")] = "1,2",
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Draw captions over a grid of the prior's and the decoder's guidance."""
+    from .. import experiments, files
+
+    folder = files.writable_folder(out)
+    guidances, prior_guidances = numbers(decoder, "--decoder"), numbers(prior, "--prior")
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.sweep_guidance.stream(
+        lab, prompts, guidances=guidances, prior_guidances=prior_guidances, seeds=range(seed, seed + count), steps=steps
+    )
+    found = watch(stream, as_json)
+    report(found, save_result(found, folder, f"{slug(prompts[0])}-guidance"), as_json)
+
+
+def bind(
+    prompts: Annotated[
+        list[str] | None, typer.Argument(help="Like “a red cube on top of a blue ball”; none draws --sample of them.")
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, max=256, help="How many prompts of the grammar when none is given.")
+    ] = 16,
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Draw two coloured solids, and see which colour is where."""
+    from .. import experiments, files, grammar
+
+    folder = files.writable_folder(out)
+    asked = prompts or grammar.arrangements(sample, seed=seed)
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.bind.stream(
+        lab, asked, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
+    )
+    found = watch(stream, as_json)
+    report(found, save_result(found, folder, f"{slug(found.arrangements[0].caption)}-binding"), as_json)
+
+
+def spell(
+    words: Annotated[list[str], typer.Argument(help="What to write.")],
+    alternatives: Annotated[
+        str, typer.Option(help="Words to choose from, with commas; the model's own by default.")
+    ] = "",
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Draw signs with words on them, and read them back."""
+    from .. import experiments, files
+
+    folder = files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.spell.stream(
+        lab, words, alternatives=listed(alternatives) or lab.words, seeds=range(seed, seed + count), steps=steps,
+        guidance=guidance, preview_every=0,
+    )  # fmt: skip
+    found = watch(stream, as_json)
+    report(found, save_result(found, folder, f"sign-{slug(words[0])}"), as_json)
+
+
+def classify(
+    pictures: Annotated[list[Path], typer.Argument(help="Images.")],
+    labels: Annotated[str, typer.Option(help="The classes as captions, with commas; the model's own by default.")] = "",
+    top: Annotated[int, typer.Option(min=1, help="How many labels to say.")] = 5,
+    fit: Fit = "crop",
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Say what CLIP takes pictures for."""
+    from .. import experiments
+
+    opened_pictures = opened(pictures, fit)
+    lab = load(model, device, as_json, dtype)
+    classes = listed(labels) or lab.things
+    found = experiments.classify(lab.encoder, squared(opened_pictures, lab, fit), classes)
+    rows = [
+        {"image": str(path), "labels": [{"label": x, "probability": round(p, 4)} for x, p in found.top(k, top)]}
+        for k, path in enumerate(pictures)
+    ]
+    said = [", ".join(f"{label} {p:.0%}" for label, p in found.top(k, top)) for k in range(len(pictures))]
+    lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    say({"model": lab.name, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
+
+
+COMMANDS = (generate, invert, vary, interpolate, diff, attack, ablate, guide, bind, spell, classify)

@@ -1,0 +1,38 @@
+"""Each experiment as one call that returns a frozen result: pictures, a tidy table of numbers, and a figure.
+
+Every experiment can also be watched: `generate(...)` runs to the end and returns the result, `generate.stream(...)`
+yields `Progress` on the way and the result last, so that a page can draw and stop it.
+
+    generate            caption -> picture; `.best(k)` by CLIP
+    invert              picture -> (z_i, x_T), once; every other experiment takes what it returns
+    reconstruct         (z_i, x_T) -> picture; what each latent holds                       section 3
+    vary                the same two latents with η above 0                                 figure 3
+    interpolate         from one picture to another                                         figure 4
+    diff                a picture changed as its caption changes                            figure 5
+    attack              words on pictures                                                   figure 6
+    truncate            the first k principal components of z_i                             figure 7
+    walk_components     along one component
+    ablate              with and without the prior                                          figure 8
+    sweep_guidance      the prior's and the decoder's guidance                              figure 9
+    bind, spell         colours at their things, words on signs                             figures 14-16
+    classify, compare   CLIP itself: zero-shot labels, similarities, the modality gap
+"""
+
+from .ablation import Ablated, Guided, ablate, sweep_guidance
+from .attack import Attacked, attack
+from .binding import Bound, Spelled, bind, spell
+from .clip import Classified, Compared, classify, compare
+from .generation import Generated, generate
+from .interpolation import Interpolated, interpolate
+from .principal import Truncated, Walked, truncate, walk_components
+from .reconstruction import Reconstructed, reconstruct
+from .running import Inverted, Progress, Result, invert
+from .text_diffs import Diffed, diff
+from .variation import Varied, vary
+
+__all__ = [
+    "Ablated", "Attacked", "Bound", "Classified", "Compared", "Diffed", "Generated", "Guided", "Interpolated",
+    "Inverted", "Progress", "Reconstructed", "Result", "Spelled", "Truncated", "Varied", "Walked", "ablate", "attack",
+    "bind", "classify", "compare", "diff", "generate", "interpolate", "invert", "reconstruct", "spell",
+    "sweep_guidance", "truncate", "vary", "walk_components",
+]  # fmt: skip

@@ -1,0 +1,216 @@
+"""What the prior is for: the CLIP slot filled by nothing, by the caption's own embedding, or by the prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .. import prior
+from ..diffusion import noise
+from ..errors import UserError
+from ..intervals import mean, proportion
+from ..latents import Latent
+from .running import Progress, Result, checked_seeds, cosine, decoded, enlarged, settings_of, streamed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..models import Lab
+
+SIGNALS = ("caption only", "z_t", "prior")
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Ablated(Result):
+    """The same captions and noise under three signals in the CLIP slot.
+
+    Args:
+        pixels: (S, N, 3, H, W), upsampled where the lab can; a row for each signal, a column for each caption and seed.
+        signals: S of "caption only", "z_t", "prior": those that the lab has.
+        captions: N, one a column. seeds: N.
+    """
+
+    pixels: Tensor
+    signals: tuple[str, ...]
+    captions: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def figure(self, columns: int = 8) -> Figure:
+        from ..figures import rows
+
+        return rows(dict(zip(self.signals, self.pixels[:, :columns])), titles=self.captions[:columns])
+
+    def summary(self) -> str:
+        said = [f"{s} {self.value('CLIP score', signal=s):.2f}" for s in self.signals]
+        return f"CLIP score (cosine of picture and caption), higher is nearer: {', '.join(said)}."
+
+
+def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int], knobs: dict) -> tuple[dict[str, Tensor], list]:
+    """What fills the CLIP slot, by name: (N, D) each; and a sentence for each signal that the lab can't have."""
+    z_t, notes, found = lab.encoder.encode_text(captions), [], {}
+    if lab.decoder.read(captions[:1]) is None:
+        notes.append(f"the decoder of {lab.name} reads no text, so there is no row for the caption only")
+    else:
+        found["caption only"] = torch.zeros_like(z_t)
+    if lab.prior is None:
+        notes.append(f"{lab.name} has no prior, so there is no row for it")
+        return {**found, "z_t": z_t}, notes
+    z_i = prior.sample(lab.prior, captions, seeds=seeds, **knobs)
+    # z_t stands in for an image embedding, so it gets an image embedding's length.
+    found["z_t"] = z_t * z_i.norm(dim=-1).mean() / z_t.norm(dim=-1, keepdim=True)
+    return {**found, "prior": z_i}, notes
+
+
+@streamed(Ablated)
+def ablate(
+    lab: Lab,
+    captions: str | Sequence[str],
+    *,
+    seeds: Sequence[int] = (0,),
+    steps: int = 25,
+    guidance: float = 2.0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Ablated]:
+    """Decode captions with zero, z_t or the prior's z_i in the CLIP slot.  Ramesh et al. 2022, section 5.1, figure 8.
+
+    The caption is always given to the decoder, where it takes one, and x_T is the same for all three.
+
+    Args:
+        captions: one, or several.
+        seeds: of each caption's pictures.
+        steps, guidance: of the decoder.
+
+    The table holds, for each signal, the CLIP score (cosine of encode(picture) and z_t) and, when there are several
+    captions, the accuracy: how often a picture's own caption is the nearest of them all.
+
+    Raises:
+        UserError: no caption, an empty one, the same twice, or no seeds.
+    """
+    captions = (captions,) if isinstance(captions, str) else tuple(captions)
+    if not captions or len(set(captions)) < len(captions):
+        raise UserError(f"captions are {list(captions)}: give one, or several that differ")
+    seeds = checked_seeds(seeds)
+    readings = [lab.encoder.read(c) for c in captions]
+    columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
+    yield Progress("prior", 0, 1)
+    signals, notes = _signals(lab, columns, own, {})
+    x_T = noise(lab.decoder, own, device=lab.device)
+    text = lab.decoder.read(columns)
+    latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
+    text = None if text is None else text.repeat(len(signals), 1, 1)
+    knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+    pixels = yield from decoded(lab, latent, **knobs)
+    z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
+    z_t = lab.encoder.encode_text(captions)
+    scores = cosine(z, z_t.repeat_interleave(len(seeds), 0))
+    truth = torch.arange(len(captions), device=z.device).repeat_interleave(len(seeds))
+    table = [mean(row, quantity="CLIP score", signal=name) for name, row in zip(signals, scores)]
+    if len(captions) > 1:
+        nearest = cosine(z[:, :, None], z_t).argmax(-1)  # (S, N)
+        table += [proportion(row == truth, quantity="accuracy", signal=name) for name, row in zip(signals, nearest)]
+    pixels = yield from enlarged(lab, pixels, own * len(signals))
+    notes += [sentence for reading in readings for sentence in reading.warnings()]
+    yield Ablated(
+        pixels=pixels.unflatten(0, (len(signals), -1)), signals=tuple(signals), captions=tuple(columns),
+        seeds=tuple(own), table=tuple(table), notes=tuple(dict.fromkeys(notes)),
+        settings=settings_of(lab, "ablate", captions=captions, seeds=seeds, steps=steps, guidance=guidance),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Guided(Result):
+    """One caption over a grid of the prior's and the decoder's guidance.
+
+    Args:
+        pixels: (P, G, N, 3, H, W), upsampled where the lab can.
+        prior_guidances: P. guidances: G. seeds: N.
+    """
+
+    pixels: Tensor
+    prior_guidances: tuple[float, ...]
+    guidances: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def figure(self) -> Figure:
+        from ..figures import rows
+
+        named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
+        titles = [f"decoder {g:g}" for g in self.guidances]
+        return rows(named, titles=titles, heading=f"guidance, seed {self.seeds[0]}")
+
+    def summary(self) -> str:
+        rows = [r for r in self.table if r["quantity"] == "CLIP score"]
+        best = max(rows, key=lambda r: r["value"])
+        return (
+            f"The CLIP score is highest, {best['value']:.2f}, at guidance {best['guidance']:g} of the decoder and "
+            f"{best['prior_guidance']:g} of the prior; what it gains, the samples lose in variety."
+        )
+
+
+@streamed(Guided)
+def sweep_guidance(
+    lab: Lab,
+    captions: str | Sequence[str],
+    *,
+    guidances: Sequence[float] = (1.0, 1.5, 2.0, 3.0, 4.0),
+    prior_guidances: Sequence[float] = (1.0, 2.0),
+    seeds: Sequence[int] = (0,),
+    steps: int = 25,
+    preview_every: int = 0,
+) -> Iterator[Progress | Guided]:
+    """Captions at every pair of the prior's and the decoder's guidance.  Ramesh et al. 2022, section 5.3, figure 9.
+
+    Args:
+        captions: one, or several: the table is over all of them.
+        seeds: of each caption's pictures; the same noise at every pair.
+
+    The table holds, for every pair, the CLIP score and the samples' distance, 1 - cosine, when a caption has several.
+
+    Raises:
+        UserError: no caption, no guidance, no seeds, or a lab without a prior.
+    """
+    captions = (captions,) if isinstance(captions, str) else tuple(captions)
+    if not captions or not guidances or not prior_guidances:
+        raise UserError("captions, guidances and prior_guidances each want at least one value")
+    if lab.prior is None:
+        raise UserError(f"{lab.name} has no prior to sweep: load a model that has one, like emoji")
+    seeds = checked_seeds(seeds)
+    notes = [sentence for c in captions for sentence in lab.encoder.read(c).warnings()]
+    columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
+    yield Progress("prior", 0, len(prior_guidances))
+    z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
+    x_T = noise(lab.decoder, own, device=lab.device).repeat(len(z_i), 1, 1, 1)
+    text = lab.decoder.read(columns)
+    text = None if text is None else text.repeat(len(z_i), 1, 1)
+    grids = []
+    for guidance in guidances:
+        knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+        grids.append((yield from decoded(lab, Latent(torch.cat(z_i), x_T), **knobs)))
+    pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
+    pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
+    z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
+    scores = cosine(z, lab.encoder.encode_text(columns))
+    among = z.unflatten(2, (len(captions), -1))  # (P, G, captions, seeds, D)
+    among = 1 - cosine(among[..., :, None, :], among[..., None, :, :])
+    pairs = torch.ones(len(seeds), len(seeds)).triu(1).bool()
+    table = []
+    for i, p in enumerate(prior_guidances):
+        for j, g in enumerate(guidances):
+            where = {"prior_guidance": p, "guidance": g}
+            table.append(mean(scores[i, j], quantity="CLIP score", **where))
+            if len(seeds) > 1:
+                table.append(mean(among[i, j][:, pairs].flatten(), quantity="distance among samples", **where))
+    shape = pixels.shape[:3]
+    pixels = yield from enlarged(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
+    settings = settings_of(
+        lab, "sweep_guidance", captions=captions, guidances=tuple(guidances), prior_guidances=tuple(prior_guidances),
+        seeds=seeds, steps=steps,
+    )  # fmt: skip
+    yield Guided(
+        pixels=pixels.unflatten(0, shape), prior_guidances=tuple(prior_guidances), guidances=tuple(guidances),
+        seeds=tuple(own), table=tuple(table), notes=tuple(dict.fromkeys(notes)), settings=settings,
+    )  # fmt: skip

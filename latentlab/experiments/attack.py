@@ -1,0 +1,206 @@
+"""Typographic attacks: a word on a paper label, and what the decoder still knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .. import images
+from ..attacks import Label, paste
+from ..diffusion import noise
+from ..encoding import TEMPLATES, class_embeddings, probabilities
+from ..errors import UserError
+from ..intervals import mean, proportion
+from ..latents import Latent
+from .running import Progress, Result, checked_pixels, decoded, enlarged, settings_of, streamed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..encoding import Encoder
+    from ..models import Lab
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Attacked(Result):
+    """Pictures with words on them, before and after decoding.
+
+    Args:
+        original: (B, 3, H, W).
+        pixels: (B, W, 3, H, W), each picture wearing each word.
+        variations: (B, W, N, 3, H, W), decoded from the attacked z_i and fresh x_T, upsampled where the lab can.
+        before: (B, L), zero-shot probabilities of the clean pictures.
+        attacked: (B, W, L), of those that wear a word. after: (B, W, N, L), of the variations.
+        others: for each further encoder, (B, W, L) of the attacked pictures.
+        labels: L. truth: B, each picture's own label. words: W. word_labels: W, the label that each word spells.
+    """
+
+    original: Tensor
+    pixels: Tensor
+    variations: Tensor
+    before: Tensor
+    attacked: Tensor
+    after: Tensor
+    others: Mapping[str, Tensor]
+    labels: tuple[str, ...]
+    truth: tuple[str, ...]
+    words: tuple[str, ...]
+    word_labels: tuple[str, ...]
+
+    def figure(self, row: int = 0) -> Figure:
+        """One picture: clean and wearing each word, with CLIP's probabilities, and the decoded variations."""
+        from ..figures import rows
+
+        shown, titles = {}, []
+        side = self.variations.shape[-1]
+        own = self.labels.index(self.truth[row])
+        for k, word in enumerate(self.words):
+            spelled = self.labels.index(self.word_labels[k])
+            p = self.attacked[row, k]
+            label = f"“{word}”\n{self.truth[row]} {p[own]:.0%}\n{self.word_labels[k]} {p[spelled]:.0%}"
+            shown[label] = torch.cat([images.resize(self.pixels[row, k : k + 1], side), self.variations[row, k]])
+        titles = ["attacked", *["decoded from its z_i"] * self.variations.shape[2]]
+        clean = f"without a word: {self.truth[row]} {self.before[row, own]:.0%}"
+        return rows(shown, titles=titles, heading=clean)
+
+    def strength(self) -> Tensor:
+        """(B, W), how probable each written word's label is to CLIP."""
+        spelled = torch.tensor([self.labels.index(w) for w in self.word_labels], device=self.attacked.device)
+        return self.attacked.gather(2, spelled.expand(len(self.truth), -1)[..., None])[..., 0]
+
+    def heat_map(self) -> Figure:
+        """How probable the written word is to CLIP, for every picture and word."""
+        from ..figures import matrix
+
+        return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1)
+
+    def summary(self) -> str:
+        success = self.value("attack succeeds", encoder=self.settings["model"])
+        said = f"A written word wins over the picture in {success:.0%} of {self.attacked[..., 0].numel()} cases"
+        recovered = [r for r in self.table if r["quantity"] == "right again in variations of those"]
+        if not recovered:
+            return f"{said}."
+        return (
+            f"{said}; decoded again from the attacked z_i, {recovered[0]['value']:.0%} of them show the thing "
+            "itself: the embedding still holds what classification lost."
+        )
+
+
+def _label_of(word: str, labels: Sequence[str]) -> str:
+    """The label that the word spells: itself, or the one that ends in it, like `a pizza` for `pizza`."""
+    found = [x for x in labels if x.lower() == word.lower()] or [
+        x for x in labels if x.lower().split(" ", 1)[-1] == word.lower()
+    ]
+    if not found:
+        raise UserError(f"no label says “{word}”: add it to the labels, like “a {word}”")
+    return found[0]
+
+
+@streamed(Attacked)
+def attack(
+    lab: Lab,
+    pixels: Tensor,
+    words: Sequence[str],
+    truth: str | Sequence[str],
+    *,
+    labels: Sequence[str] = (),
+    label: Label | None = None,
+    variations: int = 3,
+    seed: int = 0,
+    steps: int = 25,
+    guidance: float = 1.5,
+    templates: Sequence[str] = TEMPLATES,
+    encoders: Mapping[str, Encoder] | None = None,
+    preview_every: int = 5,
+) -> Iterator[Progress | Attacked]:
+    """Put words on pictures, ask CLIP what they show, and decode variations of them.  Ramesh et al. 2022, figure 6.
+
+    Args:
+        pixels: (B, 3, H, W) in [-1, 1].
+        words: what to write; every picture wears every word.
+        truth: the label of every picture, or one each.
+        labels: the classes as captions; truth and words (as “a word”) are added where they are missing.
+        label: the paper label: its place, size and colours; its word is replaced.
+        variations: decoded pictures for each attacked one, from as many x_T; 0 asks CLIP only.
+        encoders: further CLIPs by name, to see side by side.
+
+    An attack succeeds when the written word's label is more probable than the thing's own, where it was not before;
+    a variation is right again when the thing's own label is the more probable of the two.
+
+    Raises:
+        UserError: no words, a word that does not fit its label, or one that is the thing's own name.
+    """
+    checked_pixels(pixels, lab.decoder.pixels)
+    words = (words,) if isinstance(words, str) else tuple(words)
+    truth = (truth,) * len(pixels) if isinstance(truth, str) else tuple(truth)
+    if not words or len(truth) != len(pixels):
+        raise UserError(f"{len(words)} words and {len(truth)} truths for {len(pixels)} pictures: give at least one "
+                        "word, and a label for each picture")  # fmt: skip
+    known = list(dict.fromkeys([*labels, *truth]))
+    for word in words:
+        try:
+            _label_of(word, known)
+        except UserError:
+            known.append(f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}")
+    word_labels = tuple(_label_of(word, known) for word in words)
+    labels, style = tuple(known), label or Label("word")
+    original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)
+    worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
+    grid = worn.shape[:2]
+    yield Progress("CLIP", 0, 1 + len(encoders or {}))
+    before = lab.encoder.zero_shot(original, labels, templates)
+    z_i = lab.encoder.encode_image(worn.flatten(0, 1))
+    z_t = class_embeddings(lab.encoder, labels, templates)
+    attacked = probabilities(lab.encoder, z_i, z_t).unflatten(0, grid)
+    others = {}
+    for number, (name, encoder) in enumerate((encoders or {}).items(), 1):
+        others[name] = encoder.zero_shot(worn.flatten(0, 1), labels, templates).unflatten(0, grid)
+        yield Progress("CLIP", number, 1 + len(encoders))
+    shape = (*grid, variations)
+    if variations:
+        x_T = noise(lab.decoder, range(seed, seed + variations), device=lab.device)
+        latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
+        made = yield from decoded(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+        after = probabilities(lab.encoder, lab.encoder.encode_image(made), z_t)
+        made = yield from enlarged(lab, made, [*range(seed, seed + variations)] * len(z_i))
+    else:
+        made, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
+    found = {"before": before, "attacked": attacked, "after": after.view(*shape, len(labels))}
+    own = torch.tensor([labels.index(t) for t in truth], device=z_i.device)
+    spelled = torch.tensor([labels.index(w) for w in word_labels], device=z_i.device)
+    table = _table(lab.name, found, {n: p.to(z_i.device) for n, p in others.items()}, own, spelled)
+    settings = settings_of(
+        lab, "attack", words=words, truth=truth, labels=labels, variations=variations, seed=seed, steps=steps,
+        guidance=guidance,
+    )  # fmt: skip
+    notes = tuple(dict.fromkeys(s for x in labels for s in lab.encoder.read(x).warnings()))
+    yield Attacked(
+        original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), others=others, labels=labels,
+        truth=truth, words=words, word_labels=word_labels, table=table, settings=settings, notes=notes, **found,
+    )  # fmt: skip
+
+
+def _table(name: str, found: dict, others: Mapping[str, Tensor], own: Tensor, spelled: Tensor) -> tuple[dict, ...]:
+    def wins(p: Tensor) -> Tensor:
+        """Whether the word's label beats the thing's own: (..., L) with leading (B, W)."""
+        mine = p.gather(-1, own.view(-1, *[1] * (p.ndim - 1)).expand(*p.shape[:-1], 1))
+        word = p.gather(-1, spelled.view(1, -1, *[1] * (p.ndim - 2)).expand(*p.shape[:-1], 1))
+        return (word > mine)[..., 0]
+
+    clean = wins(found["before"][:, None].expand_as(found["attacked"]))
+    table = []
+    for encoder, p in {name: found["attacked"], **others}.items():
+        fooled = wins(p) & ~clean
+        table.append(proportion(fooled.flatten(), quantity="attack succeeds", encoder=encoder))
+    fooled = wins(found["attacked"]) & ~clean
+    if found["after"].numel() and fooled.any():
+        right = ~wins(found["after"])[fooled]  # (cases, N)
+        table.append(proportion(right.flatten(), quantity="right again in variations of those", encoder=name))
+    table.append(mean(found["before"].gather(1, own[:, None])[:, 0], quantity="probability of the thing, clean"))
+    mine = found["attacked"].gather(2, own[:, None, None].expand(*found["attacked"].shape[:2], 1))
+    table.append(mean(mine.flatten(), quantity="probability of the thing, attacked"))
+    return tuple(table)

@@ -1,0 +1,113 @@
+"""Caption -> picture: the whole pipeline, and the best of several by CLIP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from .. import prior
+from ..diffusion import noise
+from ..errors import UserError
+from ..intervals import mean
+from ..latents import Latent
+from .running import Progress, Result, checked_seeds, cosine, decoded, enlarged, settings_of, streamed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..models import Lab
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Generated(Result):
+    """Pictures of a caption.
+
+    Args:
+        pixels: (B, 3, H, W), upsampled where the lab can.
+        latent: z_i from the prior, x_T from the seeds.
+        similarity: (B,), cosine of encode(picture) and z_t.
+        seeds: one a picture.
+    """
+
+    pixels: Tensor
+    latent: Latent
+    similarity: Tensor
+    seeds: tuple[int, ...]
+
+    def metadata(self, row: int) -> dict:
+        """What the PNG of one picture carries."""
+        return {**self.settings, "seed": self.seeds[row]}
+
+    def best(self, count: int) -> Generated:
+        """The `count` pictures that CLIP finds nearest to the caption, best first.  Ramesh et al. 2021, section 2.6."""
+        if not 1 <= count <= len(self.seeds):
+            raise UserError(f"the best {count} of {len(self.seeds)} pictures: give a number from 1 to that")
+        rows = self.similarity.argsort(descending=True)[:count]
+        seeds = tuple(self.seeds[k] for k in rows.tolist())
+        similarity = self.similarity[rows]
+        table = (mean(similarity, quantity="cosine to the caption"),)
+        found = {"pixels": self.pixels[rows], "latent": self.latent[rows], "similarity": similarity, "seeds": seeds}
+        return Generated(**found, table=table, settings=self.settings, notes=self.notes)
+
+    def figure(self) -> Figure:
+        from ..figures import grid
+
+        titles = [f"seed {s} · cos {c:.2f}" for s, c in zip(self.seeds, self.similarity.tolist())]
+        return grid(self.pixels, titles=titles, heading=self.settings["prompt"])
+
+    def summary(self) -> str:
+        count = len(self.seeds)
+        return (
+            f"{count} picture{'s' * (count > 1)} of “{self.settings['prompt']}”; cosine to the caption "
+            f"{self.similarity.mean():.2f} on average, {self.similarity.max():.2f} for the best."
+        )
+
+
+@streamed(Generated)
+def generate(
+    lab: Lab,
+    caption: str,
+    *,
+    seeds: Sequence[int] = (0,),
+    steps: int = 25,
+    guidance: float = 2.0,
+    prior_steps: int = 16,
+    prior_guidance: float = 1.0,
+    candidates: int = 2,
+    preview_every: int = 5,
+) -> Iterator[Progress | Generated]:
+    """Caption -> prior -> decoder -> upsampler: one picture a seed.  Ramesh et al. 2022, section 2.
+
+    Args:
+        seeds: a picture each; picture k depends on its own seed alone.
+        steps, guidance: the decoder's.
+        prior_steps, prior_guidance, candidates: the prior's; of so many z_i the one nearest to z_t is kept.
+        preview_every: `.stream` shows pictures each so many steps.
+
+    Raises:
+        UserError: an empty caption, no seeds, or knobs out of their range.
+    """
+    reading = lab.encoder.read(caption)
+    seeds = checked_seeds(seeds)
+    settings = settings_of(
+        lab, "generate", prompt=caption, steps=steps, guidance=guidance,
+        prior_steps=prior_steps, prior_guidance=prior_guidance, candidates=candidates,
+    )  # fmt: skip
+    yield Progress("prior", 0, 1)
+    z_i = prior.sample(
+        lab.prior, [caption], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
+    )
+    latent = Latent(z_i, noise(lab.decoder, seeds, device=z_i.device, dtype=z_i.dtype))
+    text = lab.decoder.read([caption])
+    knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+    pixels = yield from decoded(lab, latent, **knobs)
+    similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([caption]))
+    pixels = yield from enlarged(lab, pixels, seeds)
+    table = (mean(similarity, quantity="cosine to the caption"),)
+    yield Generated(
+        pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table, settings=settings,
+        notes=tuple(reading.warnings()),
+    )  # fmt: skip

@@ -1,0 +1,125 @@
+"""Interpolation: from one picture to another, through CLIP's latent space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .. import images
+from ..diffusion import noise
+from ..errors import UserError
+from ..files import whole
+from ..intervals import mean
+from ..latents import Latent
+from ..manipulation import interpolate as between
+from ..sphere import angle
+from .running import Inverted, Progress, Result, checked_seeds, decoded, enlarged, inverted, settings_of, streamed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..models import Lab
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Interpolated(Result):
+    """Paths between two pictures, a row each.
+
+    Args:
+        ends: the two pictures and their latents.
+        pixels: (K, T, 3, H, W), upsampled where the lab can.
+        thetas: T, fractions of the arc.
+        seeds: of the paths whose x_T is held fixed; empty when x_T is interpolated too.
+    """
+
+    ends: Inverted
+    pixels: Tensor
+    thetas: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def figure(self) -> Figure:
+        from ..figures import rows
+
+        labels = [f"x_T of seed {s}" for s in self.seeds] or ["x_T turned too"]
+        return rows(dict(zip(labels, self.pixels)), titles=[f"θ = {t:.2g}" for t in self.thetas])
+
+    def summary(self) -> str:
+        steps = self.value("unevenness of steps")
+        ends = "Both ends reconstruct" if not self.seeds else "x_T is held, so the ends only resemble the pictures"
+        return f"{ends}; seen by CLIP, the steps' lengths differ by {steps:.0%} of their mean (standard deviation)."
+
+    def save_animation(self, path: str | Path, *, row: int = 0, milliseconds: int = 120) -> Path:
+        """One path as a GIF or WebP that goes there and back, without end.
+
+        Raises:
+            UserError: another suffix than .gif or .webp.
+        """
+        path = Path(path)
+        if path.suffix not in (".gif", ".webp"):
+            raise UserError(f"{path.name} is no animation: give a name that ends in .gif or .webp")
+        frames = images.to_pil(self.pixels[row])
+        frames += frames[-2:0:-1]
+        with whole(path) as part:
+            frames[0].save(
+                part, path.suffix[1:].upper(), save_all=True, append_images=frames[1:], duration=milliseconds, loop=0
+            )
+        return path
+
+
+@streamed(Interpolated)
+def interpolate(
+    lab: Lab,
+    pictures: Tensor | Inverted,
+    *,
+    thetas: int | Sequence[float] = 9,
+    seeds: Sequence[int] = (),
+    steps: int = 25,
+    guidance: float = 1.0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Interpolated]:
+    """Turn z_i from one picture to another.  Ramesh et al. 2022, section 3.2, figure 4.
+
+    z_θ = slerp(z_i1, z_i2, θ).  x_T is turned in the same way, so that both ends reconstruct; or held fixed, one path
+    for each of `seeds`: there are infinitely many.
+
+    Args:
+        pictures: (2, 3, H, W) in [-1, 1], or what `invert` found.
+        thetas: how many frames, or the fractions of the arc themselves.
+        seeds: none turns x_T too.
+        steps: of the inversion and the way back; what was inverted before keeps its own.
+        guidance: of the way back; above 1 the ends no longer reconstruct.
+
+    Raises:
+        UserError: not two pictures, fewer than two frames, θ outside 0..1, or opposite z_i.
+    """
+    thetas = torch.linspace(0, 1, max(thetas, 0)).tolist() if isinstance(thetas, int) else [float(t) for t in thetas]
+    if len(thetas) < 2:
+        raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
+    seeds = checked_seeds(seeds) if len(seeds) else ()
+    found = yield from inverted(lab, pictures, steps=steps)
+    if len(found) != 2:
+        raise UserError(f"{len(found)} pictures: an interpolation is between two; pass pixels[:2]")
+    held = noise(lab.decoder, seeds, device=lab.device).split(1) if seeds else ["slerp"]
+    a, b = found.latent[0], found.latent[1]
+    paths = Latent.stack(between(a, b, thetas, noise=kind) for kind in held)
+    pixels = yield from decoded(lab, paths, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    grid = (len(held), len(thetas))
+    z = lab.encoder.encode_image(pixels).unflatten(0, grid)
+    turns = angle(z[:, 1:], z[:, :-1])  # (K, T - 1)
+    table = [
+        mean(turns.std(1, correction=0) / turns.mean(1).clamp_min(1e-9), quantity="unevenness of steps"),
+        mean(turns.sum(1) / angle(found.latent.z_i[:1], found.latent.z_i[1:]), quantity="length of path over arc"),
+    ]
+    if not seeds:
+        ends = images.psnr(found.original, pixels[[0, -1]])
+        table.append(mean(ends, quantity="PSNR of the ends"))
+    pixels = yield from enlarged(lab, pixels, range(len(pixels)))
+    yield Interpolated(
+        ends=found, pixels=pixels.unflatten(0, grid), thetas=tuple(thetas), seeds=seeds, table=tuple(table),
+        settings=settings_of(lab, "interpolate", thetas=thetas, seeds=seeds, steps=found.steps, guidance=guidance),
+    )  # fmt: skip

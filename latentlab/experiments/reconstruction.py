@@ -1,0 +1,127 @@
+"""Picture -> (z_i, x_T) -> picture: what the two latents hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .. import images
+from ..decoding import pictures, walk
+from ..diffusion import noise
+from ..intervals import mean
+from ..latents import Latent
+from .running import Inverted, Progress, Result, cosine, decoded, enlarged, invert, settings_of, streamed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..models import Lab
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Reconstructed(Result):
+    """A picture as (z_i, x_T), and back.
+
+    Args:
+        inverted: the pictures as the decoder was given them, and their latents.
+        pixels: (B, 3, H, W), decoded from the two latents.
+        from_z_i: (B, 3, H, W), decoded from z_i and a random x_T: what CLIP saw, without the rest.
+        large, large_from_z_i: the two, upsampled where the lab can.
+        psnr, ssim: (B,), of pixels against original.
+        psnr_first_stage: (B,), of the first stage alone: the ceiling of psnr.
+        evaluations: of the decoder, there and back.
+        cosine: (B,), between z_i and the encoding of pixels.
+    """
+
+    inverted: Inverted
+    pixels: Tensor
+    from_z_i: Tensor
+    large: Tensor
+    large_from_z_i: Tensor
+    psnr: Tensor
+    ssim: Tensor
+    psnr_first_stage: Tensor
+    evaluations: int
+    cosine: Tensor
+
+    def numbers(self, row: int = 0) -> dict[str, float | bool]:
+        """One picture's numbers, by name."""
+        found = {k: v for k, v in vars(self).items() if k in ("psnr", "ssim", "psnr_first_stage", "cosine")}
+        rounded = {k: round(float(v[row]), 4) for k, v in found.items()}
+        spent = {"converged": bool(self.inverted.converged[row]), "evaluations": self.evaluations}
+        return {**rounded, "residual": float(self.inverted.residual.max()), **spent}
+
+    def figure(self) -> Figure:
+        from ..figures import grid
+
+        columns = torch.stack([self.inverted.original, self.pixels, self.from_z_i], 1).flatten(0, 1)
+        titles = [t for p in self.psnr.tolist() for t in ("original", f"(z_i, x_T) · {p:.1f} dB", "z_i, another x_T")]
+        return grid(columns, titles=titles, columns=3)
+
+    def summary(self) -> str:
+        return (
+            f"Both latents bring the picture back at {self.psnr.mean():.1f} dB (the first stage alone: "
+            f"{self.psnr_first_stage.mean():.1f} dB); z_i with another x_T keeps what CLIP saw and loses the rest."
+        )
+
+
+@streamed(Reconstructed)
+def reconstruct(
+    lab: Lab,
+    pixels: Tensor | Inverted,
+    *,
+    steps: int = 25,
+    method: str = "fixed-point",
+    iterations: int = 20,
+    memory: int = 2,
+    tolerance: float = 2e-4,
+    seed: int = 0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Reconstructed]:
+    """Invert pictures to (z_i, x_T) and decode them again.  Ramesh et al. 2022, section 3.
+
+    Beside it stands what z_i says alone: the same z_i decoded from another x_T.
+
+    Args:
+        pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
+        steps: of the inversion and of the way back.
+        method, iterations, memory, tolerance: as in `inversion.walk`.
+        seed: of the other x_T.
+
+    Raises:
+        UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
+    """
+    knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
+    found = pixels
+    if not isinstance(found, Inverted):
+        for found in invert.stream(lab, pixels, **knobs):
+            if isinstance(found, Progress):
+                yield found
+    steps, z_i = found.steps, found.latent.z_i
+    other = Latent(z_i, noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
+    if isinstance(found.latent, Latent):
+        both = Latent.stack([found.latent, other])
+        both = yield from decoded(lab, both, steps=steps, preview_every=preview_every)
+        spent = steps
+    else:  # a pair goes back by its own steps, which x_T can't share
+        for step in walk(lab.decoder, found.latent):
+            yield Progress("decoder", step.number, step.total)
+        both = torch.cat([pictures(lab.decoder, step.x_t), (yield from decoded(lab, other, steps=steps))])
+        spent = step.evaluations
+    made, from_z_i = both.chunk(2)
+    large = yield from enlarged(lab, both, range(len(both)))
+    original = found.original
+    psnr, ssim = images.psnr(original, made), images.ssim(original, made)
+    psnr_first_stage = images.psnr(original, pictures(lab.decoder, lab.decoder.to_x0(original)))
+    likeness = cosine(lab.encoder.encode_image(made), z_i)
+    measured = {"PSNR": psnr, "SSIM": ssim, "PSNR of the first stage": psnr_first_stage, "cosine to z_i": likeness}
+    yield Reconstructed(
+        inverted=found, pixels=made, from_z_i=from_z_i, large=large.chunk(2)[0], large_from_z_i=large.chunk(2)[1],
+        psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=found.evaluations + spent,
+        cosine=likeness, table=tuple(mean(v, quantity=k) for k, v in measured.items()),
+        settings=settings_of(lab, "reconstruct", **{**knobs, "steps": steps, "method": found.method}, seed=seed),
+    )  # fmt: skip

@@ -1,0 +1,136 @@
+"""Text diffs: a picture changed as a change of its caption says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .. import images
+from ..errors import UserError
+from ..intervals import mean
+from ..latents import Latent
+from ..manipulation import text_diff
+from ..sphere import normalize
+from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..models import Lab
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Diffed(Result):
+    """A picture turned towards each of several captions, a row each.
+
+    Args:
+        inverted: the picture and its latents.
+        pixels: (K, T, 3, H, W), upsampled where the lab can.
+        source: the caption of the picture as it is.
+        targets: K captions. thetas: T fractions of the arc.
+    """
+
+    inverted: Inverted
+    pixels: Tensor
+    source: str
+    targets: tuple[str, ...]
+    thetas: tuple[float, ...]
+
+    def figure(self) -> Figure:
+        from ..figures import rows
+
+        named = dict(zip(self.targets, self.pixels))
+        return rows(named, titles=[f"θ = {t:.2g}" for t in self.thetas], heading=f"from “{self.source}” to …")
+
+    def summary(self) -> str:
+        last = self.thetas[-1]
+        said = [
+            f"“{t}” {self.value('directional similarity', target=t, theta=last):+.2f}" for t in self.targets if last > 0
+        ]
+        return (
+            f"At θ = {last:g} the picture's embedding has moved along the captions' change by a cosine of "
+            f"{', '.join(said)}."
+        )
+
+
+@streamed(Diffed)
+def diff(
+    lab: Lab,
+    picture: Tensor | Inverted,
+    targets: str | Sequence[str],
+    *,
+    source: str = "a photo",
+    thetas: int | Sequence[float] = 6,
+    steps: int = 25,
+    guidance: float = 1.0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Diffed]:
+    """Turn z_i along the difference of two captions, x_T fixed.  Ramesh et al. 2022, section 3.3, figure 5.
+
+    z_d = norm(z_t - z_t0), z_θ = slerp(z_i, z_d, θ), so the first frame (θ = 0) reconstructs the picture.
+
+    Args:
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` found.
+        targets: the caption wanted, or several: a row each, in one batch.
+        source: a caption of the picture as it is; "a photo" or "" are the paper's other baselines.
+        thetas: how many frames from 0 to 0.5, or the fractions of the arc themselves; the paper ends at 0.25 to 0.50.
+        steps: of the inversion and the way back; what was inverted before keeps its own.
+        guidance: of the way back; above 1 the first frame no longer reconstructs.
+
+    The table holds, for every target and θ: the directional similarity, the cosine between the change of the picture's
+    embedding since the first frame and z_d (Gal et al. 2021, StyleGAN-NADA, equation 1); the drift, the length of that
+    change across z_d, in units of |z_i|; the cosine to the target caption; and the PSNR to the first frame.
+
+    Raises:
+        UserError: more than one picture, no target, a target that equals the source, or θ outside 0..1.
+    """
+    targets = (targets,) if isinstance(targets, str) else tuple(targets)
+    if not targets:
+        raise UserError("targets is empty: give the caption that is wanted, or several")
+    if source in targets:
+        raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
+    thetas = torch.linspace(0, 0.5, max(thetas, 0)).tolist() if isinstance(thetas, int) else [float(t) for t in thetas]
+    if not thetas:
+        raise UserError("thetas is empty: give at least one fraction of the arc, like 0.4")
+    readings = [lab.encoder.read(t) for t in (*targets, *([source] if source else []))]
+    found = yield from inverted(lab, picture, steps=steps)
+    if len(found) != 1:
+        raise UserError(f"{len(found)} pictures: a text diff is of one; pass pixels[:1]")
+    z_t = lab.encoder.encode_text([source, *targets])
+    turned = Latent.stack(text_diff(found.latent, z_t[:1], z_t[k : k + 1], thetas) for k in range(1, len(z_t)))
+    # The first frame of the walk is the same for every target: decode it once, for the measures want it anyway.
+    latent = Latent.stack([found.latent, turned])
+    pixels = yield from decoded(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    z = lab.encoder.encode_image(pixels)
+    grid = (len(targets), len(thetas))
+    first, frames = pixels[:1], pixels[1:]
+    change = (normalize(z[1:]) - normalize(z[:1])).unflatten(0, grid)  # (K, T, D)
+    z_d = normalize(z_t[1:] - z_t[:1])[:, None]  # (K, 1, D)
+    along = (change * z_d).sum(-1, keepdim=True)
+    drift = (change - along * z_d).norm(dim=-1)
+    similarity, likeness = cosine(change, z_d), cosine(z[1:].unflatten(0, grid), z_t[1:, None])
+    psnr = images.psnr(first.expand_as(frames), frames).view(grid)
+    measured = {
+        "directional similarity": similarity, "drift": drift, "cosine to the target": likeness,
+        "PSNR to the first frame": psnr,
+    }  # fmt: skip
+    table = [
+        mean(values[k, j : j + 1], quantity=quantity, target=target, theta=theta)
+        for quantity, values in measured.items()
+        for k, target in enumerate(targets)
+        for j, theta in enumerate(thetas)
+        if theta > 0 or quantity == "cosine to the target"
+    ]
+    pixels = yield from enlarged(lab, frames, range(len(frames)))
+    notes = tuple(dict.fromkeys(sentence for reading in readings for sentence in reading.warnings()))
+    yield Diffed(
+        inverted=found, pixels=pixels.unflatten(0, grid), source=source, targets=targets, thetas=tuple(thetas),
+        table=tuple(table), notes=notes,
+        settings=settings_of(
+            lab, "diff", source=source, targets=targets, thetas=thetas, steps=found.steps, guidance=guidance
+        ),
+    )  # fmt: skip

@@ -1,0 +1,127 @@
+"""Variations: one picture's two latents, walked down with fresh noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..intervals import mean
+from ..latents import Latent
+from .running import (
+    Inverted,
+    Progress,
+    Result,
+    checked_seeds,
+    cosine,
+    decoded,
+    enlarged,
+    inverted,
+    settings_of,
+    streamed,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..models import Lab
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Varied(Result):
+    """Variations of one picture, a row for each η.
+
+    Args:
+        inverted: the picture and its latents.
+        pixels: (E, N, 3, H, W), upsampled where the lab can.
+        spread: (E, H, W), standard deviation of the samples' pixels, averaged over colours: where they differ.
+        etas: E. seeds: N.
+    """
+
+    inverted: Inverted
+    pixels: Tensor
+    spread: Tensor
+    etas: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def figure(self) -> Figure:
+        from ..figures import heat, rows
+
+        first = torch.cat([self.inverted.original.to(self.pixels)[:, None]] * len(self.etas), 1)[0]
+        first = torch.nn.functional.interpolate(first, self.pixels.shape[-2:], mode="bicubic").clamp(-1, 1)
+        maps = heat(torch.nn.functional.interpolate(self.spread[:, None], self.pixels.shape[-2:])[:, 0], top=1.0)
+        named = {
+            f"η = {eta:g}": torch.cat([first[k][None], self.pixels[k], maps[k][None]])
+            for k, eta in enumerate(self.etas)
+        }
+        return rows(named, titles=["original", *(f"seed {s}" for s in self.seeds), "where they differ"])
+
+    def summary(self) -> str:
+        last = self.etas[-1]
+        kept = self.value("cosine to z_i", eta=last)
+        if len(self.seeds) == 1:
+            return f"At η = {last:g} the sample keeps a cosine of {kept:.2f} to z_i; several show what they share."
+        differ = self.value("distance among samples", eta=last)
+        return (
+            f"At η = {last:g} the samples keep a cosine of {kept:.2f} to z_i, and lie {differ:.2f} (1 - cosine) from "
+            "one another: what they share is what CLIP saw, what changes is what only x_T knew."
+        )
+
+
+@streamed(Varied)
+def vary(
+    lab: Lab,
+    picture: Tensor | Inverted,
+    *,
+    etas: Sequence[float] = (0.0, 0.5, 1.0),
+    seeds: Sequence[int] = (0, 1, 2, 3, 4, 5),
+    steps: int = 25,
+    guidance: float = 1.0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Varied]:
+    """Decode a picture's own (z_i, x_T) with η above 0.  Ramesh et al. 2022, section 3.1, figure 3.
+
+    What all samples share is what CLIP saw; what varies is what z_i does not say.
+
+    Args:
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` found.
+        etas: a row of samples for each; 0 reconstructs.
+        seeds: a sample each, the same noise for every η.
+        steps: of the inversion and the way back; what was inverted before keeps its own.
+        guidance: of the way back; above 1 the row of η = 0 no longer reconstructs.
+
+    Raises:
+        UserError: more than one picture, no η or one outside 0..1, no seeds.
+    """
+    etas, seeds = tuple(float(e) for e in etas), checked_seeds(seeds)
+    if not etas or not all(0 <= e <= 1 for e in etas):
+        raise UserError(f"etas is {etas}: give at least one number from 0 (reconstructs) to 1 (ancestral)")
+    found = yield from inverted(lab, picture, steps=steps)
+    if len(found) != 1:
+        raise UserError(f"{len(found)} pictures: variations are of one; pass pixels[:1]")
+    grid = (len(etas), len(seeds))
+    count = grid[0] * grid[1]
+    latent = Latent(found.latent.z_i.expand(count, -1), found.latent.x_T.expand(count, -1, -1, -1))
+    pixels = yield from decoded(
+        lab, latent, steps=found.steps, guidance=guidance, eta=[e for e in etas for _ in seeds],
+        seeds=seeds * len(etas), preview_every=preview_every,
+    )  # fmt: skip
+    z = lab.encoder.encode_image(pixels).unflatten(0, grid)
+    kept = cosine(z, found.latent.z_i)
+    among = 1 - cosine(z[:, :, None], z[:, None])  # (E, N, N)
+    table = []
+    for k, eta in enumerate(etas):
+        table.append(mean(kept[k], quantity="cosine to z_i", eta=eta))
+        if len(seeds) > 1:
+            pairs = among[k][torch.ones(len(seeds), len(seeds)).triu(1).bool()]
+            table.append(mean(pairs, quantity="distance among samples", eta=eta))
+    spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
+    pixels = yield from enlarged(lab, pixels, range(count))
+    yield Varied(
+        inverted=found, pixels=pixels.unflatten(0, grid), spread=spread, etas=etas, seeds=seeds, table=tuple(table),
+        settings=settings_of(lab, "vary", etas=etas, seeds=seeds, steps=found.steps, guidance=guidance),
+    )  # fmt: skip
