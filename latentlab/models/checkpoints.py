@@ -18,7 +18,7 @@ from .hub import command, fetch, holds, layout, needs_weights, offers_pickles, p
 from .memory import HEADROOM, Turns, free_gigabytes
 
 if TYPE_CHECKING:
-    from . import Row, Source
+    from .rows import Row, Source
 
 
 class Checkpoint:
