@@ -15,7 +15,6 @@ from typing import Annotated
 
 import torch
 import typer
-from latentlab.manipulation import interpolate, text_diff
 from torch import Tensor
 
 import latentlab
@@ -24,6 +23,7 @@ from latentlab.decoding import decode, pictures
 from latentlab.diffusion import CLEAN, Condition
 from latentlab.inversion import invert
 from latentlab.latents import Latent
+from latentlab.manipulation import interpolate, text_diff
 
 STEPS = 25
 

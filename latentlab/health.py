@@ -37,8 +37,20 @@ def examine() -> dict:
 
         damage = verify()
         problems += damage
+        facts["hub cache"] = _hub()
         facts["embedded weights"] = "damaged" if damage else f"whole and finite, in {weights_folder()}"
     return {"facts": facts, "problems": problems}
+
+
+def _hub() -> str:
+    """Where downloaded checkpoints lie, how many of the registry's are there, and whether the network is barred."""
+    from huggingface_hub import constants
+
+    from .models import ROWS, standing
+
+    cached = [row.name for row in ROWS.values() if standing(row)["cached"]]
+    barred = ", offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
+    return f"{constants.HF_HUB_CACHE}: {', '.join(cached) or 'no model'} cached{barred}"
 
 
 def _memory(problems: list[str]) -> str:

@@ -32,7 +32,7 @@ class Prior(Protocol):
 
 @torch.no_grad()
 def sample(
-    prior: Prior,
+    prior: Prior | None,
     captions: Sequence[str],
     *,
     seeds: Sequence[int],
@@ -53,8 +53,13 @@ def sample(
         z_i: (B, D), in CLIP's own scale.
 
     Raises:
-        UserError: captions and seeds of different numbers, or no candidate.
+        UserError: captions and seeds of different numbers, no candidate, or a model without a prior.
     """
+    if prior is None:
+        raise UserError(
+            "this model has no prior, which makes z_i of a caption: start from a picture, or load one that has it, "
+            "like karlo, kandinsky22 or stable-unclip-l"
+        )
     if len(captions) not in (1, len(seeds)):
         raise UserError(f"{len(captions)} captions for {len(seeds)} seeds: give one caption for all, or one each")
     if candidates < 1:

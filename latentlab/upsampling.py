@@ -19,7 +19,7 @@ class Upsampler(Protocol):
     abar: Tensor  # (T,)
     low: int  # side of the small picture
     high: int  # side of the large one
-    steps: int  # how many steps it was made for
+    steps: int | Sequence[int]  # how many steps, or which times, it was made for
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
         """The noise in x_t (B, 3, high, high), told the small pictures (B, 3, low, low)."""

@@ -1,6 +1,7 @@
 """What several test files share: the toy lab, seeded randomness, and small stand-ins for drawings and decoders."""
 
 import copy
+import functools
 import hashlib
 import json
 
@@ -177,3 +178,41 @@ def miniature(miniature_folder):
     from latentlab.models.emoji import load_folder
 
     return load_folder(miniature_folder, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """A folder with a tiny copy of every repository on which a family is published, random weights in it."""
+    import checkpoints
+
+    return checkpoints.write_all(tmp_path_factory.mktemp("published"))
+
+
+@pytest.fixture(scope="session")
+def family(published):
+    """The lab of a row, loaded from the tiny copies by the real code."""
+    return functools.cache(lambda name: models.load(published, family=name, device="cpu"))
+
+
+PARITY = pytest.StashKey[list]()
+
+
+@pytest.fixture
+def same(request):
+    """Assert that ours is stock's to 1e-4, and note the largest difference for the table at the end of the run."""
+
+    def check(family, part, ours, stock):
+        assert ours.shape == stock.shape
+        difference = float((ours.double() - stock.double()).abs().max())
+        request.config.stash.setdefault(PARITY, []).append((family, part, difference, float(stock.double().std())))
+        assert difference < 1e-4
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    found = config.stash.get(PARITY, [])
+    if found:
+        terminalreporter.section("largest difference from the stock pipelines, float32")
+        for family, part, difference, spread in found:
+            terminalreporter.write_line(f"{family:<16} {part:<44} {difference:.1e}   (spread {spread:.2f})")

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from ..experiments import Result
     from ..models import Lab
 
-Model = Annotated[str, typer.Option(help="A name from `latentlab models`.")]
+Model = Annotated[
+    str, typer.Option(help="A name from `latentlab models`, or a folder with a published family's parts.")
+]
 Seed = Annotated[int, typer.Option(help="Of the first picture; the next ones count up.")]
 Out = Annotated[Path, typer.Option(help="Folder for what is written; made if it is not there.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; a GPU if there is one.")]
+Dtype = Annotated[str | None, typer.Option(help="float16, bfloat16 or float32; float16 on a GPU.")]
 Picture = Annotated[Path, typer.Argument(help="PNG, JPEG, WEBP, GIF or BMP of any size.")]
 Fit = Annotated[str, typer.Option(help="crop the middle square, or pad to a square.")]
 Steps = Annotated[int, typer.Option(min=1, max=980, help="Of the decoder, and of the inversion where there is one.")]
@@ -38,14 +41,14 @@ def console():
     return Console(stderr=True)
 
 
-def load(model: str, device: str | None, quiet: bool) -> Lab:
+def load(model: str, device: str | None, quiet: bool, dtype: str | None = None) -> Lab:
     from .. import models
 
-    models.row(model)  # refuse an unknown name before anything slow
+    models.check(model)
     if quiet:
-        return models.load(model, device=device)
+        return models.load(model, device=device, dtype=dtype)
     with console().status(f"loading {model}"):
-        return models.load(model, device=device)
+        return models.load(model, device=device, dtype=dtype)
 
 
 def watched(stream: Iterator[Any], quiet: bool) -> Iterator[Any]:

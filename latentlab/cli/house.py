@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .common import Device, Json, Model, listed, load, make, say, watch
+from .common import Device, Dtype, Json, Model, listed, load, make, say, watch
 
 
 def models(as_json: Json = False) -> None:
-    """List what can be loaded."""
+    """List what can be loaded, what it takes, and whether it is here; never looks at the network."""
     from .. import models as registry
 
-    rows = [{**vars(row), "megabytes": row.megabytes} for row in registry.ROWS.values()]
+    rows = registry.listing()
     if as_json:
         print(json.dumps({"models": rows}))
         return
@@ -24,11 +24,18 @@ def models(as_json: Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "about", "CLIP", "licence", "on disk"):
+    for column in ("name", "about", "CLIP", "licence", "size", "memory", "here"):
         table.add_column(column)
     for row in rows:
-        table.add_row(row["name"], row["about"], row["clip"], row["licence"], f"{row['megabytes']} MB")
+        size = f"{row['megabytes'] / 1000:.1f} GB" if row["megabytes"] > 1000 else f"{row['megabytes']} MB"
+        memory = " / ".join(f"{value:.0f}" for value in row["memory"].values())
+        here = {None: "comes with latentlab", True: "cached", False: "to be fetched"}[row["cached"]]
+        table.add_row(
+            row["name"], row["about"], row["clip"], row["licence"], size, memory and f"{memory} GB",
+            "; ".join(filter(None, (here, row["why_not"]))),
+        )  # fmt: skip
     Console().print(table)
+    print("memory: in float16 / float32")
 
 
 def doctor(as_json: Json = False) -> None:
@@ -68,13 +75,14 @@ def figures(
     out: Annotated[Path, typer.Option(help="Folder for figures, numbers and index.html.")] = Path("figures"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Remake the paper's figures into a folder with a page to leaf through."""
     from .. import files, paper
 
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     given = paper.inputs(lab, images, directions)
     make(folder)
     found = watch(paper.remake(lab, given, folder, listed(only)), as_json)

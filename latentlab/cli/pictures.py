@@ -12,6 +12,7 @@ from ..errors import UserError
 from .common import (
     Count,
     Device,
+    Dtype,
     Fit,
     Guidance,
     Json,
@@ -47,6 +48,7 @@ def generate(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Make pictures of a caption: prior, decoder, upsampler."""
@@ -57,7 +59,7 @@ def generate(
     if best is not None and best > count:
         raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     for sentence in lab.encoder.read(prompt).warnings():
         print(f"note: {sentence}", file=sys.stderr)
     seeds = range(seed, seed + count)
@@ -84,6 +86,7 @@ def invert(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Find a picture's two latents (z_i, x_T) and decode them again."""
@@ -93,7 +96,7 @@ def invert(
     if method not in inversion.METHODS:
         raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.reconstruct.stream(
         lab, squared(picture, lab, fit), steps=steps, method=method, iterations=iterations, seed=seed, preview_every=0
     )
@@ -131,13 +134,14 @@ def vary(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Make variations of a picture: what stays is what CLIP saw."""
     from .. import experiments, files
 
     picture, etas, folder = opened([image], fit), numbers(eta, "--eta"), files.writable_folder(out)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.vary.stream(
         lab, squared(picture, lab, fit), etas=etas, seeds=range(seed, seed + count), steps=steps, guidance=guidance,
         preview_every=0,
@@ -161,6 +165,7 @@ def interpolate(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Go from one picture to another through CLIP's latent space."""
@@ -171,7 +176,7 @@ def interpolate(
     if animation not in ("gif", "webp", "none"):
         raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
     pictures, folder = opened([first, second], fit), files.writable_folder(out)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     seeds = range(seed, seed + count) if noise == "fixed" else ()
     stream = experiments.interpolate.stream(
         lab, squared(pictures, lab, fit), thetas=frames, seeds=seeds, steps=steps, guidance=guidance, preview_every=0
@@ -197,6 +202,7 @@ def diff(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Change a picture as a change of its caption says."""
@@ -204,7 +210,7 @@ def diff(
 
     picture, folder = opened([image], fit), files.writable_folder(out)
     thetas = numbers(theta, "--theta") if theta else frames
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.diff.stream(
         lab, squared(picture, lab, fit), to, source=source, thetas=thetas, steps=steps, guidance=guidance,
         preview_every=0,
@@ -231,6 +237,7 @@ def attack(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Put words on a picture, ask CLIP what it shows, and decode what it saw."""
@@ -243,7 +250,7 @@ def attack(
         raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
     label = attacks.Label("word", **dict(zip(("x", "y", "size"), place)))
     others = {name: Encoder(*name.split(":", 1)) for name in encoder or ()}
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.attack.stream(
         lab, squared(picture, lab, fit), listed(text), truth, labels=listed(labels) or lab.things, label=label,
         variations=count, encoders=others, seed=seed, steps=steps, guidance=guidance, preview_every=0,
@@ -262,13 +269,14 @@ def ablate(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw captions with nothing, z_t, or the prior's z_i in the CLIP slot."""
     from .. import experiments, files
 
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.ablate.stream(
         lab, prompts, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
     )
@@ -286,6 +294,7 @@ def guide(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw captions over a grid of the prior's and the decoder's guidance."""
@@ -293,7 +302,7 @@ def guide(
 
     folder = files.writable_folder(out)
     guidances, prior_guidances = numbers(decoder, "--decoder"), numbers(prior, "--prior")
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.sweep_guidance.stream(
         lab, prompts, guidances=guidances, prior_guidances=prior_guidances, seeds=range(seed, seed + count), steps=steps
     )
@@ -315,6 +324,7 @@ def bind(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw two coloured solids, and see which colour is where."""
@@ -322,7 +332,7 @@ def bind(
 
     folder = files.writable_folder(out)
     asked = prompts or grammar.arrangements(sample, seed=seed)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.bind.stream(
         lab, asked, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
     )
@@ -342,13 +352,14 @@ def spell(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw signs with words on them, and read them back."""
     from .. import experiments, files
 
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.spell.stream(
         lab, words, alternatives=listed(alternatives) or lab.words, seeds=range(seed, seed + count), steps=steps,
         guidance=guidance, preview_every=0,
@@ -364,13 +375,14 @@ def classify(
     fit: Fit = "crop",
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Say what CLIP takes pictures for."""
     from .. import experiments
 
     opened_pictures = opened(pictures, fit)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     classes = listed(labels) or lab.things
     found = experiments.classify(lab.encoder, squared(opened_pictures, lab, fit), classes)
     rows = [

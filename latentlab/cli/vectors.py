@@ -13,6 +13,7 @@ from .. import __version__
 from ..errors import UserError
 from .common import (
     Device,
+    Dtype,
     Fit,
     Guidance,
     Json,
@@ -64,6 +65,7 @@ def show(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Decode a picture from the first k components of its z_i."""
@@ -71,7 +73,7 @@ def show(
 
     picture, folder = opened([image], fit), files.writable_folder(out)
     kept = [int(k) for k in numbers(dims, "--dims")]
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.truncate.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), dims=kept, seed=seed, steps=steps,
         guidance=guidance, preview_every=0,
@@ -94,6 +96,7 @@ def walk(
     out: Out = Path("out"),
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Move a picture along single components, named by the captions that rise and fall along them."""
@@ -101,7 +104,7 @@ def walk(
 
     picture, folder = opened([image], fit), files.writable_folder(out)
     which = [int(c) for c in numbers(components, "--components")]
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     stream = experiments.walk_components.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), components=which,
         sigmas=numbers(sigmas, "--sigmas"), captions=lab.things, steps=steps, guidance=guidance, preview_every=0,
@@ -121,6 +124,7 @@ def fit_directions(
     fit: Fit = "crop",
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Find the principal components of many z_i."""
@@ -133,7 +137,7 @@ def fit_directions(
     skipped: dict[str, str] = {}
     if source.is_dir():
         embeddings.find(source)  # refuse an empty one before loading the model
-        lab = load(model, device, as_json)
+        lab = load(model, device, as_json, dtype)
         shards = watched(embeddings.embed(lab.encoder, source, fit=fit), as_json)
         batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
         about = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
@@ -158,6 +162,7 @@ def embed(
     batch: Annotated[int, typer.Option(min=1, max=4096, help="So many pictures are encoded together.")] = 64,
     model: Model = "emoji",
     device: Device = None,
+    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Encode all pictures of a folder into a Parquet of their z_i."""
@@ -171,7 +176,7 @@ def embed(
     if out.exists():
         raise UserError(f"{out} is there already: give another --out, or remove it")
     files.writable_folder(out.parent)
-    lab = load(model, device, as_json)
+    lab = load(model, device, as_json, dtype)
     make(out.parent)
     about = {"model": lab.name, "weights": lab.weights, "fit": fit}
     # Closed here, so that the bar is gone before an error is said.

@@ -1,0 +1,98 @@
+"""Kandinsky 2.2: a prior to CLIP bigG's z_i, and a UNet in MoVQ's latents that is told z_i and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .. import images
+from ..diffusion import Condition, abar_at, guided, to_eps
+from . import Lab, row
+from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
+from .towers import Towers
+from .unclip_prior import UnclipPrior
+
+SCHEDULER = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}
+
+
+class KandinskyDecoder:
+    """UNet2DConditionModel on z_i alone: as context tokens, and added to the timestep embedding.
+
+    There is no text: a caption reaches the picture only through the prior's z_i.
+
+    Args:
+        network, first_stage: the UNet and the MoVQ.
+        null: (1, D), z_i for guidance away from: the embedding of standardised pixels that are all zero.
+        scheduler: its scheduler's config.
+    """
+
+    rows = 8
+
+    def __init__(self, network: nn.Module, first_stage: nn.Module, null: Tensor, scheduler: Mapping):
+        self.network, self.first_stage, self.null = network, first_stage, null
+        scheduler = {**SCHEDULER, **scheduler}
+        self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
+        side = side_of(network)
+        self.shape = (network.config.in_channels, side, side)
+        self.pixels = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
+
+    @torch.no_grad()
+    def to_x0(self, pixels: Tensor) -> Tensor:
+        """MoVQ's latents as they are, before the codebook: they carry no scale factor."""
+        pixels = images.resize(pixels, self.pixels)
+        kind = self.first_stage.dtype
+        return torch.cat([self.first_stage.encode(p.to(kind)).latents.to(pixels) for p in pixels.split(1)])
+
+    @torch.no_grad()
+    def to_pixels(self, x_0: Tensor) -> Tensor:
+        kind, decode = self.first_stage.dtype, self.first_stage.decode
+        found = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
+        return torch.cat(found).clamp(-1, 1)
+
+    def read(self, captions: Sequence[str]) -> None:
+        return None
+
+    @torch.no_grad()
+    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+        kind = self.network.dtype
+
+        def predict(x: Tensor, cond: Condition) -> Tensor:
+            out = self.network(
+                x.to(kind), t, encoder_hidden_states=None, added_cond_kwargs={"image_embeds": cond.z_i.to(kind)}
+            ).sample
+            return out[:, : self.shape[0]].to(x_t)  # the other half is the learned variance
+
+        null = Condition(self.null.expand(len(x_t), -1))
+        out = guided(predict, x_t, Condition(cond.z_i), null, guidance)
+        return to_eps(out, x_t, abar_at(self.abar, t), self.kind)
+
+
+def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+    """The lab of the two published repositories, or of a user's own copies."""
+    from diffusers import PriorTransformer, UNet2DConditionModel, VQModel
+    from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+    files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
+    image = files.network(CLIPVisionModelWithProjection, "prior", "image_encoder")
+    text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
+    prior = files.network(PriorTransformer, "prior", "prior")
+    network = files.network(UNet2DConditionModel, "decoder", "unet")
+    same_width(
+        {
+            "image tower": image.config.projection_dim, "text tower": text.config.projection_dim,
+            "prior": prior.config.embedding_dim, "decoder": network.config.encoder_hid_dim,
+        }
+    )  # fmt: skip
+    processor = files.config("prior", "image_processor", "preprocessor_config.json")
+    encoder = Towers(image, text, files.tokenizer("prior", "tokenizer"), processor, device)
+    null = encoder.embed(torch.zeros(1, 3, encoder.size, encoder.size, device=device))
+    decoder = KandinskyDecoder(
+        network, files.network(VQModel, "decoder", "movq"), null, files.scheduler("decoder", "scheduler")
+    )
+    return Lab(
+        name, encoder, UnclipPrior(prior, encoder, files.scheduler("prior", "scheduler")), decoder,
+        weights=files.weights,
+    )  # fmt: skip

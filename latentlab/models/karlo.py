@@ -1,0 +1,142 @@
+"""Karlo: the open unCLIP that keeps closest to the paper, in pixels, with a super-resolution of two networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .. import images
+from ..diffusion import CLEAN, Condition, abar_at, guided, to_eps
+from . import Lab, row
+from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
+from .towers import Towers, pack, unpack
+from .unclip_prior import UnclipPrior
+
+# UnCLIPScheduler has one schedule, which its published configs therefore do not name.
+SCHEDULER = {"beta_schedule": "squaredcos_cap_v2"}
+
+
+class KarloDecoder:
+    """UNet2DConditionModel in pixels, told z_i and the caption by the text projection.
+
+    z_i and z_t are added to the timestep embedding, and z_i becomes four more tokens of context before the caption's.
+    Ramesh et al. 2022, section 2.1.
+
+    Args:
+        network: the UNet; it predicts eps and a variance, 6 channels.
+        projection: the text projection, which also holds the learned null z_i.
+        encoder: whose text tower reads captions.
+        scheduler: its scheduler's config.
+    """
+
+    rows = 16
+
+    def __init__(self, network: nn.Module, projection: nn.Module, encoder: Towers, scheduler: Mapping):
+        self.network, self.projection, self.encoder = network, projection, encoder
+        scheduler = {**SCHEDULER, **scheduler}
+        self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
+        self.pixels = side_of(network)
+        self.shape = (network.config.in_channels, self.pixels, self.pixels)
+        self.null = projection.learned_classifier_free_guidance_embeddings.float()[None]  # (1, D)
+        self.empty = self.read([""])
+
+    def to_x0(self, pixels: Tensor) -> Tensor:
+        return images.resize(pixels, self.pixels)
+
+    def to_pixels(self, x_0: Tensor) -> Tensor:
+        return x_0.clamp(-1, 1)
+
+    def read(self, captions: Sequence[str]) -> Tensor:
+        """The last states of the text tower with their mask, and z_t as one more token: (B, L + 1, D + 1)."""
+        z_t, states, mask = self.encoder.states(captions)
+        return torch.cat([pack(states, mask), F.pad(z_t, (0, 1))[:, None]], 1)
+
+    @torch.no_grad()
+    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+        empty = self.empty.expand(len(x_t), -1, -1)
+        full = Condition(cond.z_i, empty if cond.text is None else cond.text)
+        null = Condition(self.null.expand(len(x_t), -1), empty)
+
+        def predict(x: Tensor, cond: Condition) -> Tensor:
+            return self._predict(x, t, cond).to(x_t)
+
+        return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), self.kind)
+
+    def _predict(self, x: Tensor, t: int, cond: Condition) -> Tensor:
+        kind = self.network.dtype
+        states, mask = unpack(cond.text[:, :-1])
+        context, labels = self.projection(
+            image_embeddings=cond.z_i.to(kind), prompt_embeds=cond.text[:, -1, :-1].to(kind),
+            text_encoder_hidden_states=states.to(kind), do_classifier_free_guidance=False,
+        )  # fmt: skip
+        mask = F.pad(mask, (context.shape[1] - mask.shape[1], 0), value=True)
+        out = self.network(x.to(kind), t, context, class_labels=labels, attention_mask=mask).sample
+        return out[:, : self.shape[0]]
+
+
+class KarloUpsampler:
+    """Two UNet2DModels on [x_t, enlarged picture]: the second takes over for the last step.
+
+    The expected x_0 is clipped to [-1, 1] at every step, as in the published sampler: it starts at 999, where the
+    cosine schedule is singular, and only the clipping keeps it finite there.  eps is what belongs to the clipped x_0.
+
+    Args:
+        first, last: the networks.
+        low: side of the small picture.
+        scheduler: their scheduler's config.
+    """
+
+    steps = (999, 832, 666, 500, 333, 166, 0, CLEAN)
+
+    def __init__(self, first: nn.Module, last: nn.Module, low: int, scheduler: Mapping):
+        self.first, self.last, self.low, self.high = first, last, low, side_of(first)
+        self.abar = abar_of({**SCHEDULER, **scheduler})
+
+    @torch.no_grad()
+    def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
+        """The noise in x_t; `last` was trained for t = 0 alone."""
+        network = self.last if t == 0 else self.first
+        large = F.interpolate(pixels, (self.high, self.high), mode="bicubic", antialias=True)
+        eps = network(torch.cat([x_t, large.to(x_t)], 1).to(network.dtype), t).sample.to(x_t)
+        a = abar_at(self.abar, t)
+        x_0 = ((x_t - (1 - a) ** 0.5 * eps) / a**0.5).clamp(-1, 1)
+        return to_eps(x_0, x_t, a, "x_0")
+
+    def to_pixels(self, x_0: Tensor, pixels: Tensor) -> Tensor:
+        return x_0.clamp(-1, 1)
+
+
+def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+    """The lab, assembled part by part: the published index names a module that diffusers has moved."""
+    from diffusers import PriorTransformer, UNet2DConditionModel, UNet2DModel
+    from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+    from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+    files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
+    image = files.network(CLIPVisionModelWithProjection, "clip", "image_encoder")
+    text = files.network(CLIPTextModelWithProjection, "decoder", "text_encoder")
+    prior = files.network(PriorTransformer, "prior", "prior")
+    projection = files.network(UnCLIPTextProjModel, "decoder", "text_proj", stays=True)
+    same_width(
+        {
+            "image tower": image.config.projection_dim, "text tower": text.config.projection_dim,
+            "prior": prior.config.embedding_dim, "decoder": projection.config.clip_embeddings_dim,
+        }
+    )  # fmt: skip
+    processor = files.config("clip", "image_encoder", "preprocessor_config.json")
+    encoder = Towers(image, text, files.tokenizer("decoder", "tokenizer"), processor, device)
+    decoder = KarloDecoder(
+        files.network(UNet2DConditionModel, "decoder", "decoder"), projection, encoder,
+        files.scheduler("decoder", "decoder_scheduler"),
+    )  # fmt: skip
+    upsampler = KarloUpsampler(
+        files.network(UNet2DModel, "decoder", "super_res_first"),
+        files.network(UNet2DModel, "decoder", "super_res_last"), decoder.pixels,
+        files.scheduler("decoder", "super_res_scheduler"),
+    )  # fmt: skip
+    prior = UnclipPrior(prior, encoder, files.scheduler("prior", "prior_scheduler"))
+    return Lab(name, encoder, prior, decoder, upsampler, files.weights)

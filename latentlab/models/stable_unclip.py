@@ -1,0 +1,174 @@
+"""Stable unCLIP: Stable Diffusion 2.1 told z_i, with as much noise on z_i as one asks for."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .. import images
+from ..diffusion import Condition, SeededNoise, abar_at, guided, to_eps
+from ..encoding import Encoder, local
+from ..errors import UserError
+from . import Lab, row
+from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
+from .towers import Tokens, Towers
+from .unclip_prior import UnclipPrior
+
+SCHEDULER = {
+    "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "v_prediction",
+}  # fmt: skip
+NOISING = {"beta_schedule": "squaredcos_cap_v2"}
+
+
+class StableUnclipDecoder:
+    """UNet2DConditionModel in a VAE's latents: z_i as a class label, the caption as context, predicting v.
+
+    The label is [√a z + √(1-a) noise, sinusoid(level)], where z is z_i standardised and a the level's abar; the first
+    half goes back to CLIP's scale.  The published pipeline draws the noise anew even at level 0, so one z_i has many
+    labels there; here the noise is zero, or of a seed, so that the same z_i decodes to the same picture.
+
+    Args:
+        network: the UNet.
+        first_stage: the VAE.
+        normalizer: mean and std of z_i.
+        text, tokenizer: Stable Diffusion's text tower, without projection.
+        schedulers: the configs of the denoising and of the noise on z_i.
+    """
+
+    rows = 4
+    level, noise = 0, None  # of the noise on z_i: how much, and (1, D), None: zero
+
+    def __init__(
+        self, network: nn.Module, first_stage: nn.Module, normalizer: nn.Module, text: nn.Module, tokenizer,
+        schedulers: tuple[Mapping, Mapping],
+    ):  # fmt: skip
+        self.network, self.first_stage, self.normalizer = network, first_stage, normalizer
+        self.text, self.tokenizer = text, Tokens(tokenizer)
+        denoising, noising = {**SCHEDULER, **schedulers[0]}, {**NOISING, **schedulers[1]}
+        self.abar, self.kind, self.noising = abar_of(denoising), prediction(denoising), abar_of(noising)
+        self.width, self.factor = normalizer.config.embedding_dim, first_stage.config.scaling_factor
+        side = side_of(network)
+        self.shape = (network.config.in_channels, side, side)
+        self.pixels = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
+        self.empty = self.read([""])
+
+    def with_noise(self, level: int, *, seed: int | None = None) -> StableUnclipDecoder:
+        """This decoder with noise on z_i: pictures then keep less of what CLIP saw.
+
+        Args:
+            level: 0 to 999.
+            seed: of the noise, one draw for every picture; None tells the network the level and adds none.
+
+        Raises:
+            UserError: no such level.
+        """
+        if not 0 <= level < len(self.noising):
+            raise UserError(f"level is {level}: give a number from 0 to {len(self.noising) - 1}")
+        other = copy.copy(self)
+        other.level = level
+        other.noise = None if seed is None else SeededNoise([seed], (self.width,), stream="z_i")()
+        return other
+
+    @torch.no_grad()
+    def labels(self, z_i: Tensor) -> Tensor:
+        """z_i (B, D) as the network takes it, noised and with its level: (B, 2 D)."""
+        from diffusers.models.embeddings import get_timestep_embedding
+
+        mean, std = self.normalizer.mean.to(z_i), self.normalizer.std.to(z_i)
+        a = abar_at(self.noising, self.level)
+        z = math.sqrt(a) * (z_i - mean) / std
+        if self.noise is not None:
+            z = z + math.sqrt(1 - a) * self.noise.to(z)
+        level = torch.full((len(z_i),), self.level, device=z_i.device)
+        sinusoid = get_timestep_embedding(level, self.width, flip_sin_to_cos=True, downscale_freq_shift=0)
+        return torch.cat([z * std + mean, sinusoid.to(z)], 1)
+
+    @torch.no_grad()
+    def to_x0(self, pixels: Tensor) -> Tensor:
+        """The mean of the VAE's latents, times its scale factor."""
+        pixels = images.resize(pixels, self.pixels)
+        kind, encode = self.first_stage.dtype, self.first_stage.encode
+        found = [encode(p.to(kind)).latent_dist.mean.to(pixels) for p in pixels.split(1)]
+        return torch.cat(found) * self.factor
+
+    @torch.no_grad()
+    def to_pixels(self, x_0: Tensor) -> Tensor:
+        kind, decode = self.first_stage.dtype, self.first_stage.decode
+        found = [decode((x / self.factor).to(kind)).sample.to(x_0) for x in x_0.split(1)]
+        return torch.cat(found).clamp(-1, 1)
+
+    @torch.no_grad()
+    def read(self, captions: Sequence[str]) -> Tensor:
+        """The last states of Stable Diffusion's text tower, padding and all: (B, L, W)."""
+        ids = self.tokenizer(captions).to(self.normalizer.mean.device)  # a tower that waits its turn is elsewhere
+        return self.text(ids).last_hidden_state.float()
+
+    @torch.no_grad()
+    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+        kind, empty = self.network.dtype, self.empty.expand(len(x_t), -1, -1)
+        full = Condition(self.labels(cond.z_i), empty if cond.text is None else cond.text)
+        null = Condition(torch.zeros_like(full.z_i), empty)
+
+        def predict(x: Tensor, cond: Condition) -> Tensor:
+            return self.network(x.to(kind), t, cond.text.to(kind), class_labels=cond.z_i.to(kind)).sample.to(x_t)
+
+        return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), self.kind)
+
+
+def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+    """The lab: `-l` takes z_t and the prior from Karlo, which has the same CLIP; `-h` has no prior."""
+    from diffusers import AutoencoderKL, PriorTransformer, UNet2DConditionModel
+    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+    files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
+    image = files.network(CLIPVisionModelWithProjection, "decoder", "image_encoder")
+    normalizer = files.network(StableUnCLIPImageNormalizer, "decoder", "image_normalizer", stays=True)
+    network = files.network(UNet2DConditionModel, "decoder", "unet")
+    widths = {
+        "image tower": image.config.projection_dim, "normalizer": normalizer.config.embedding_dim,
+        "decoder": (network.config.projection_class_embeddings_input_dim or 0) // 2,
+    }  # fmt: skip
+    tokenizer = files.tokenizer("decoder", "tokenizer")
+    decoder = StableUnclipDecoder(
+        network, files.network(AutoencoderKL, "decoder", "vae"), normalizer,
+        files.network(CLIPTextModel, "decoder", "text_encoder"), tokenizer,
+        (files.scheduler("decoder", "scheduler"), files.scheduler("decoder", "image_noising_scheduler")),
+    )  # fmt: skip
+    processor = files.config("decoder", "feature_extractor", "preprocessor_config.json")
+    if "prior" not in files.folders:
+        same_width(widths)
+        encoder = Towers(image, lambda: z_t_encoder(row(name).open_clip, given, device), tokenizer, processor, device)
+        return Lab(name, encoder, None, decoder, weights=files.weights)
+    text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
+    prior = files.network(PriorTransformer, "prior", "prior")
+    same_width({**widths, "text tower": text.config.projection_dim, "prior": prior.config.embedding_dim})
+    encoder = Towers(image, text, files.tokenizer("prior", "tokenizer"), processor, device)
+    prior = UnclipPrior(prior, encoder, files.scheduler("prior", "prior_scheduler"))
+    return Lab(name, encoder, prior, decoder, weights=files.weights)
+
+
+def z_t_encoder(tag: tuple[str, str], given: Path | None, device: torch.device) -> Encoder:
+    """The CLIP of `-h` whole, for z_t: Stable Diffusion's own text tower ends before its projection.
+
+    Raises:
+        UserError: it is not cached and can't be fetched.
+    """
+    if given is not None and (given / "open_clip" / "open_clip_config.json").is_file():
+        return local(given / "open_clip", device=device)
+    try:
+        return Encoder(*tag, device=device)
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        name, weights = tag
+        raise UserError(
+            f"z_t of this model comes from open_clip's {name} {weights}, which is not cached and can't be fetched "
+            f'({type(error).__name__}): with a network, `python -c "import open_clip; '
+            f"open_clip.create_model('{name}', '{weights}')\"`, or put it in open_clip/ beside the checkpoint's parts"
+        ) from error

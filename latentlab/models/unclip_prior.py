@@ -1,0 +1,53 @@
+"""The diffusion prior that Karlo and Kandinsky 2.2 share: diffusers' PriorTransformer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..diffusion import Condition, guided
+from .checkpoints import abar_of
+from .towers import Towers, pack, unpack
+
+# What the published configs leave out: they name UnCLIPScheduler, which has one schedule and always clips.
+SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "clip_sample": True, "clip_sample_range": 1.0}
+
+
+class UnclipPrior:
+    """The standardised z_i from [text states, z_t, t, noised z_i, a final query], causally masked.
+
+    z_i = x_0 · clip_std + clip_mean.  Ramesh et al. 2022, section 2.2.
+
+    Args:
+        network: PriorTransformer.
+        encoder: whose text tower it reads.
+        scheduler: its scheduler's config.
+    """
+
+    def __init__(self, network: nn.Module, encoder: Towers, scheduler: Mapping):
+        self.network, self.encoder = network, encoder
+        self.width, scheduler = network.config.embedding_dim, {**SCHEDULER, **scheduler}
+        self.abar = abar_of(scheduler)
+        self.limit = scheduler["clip_sample_range"] if scheduler["clip_sample"] else float("inf")
+        self.null = self.read([""])
+
+    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        z_t, states, mask = self.encoder.states(captions)
+        return z_t, pack(states, mask)
+
+    @torch.no_grad()
+    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
+        def predict(x: Tensor, cond: Condition) -> Tensor:
+            states, mask = unpack(cond.text)
+            kind = self.network.dtype
+            found = self.network(x.to(kind), t, cond.z_i.to(kind), states.to(kind), mask)
+            return found.predicted_image_embedding.to(x_t)
+
+        found = guided(predict, x_t, text, Condition(*self.null).expand(len(x_t)), guidance)
+        return found.clamp(-self.limit, self.limit)
+
+    @torch.no_grad()
+    def to_z_i(self, x_0: Tensor) -> Tensor:
+        return self.network.post_process_latents(x_0).to(x_0)

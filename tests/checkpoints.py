@@ -1,0 +1,348 @@
+"""Checkpoints of every family in the published layout: configs at full size, and tiny ones with random weights.
+
+The configs are put together from diffusers' conversion scripts; the published sizes of the weight files, which
+tests/test_families.py holds them against, say whether they are right.  Keys that were not known to the versions that
+wrote the published files are missing here, too.
+
+    python tests/checkpoints.py FOLDER      writes the tiny checkpoints of all families
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, PriorTransformer, UNet2DConditionModel, UNet2DModel, VQModel
+from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+from safetensors.torch import save_file
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+CROSS = {
+    "down_block_types": ["ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 3],
+    "up_block_types": [*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"],
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn", "attention_head_dim": 64, "layers_per_block": 3,
+    "resnet_time_scale_shift": "scale_shift", "sample_size": 64, "norm_num_groups": 32, "act_fn": "silu",
+}  # fmt: skip
+SUPER = {
+    "down_block_types": ["ResnetDownsampleBlock2D"] * 4, "up_block_types": ["ResnetUpsampleBlock2D"] * 4,
+    "block_out_channels": [320, 640, 960, 1280], "layers_per_block": 3, "in_channels": 6, "out_channels": 3,
+    "add_attention": False, "sample_size": 256,
+}  # fmt: skip
+PRIOR = {
+    "additional_embeddings": 4, "attention_head_dim": 64, "dropout": 0.0, "embedding_dim": 768,
+    "num_attention_heads": 32, "num_embeddings": 77, "num_layers": 20,
+}  # fmt: skip
+TEXT_L = {
+    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "projection_dim": 768, "hidden_act": "quick_gelu", "vocab_size": 49408,
+    "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1,
+}  # fmt: skip
+TEXT_G = {
+    **TEXT_L, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
+    "projection_dim": 1280, "hidden_act": "gelu",
+}  # fmt: skip
+TEXT_SD = {
+    **TEXT_L, "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
+    "projection_dim": 512, "hidden_act": "gelu",
+}  # fmt: skip
+VISION_L = {
+    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "patch_size": 14, "image_size": 224, "projection_dim": 768, "hidden_act": "quick_gelu",
+}  # fmt: skip
+VISION_H = {
+    **VISION_L, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "projection_dim": 1024,
+    "hidden_act": "gelu",
+}  # fmt: skip
+VISION_G = {
+    **VISION_L, "hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48, "projection_dim": 1280,
+    "hidden_act": "gelu",
+}  # fmt: skip
+VAE = {
+    "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "norm_num_groups": 32,
+}  # fmt: skip
+MOVQ = {
+    "in_channels": 3, "out_channels": 3, "latent_channels": 4, "num_vq_embeddings": 16384, "vq_embed_dim": 4,
+    "down_block_types": [*["DownEncoderBlock2D"] * 3, "AttnDownEncoderBlock2D"],
+    "up_block_types": ["AttnUpDecoderBlock2D", *["UpDecoderBlock2D"] * 3],
+    "block_out_channels": [128, 256, 256, 512], "layers_per_block": 2, "norm_type": "spatial",
+}  # fmt: skip
+UNET_SD = {
+    "down_block_types": [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3],
+    "block_out_channels": [320, 640, 1280, 1280], "attention_head_dim": [5, 10, 20, 20], "cross_attention_dim": 1024,
+    "layers_per_block": 2, "use_linear_projection": True, "class_embed_type": "projection", "sample_size": 96,
+    "in_channels": 4, "out_channels": 4,
+}  # fmt: skip
+
+UNCLIP = {
+    "_class_name": "UnCLIPScheduler", "_diffusers_version": "0.11.0.dev0", "clip_sample": True,
+    "num_train_timesteps": 1000,
+}  # fmt: skip
+# The first file's name tells what loads a part; what has no weights is its JSON alone.
+KINDS = {
+    "decoder": UNet2DConditionModel, "unet": UNet2DConditionModel, "prior": PriorTransformer,
+    "text_proj": UnCLIPTextProjModel, "super_res_first": UNet2DModel, "super_res_last": UNet2DModel,
+    "movq": VQModel, "vae": AutoencoderKL, "image_normalizer": StableUnCLIPImageNormalizer,
+}  # fmt: skip
+
+KARLO = {
+    "decoder": {
+        **CROSS, "block_out_channels": [320, 640, 960, 1280], "in_channels": 3, "out_channels": 6,
+        "cross_attention_dim": 1536, "class_embed_type": "identity",
+    },
+    "text_proj": {
+        "clip_embeddings_dim": 768, "clip_extra_context_tokens": 4, "cross_attention_dim": 1536, "time_embed_dim": 1280,
+    },
+    "super_res_first": SUPER, "super_res_last": SUPER, "prior": PRIOR,
+    "text_encoder": (CLIPTextModelWithProjection, TEXT_L),
+    "prior_scheduler": {
+        **UNCLIP, "clip_sample_range": 5.0, "prediction_type": "sample", "variance_type": "fixed_small_log",
+    },
+    "decoder_scheduler": {
+        **UNCLIP, "clip_sample_range": 1.0, "prediction_type": "epsilon", "variance_type": "learned_range",
+    },
+    "super_res_scheduler": {
+        **UNCLIP, "clip_sample_range": 1.0, "prediction_type": "epsilon", "variance_type": "fixed_small_log",
+    },
+    "tokenizer": "<|endoftext|>",
+}  # fmt: skip
+CLIP_L = {".": (CLIPModel, {"text_config": TEXT_L, "vision_config": VISION_L, "projection_dim": 768})}
+KANDINSKY_DECODER = {
+    "unet": {
+        **CROSS, "block_out_channels": [384, 768, 1152, 1536], "in_channels": 4, "out_channels": 8,
+        "cross_attention_dim": 768, "encoder_hid_dim": 1280, "encoder_hid_dim_type": "image_proj",
+        "addition_embed_type": "image", "class_embed_type": None,
+    },
+    "movq": MOVQ,
+    "scheduler": {
+        "_class_name": "DDPMScheduler", "_diffusers_version": "0.18.0.dev0", "beta_schedule": "linear",
+        "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": True, "clip_sample_range": 2.0, "thresholding": True,
+        "num_train_timesteps": 1000, "prediction_type": "epsilon", "variance_type": "learned_range",
+    },
+}  # fmt: skip
+KANDINSKY_PRIOR = {
+    "prior": {**PRIOR, "embedding_dim": 1280},
+    "image_encoder": (CLIPVisionModelWithProjection, VISION_G), "text_encoder": (CLIPTextModelWithProjection, TEXT_G),
+    "image_processor": {"image_processor_type": "CLIPImageProcessor"},
+    "scheduler": {
+        **UNCLIP, "clip_sample_range": 10.0, "prediction_type": "sample", "variance_type": "fixed_small_log",
+    },
+    "tokenizer": "<|endoftext|>",
+}  # fmt: skip
+
+
+def stable(vision: dict) -> dict:
+    """Stable unCLIP on one of its two CLIPs."""
+    width = vision["projection_dim"]
+    return {
+        "unet": {**UNET_SD, "projection_class_embeddings_input_dim": 2 * width}, "vae": VAE,
+        "image_encoder": (CLIPVisionModelWithProjection, vision), "text_encoder": (CLIPTextModel, TEXT_SD),
+        "image_normalizer": {"embedding_dim": width}, "tokenizer": "!",
+        "feature_extractor": {"feature_extractor_type": "CLIPFeatureExtractor"},
+        "image_noising_scheduler": {
+            "_class_name": "DDPMScheduler", "beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 1000,
+        },
+        "scheduler": {
+            "_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+            "num_train_timesteps": 1000, "prediction_type": "v_prediction", "steps_offset": 1,
+        },
+    }  # fmt: skip
+
+
+def of(kind: str, library: str = "diffusers") -> list[str]:
+    return [library, kind]
+
+
+SD_INDEX = {
+    "_class_name": "StableUnCLIPImg2ImgPipeline", "_diffusers_version": "0.15.0.dev0",
+    "feature_extractor": of("CLIPFeatureExtractor", "transformers"),
+    "image_normalizer": of("StableUnCLIPImageNormalizer", "stable_diffusion"), "unet": of("UNet2DConditionModel"),
+}  # fmt: skip
+# Repository -> its parts and its index, with the names that modules had when it was written.
+REPOSITORIES = {
+    "karlo-v1-alpha": (KARLO, {
+        "_class_name": "UnCLIPPipeline", "_diffusers_version": "0.11.0.dev0", "decoder": of("UNet2DConditionModel"),
+        "text_proj": of("UnCLIPTextProjModel", "unclip"), "prior": of("PriorTransformer"),
+    }),
+    "clip-vit-large-patch14": (CLIP_L, None),
+    "kandinsky-2-2-decoder": (KANDINSKY_DECODER, {
+        "_class_name": "KandinskyV22Pipeline", "_diffusers_version": "0.18.0.dev0", "movq": of("VQModel"),
+    }),
+    "kandinsky-2-2-prior": (KANDINSKY_PRIOR, {
+        "_class_name": "KandinskyV22PriorPipeline", "_diffusers_version": "0.18.0.dev0",
+    }),
+    "stable-diffusion-2-1-unclip": (stable(VISION_H), SD_INDEX),
+    "stable-diffusion-2-1-unclip-small": (stable(VISION_L), SD_INDEX),
+}  # fmt: skip
+
+TINY_TEXT = {
+    "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4, "projection_dim": 32,
+    "vocab_size": 514,
+}  # fmt: skip
+TINY_VISION = {**TINY_TEXT, "hidden_size": 48, "patch_size": 8, "image_size": 32}
+TINY_CROSS = {
+    "down_block_types": CROSS["down_block_types"][:2], "up_block_types": CROSS["up_block_types"][2:],
+    "block_out_channels": [32, 64], "layers_per_block": 1, "attention_head_dim": 8, "sample_size": 8,
+}  # fmt: skip
+TINY_STAGE = {"block_out_channels": [32, 64], "layers_per_block": 1, "num_vq_embeddings": 12}
+TINY = {
+    "decoder": {**TINY_CROSS, "cross_attention_dim": 40}, "prior": {
+        "attention_head_dim": 8, "num_attention_heads": 2, "num_layers": 2, "embedding_dim": 32,
+    },
+    "text_proj": {"clip_embeddings_dim": 32, "cross_attention_dim": 40, "time_embed_dim": 128},
+    "super_res_first": {
+        "down_block_types": SUPER["down_block_types"][:2], "up_block_types": SUPER["up_block_types"][:2],
+        "block_out_channels": [32, 64], "layers_per_block": 1, "sample_size": 16,
+    },
+    "unet": {**TINY_CROSS, "cross_attention_dim": 24, "encoder_hid_dim": 32},
+    "movq": {**TINY_STAGE, "down_block_types": ["DownEncoderBlock2D", "AttnDownEncoderBlock2D"],
+             "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"]},
+    "vae": {**TINY_STAGE, "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2},
+    "image_normalizer": {"embedding_dim": 32},
+}  # fmt: skip
+TINY["super_res_last"] = TINY["super_res_first"]
+TINY_SD = {
+    "block_out_channels": [32, 64], "attention_head_dim": [2, 4], "cross_attention_dim": 32, "layers_per_block": 1,
+    "projection_class_embeddings_input_dim": 64, "sample_size": 8,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+}  # fmt: skip
+
+
+def config_of(part: str, config, *, tiny: bool) -> tuple[type, dict]:
+    """A part's class and its config, as published or shrunk."""
+    if isinstance(config, tuple):
+        kind, config = config
+        if tiny and kind is CLIPModel:
+            text, vision = config["text_config"] | TINY_TEXT, config["vision_config"] | TINY_VISION
+            return kind, {"text_config": text, "vision_config": vision, "projection_dim": 32}
+        return kind, config | ((TINY_VISION if "patch_size" in config else TINY_TEXT) if tiny else {})
+    small = TINY_SD if config.get("class_embed_type") == "projection" else TINY[part]
+    return KINDS[part], {key: small.get(key, value) for key, value in config.items()} if tiny else config
+
+
+def build(kind: type, config: dict) -> torch.nn.Module:
+    """A network with random weights where none is zero: what starts at zero would be deaf to its input."""
+    if kind is CLIPModel:
+        return kind(CLIPConfig(**config))
+    if kind.__name__.startswith("CLIP"):
+        return kind((CLIPVisionConfig if "patch_size" in config else CLIPTextConfig)(**config))
+    return kind.from_config(config)
+
+
+def parts(repository: str, *, tiny: bool):
+    """Each part with weights: its name, class and config."""
+    for part, config in REPOSITORIES[repository][0].items():
+        if isinstance(config, tuple) or part in KINDS:
+            yield part, *config_of(part, config, tiny=tiny)
+
+
+@torch.no_grad()
+def write(folder: Path, repository: str, seed: int = 0) -> Path:
+    """A tiny checkpoint in a repository's layout, beside every safetensors file a pickle that must not be read."""
+    folder = folder / repository
+    found, index = REPOSITORIES[repository]
+    folder.mkdir(parents=True)
+    if index:
+        (folder / "model_index.json").write_text(json.dumps(index))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for part, kind, config in parts(repository, tiny=True):
+            network = build(kind, config)
+            for weight in network.parameters():
+                if weight.unique().numel() == 1 and weight.numel() > 1:
+                    weight += 0.1 * torch.randn_like(weight)
+            if part in (
+                "decoder",
+                "unet",
+            ):  # gentle, as trained ones are: a step of an inversion has to be a contraction
+                network.conv_out.weight *= 0.02
+            if kind is PriorTransformer:  # a spread is positive
+                network.clip_std.copy_(0.5 + torch.rand_like(network.clip_std))
+            if kind is StableUnCLIPImageNormalizer:
+                network.std.copy_(0.5 + torch.rand_like(network.std))
+            stem = "model" if kind.__name__.startswith("CLIP") else "diffusion_pytorch_model"
+            (folder / part).mkdir(exist_ok=True)
+            state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+            if stem == "model":  # buffers that old versions of transformers saved
+                tower = "text_model" if "vocab_size" in config and "patch_size" not in config else "vision_model"
+                state[f"{tower}.embeddings.position_ids"] = torch.arange(77)[None]
+            else:
+                config = {"_class_name": kind.__name__, "_diffusers_version": "0.11.0.dev0", **config}
+            save_file(state, folder / part / f"{stem}.safetensors", metadata={"format": "pt"})
+            name = "pytorch_model.bin" if stem == "model" else f"{stem}.bin"
+            (folder / part / name).write_bytes(b"a pickle that must not be read")
+            text = config if stem != "model" else {**config, "architectures": [kind.__name__]}
+            (folder / part / "config.json").write_text(json.dumps(text))
+    for part, config in found.items():
+        if isinstance(config, dict) and part not in KINDS:
+            (folder / part).mkdir(exist_ok=True)
+            name = "preprocessor_config" if part.endswith(("processor", "extractor")) else "scheduler_config"
+            (folder / part / f"{name}.json").write_text(json.dumps(config))
+        elif isinstance(config, str):
+            write_tokenizer(folder / part, pad=config)
+    return folder
+
+
+def write_tokenizer(folder: Path, pad: str) -> None:
+    """CLIP's byte-pair tokenizer without a single merge: every letter is a token."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    tokens = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir()
+    (folder / "vocab.json").write_text(json.dumps({token: k for k, token in enumerate(tokens)}), "utf-8")
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    special = {
+        "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": pad
+    }  # fmt: skip
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    settings = {
+        **special, "model_max_length": 77, "do_lower_case": True, "add_prefix_space": False,
+        "tokenizer_class": "CLIPTokenizer",
+    }  # fmt: skip
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+@torch.no_grad()
+def write_open_clip(folder: Path) -> Path:
+    """A tiny whole CLIP in open_clip's layout, for the family whose checkpoint has no z_t."""
+    import open_clip
+
+    model = {
+        "embed_dim": 32, "vision_cfg": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 32},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }  # fmt: skip
+    folder = folder / "open_clip"
+    folder.mkdir(parents=True)
+    preprocess = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    text = json.dumps({"model_cfg": model, "preprocess_cfg": preprocess})
+    (folder / "open_clip_config.json").write_text(text)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = open_clip.CLIP(**model).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+def write_all(folder: Path) -> Path:
+    """Tiny copies of every repository, each under its own name."""
+    for repository in REPOSITORIES:
+        write(folder, repository)
+    write_open_clip(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    print(write_all(Path(sys.argv[1])))

@@ -1,0 +1,144 @@
+"""Every family at full size, without weights: published sizes, hand-overs by shape, and the registry's numbers.
+
+Networks are built on the meta device by the families' own `load`, so no shape is written down twice.
+"""
+
+from importlib import import_module
+
+import checkpoints
+import pytest
+import torch
+from transformers import CLIPTokenizer
+
+from latentlab import models, upsampling
+from latentlab.diffusion import CLEAN, Condition, abar_at, ddim_step
+from latentlab.models.memory import HEADROOM
+
+FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
+META = torch.device("meta")
+# Gigabytes of the safetensors files as the hub lists them.
+LISTED = {
+    ("karlo-v1-alpha", "decoder"): 3.54, ("karlo-v1-alpha", "prior"): 4.09, ("karlo-v1-alpha", "text_proj"): 0.0315,
+    ("karlo-v1-alpha", "super_res_first"): 2.77, ("karlo-v1-alpha", "super_res_last"): 2.77,
+    ("clip-vit-large-patch14", "."): 1.71, ("kandinsky-2-2-decoder", "unet"): 5.01,
+    ("stable-diffusion-2-1-unclip-small", "unet"): 3.48, ("stable-diffusion-2-1-unclip", "text_encoder"): 1.36,
+}  # fmt: skip
+SHAPES = {  # z_i's width, x_T, the decoder's pixels, the caption as the decoder reads it
+    "karlo": (768, (3, 64, 64), 64, (78, 769)),
+    "kandinsky22": (1280, (4, 64, 64), 512, None),
+    "stable-unclip-h": (1024, (4, 96, 96), 768, (77, 1024)),
+    "stable-unclip-l": (768, (4, 96, 96), 768, (77, 1024)),
+}
+
+
+def count(network):
+    return sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A part at full size on the meta device; and a stand-in for the class that loads parts."""
+    tokenizer = tmp_path_factory.mktemp("full") / "tokenizer"
+    checkpoints.write_tokenizer(tokenizer, "<|endoftext|>")
+
+    class Full:
+        """`Checkpoint` without files."""
+
+        weights = ""
+
+        def __init__(self, row, given, **_):
+            self.folders = {source.role: source for source in row.sources}
+            self.networks = []
+
+        def network(self, kind, role, part, *, stays=False):
+            source = self.folders[role]
+            found = {name: config for name, _, config in checkpoints.parts(source.name, tiny=False)}
+            with META:
+                config = found["."]["vision_config"] if source.flat else found[part]
+                network = checkpoints.build(kind, config).eval().requires_grad_(False)
+            self.networks.append(network)
+            return network
+
+        def tokenizer(self, role, part):
+            return CLIPTokenizer.from_pretrained(tokenizer)
+
+        def config(self, role, part, file):
+            return {}
+
+        def scheduler(self, role, part):
+            return checkpoints.REPOSITORIES[self.folders[role].name][0][part]
+
+    return Full
+
+
+@pytest.fixture(scope="module")
+def lab(full):
+    """Labs at full size by name, each with the parameters of all its networks."""
+    found = {}
+
+    def build(name):
+        if name not in found:
+            module = import_module(f"latentlab.models.{models.row(name).family}")
+            made = []
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(module, "Checkpoint", lambda *a, **k: made.append(full(*a, **k)) or made[0])
+                found[name] = module.load(name, device=META), sum(map(count, made[0].networks))
+        return found[name]
+
+    return build
+
+
+@pytest.mark.parametrize(("repository", "part"), LISTED)
+def test_a_config_makes_a_file_of_the_size_that_the_hub_lists(repository, part):
+    found = {name: (kind, config) for name, kind, config in checkpoints.parts(repository, tiny=False)}
+    with META:
+        network = checkpoints.build(*found[part])
+    assert count(network) * 4 / 1e9 == pytest.approx(LISTED[repository, part], rel=0.006)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_registry_states_the_parameters_and_the_download(lab, name):
+    row, (_, parameters) = models.row(name), lab(name)
+    assert row.parameters == pytest.approx(parameters / 1e9, rel=0.01)
+    # Files are float32; of Karlo's CLIP the whole model is downloaded, of which one tower is used.
+    assert row.megabytes / 1000 == pytest.approx(4 * parameters / 1e9, rel=0.05)
+    memory = models.standing(row)["memory"]
+    assert memory["float16"] == pytest.approx(2 * row.parameters + HEADROOM, abs=0.1)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_hand_over_of_a_caption_fits(lab, name):
+    lab, _ = lab(name)
+    width, shape, pixels, text = SHAPES[name]
+    decoder, captions = lab.decoder, ["a red cat", "a dog"]
+    assert (decoder.shape, decoder.pixels) == (shape, pixels)
+    z_i = torch.empty(2, width, device=META)
+    if lab.prior is not None:  # as in prior.sample
+        assert lab.prior.width == width
+        z_t, tokens = lab.prior.read(captions)
+        assert (z_t.shape, tokens.shape[:2]) == ((2, width), (2, 77))
+        x_0 = lab.prior.x_0(torch.empty_like(z_t), 979, Condition(z_t, tokens), 4.0)
+        z_i = lab.prior.to_z_i(x_0)
+        assert x_0.shape == z_i.shape == (2, width)
+    read = decoder.read(captions)
+    assert text is None if read is None else read.shape == (2, *text)
+    x_T = torch.empty(2, *shape, device=META)
+    eps = decoder.eps(x_T, 979, Condition(z_i, read), 4.0)  # as in decoding.walk
+    x_0 = ddim_step(x_T, eps, abar_at(decoder.abar, 979), abar_at(decoder.abar, CLEAN))
+    made = decoder.to_pixels(x_0)
+    assert (eps.shape, made.shape) == ((2, *shape), (2, 3, pixels, pixels))
+    assert lab.encoder.encode_image(made).shape == (2, width)
+    if lab.upsampler is not None:
+        large = upsampling.upsample(lab.upsampler, made, seeds=[0, 1], steps=[999, 0, CLEAN])
+        assert large.shape == (2, 3, 256, 256)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_hand_over_of_a_picture_fits(lab, name):
+    lab, _ = lab(name)
+    width, shape, pixels, _ = SHAPES[name]
+    original = torch.empty(1, 3, pixels, pixels, device=META)
+    z_i, x_0 = lab.encoder.encode_image(original), lab.decoder.to_x0(original)  # as in experiments.reconstruct
+    assert (z_i.shape, x_0.shape) == ((1, width), (1, *shape))
+    x_t = ddim_step(x_0, lab.decoder.eps(x_0, 500, Condition(z_i)), 1.0, abar_at(lab.decoder.abar, 500))
+    assert x_t.shape == x_0.shape and lab.decoder.to_pixels(x_t).shape == original.shape
