@@ -19,6 +19,9 @@ from .sphere import normalize
 TEMPLATES = ("{}", "a picture of {}", "a drawing of {}", "{} on a white background", "{} on blue")
 
 
+ROWS = 64  # most pictures encoded at once: what bounds memory
+
+
 @dataclass(frozen=True)
 class Reading:
     """How the tokenizer takes a caption.
@@ -81,6 +84,9 @@ class Encoder:
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
+        return torch.cat([self._encode(some) for some in pixels.split(ROWS)])
+
+    def _encode(self, pixels: Tensor) -> Tensor:
         pixels = images.resize(pixels.to(self.device, torch.float32), self.size).to(self.dtype)
         return self.model.encode_image(((pixels + 1) / 2 - self.mean) / self.std)
 

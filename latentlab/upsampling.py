@@ -19,6 +19,7 @@ class Upsampler(Protocol):
     abar: Tensor  # (T,)
     low: int  # side of the small picture
     high: int  # side of the large one
+    rows: int  # most pictures enlarged at once: what bounds memory
     steps: int | Sequence[int]  # how many steps, or which times, it was made for
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
@@ -51,9 +52,14 @@ def upsample(
             f"pixels are {tuple(pixels.shape)} with {len(seeds)} seeds, this upsampler wants (B, 3, {side}, {side}) "
             f"and B seeds: images.resize(pixels, {side})"
         )
+    times = levels(upsampler.abar, upsampler.steps if steps is None else steps)
+    some = range(0, len(pixels), upsampler.rows)
+    return torch.cat([_upsample(upsampler, *(x[k : k + upsampler.rows] for x in (pixels, seeds)), times) for k in some])
+
+
+def _upsample(upsampler: Upsampler, pixels: Tensor, seeds: Sequence[int], times: Sequence[int]) -> Tensor:
     shape = (3, upsampler.high, upsampler.high)
     x_t = SeededNoise(seeds, shape, stream="upsampler", device=pixels.device, dtype=pixels.dtype)()
-    times = levels(upsampler.abar, upsampler.steps if steps is None else steps)
     for t, t_next in itertools.pairwise(times):
         eps = upsampler.eps(x_t, t, pixels)
         x_t = ddim_step(x_t, eps, abar_at(upsampler.abar, t), abar_at(upsampler.abar, t_next))

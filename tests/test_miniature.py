@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -143,3 +145,17 @@ def test_the_encoder_s_logit_scale_makes_confident_probabilities(lab, gallery):
     probabilities = lab.encoder.zero_shot(gallery, [c for _, c in models.gallery("emoji")[:6]])
     torch.testing.assert_close(probabilities.sum(1), torch.ones(6))
     assert probabilities.diagonal().mean() > 0.7
+
+
+def test_256_variations_stay_within_the_memory_that_a_laptop_has():
+    program = (
+        "import resource, torch, latentlab\n"
+        "from latentlab import experiments\n"
+        "lab = latentlab.load('emoji', device='cpu')\n"
+        "made = experiments.vary(lab, torch.zeros(1, 3, 64, 64), etas=(1,), seeds=range(256), steps=2)\n"
+        "assert made.pixels.shape == (1, 256, 3, 128, 128)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    peak = int(done.stdout) / (2**30 if sys.platform == "darwin" else 2**20)
+    assert peak < 2.5, f"{peak:.2f} GB"

@@ -90,7 +90,7 @@ class KarloUpsampler:
         scheduler: their scheduler's config.
     """
 
-    steps = (999, 832, 666, 500, 333, 166, 0, CLEAN)
+    steps, rows = (999, 832, 666, 500, 333, 166, 0, CLEAN), 8
 
     def __init__(self, first: nn.Module, last: nn.Module, low: int, scheduler: Mapping):
         self.first, self.last, self.low, self.high = first, last, low, side_of(first)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import images
-from ..encoding import Encoder
+from ..encoding import ROWS, Encoder
 from ..errors import UserError
 
 # Pixels are standardised by these in every CLIP of OpenAI and LAION, and where a checkpoint's config leaves them out.
@@ -67,8 +67,8 @@ class Towers(Encoder):
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
-        pixels = images.resize(pixels.to(self.device, torch.float32), self.size)
-        return self.embed(((pixels + 1) / 2 - self.mean) / self.std)
+        sized = (images.resize(some.to(self.device, torch.float32), self.size) for some in pixels.split(ROWS))
+        return torch.cat([self.embed(((some + 1) / 2 - self.mean) / self.std) for some in sized])
 
     @torch.no_grad()
     def embed(self, standardised: Tensor) -> Tensor:
