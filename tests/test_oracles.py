@@ -171,8 +171,8 @@ def test_kandinskys_decoder_and_movq_are_the_stock_pipelines(family, part, same)
     ).images  # fmt: skip
     x_0 = decode(lab.decoder, Latent(z_i, x_T), steps=TIMES, guidance=4.0)
     same("kandinsky22", "decoder, 10 steps, guidance 4", x_0, wanted)
-    pixels = movq.decode(wanted, force_not_quantize=True).sample.clamp(-1, 1)
-    same("kandinsky22", "MoVQ's decoder", lab.decoder.to_pixels(wanted), pixels)
+    pixels = movq.decode(x_T, force_not_quantize=True).sample.clamp(-1, 1)  # of the size of real latents, unlike x_0
+    same("kandinsky22", "MoVQ's decoder", lab.decoder.to_pixels(x_T), pixels)
     pixels = torch.rand(2, 3, 16, 16, generator=rng) * 2 - 1
     same("kandinsky22", "MoVQ's encoder", lab.decoder.to_x0(pixels), movq.encode(pixels).latents)
 
