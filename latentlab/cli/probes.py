@@ -1,0 +1,213 @@
+"""The commands that ask what CLIP and the decoder know: attacks, ablations, binding, labels."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+from .common import (
+    Count,
+    Device,
+    Dtype,
+    Fit,
+    Guidance,
+    Json,
+    Model,
+    Out,
+    Picture,
+    Seed,
+    Steps,
+    listed,
+    load,
+    numbers,
+    opened,
+    report,
+    save_result,
+    say,
+    slug,
+    squared,
+    watch,
+)
+
+
+def attack(
+    image: Picture,
+    text: Annotated[str, typer.Option(help="What to write, or several words with commas.")],
+    truth: Annotated[str, typer.Option(help="What the picture shows, as a caption, like “a red apple”.")],
+    labels: Annotated[str, typer.Option(help="The classes, with commas; the model's own things by default.")] = "",
+    at: Annotated[str, typer.Option(help="Centre and width of the label, as x,y,width of the picture.")] = "",
+    count: Annotated[int, typer.Option(min=0, max=64, help="Decoded variations of each.")] = 3,
+    encoder: Annotated[
+        list[str] | None, typer.Option(help="Another CLIP to ask, as open_clip's NAME:TAG; give it again for more.")
+    ] = None,
+    seed: Seed = 0,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 1.5,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Put words on a picture, ask CLIP what it shows, and decode what it saw."""
+    from .. import attacks, experiments, files
+    from ..encoding import Encoder
+
+    picture, folder = opened([image], fit), files.writable_folder(out)
+    place = numbers(at, "--at") if at else []
+    if place and len(place) != 3:
+        raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
+    label = attacks.Label("word", **dict(zip(("x", "y", "size"), place)))
+    others = {name: Encoder(*name.split(":", 1)) for name in encoder or ()}
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.attack.stream(
+        lab, squared(picture, lab, fit), listed(text), truth, labels=listed(labels) or lab.things, label=label,
+        variations=count, encoders=others, seed=seed, steps=steps, guidance=guidance, preview_every=0,
+    )  # fmt: skip
+    found = watch(stream, as_json)
+    paths = save_result(found, folder, f"{slug(image.stem)}-attacked", image=image.name, fit=fit)
+    report(found, paths, as_json, image=image.name)
+
+
+def ablate(
+    prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Draw captions with nothing, z_t, or the prior's z_i in the CLIP slot."""
+    from .. import experiments, files
+
+    folder = files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.ablate.stream(
+        lab, prompts, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
+    )
+    found = watch(stream, as_json)
+    report(found, save_result(found, folder, f"{slug(prompts[0])}-ablation"), as_json)
+
+
+def guide(
+    prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
+    decoder: Annotated[str, typer.Option(help="The decoder's guidances, with commas.")] = "1,1.5,2,3,4",
+    prior: Annotated[str, typer.Option(help="The prior's guidances, with commas.")] = "1,2",
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Draw captions over a grid of the prior's and the decoder's guidance."""
+    from .. import experiments, files
+
+    folder = files.writable_folder(out)
+    guidances, prior_guidances = numbers(decoder, "--decoder"), numbers(prior, "--prior")
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.sweep_guidance.stream(
+        lab, prompts, guidances=guidances, prior_guidances=prior_guidances, seeds=range(seed, seed + count), steps=steps
+    )
+    found = watch(stream, as_json)
+    report(found, save_result(found, folder, f"{slug(prompts[0])}-guidance"), as_json)
+
+
+def bind(
+    prompts: Annotated[
+        list[str] | None, typer.Argument(help="Like “a red cube on top of a blue ball”; none draws --sample of them.")
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, max=256, help="How many prompts of the grammar when none is given.")
+    ] = 16,
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Draw two coloured solids, and see which colour is where."""
+    from .. import experiments, files, grammar
+
+    folder = files.writable_folder(out)
+    asked = prompts or grammar.arrangements(sample, seed=seed)
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.bind.stream(
+        lab, asked, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
+    )
+    found = watch(stream, as_json)
+    report(found, save_result(found, folder, f"{slug(found.arrangements[0].caption)}-binding"), as_json)
+
+
+def spell(
+    words: Annotated[list[str], typer.Argument(help="What to write.")],
+    alternatives: Annotated[
+        str, typer.Option(help="Words to choose from, with commas; the model's own by default.")
+    ] = "",
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Draw signs with words on them, and read them back."""
+    from .. import experiments, files
+
+    folder = files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    stream = experiments.spell.stream(
+        lab, words, alternatives=listed(alternatives) or lab.words, seeds=range(seed, seed + count), steps=steps,
+        guidance=guidance, preview_every=0,
+    )  # fmt: skip
+    found = watch(stream, as_json)
+    report(found, save_result(found, folder, f"sign-{slug(words[0])}"), as_json)
+
+
+def classify(
+    pictures: Annotated[list[Path], typer.Argument(help="Images.")],
+    labels: Annotated[str, typer.Option(help="The classes as captions, with commas; the model's own by default.")] = "",
+    top: Annotated[int, typer.Option(min=1, help="How many labels to say.")] = 5,
+    fit: Fit = "crop",
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Say what CLIP takes pictures for."""
+    from .. import experiments
+
+    opened_pictures = opened(pictures, fit)
+    lab = load(model, device, as_json, dtype)
+    classes = listed(labels) or lab.things
+    found = experiments.classify(lab.encoder, squared(opened_pictures, lab, fit), classes)
+    rows = [
+        {"image": str(path), "labels": [{"label": x, "probability": round(p, 4)} for x, p in found.top(k, top)]}
+        for k, path in enumerate(pictures)
+    ]
+    said = [", ".join(f"{label} {p:.0%}" for label, p in found.top(k, top)) for k in range(len(pictures))]
+    lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    say({"model": lab.name, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
+
+
+COMMANDS = (attack, ablate, guide, bind, spell, classify)
