@@ -34,7 +34,6 @@ from .common import (
     watch,
 )
 
-
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="How many frames.")]
 
 
