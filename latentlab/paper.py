@@ -6,7 +6,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,11 +35,13 @@ class Inputs:
         pixels: (B, 3, H, W), six pictures or more.
         captions: one a picture.
         directions: PCA of many z_i, or None: then figure 7 is left out.
+        skipped: the files that could not be read, each with the reason.
     """
 
     pixels: Tensor
     captions: tuple[str, ...]
     directions: Directions | None
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def thing(self, row: int) -> str:
         """The caption without its background: `a fox on a red background` -> `a fox`."""
@@ -53,25 +55,35 @@ class Inputs:
 def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None) -> Inputs:
     """A folder's pictures, captioned by their file names, or the gallery of the embedded model.
 
+    Pictures that can't be read are skipped and named; the first 24 others are taken.
+
     Raises:
         UserError: fewer than six pictures.
     """
-    from . import models
+    from . import embeddings, models
 
-    if folder is None:
-        listing = models.gallery("emoji")
-    else:
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp", ".bmp"))
-        listing = [(path, path.stem.replace("-", " ").replace("_", " ")) for path in paths[:24]]
-    if len(listing) < 6:
-        raise UserError(f"{folder} has {len(listing)} pictures, the figures want six or more: give a larger folder")
-    pixels = torch.cat([images.load(path, lab.decoder.pixels) for path, _ in listing])
+    listing, skipped = models.gallery("emoji"), {}
+    if folder is not None:
+        listing = [(path, re.sub(r"[-_]+", " ", path.stem)) for path in embeddings.find(folder)]
+    pixels, captions = [], []
+    for path, caption in listing:
+        try:
+            pixels.append(images.load(path, lab.decoder.pixels))
+        except UserError as error:
+            skipped[path.name] = str(error)
+        else:
+            captions.append(caption)
+        if len(captions) == 24:
+            break
+    if len(captions) < 6:
+        raise UserError(f"{folder} has {len(captions)} pictures that can be read, the figures want six or more")
     fitted = Directions.load(directions) if directions else models.directions(lab.name)
-    return Inputs(pixels, tuple(caption for _, caption in listing), fitted)
+    return Inputs(torch.cat(pixels), tuple(captions), fitted, skipped)
 
 
 def variations(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    found = yield from _each(experiments.vary.stream(lab, given.pixels[:1], etas=(0, 0.4, 0.8, 1), seeds=range(6)))
+    rows = given.plain()[5:6] or [0]
+    found = yield from _each(experiments.vary.stream(lab, given.pixels[rows], etas=(0, 0.4, 0.8, 1), seeds=range(6)))
     yield found, [("variations", found.figure())]
 
 
@@ -104,7 +116,11 @@ def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 
 def components(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     dims = [k for k in (1, 2, 4, 8, 16, 32, 64, 128, 256) if k <= len(given.directions)]
-    found = yield from _each(experiments.truncate.stream(lab, given.pixels[:5], given.directions, dims=dims))
+    rows = given.plain()[:8]
+    truth = [given.thing(k) for k in rows]
+    known = {"labels": lab.things, "truth": truth} if set(truth) <= set(lab.things) else {}
+    stream = experiments.truncate.stream(lab, given.pixels[rows], given.directions, dims=dims, **known)
+    found = yield from _each(stream)
     yield found, [("reconstructions", found.figure()), ("what the components hold", found.curves())]
 
 
@@ -196,7 +212,8 @@ def remake(lab: Lab, given: Inputs, folder: Path, only: Sequence[str] = ()) -> I
         part.write_text(_page(lab.name, sections), "utf-8")
     with whole(folder / "figures.json") as part:
         part.write_text(json.dumps(sections, ensure_ascii=False, indent=1), "utf-8")
-    yield {"model": lab.name, "page": str(folder / "index.html"), "figures": sections}
+    page = str(folder / "index.html")
+    yield {"model": lab.name, "page": page, "figures": sections, "skipped": given.skipped}
 
 
 _STYLE = """

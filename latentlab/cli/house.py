@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +87,8 @@ def figures(
     given = paper.inputs(lab, images, directions)
     make(folder)
     found = watch(paper.remake(lab, given, folder, listed(only)), as_json)
+    for name, reason in found["skipped"].items():
+        print(f"note: skipped {name}: {reason}", file=sys.stderr)
     lines = [f"figure {f['figure']:<3} {f['title']}: {f['summary']}" for f in found["figures"]]
     say(found, as_json, [*lines, found["page"]])
 
