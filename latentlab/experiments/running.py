@@ -219,6 +219,15 @@ def decoded(lab: Lab, latent: Latent, *, preview_every: int = 0, **knobs) -> Ite
     return decoding.pictures(lab.decoder, step.x_t)
 
 
+def finished(stage: Iterator[Progress]) -> Any:
+    """What a stage returns, its progress unseen."""
+    while True:
+        try:
+            next(stage)
+        except StopIteration as end:
+            return end.value
+
+
 def enlarged(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Iterator[Progress]:
     """`yield from` this: pictures upsampled where the lab can, as they are where it can't."""
     if lab.upsampler is None:

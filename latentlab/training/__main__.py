@@ -220,6 +220,21 @@ def ship() -> None:
 
 
 @app.command()
+def sheet(
+    out: Annotated[Path, typer.Option(help="Folder for the sheets.")] = Path("sheets"),
+    seed: Annotated[int, typer.Option(help="Of captions, pictures and noise.")] = 0,
+) -> None:
+    """Contact sheets of the shipped miniature, to judge it by eye."""
+    from .. import models
+    from ..figures import save
+    from .sheet import sheets
+
+    out.mkdir(parents=True, exist_ok=True)
+    for name, figure in sheets(models.load("emoji"), load_sprites(), seed=seed):
+        print(save(figure, out / f"{name.replace(' ', '-')}.png", dpi=80))
+
+
+@app.command()
 def report(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     card: Annotated[bool, typer.Option(help="Write the table into MODEL_CARD.md.")] = False,
