@@ -105,12 +105,12 @@ def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     rows = given.plain()[:12]
     truth = [given.thing(k) for k in rows]
     words = [w for w in ("pizza", "robot", "ghost", "banana", "key") if not any(w in t for t in truth)]
-    stream = experiments.attack.stream(lab, given.pixels[rows], words, truth, labels=lab.things, variations=0)
+    stream = experiments.attack.stream(lab, given.pixels[rows], words, truth, variations=0)
     sweep = yield from _each(stream)
     # One picture in full: that whose label wins most.
     worst = int(sweep.strength().sum(1).argmax())
     one = given.pixels[rows[worst]][None]
-    found = yield from _each(experiments.attack.stream(lab, one, words[:3], truth[worst], labels=lab.things))
+    found = yield from _each(experiments.attack.stream(lab, one, words[:3], truth[worst]))
     yield found, [("one picture, several words", found.figure()), ("many pictures, many words", sweep.heat_map())]
 
 
