@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
-from latentlab import images, models
+from latentlab import images
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -67,18 +69,30 @@ def chromium():
 
 
 @pytest.fixture
-def page(chromium, url):
-    """The opened page; at the end of the test every request has gone to the app alone."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    page, asked = context.new_page(), []
-    page.on("request", lambda request: asked.append(request.url))
-    page.set_default_timeout(60_000)
-    page.goto(url)
-    page.get_by_role("heading", name="latentlab").wait_for()
-    yield page
-    context.close()
+def visit(chromium, url):
+    """Open the page as a visitor of its own; at the end every request has gone to the app alone."""
+    contexts, asked = [], []
+
+    def opened(query: str = "", **options):
+        contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
+        page = contexts[-1].new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.set_default_timeout(15_000)
+        page.goto(f"{url}/{query}")
+        page.get_by_role("heading", name="latentlab", exact=True).wait_for()
+        page.wait_for_timeout(1000)  # the page's own load event fills in what the link says
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
     outside = [address for address in asked if not address.startswith((url, "data:", "blob:", "ws://127.0.0.1"))]
     assert not outside
+
+
+@pytest.fixture
+def page(visit):
+    return visit()
 
 
 def status(page, text: str):
@@ -87,66 +101,237 @@ def status(page, text: str):
     return found.first
 
 
-def test_generate_shows_one_picture_a_seed_and_says_what_to_see(page):
-    page.get_by_role("button", name="Run").click()
-    status(page, "4 pictures in")
-    assert page.locator(".grid-wrap img:visible").count() == 4
+def run(page):
+    page.locator("button:visible", has_text="Run").first.click()
 
 
-def test_a_word_the_model_does_not_know_is_named_and_a_picture_made_all_the_same(page):
-    page.get_by_label("Caption", exact=True).fill("a zebrafish")
-    page.get_by_role("button", name="Run").click()
-    assert "zebrafish" in status(page, "pictures in").inner_text()
+def field(page, label: str):
+    return page.get_by_label(f"number input for {label}").locator("visible=true").first
+
+
+def test_generate_shows_one_picture_a_seed_and_says_what_to_see(visit):
+    page = visit("?page=generate&steps=6&count=3&seed=5")
+    run(page)
+    status(page, "3 pictures of “a red apple on a blue background”")
+    assert page.locator(".shots .thumbnail-item:visible").count() == 3
+    assert page.locator(".shots:visible", has_text="seed 7").count() == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["reconstruct", "variations", "interpolate", "text-diff", "pca", "attack", "prior", "binding", "clip"]
+)
+def test_each_page_works_with_one_press_of_run(visit, name):
+    page = visit(f"?page={name}&steps=4&count=2&frames=3")
+    run(page)
+    page.locator(".bar.done:visible").wait_for()
+    pictures = page.locator(".shots .thumbnail-item:visible").count()
+    assert pictures >= 2 or (name == "clip" and page.locator(".chances:visible li").count() > 3)
+
+
+def test_an_unknown_word_is_pointed_out(visit):
+    page = visit("?page=generate&steps=4&count=1&prompt=a+zebrafish")
+    run(page)
+    assert "zebrafish" in page.locator(".bar.done:visible .note").inner_text()
 
 
 def test_an_empty_caption_is_refused_with_a_sentence(page):
-    page.get_by_label("Caption", exact=True).fill("  ")
-    page.get_by_role("button", name="Run").click()
-    status(page, "the caption is empty")
+    page.get_by_label("Caption", exact=False).locator("visible=true").first.fill("  ")
+    run(page)
+    status(page, "The caption is empty")
 
 
-def test_cancel_stops_a_run_and_the_next_one_works(page):
-    page.get_by_role("button", name="Advanced").first.click()
-    page.get_by_label("number input for Decoder steps").fill("100")
-    page.get_by_role("button", name="Run").click()
+def test_cancel_stops_a_run_and_the_next_one_works(visit):
+    page = visit("?page=generate&steps=100&count=4")
+    run(page)
     status(page, "of 100")
-    page.get_by_role("button", name="Cancel").click()
+    page.locator("button:visible", has_text="Cancel").first.click()
     status(page, "Cancelled.")
-    page.get_by_label("number input for Decoder steps").fill("4")
-    page.get_by_role("button", name="Run").click()
-    status(page, "4 pictures in")
+    page.locator("button:visible", has_text="Advanced").first.click()
+    field(page, "Steps").fill("4")
+    run(page)
+    status(page, "4 pictures of")
 
 
-def test_an_example_is_reconstructed_from_both_latents(page):
-    page.get_by_role("tab", name="Reconstruct").click()
-    page.locator(".thumbnail-item:visible").nth(2).click()
-    chosen = models.gallery("emoji")[2][0].stem
-    page.wait_for_function("name => document.body.innerText.includes(name)", arg=chosen)
-    page.get_by_role("button", name="Run").last.click()
-    status(page, "With both latents the picture comes back at")
-    assert (
-        page.get_by_role("button", name="Download the latents")
-        .or_(page.get_by_role("link", name="Download the latents"))
-        .is_visible()
-    )
+def test_two_visitors_wait_for_one_another_and_never_mix(visit):
+    first = visit("?page=generate&steps=60&count=3&prompt=a+red+heart")
+    second = visit("?page=generate&steps=4&count=1&prompt=a+penguin&seed=41")
+    run(first)
+    status(first, "of 60")
+    run(second)
+    second.get_by_text("queue:").first.wait_for()
+    second.locator("button:visible", has_text="Cancel").first.click()
+    status(second, "Cancelled.")
+    run(second)
+    status(first, "3 pictures of “a red heart”")
+    status(second, "1 picture of “a penguin”")
+    assert second.locator(".shots .thumbnail-item:visible").count() == 1
+    assert "seed 41" in second.locator(".shots:visible").inner_text()
 
 
-def test_a_file_that_is_no_picture_is_refused_with_a_sentence_and_no_path(page, tmp_path):
+def test_a_picture_goes_on_with_its_latents_and_is_not_inverted_again(visit):
+    page = visit("?page=text-diff&steps=4&frames=3")
+    run(page)
+    page.locator(".bar.done:visible").wait_for()
+    page.locator(".shots .thumbnail-item:visible").nth(1).click()
+    page.get_by_text("z_i and x_T go with it").wait_for()
+    page.get_by_label("Use it on").click()
+    page.get_by_role("option", name="Variations").click()
+    page.get_by_role("button", name="Use as input", exact=True).click()
+    page.locator(".note:visible", has_text="z_i and x_T are known").wait_for()
+    assert page.get_by_role("tab", name="Variations").get_attribute("aria-selected") == "true"
+
+
+def test_moving_theta_after_a_run_decodes_again(visit):
+    page = visit("?page=text-diff&steps=4&frames=3&theta=0.5")
+    run(page)
+    status(page, "At θ = 0.5")
+    field(page, "θ, how far").fill("0.25")
+    field(page, "θ, how far").blur()
+    status(page, "At θ = 0.25")
+
+
+def test_the_settings_of_a_png_are_offered_and_nothing_is_overwritten_before(visit, tmp_path):
+    from PIL import Image
+
+    settings = {"page": "generate", "fields": {"prompt": "a fox", "steps": 9, "guidance": 9e9}, "seed": 3}
+    path = images.save_png(Image.new("RGB", (8, 8)), tmp_path / "made.png", settings)
+    page = visit("?page=generate&prompt=a+castle")
+    caption = page.get_by_label("Caption", exact=False).locator("visible=true").first
+    page.locator("input[type=file]").last.set_input_files(str(path))
+    assert "guidance" not in status(page, "prompt a fox").inner_text()
+    assert caption.input_value() == "a castle"
+    page.get_by_role("button", name="Take these settings").click()
+    page.wait_for_function("document.body.innerText.includes('The settings are on the page')")
+    assert caption.input_value() == "a fox"
+
+
+def test_a_picture_of_the_run_can_be_taken_away_with_its_settings(visit):
+    page = visit("?page=generate&steps=4&count=2&seed=8")
+    run(page)
+    page.get_by_text("Link to this page").wait_for()
+    with page.expect_download() as download:
+        page.get_by_text("This picture (PNG").click()
+    found = images.read_metadata(download.value.path())
+    assert (found["page"], found["seed"], found["steps"]) == ("generate", 8, 4)
+    assert "seed=8" in page.get_by_role("link", name="Link to this page").get_attribute("href")
+
+
+def test_a_file_that_is_no_picture_is_refused_with_a_sentence_and_no_path(visit, tmp_path):
     bad = tmp_path / "letter.png"
-    bad.write_text("dear latentlab")
-    page.get_by_role("tab", name="Reconstruct").click()
-    page.locator("input[type=file]:not([disabled])").last.set_input_files(str(bad))
-    page.get_by_text("letter.png").first.wait_for()
-    page.get_by_role("button", name="Run").last.click()
+    bad.write_text("<svg onload='alert(1)'>dear latentlab</svg>")
+    page = visit("?page=reconstruct")
+    page.locator("input[type=file]").first.set_input_files(str(bad))
     said = status(page, "is not an image").inner_text()
     assert "Traceback" not in said and "/tmp" not in said
+
+
+def test_a_link_that_says_nonsense_is_answered_with_a_sentence(visit):
+    page = visit("?page=generate&seed=-5&steps=7&prompt=a+fox")
+    status(page, "The link's seed can't be used here")
+    page.locator("button:visible", has_text="Advanced").first.click()
+    assert field(page, "Steps").input_value() == "7"
+    status(visit("?page=../../etc/passwd&model=nobody"), "page and model")
+
+
+def test_the_map_leads_from_one_picture_to_another(visit):
+    page = visit("?page=map")
+    dots = page.locator(".map button")
+    dots.nth(5).focus()
+    page.keyboard.press("Enter")
+    status(page, "chosen")
+    dots.nth(8).focus()
+    page.keyboard.press("Enter")
+    status(page, "” and “")
+    page.get_by_role("button", name="Interpolate between the two").click()
+    page.locator(".note:visible", has_text="Second picture").wait_for()
+    assert page.get_by_role("tab", name="Interpolate").get_attribute("aria-selected") == "true"
+
+
+@pytest.mark.parametrize(("width", "theme"), [(390, "light"), (390, "dark"), (1600, "light")])
+def test_nothing_sticks_out_of_the_window(visit, width, theme):
+    page = visit(f"?page=interpolate&__theme={theme}", viewport={"width": width, "height": 850})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    assert page.locator("h1").count() == 1
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """axe-core's source, from npm; it is no part of the repository."""
+    folder = tmp_path_factory.mktemp("axe")
+    if shutil.which("npm") is None:
+        pytest.skip("no npm to fetch axe-core with")
+    try:
+        command = ["npm", "pack", "axe-core@4", "--silent"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=30)
+        subprocess.run(["tar", "xzf", next(folder.glob("*.tgz"))], cwd=folder, check=True)
+    except (subprocess.SubprocessError, StopIteration):
+        pytest.skip("axe-core can't be fetched from npm here")
+    return (folder / "package" / "axe.min.js").read_text("utf-8")
+
+
+STOCK = {"label-content-name-mismatch", "aria-prohibited-attr"}  # gradio's own upload areas, galleries and empty frames
+
+
+@pytest.mark.parametrize(("name", "theme"), [("generate", "dark"), ("attack", "light"), ("map", "dark")])
+def test_axe_finds_nothing_serious_of_ours(visit, axe, name, theme):
+    page = visit(f"?page={name}&__theme={theme}&steps=4&count=1")
+    if name != "map":
+        run(page)
+        page.locator(".bar.done:visible").wait_for()
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    serious = {v["id"]: [n["target"] for n in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
+    assert set(serious) <= STOCK, serious
 
 
 def test_the_generate_endpoint_returns_pngs_that_carry_their_settings(url):
     from gradio_client import Client
 
     client = Client(url, verbose=False)
-    gallery, _ = client.predict("a red apple", 1, 7, 8, 2.0, api_name="/generate")
-    found = images.read_metadata(gallery[0]["image"])
-    assert found is not None
-    assert (found["prompt"], found["seed"], found["steps"]) == ("a red apple", 7, 8)
+    gallery, found = client.predict(prompt="a red apple", count=1, seed=7, steps=8, api_name="/generate")
+    settings = images.read_metadata(gallery[0]["image"])
+    assert (settings["prompt"], settings["seed"], settings["steps"]) == ("a red apple", 7, 8)
+    assert found["table"][0]["quantity"] == "cosine to the caption"
+
+
+FILE = {"meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("reconstruct", ["emoji", {"path": "/etc/passwd", **FILE}, 4, "naive", 3, "crop", 0]),
+        ("reconstruct", ["emoji", {"path": "http://127.0.0.1:1/a.png", **FILE}, 4, "naive", 3, "crop", 0]),
+        ("reconstruct", ["emoji", "../../../etc/passwd", 4, "naive", 3, "crop", 0]),
+        ("generate", ["nobody", "a fox", 1, 7, 4, 2.0, 1, 2]),
+        ("generate", ["emoji", "a fox", 10**9, 7, 4, 2.0, 1, 2]),
+        ("generate", ["emoji", "a fox " * 100_000, 1, 7, 4, 2.0, 1, 2]),
+        ("generate", []),
+    ],
+    ids=["path", "address", "bare path", "model", "count", "length", "nothing"],
+)  # fmt: skip
+def test_a_hostile_call_is_refused_and_says_nothing_of_the_server(url, name, data):
+    request = urllib.request.Request(
+        f"{url}/gradio_api/call/{name}", json.dumps({"data": data}).encode(), {"content-type": "application/json"}
+    )
+    try:
+        event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
+        answer = urllib.request.urlopen(f"{url}/gradio_api/call/{name}/{event}", timeout=20).read().decode()
+    except urllib.error.HTTPError as error:
+        answer = f"event: error {error.read().decode()}"
+    assert "event: error" in answer
+    assert not any(word in answer for word in ("root:", "Traceback", "site-packages", str(ROOT)))
+
+
+def test_a_file_over_twenty_megabytes_is_not_taken(url):
+    body = (
+        b"--x\r\ncontent-disposition: form-data; name=files; filename=a.png\r\n\r\n"
+        + bytes(21 * 2**20)
+        + b"\r\n--x--\r\n"
+    )
+    request = urllib.request.Request(
+        f"{url}/gradio_api/upload", body, {"content-type": "multipart/form-data; boundary=x"}
+    )
+    with pytest.raises((urllib.error.HTTPError, OSError)):
+        urllib.request.urlopen(request, timeout=20)

@@ -1,0 +1,81 @@
+"""PCA: pictures from the first components of z_i, and walks along one of them."""
+
+from __future__ import annotations
+
+import gradio as gr
+import torch
+
+from latentlab import images, models
+from latentlab.directions import Directions
+
+from ..workbench import knobs, labs, saying
+from ..workbench.describing import Outcome, Page
+from ..workbench.running import PREVIEW, inverted, watched
+from ..workbench.shots import knows, shots
+
+TASKS = [("Keep only the first components", "truncate"), ("Walk along single components", "walk")]
+
+
+def inputs() -> dict:
+    return {"task": gr.Radio(TASKS, value="truncate", label="What to do")}
+
+
+def advanced() -> dict:
+    return {
+        "first": gr.Slider(0, 60, 0, step=1, label="First component of the walk", info="Four are walked, from 0 on."),
+        "reach": gr.Slider(1, 6, 3, step=0.5, label="How far to walk", info="In standard deviations of the component."),
+        "seed": knobs.seed("Seed of x_T", "All numbers of components are decoded from this one noise."),
+        "steps": knobs.steps(),
+    }
+
+
+def directions(model: str, lab) -> tuple[Directions, tuple[str, ...]]:
+    """The model's components, or else those of its few sample pictures, with a note that says so."""
+    found = models.directions(model)
+    if found is not None:
+        return found, ()
+    gallery = labs.gallery(model)
+    pixels = torch.cat([images.load(path, lab.decoder.pixels) for path, _ in gallery])
+    note = (
+        f"{model} ships no components yet, so these are of its {len(gallery)} sample pictures only; "
+        "the command latentlab pca fit finds those of a folder of many"
+    )
+    return Directions.fit(lab.encoder.encode_image(pixels)), (note,)
+
+
+def run(model, picture, task, first, reach, seed, steps):
+    found = yield from inverted(model, [picture], steps=int(steps))
+    lab = labs.get(model)
+    axes, notes = directions(model, lab)
+    if task == "walk":
+        return (yield from _walk(model, lab, found, axes, notes, int(first), reach))
+    dims = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < len(axes)] + [len(axes)]
+    result = yield from watched(
+        model, "truncate", found.original, axes, dims=dims, seed=int(seed or 0), steps=int(steps), preview_every=PREVIEW
+    )
+    titles = [f"{k} component{'s' * (k > 1)} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
+    plot = saying.figure(result.curves(), "Variance explained and cosines against the number of components kept")
+    return Outcome(result, shots(result.pixels[0], titles), drawn=plot, notes=notes)
+
+
+def _walk(model, lab, found, axes, notes, first, reach):
+    components = [c for c in range(first, first + 4) if c < len(axes)] or [len(axes) - 1]
+    sigmas = (-reach, -reach / 2, 0.0, reach / 2, reach)
+    words = [caption for _, caption in labs.gallery(model)] if not lab.things else list(lab.things)
+    result = yield from watched(
+        model, "walk_components", found, axes, components=components, sigmas=sigmas, captions=words,
+        steps=found.steps, preview_every=PREVIEW,
+    )  # fmt: skip
+    titles = [f"component {c} · {s:+g} σ" for c in result.components for s in result.sigmas]
+    pixels = result.pixels.flatten(0, 1)
+    z_i = torch.cat([axes.walk(found.latent.z_i, c, sigmas) for c in result.components])
+    moved = type(found.latent)(z_i, found.latent.x_T.expand(len(z_i), -1, -1, -1))
+    return Outcome(result, shots(pixels, titles, known=knows(moved, pixels, lab, found.steps)), notes=notes)
+
+
+PAGE = Page(
+    "pca", "PCA",
+    "The directions along which most pictures differ, the largest first. Look for how few components bring back the "
+    "colour, how many the thing itself; and for what a single one means.",
+    inputs, run, advanced, pictures=("Picture",), firsts=("strawberry|apple",), columns=5,
+)  # fmt: skip

@@ -1,0 +1,53 @@
+"""Prior: what it is for, and how hard to pull."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from latentlab.errors import UserError
+
+from ..workbench import knobs, labs
+from ..workbench.describing import Outcome, Page
+from ..workbench.running import PREVIEW, watched
+from ..workbench.shots import shots
+
+TASKS = [("With and without the prior", "ablate"), ("Guidance of prior and decoder", "sweep")]
+CAPTIONS = "a red apple on a blue background\na penguin\na castle on green"
+
+
+def inputs() -> dict:
+    return {
+        "captions": gr.Textbox(CAPTIONS, label="Captions, one a line", lines=3, max_lines=6, max_length=900,
+                               info="At most six; the guidance grid takes the first."),
+        "task": gr.Radio(TASKS, value="ablate", label="What to compare"),
+    }  # fmt: skip
+
+
+def advanced() -> dict:
+    return {"seed": knobs.seed(), "steps": knobs.steps(), "guidance": knobs.guidance()}
+
+
+def run(model, captions, task, seed, steps, guidance):
+    lines = list(dict.fromkeys(line.strip() for line in captions.splitlines() if line.strip()))[:6]
+    if not lines:
+        raise UserError("there is no caption: write one a line, like “a red apple”")
+    yield from labs.obtain(model)
+    more = {"seeds": knobs.seeds(seed, 1), "steps": int(steps), "preview_every": PREVIEW}
+    if task == "sweep":
+        grid = {"guidances": (1.0, 2.0, 4.0), "prior_guidances": (1.0, 2.0, 4.0)}
+        found = yield from watched(model, "sweep_guidance", lines[0], **grid, **more)
+        titles = [f"prior {p:g} · decoder {g:g}" for p in found.prior_guidances for g in found.guidances]
+        return Outcome(found, shots(found.pixels[:, :, 0].flatten(0, 1), titles, captions=lines[:1] * len(titles)))
+    found = yield from watched(model, "ablate", lines, guidance=guidance, **more)
+    titles = [f"{SIGNALS[s]} · {c}" for s in found.signals for c in found.captions]
+    return Outcome(found, shots(found.pixels.flatten(0, 1), titles, captions=list(found.captions) * len(found.signals)))
+
+
+SIGNALS = {"caption only": "caption alone", "z_t": "text embedding", "prior": "prior"}
+
+PAGE = Page(
+    "prior", "Prior",
+    "The decoder wants an image embedding; a caption only has a text embedding. Compare rows: the caption alone, its "
+    "text embedding in the image's place, and what the prior makes of it.",
+    inputs, run, advanced, columns=3,
+)  # fmt: skip

@@ -1,0 +1,180 @@
+"""The bar under all pages: the picture in hand, where to use it, what to take away, and settings brought back."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import gradio as gr
+
+from latentlab.errors import UserError
+
+from . import labs, links, saying, shots
+from .layout import Built
+from .picker import framed
+from .shots import Chosen, Made
+
+QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+SHELF = 12  # how many of a visitor's own pictures the map shows
+
+
+class Bench:
+    """The components of the bar. `hand` holds (Made, row); `shelf` the visitor's own pictures."""
+
+    def __init__(self, built: Sequence[Built], tabs: gr.Tabs, model: gr.Dropdown):
+        self.built, self.tabs, self.model = list(built), tabs, model
+        self.slots = [(p, b.page.title + (f": {p.label.lower()}" if len(b.pickers) > 1 else ""))
+                      for b in built for p in b.pickers]  # fmt: skip
+        self.others: list[str] = []  # keys of tabs that have no settings
+        self.hand, self.shelf, self.offered = gr.State(), gr.State([]), gr.State()
+        with gr.Column(elem_classes="bench"):
+            gr.HTML("<h2>Workbench</h2>", padding=False)
+            with gr.Row(equal_height=False):
+                with gr.Column(scale=2, min_width=280):
+                    self._taken()
+                with gr.Column(scale=2, min_width=280):
+                    self._away()
+                with gr.Column(scale=2, min_width=280):
+                    self._back()
+        self._wire()
+
+    def _taken(self) -> None:
+        with gr.Row(equal_height=True):
+            self.picture = gr.Image(
+                label="In hand", show_label=False, height=150, interactive=False, buttons=[], format="png",
+                elem_classes="frame", min_width=120, scale=1, alt_text="The picture in hand",
+            )  # fmt: skip
+            with gr.Column(scale=2, min_width=150):
+                self.says = gr.HTML(
+                    '<p class="note">Run a page: its first picture comes here. Click another one to take that.</p>',
+                    padding=False,
+                )
+        with gr.Row(elem_classes="send"):
+            self.target = gr.Dropdown(
+                [(title, k) for k, (_, title) in enumerate(self.slots)],
+                value=0,
+                label="Use it on",
+                scale=2,
+                min_width=140,
+            )
+            self.use = gr.Button("Use as input", interactive=False, scale=1, min_width=110)
+
+    def _away(self) -> None:
+        self.png = gr.DownloadButton("This picture (PNG, settings inside)", interactive=False)
+        self.latents = gr.DownloadButton("Its latents (safetensors)", interactive=False)
+        self.zip = gr.DownloadButton("All pictures of the run (zip)", interactive=False)
+        self.link = gr.HTML(padding=False)
+
+    def _back(self) -> None:
+        self.dropped = gr.File(label="Settings from a PNG made here", type="filepath", height=150, elem_classes="drop")
+        self.offer = gr.HTML(padding=False)
+        self.apply = gr.Button("Take these settings", visible=False)
+
+    @property
+    def hand_outputs(self) -> list:
+        return [self.hand, self.picture, self.says, self.use, self.png, self.latents, self.zip, self.link, self.shelf]
+
+    def _wire(self) -> None:
+        for b in self.built:
+            for event in b.events:
+                event.success(self._first, [b.made, self.hand, self.model, self.shelf], self.hand_outputs, **QUICK)
+            b.gallery.select(self._pick, [b.made, self.model, self.shelf], self.hand_outputs, **QUICK)
+        self.use.click(self._use, [self.target, self.hand], [self.tabs, *self.all_pickers()], **QUICK)
+        self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUICK)
+        self.apply.click(self._apply, self.offered, [self.tabs, self.offer, self.apply, *self.fields()], **QUICK)
+
+    def _first(self, made: Made, hand, model, shelf):
+        if not made.shots or (hand and hand[0] is made):
+            return [gr.skip()] * len(self.hand_outputs)
+        return self._take(made, 0, model, shelf)
+
+    def _pick(self, made: Made, model, shelf, chosen: gr.SelectData):
+        if not 0 <= chosen.index < len(made.shots):  # a preview of a run that goes on
+            return [gr.skip()] * len(self.hand_outputs)
+        return self._take(made, chosen.index, model, shelf)
+
+    def _take(self, made: Made, row: int, model: str, shelf: list) -> list:
+        shot = made.shots[row]
+        latents = shots.save_latents(made, row)
+        known = "z_i and x_T go with it" if shot.known else "it will be inverted where it is used"
+        says = f'<p><b>{html.escape(shot.title)}</b></p><p class="note">From {html.escape(made.page)}; {known}.</p>'
+        address = html.escape(links.link(made.page, model, made.fields), quote=True)
+        again = f'<p class="note"><a href="{address}">Link to this page with these settings</a></p>'
+        own = [*(c for c in shelf if c.name != shot.title), shot.chosen()][-SHELF:]
+        ready = {"interactive": True}
+        return [
+            (made, row), framed(shot.chosen()), says, gr.update(**ready),
+            gr.update(value=shots.save_picture(made, row), **ready),
+            gr.update(value=latents, interactive=latents is not None),
+            gr.update(value=shots.save_all(made), **ready), again, own,
+        ]  # fmt: skip
+
+    def all_pickers(self) -> list:
+        return [out for picker, _ in self.slots for out in picker.outputs]
+
+    def into(self, placed: dict[int, Chosen]) -> list:
+        """The tab and all pickers' outputs, with pictures put into some of them: slot -> picture."""
+        found: list = [gr.Tabs(selected=self.slots[min(placed)][0].page)]
+        for k, (picker, _) in enumerate(self.slots):
+            found += picker.show(placed[k]) if k in placed else [gr.skip()] * len(picker.outputs)
+        return found
+
+    def _use(self, target: int, hand):
+        if hand is None or not isinstance(target, int) or not 0 <= target < len(self.slots):
+            return [gr.skip()] * (1 + len(self.all_pickers()))
+        made, row = hand
+        return self.into({target: made.shots[row].chosen()})
+
+    def page(self, key: str | None) -> Built | None:
+        return next((b for b in self.built if b.page.key == key), None)
+
+    def fields(self) -> list:
+        return [c for b in self.built for c in b.knobs.values()]
+
+    def filled(self, built: Built | None, values: dict) -> list:
+        """All knobs of all pages, where those of one page get values."""
+        return [values.get(name, gr.skip()) if b is built else gr.skip() for b in self.built for name in b.knobs]
+
+    def _offer(self, path: str | None):
+        if not path:
+            return "", gr.update(visible=False), None
+        found = shots.settings_in(path)
+        page, fields = links.settings(found) if found else (None, {})
+        built = self.page(page)
+        good = links.checked(built, fields)[0] if built else {}
+        if not good:
+            said = "There are no settings of ours in this file: give a PNG that was made here or by `latentlab`."
+            return saying.sentence(said, "wrong"), gr.update(visible=False), None
+        words = ", ".join(f"{k} {v}" for k, v in good.items())
+        said = f"Made on the page {built.page.title} with {words}. What is set now stays until you take them."
+        return saying.sentence(said), gr.update(visible=True), (page, good)
+
+    def _apply(self, offered):
+        built = self.page(offered[0]) if offered else None
+        if built is None:
+            return [gr.skip()] * (3 + len(self.fields()))
+        said = saying.sentence(f"The settings are on the page {built.page.title}: press Run there.")
+        return [gr.Tabs(selected=built.page.key), said, gr.update(visible=False), *self.filled(built, offered[1])]
+
+    def open_link(self, request: gr.Request):
+        """A visitor's `?page=…&prompt=…`: what is good is set, the rest is named."""
+        query = dict(request.query_params) if request else {}
+        picked = [gr.skip()] * len(self.all_pickers())
+        if not query:
+            return [gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {}), *picked]
+        key = query.get("page", "generate")
+        built = self.page(key)
+        known = built is not None or key in self.others
+        wrong = [] if known else ["page"]
+        good, bad = links.checked(built, query) if built else ({}, [])
+        model, tab = gr.skip(), gr.Tabs(selected=key) if known else gr.skip()
+        if "model" in query:
+            try:
+                model = labs.checked(query["model"])
+            except UserError:
+                wrong.append("model")
+        said = ""
+        if wrong + bad:
+            names = " and ".join(wrong + bad)
+            said = saying.sentence(f"The link's {names} can't be used here, so the page keeps its own.", "wrong")
+        return [tab, model, said, *self.filled(built, good), *picked]

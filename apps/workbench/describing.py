@@ -1,0 +1,77 @@
+"""How a page describes itself, and what its run returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from latentlab.errors import UserError
+from latentlab.experiments import Progress, Result
+
+from .shots import Shot
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a page's run returns.
+
+    Args:
+        extras: values for the page's own outputs, by name.
+        drawn: figures as HTML, shown above the numbers.
+    """
+
+    result: Result
+    shots: Sequence[Shot] = ()
+    extras: dict[str, Any] = field(default_factory=dict)
+    drawn: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A page, as its module describes it.
+
+    Args:
+        look: one sentence that says what to look for.
+        knobs, advanced, extras: build components, by name; the knobs' names are the parameters of `run`.
+        run: (model, [pictures…], **knobs) -> a generator of Progress that returns an Outcome.
+        pictures: labels of the input pictures; firsts: a word in the caption of the example each begins with.
+        caption: the knob that an example's own caption fills, as `worded` puts it.
+        live: knobs that run again when they are moved after a run.
+        columns: of the gallery.
+        docs: of the endpoint.
+    """
+
+    key: str
+    title: str
+    look: str
+    knobs: Callable[[], dict]
+    run: Callable[..., Generator[Progress, None, Outcome]]
+    advanced: Callable[[], dict] = dict
+    extras: Callable[[], dict] = dict
+    pictures: tuple[str, ...] = ()
+    firsts: tuple[str, ...] = ("heart", "apple")
+    caption: str = ""
+    worded: Callable[[str], str] = str
+    live: tuple[str, ...] = ()
+    columns: int = 4
+    gallery: bool = True
+    private: tuple[str, ...] = ()
+
+
+def fitting(told: dict, values: Sequence) -> dict:
+    """The knobs' values by name; a text is only measured by the browser, so it is measured again."""
+    for control, value in zip(told.values(), values):
+        if isinstance(control, gr.Textbox) and len(value or "") > (control.max_length or 1000):
+            given = f"{control.label} has {len(value)} letters, at most {control.max_length} are read"
+            raise UserError(f"{given}: shorten it")
+    return dict(zip(told, values))
+
+
+def stamp(page: Page, shot: Shot, result: Result, fields: dict) -> Shot:
+    """The shot with everything that is needed to do it again."""
+    settings = {**result.settings, **shot.settings, "page": page.key, "fields": fields, "shows": shot.title}
+    return Shot(shot.picture, shot.title, shot.caption, shot.latent, shot.known, settings)

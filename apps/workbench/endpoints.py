@@ -1,0 +1,53 @@
+"""Each page for programs: a named endpoint with documented parameters."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+
+import gradio as gr
+
+from latentlab.errors import UserError
+
+from . import labs, saying, shots
+from .describing import Page, fitting, stamp
+
+log = logging.getLogger("latentlab.app")
+# One at a time, for all pages: the model is one. "multiple", because the default swallows a Run that is pressed while
+# a cancelled one is still ending.
+HEAVY = {"concurrency_limit": 1, "concurrency_id": "model", "trigger_mode": "multiple"}
+
+
+def endpoint(page: Page, model, pickers: list, told: dict) -> None:
+    """The page for programs: files and numbers in, PNGs and a JSON of everything that was found out."""
+    told = {name: c for name, c in told.items() if name not in page.private}
+    names = [f"picture_{k + 1}" if len(pickers) > 1 else "picture" for k in range(len(pickers))]
+
+    def call(model, *values):
+        try:
+            chosen = [shots.uploaded(path) for path in values[: len(pickers)]]
+            stream = page.run(labs.checked(model), *chosen, **fitting(told, values[len(pickers) :]))
+            while True:
+                next(stream)
+        except StopIteration as end:
+            outcome = end.value
+        except UserError as error:
+            raise gr.Error(saying.whole(error), print_exception=False) from None
+        except Exception:
+            log.exception("a call of the endpoint %s failed", page.key)
+            raise gr.Error(saying.OURS, print_exception=False) from None
+        made = [stamp(page, shot, outcome.result, {}) for shot in outcome.shots]
+        found = {
+            "summary": outcome.result.summary(), "table": list(outcome.result.table),
+            "notes": list(outcome.result.notes), "settings": outcome.result.settings,
+        }  # fmt: skip
+        return [(shot.stamped(), shot.title) for shot in made], found
+
+    keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    call.__signature__ = inspect.Signature([inspect.Parameter(n, keyword) for n in ["model", *names, *told]])
+    hidden = gr.Button(visible=False)
+    outputs = [gr.Gallery(visible=False, format="png", label="pictures"), gr.JSON(visible=False, label="found")]
+    hidden.click(
+        call, [model, *(p.file for p in pickers), *told.values()], outputs,
+        api_name=page.key.replace("-", "_"), api_description=page.look, **HEAVY,
+    )  # fmt: skip

@@ -1,0 +1,155 @@
+"""One experiment's page: inputs and Run on the left, pictures, words and numbers on the right."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import gradio as gr
+
+from latentlab import images
+from latentlab.errors import UserError
+
+from . import labs, picker, saying
+from .describing import Page, fitting, stamp
+from .endpoints import HEAVY, endpoint
+from .shots import Made
+
+log = logging.getLogger("latentlab.app")
+PREVIEW_SECONDS = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """A page's components."""
+
+    page: Page
+    knobs: dict
+    pickers: list[picker.Picker]
+    run: gr.Button
+    said: gr.HTML
+    gallery: gr.Gallery
+    made: gr.State
+    events: list
+
+
+def handler(page: Page, told: dict, said: gr.HTML, gallery: gr.Gallery, numbers: gr.HTML, made: gr.State, extras: dict):
+    """The event's generator: progress and previews, then the result; a refusal as a sentence."""
+
+    def handle(model: str, *values) -> Iterator[dict]:
+        started = time.monotonic()
+        chosen = values[: len(page.pictures)]
+        yield {said: saying.bar("waiting for the model", 0, 1, started)}
+        try:
+            knobs = fitting(told, values[len(page.pictures) :])
+            if None in chosen:
+                raise UserError("there is no picture yet: drop a file, or click one of the examples")
+            outcome = yield from _shown(page.run(labs.checked(model), *chosen, **knobs), said, gallery, page.gallery)
+        except UserError as error:
+            yield {said: saying.sentence(saying.whole(error), "wrong")}
+            return
+        except Exception:
+            log.exception("a run of the page %s failed", page.key)
+            yield {said: saying.sentence(saying.OURS, "wrong")}
+            return
+        yield _final(page, outcome, knobs, time.monotonic() - started, said, gallery, numbers, made, extras)
+
+    return handle
+
+
+def _shown(stream, said: gr.HTML, gallery: gr.Gallery, previews: bool) -> Iterator[dict]:
+    """`yield from` this: the outcome; the bar and the previews on the way."""
+    stage, began, last = None, 0.0, 0.0
+    while True:
+        try:
+            value = next(stream)
+        except StopIteration as end:
+            return end.value
+        now = time.monotonic()
+        if value.stage != stage:
+            stage, began = value.stage, now
+        update = {said: saying.bar(value.stage, value.step, value.steps, began)}
+        if previews and value.pixels is not None and now - last > PREVIEW_SECONDS:
+            update[gallery], last = images.to_pil(value.pixels), now
+        yield update
+
+
+def _final(page, outcome, knobs, seconds, said, gallery, numbers, made, extras) -> dict:
+    fields = {name: value for name, value in knobs.items() if isinstance(value, str | int | float | bool)}
+    stamped = tuple(stamp(page, shot, outcome.result, fields) for shot in outcome.shots)
+    words = f"{outcome.result.summary()} ({seconds:.1f} s)"
+    notes = tuple(dict.fromkeys([*outcome.notes, *outcome.result.notes]))
+    table = saying.table(outcome.result.table) if outcome.result.table else ""
+    update = {
+        said: saying.sentence(words, "done", notes),
+        numbers: outcome.drawn + table,
+        made: Made(page.key, stamped, fields),
+        **{extras[name]: value for name, value in outcome.extras.items()},
+    }
+    if page.gallery:
+        update[gallery] = [(shot.stamped(), shot.title) for shot in stamped]
+    return update
+
+
+def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
+    """The page's tab, and its events."""
+    with gr.Tab(page.title, id=page.key):
+        gr.HTML(f"<h2>{page.title}</h2><p>{page.look}</p>", padding=False, elem_classes="look")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=330):
+                slots = gr.Column(visible=bool(page.pictures))
+                knobs = page.knobs()
+                with slots:
+                    pickers = [
+                        picker.build(page, label, first, examples, knobs.get(page.caption))
+                        for label, first in zip(page.pictures, page.firsts)
+                    ]
+                with gr.Row(elem_classes="actions"):
+                    run = gr.Button("Run", variant="primary")
+                    stop = gr.Button("Cancel", elem_classes="stop")
+                told = dict(knobs)
+                if page.advanced is not dict:
+                    with gr.Accordion("Advanced", open=False):
+                        told |= page.advanced()
+            with gr.Column(scale=2, min_width=330):
+                said = gr.HTML(saying.sentence("Press Run: the inputs are filled in already."), padding=False)
+                extras = page.extras()
+                gallery = gr.Gallery(
+                    label=f"Pictures: {page.title}", show_label=False, columns=page.columns, height="auto",
+                    object_fit="contain", format="png", buttons=["download", "fullscreen"], elem_classes="shots",
+                    visible=page.gallery, interactive=False,
+                )  # fmt: skip
+                with gr.Accordion("Numbers", open=not page.gallery):
+                    numbers = gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
+        made = gr.State(Made())
+        endpoint(page, model, pickers, told)
+    outputs = [said, numbers, made, gallery, *extras.values()]
+    handle = handler(page, told, said, gallery, numbers, made, extras)
+    inputs = [model, *(p.state for p in pickers), *told.values()]
+    events = _events(page, handle, told, run, said, made, inputs, outputs)
+    stop.click(_cancelled, None, said, cancels=events, queue=False, api_visibility="private")
+    return Built(page, told, pickers, run, said, gallery, made, events)
+
+
+def _cancelled() -> str:
+    return saying.sentence("Cancelled. Press Run to begin again.")
+
+
+def _events(page: Page, handle, told: dict, run, said, made, inputs: list, outputs: list) -> list:
+    """Run, Enter in a text box, and the knobs that run again."""
+    options = {**HEAVY, "show_progress": "minimal", "show_progress_on": said, "api_visibility": "private"}
+    enter = [c.submit for c in told.values() if isinstance(c, gr.Textbox) and c.lines == 1]
+
+    def again(before: Made, model: str, *values) -> Iterator[dict]:
+        if before.shots:
+            yield from handle(model, *values)
+        else:
+            yield {said: gr.skip()}
+
+    events = [gr.on([run.click, *enter], handle, inputs, outputs, **options)]
+    for name in page.live:
+        options = {**options, "trigger_mode": "always_last"}
+        events.append(told[name].release(again, [made, *inputs], outputs, **options))
+    return events

@@ -1,0 +1,118 @@
+"""The map: pictures where CLIP sees them, in the plane of their first two principal components."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+
+import gradio as gr
+import torch
+
+from latentlab.directions import Directions
+from latentlab.errors import UserError
+from latentlab.sphere import normalize
+
+from . import labs, saying
+from .bench import QUICK, Bench
+from .endpoints import HEAVY
+from .shots import Chosen
+
+KEY, MARGIN = "map", 7  # of the width, in per cent
+LOOK = (
+    "Every picture where CLIP sees it: z_i on the plane of the examples' first two principal components. Look for "
+    "what lies together. Click one picture to use it, or two to go from one to the other."
+)
+CLICKS = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-row]');
+  if (button) trigger('click', {row: Number(button.dataset.row)});
+});
+"""
+
+
+def places(model: str, found: list[Chosen], count: int) -> list[tuple[float, float]]:
+    """Where each picture stands, in per cent from the left and the top; the plane is fitted on the first `count`."""
+    lab = labs.get(model)
+    z_i = normalize(lab.encoder.encode_image(torch.cat([c.pixels(lab) for c in found])))
+    xy = Directions.fit(z_i[:count], 2).project(z_i).cpu()
+    low, high = xy.min(0).values, xy.max(0).values
+    return (MARGIN + (xy - low) / (high - low).clamp_min(1e-9) * (100 - 2 * MARGIN)).tolist()
+
+
+def thumbnail(chosen: Chosen) -> str:
+    picture = chosen.picture.copy()
+    picture.thumbnail((64, 64))
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "WEBP", quality=85)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def drawn(found: list[Chosen], at: list[tuple[float, float]], own: int, marked: list[int]) -> str:
+    """The map as HTML: a button a picture, its name on hover and for screen readers."""
+    buttons = []
+    for row, (chosen, (x, y)) in enumerate(zip(found, at)):
+        name = html.escape(chosen.caption or chosen.name)
+        kinds = " ".join(["own"] * (row >= own) + ["chosen"] * (row in marked))
+        buttons.append(
+            f'<button type="button" data-row="{row}" class="{kinds}" style="left:{x:.1f}%;top:{100 - y:.1f}%" '
+            f'aria-pressed="{str(row in marked).lower()}"><img src="{thumbnail(chosen)}" alt="{name}">'
+            f'<span aria-hidden="true">{name}</span></button>'
+        )
+    return f'<div class="map" role="group" aria-label="Map of the pictures">{"".join(buttons)}</div>'
+
+
+class Map:
+    """The map's tab. `points` holds (pictures, places, how many are examples); `marked` up to two rows."""
+
+    def __init__(self, examples: list[Chosen]):
+        self.examples = examples
+        with gr.Tab("Map", id=KEY) as self.tab:
+            self.points, self.marked = gr.State(), gr.State([])
+            gr.HTML(f"<h2>Map</h2><p>{LOOK}</p>", padding=False, elem_classes="look")
+            self.says = gr.HTML(saying.sentence("Nothing is chosen yet."), padding=False)
+            with gr.Row():
+                self.between = gr.Button("Interpolate between the two", interactive=False, variant="primary")
+                self.use = gr.Button("Use the last one as input on Variations", interactive=False)
+            self.plane = gr.HTML(padding=False, js_on_load=CLICKS)
+            gr.HTML('<p class="note">Orange frames: your own pictures.</p>', padding=False)
+
+    def wire(self, bench: Bench) -> None:
+        told = [self.plane, self.points, self.marked, self.says, self.between, self.use]
+        options = {**HEAVY, "show_progress": "minimal", "show_progress_on": self.says, "api_visibility": "private"}
+        bench.others.append(KEY)
+        self.tab.select(self._draw, [bench.model, bench.shelf], told, **options)
+        chosen = [self.plane, self.marked, self.says, self.between, self.use]
+        self.plane.click(self._click, [self.points, self.marked], chosen, **QUICK)
+        first, second = (k for k, (p, _) in enumerate(bench.slots) if p.page == "interpolate")
+        single = next(k for k, (p, _) in enumerate(bench.slots) if p.page == "variations")
+        outputs = [bench.tabs, *bench.all_pickers()]
+
+        def between(points, marked):
+            return bench.into({first: points[0][marked[0]], second: points[0][marked[1]]})
+
+        self.between.click(between, [self.points, self.marked], outputs, **QUICK)
+        self.use.click(lambda p, m: bench.into({single: p[0][m[-1]]}), [self.points, self.marked], outputs, **QUICK)
+
+    def _draw(self, model: str, shelf: list[Chosen]):
+        off = gr.update(interactive=False)
+        try:
+            found = [*self.examples, *shelf]
+            at = places(labs.checked(model), found, len(self.examples))
+        except UserError as error:
+            return gr.skip(), None, [], saying.sentence(saying.whole(error), "wrong"), off, off
+        points = (found, at, len(self.examples))
+        said = saying.sentence("Click a picture to choose it, and another one to go there.")
+        return drawn(found, at, len(self.examples), []), points, [], said, off, off
+
+    def _click(self, points, marked: list[int], click: gr.EventData):
+        row = click._data.get("row") if isinstance(click._data, dict) else None
+        if points is None or not isinstance(row, int) or not 0 <= row < len(points[0]):
+            return [gr.skip()] * 5
+        marked = [m for m in marked if m != row] if row in marked else [*marked, row][-2:]
+        names = [points[0][m].caption or points[0][m].name for m in marked]
+        said = " and ".join(f"“{name}”" for name in names) or "Nothing"
+        return (
+            drawn(*points, marked), marked, saying.sentence(f"{said} chosen."),
+            gr.update(interactive=len(marked) == 2), gr.update(interactive=bool(marked)),
+        )  # fmt: skip

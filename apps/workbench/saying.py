@@ -1,0 +1,108 @@
+"""Sentences, bars, tables and figures as HTML."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STAGES = {
+    "prior": "Prior: from caption to image embedding",
+    "inversion": "Inversion: looking for x_T",
+    "decoder": "Decoder: from noise to picture",
+    "upsampler": "Upsampler: to full size",
+    "CLIP": "CLIP: reading pictures and captions",
+}
+OURS = "Something went wrong on our side; nothing that you did. Please try again, or with fewer pictures."
+
+
+def bar(stage: str, step: int, steps: int, started: float) -> str:
+    """Progress: the stage, the steps and the time left, counted from the stage's start."""
+    left = ""
+    if 0 < step < steps:
+        left = f" · about {max(1, round((time.monotonic() - started) / step * (steps - step)))} s left"
+    words = STAGES.get(stage, stage[:1].upper() + stage[1:])
+    done = f" · step {step} of {steps}" if steps > 1 else " …"
+    label = html.escape(f"{words}{done}{left}")
+    value = f' value="{step}"' if steps > 1 else ""
+    meter = f'<progress{value} max="{steps}" aria-label="{label}"></progress>'
+    return f'<div class="bar" role="status">{label}{meter}</div>'
+
+
+def sentence(text: str, kind: str = "", notes: Sequence[str] = ()) -> str:
+    """One thing said, and each note under it; kind is "wrong" for a refusal."""
+    role = "alert" if kind == "wrong" else "status"
+    more = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in notes)
+    return f'<div class="bar {kind}" role="{role}"><p>{html.escape(text)}</p>{more}</div>'
+
+
+def whole(error: Exception) -> str:
+    """An error's text as a sentence of the page."""
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}" + "." * (not text.endswith((".", "?", "!")))
+
+
+def _number(value) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return str(value)
+
+
+def _cell(row: dict | None) -> str:
+    if row is None:
+        return "<td>–</td>"
+    between = ""
+    if row.get("low") is not None:
+        between = f"<small>{_number(row['low'])} to {_number(row['high'])}</small>"
+    return f"<td>{_number(row['value'])}{between}</td>"
+
+
+def table(rows: Sequence[dict], places: int = 8) -> str:
+    """A result's tidy table: a line a quantity, and a column for each place of the sweep."""
+    fixed = ("quantity", "value", "n", "low", "high")
+    keys = list(dict.fromkeys(k for row in rows for k in row if k not in fixed))
+    across = keys[-1] if keys and len({row.get(keys[-1]) for row in rows}) > 1 else None
+    columns = list(dict.fromkeys(row.get(across) for row in rows if across in row))[:places] if across else []
+    lines: dict[tuple, dict] = {}
+    for row in rows:
+        name = (row["quantity"], *(str(row[k]) for k in keys if k != across and k in row))
+        lines.setdefault(name, {})[row.get(across)] = row
+    head = [_number(c) if isinstance(c, str) else f"{across} = {_number(c)}" for c in columns] or ["value"]
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(" · ".join(name))}</th>'
+        + "".join(_cell(found.get(c, found.get(None))) for c in columns or [None])
+        + "</tr>"
+        for name, found in lines.items()
+    )
+    titles = "".join(f'<th scope="col">{html.escape(t)}</th>' for t in head)
+    small = '<p class="note">Small figures are 95% intervals.</p>' if "<small>" in body else ""
+    return (
+        f'<div class="numbers" tabindex="0" role="region" aria-label="The numbers"><table><thead><tr>'
+        f'<th scope="col">quantity</th>{titles}</tr></thead><tbody>{body}</tbody></table></div>{small}'
+    )
+
+
+def chances(columns: dict[str, Sequence[tuple[str, float]]]) -> str:
+    """Labels with their probabilities as bars, a block a column: heading -> [(label, probability)]."""
+    blocks = []
+    for heading, rows in columns.items():
+        lines = "".join(
+            f'<li><span>{html.escape(label)}</span><b>{p:.0%}</b><i style="--share:{p:.3f}"></i></li>'
+            for label, p in rows
+        )
+        blocks.append(f"<div><h3>{html.escape(heading)}</h3><ol>{lines}</ol></div>")
+    return f'<div class="chances">{"".join(blocks)}</div>'
+
+
+def figure(drawn: Figure, alt: str) -> str:
+    """A matplotlib figure as a picture with an alternative text."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png", dpi=110)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f'<img class="figure" alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
