@@ -275,10 +275,11 @@ STOCK = {"label-content-name-mismatch", "aria-prohibited-attr"}  # gradio's own 
 
 @pytest.mark.parametrize(("name", "theme"), [("generate", "dark"), ("attack", "light"), ("map", "dark")])
 def test_axe_finds_nothing_serious_of_ours(visit, axe, name, theme):
-    page = visit(f"?page={name}&__theme={theme}&steps=4&count=1")
+    page = visit(f"?page={name}&__theme={theme}&steps=4&count=1", reduced_motion="reduce")
     if name != "map":
         run(page)
         page.locator(".bar.done:visible").wait_for()
+    page.wait_for_timeout(800)  # buttons that have just become active are still changing colour
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     serious = {v["id"]: [n["target"] for n in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
