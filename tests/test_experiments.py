@@ -427,7 +427,12 @@ def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
     assert result.value("attack succeeds") == 1
     assert result.value("right again in variations of those") == 1
     assert result.variations.shape[:3] == (1, 1, 2)
-    assert "100% of them show the thing" in result.summary()
+    assert "100% of them show the thing itself: the embedding still holds" in result.summary()
+    monkeypatch.setattr(type(gullible.decoder), "to_pixels", lambda self, x_0: torch.ones(len(x_0), 3, 64, 64))
+    lost = experiments.attack(
+        gullible, torch.full((1, 3, 64, 64), -0.5), "pizza", "an apple", variations=2, steps=2, preview_every=0
+    )
+    assert "0% of them show the thing itself: here the word has displaced" in lost.summary()
 
 
 def test_a_picture_that_was_taken_for_the_word_before_is_no_success(gullible):

@@ -84,10 +84,13 @@ class Attacked(Result):
         recovered = [r for r in self.table if r["quantity"] == "right again in variations of those"]
         if not recovered:
             return f"{said}."
-        return (
-            f"{said}; decoded again from the attacked z_i, {recovered[0]['value']:.0%} of them show the thing "
-            "itself: the embedding still holds what classification lost."
+        right = recovered[0]["value"]
+        meaning = (
+            "the embedding still holds what classification lost"
+            if right > 0.5
+            else "here the word has displaced the thing in the embedding itself"
         )
+        return f"{said}; decoded again from the attacked z_i, {right:.0%} of them show the thing itself: {meaning}."
 
 
 def _label_of(word: str, labels: Sequence[str]) -> str:
