@@ -1,0 +1,52 @@
+"""Exercises: claims about a student's attempt, tried in order; the first that does not hold answers with its hint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """How far an attempt got: true when all its claims hold; a notebook shows it as a sentence.
+
+    Args:
+        held: how many claims hold. claims: of how many.
+        hint: of the first that does not; empty where all do.
+    """
+
+    held: int
+    claims: int
+    hint: str = ""
+
+    def __bool__(self) -> bool:
+        return self.held == self.claims
+
+    def __repr__(self) -> str:
+        if self:
+            return f"Right: {'it holds' if self.claims == 1 else f'all {self.claims} checks hold'}."
+        return f"Not yet, {self.held} of {self.claims} checks hold. {self.hint}"
+
+
+def check(attempt: Any, *claims: tuple[Callable[[Any], Any], str]) -> Verdict:
+    """Try an attempt, a value or a function, against claims; stop at the first that does not hold.
+
+    A claim that raises does not hold, and what it raised is told: nothing that a student writes ends in a traceback of
+    ours. An attempt that is still `...` is told so.
+
+    Args:
+        attempt: what the student wrote.
+        claims: (claim, hint) pairs: `claim(attempt)` is true of a right attempt; the hint says what to think about,
+            not the answer.
+    """
+    if attempt is ...:
+        return Verdict(0, len(claims), f"Put your answer in place of the dots. {claims[0][1]}")
+    for held, (claim, hint) in enumerate(claims):
+        try:
+            right, why = bool(claim(attempt)), ""
+        except Exception as error:  # whatever a student's code may raise
+            right, why = False, f" (it raised {type(error).__name__}: {error})"
+        if not right:
+            return Verdict(held, len(claims), hint + why)
+    return Verdict(len(claims), len(claims))

@@ -1,0 +1,43 @@
+"""A wrong attempt gets its own hint, a right one says so, and nothing that a student writes ends in a traceback."""
+
+import pytest
+
+from latentlab.exercises import check
+
+CLAIMS = (
+    (lambda double: double(2) == 4, "What is twice two?"),
+    (lambda double: double(-3) == -6, "Does it hold below zero?"),
+)
+
+
+def test_a_right_attempt_is_true_and_says_that_all_holds():
+    verdict = check(lambda x: 2 * x, *CLAIMS)
+    assert verdict
+    assert repr(verdict) == "Right: all 2 checks hold."
+
+
+def test_a_wrong_attempt_gets_the_hint_of_the_first_claim_that_fails_only():
+    verdict = check(lambda x: x + 2, *CLAIMS)
+    assert not verdict
+    assert repr(verdict) == "Not yet, 1 of 2 checks hold. Does it hold below zero?"
+
+
+def test_dots_are_an_attempt_not_yet_made():
+    assert "in place of the dots. What is twice two?" in repr(check(..., *CLAIMS))
+
+
+@pytest.mark.parametrize("attempt", [None, 7, lambda: 4, lambda x: 1 / 0])
+def test_an_attempt_that_raises_is_answered_with_the_hint_and_the_reason(attempt):
+    verdict = check(attempt, *CLAIMS)
+    assert not verdict
+    assert "What is twice two? (it raised " in repr(verdict)
+
+
+def test_a_claim_whose_truth_is_ambiguous_does_not_pass():
+    import torch
+
+    assert not check(1, (lambda _: torch.ones(2) == 1, "One truth, please."))
+
+
+def test_a_single_claim_is_told_in_the_singular():
+    assert repr(check(4, (lambda x: x == 4, ""))) == "Right: it holds."
