@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..intervals import mean
+from ..intervals import mean, mean_of_pairs
 from ..latents import Latent
 from .running import (
     Inverted,
@@ -117,8 +117,7 @@ def vary(
     for k, eta in enumerate(etas):
         table.append(mean(kept[k], quantity="cosine to z_i", eta=eta))
         if len(seeds) > 1:
-            pairs = among[k][torch.ones(len(seeds), len(seeds)).triu(1).bool()]
-            table.append(mean(pairs, quantity="distance among samples", eta=eta))
+            table.append(mean_of_pairs(among[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
     pixels = yield from enlarged(lab, pixels, range(count))
     yield Varied(
