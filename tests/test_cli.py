@@ -159,6 +159,28 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo,
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("generate", "a cat", "--count", 300), "'--count'"),
+        (("vary", "a.png", "--steps", "many"), "'--steps'"),
+        (("generate", "a cat", "--colour", "red"), "--colour"),
+        (("pca", "show"), "image"),
+        (("paint",), "paint"),
+    ],
+)
+def test_what_a_command_does_not_take_is_one_sentence_and_not_its_usage(run, words, said):
+    code, out, err = run(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ") and said in err and "--help` says what it takes" in err
+
+
+@pytest.mark.parametrize("words", [(), ("pca",)])
+def test_a_command_that_wants_another_word_shows_its_help(run, words):
+    code, out, err = run(*words)
+    assert (out + err).startswith("Usage:") and "error" not in err
+
+
 def test_a_refused_picture_leaves_no_folder_behind(run, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
