@@ -287,6 +287,7 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("bind", "a dog"), "relates no two solids"),
         (("generate", "a cat", "--count", 2, "--best", 3), "--best is"),
         (("pca", "show", "A"), "ships no directions"),
+        (("pca", "show", "A", "--dims", "1.5"), "whole numbers"),
         (("figures", "--only", "2"), "there is no figure 2"),
     ],
 )

@@ -22,6 +22,7 @@ from .common import (
     Picture,
     Seed,
     Steps,
+    integers,
     load,
     make,
     numbers,
@@ -72,7 +73,7 @@ def show(
     from .. import experiments, files
 
     picture, folder = opened([image], fit), files.writable_folder(out)
-    kept = [int(k) for k in numbers(dims, "--dims")]
+    kept = integers(dims, "--dims")
     lab = load(model, device, as_json, dtype)
     stream = experiments.truncate.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), dims=kept, seed=seed, steps=steps,
@@ -103,7 +104,7 @@ def walk(
     from .. import experiments, files
 
     picture, folder = opened([image], fit), files.writable_folder(out)
-    which = [int(c) for c in numbers(components, "--components")]
+    which = integers(components, "--components")
     lab = load(model, device, as_json, dtype)
     stream = experiments.walk_components.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), components=which,
@@ -149,7 +150,7 @@ def fit_directions(
     shares = {
         f"{share:.0%}": found.needed(share) for share in (0.5, 0.9, 0.95, 0.99) if found.explained(len(found)) >= share
     }
-    lines = [f"{out}  {found}", *(f"{share} of the variance: {n} components" for share, n in shares.items())]
+    lines = [f"{out}  {found}", *(f"{share} of the variance: {n} component{'s' * (n != 1)}" for share, n in shares.items())]
     lines += [f"skipped {name}: {reason}" for name, reason in list(skipped.items())[:5]]
     numbers = {"path": str(out), "count": found.count, "components": len(found), "needed": shares, "skipped": skipped}
     say({"latentlab": __version__, **about, **numbers}, as_json, lines)

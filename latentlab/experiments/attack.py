@@ -140,9 +140,10 @@ def attack(
     checked_pixels(pixels, lab.decoder.pixels)
     words = (words,) if isinstance(words, str) else tuple(words)
     truth = (truth,) * len(pixels) if isinstance(truth, str) else tuple(truth)
-    if not words or len(truth) != len(pixels):
-        raise UserError(f"{len(words)} words and {len(truth)} truths for {len(pixels)} pictures: give at least one "
-                        "word, and a label for each picture")  # fmt: skip
+    if not words or not all(word.strip() for word in words):
+        raise UserError(f"words are {list(words)}: give at least one to write, like pizza")
+    if len(truth) != len(pixels):
+        raise UserError(f"{len(truth)} truths for {len(pixels)} pictures: give one for all, or one each")
     known = list(dict.fromkeys([*labels, *truth]))
     for word in words:
         try:
@@ -150,6 +151,9 @@ def attack(
         except UserError:
             known.append(f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}")
     word_labels = tuple(_label_of(word, known) for word in words)
+    own_name = next((word for word, spelled in zip(words, word_labels) if spelled in truth), None)
+    if own_name is not None:
+        raise UserError(f"“{own_name}” is what a picture shows, so it can't mislead: write another word")
     labels, style = tuple(known), label or Label("word")
     original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)
     worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)

@@ -98,8 +98,8 @@ def vary(
         UserError: more than one picture, no η or one outside 0..1, no seeds.
     """
     etas, seeds = tuple(float(e) for e in etas), checked_seeds(seeds)
-    if not etas or not all(0 <= e <= 1 for e in etas):
-        raise UserError(f"etas is {etas}: give at least one number from 0 (reconstructs) to 1 (ancestral)")
+    if not etas or len(set(etas)) < len(etas) or not all(0 <= e <= 1 for e in etas):
+        raise UserError(f"etas is {etas}: give numbers from 0 (reconstructs) to 1 (ancestral), at least one, each once")
     found = yield from inverted(lab, picture, steps=steps)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: variations are of one; pass pixels[:1]")
