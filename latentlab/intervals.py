@@ -48,8 +48,8 @@ def proportion(hits: Tensor | Sequence[bool], /, **where) -> dict:
     if not ((found == 0) | (found == 1)).all():
         raise UserError("hits hold other values than True and False: compare first, like ranks == 0")
     n, right = len(found), int(found.sum())
-    low, high = wilson(right, n) if n > 1 else (None, None)
-    return {**where, "value": round(right / n, 4), "n": n, "low": _rounded(low, ".4f"), "high": _rounded(high, ".4f")}
+    low, high = (round(x, 4) for x in wilson(right, n)) if n > 1 else (None, None)
+    return {**where, "value": round(right / n, 4), "n": n, "low": low, "high": high}
 
 
 def mean(values: Tensor | Sequence[float], /, **where) -> dict:
@@ -109,9 +109,9 @@ def mean_of_pairs(among: Tensor, /, **where) -> dict:
 
 
 def _row(where: dict, value: float, n: int, error: float | None) -> dict:
-    half = None if error is None else float(stdtrit(n - 1, 0.975)) * error
-    low, high = (None, None) if half is None else (value - half, value + half)
-    return {**where, "value": _rounded(value, ".6g"), "n": n, "low": _rounded(low, ".6g"), "high": _rounded(high, ".6g")}
+    half = math.nan if error is None else float(stdtrit(n - 1, 0.975)) * error
+    value, low, high = (None if math.isnan(x) else float(f"{x:.6g}") for x in (value, value - half, value + half))
+    return {**where, "value": value, "n": n, "low": low, "high": high}
 
 
 def _column(values: Tensor | Sequence[float], name: str) -> Tensor:
@@ -119,7 +119,3 @@ def _column(values: Tensor | Sequence[float], name: str) -> Tensor:
     if found.ndim != 1 or not len(found):
         raise UserError(f"{name} are {tuple(found.shape)}, wanted (N,) with N at least 1: one number for each picture")
     return found
-
-
-def _rounded(x: float | None, digits: str) -> float | None:
-    return None if x is None else float(format(x, digits))

@@ -53,8 +53,8 @@ def sample(
         z_i: (B, D), in CLIP's own scale.
 
     Raises:
-        UserError: captions and seeds of different numbers, a guidance that is negative or not finite, no candidate, or a
-            model without a prior.
+        UserError: captions and seeds of different numbers, a guidance that is negative or not finite, no candidate, or
+            a model without a prior.
     """
     if prior is None:
         raise UserError(

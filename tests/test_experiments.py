@@ -468,6 +468,7 @@ def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
     assert result.variations.shape[:3] == (1, 1, 2)
     assert "100% of them show the thing itself: the embedding still holds" in result.summary()
     monkeypatch.setattr(type(gullible.decoder), "to_pixels", lambda self, x_0: torch.ones(len(x_0), 3, 64, 64))
+    assert [row["n"] for row in result.table if "right again" in row["quantity"]] == [1]  # of two variations
     lost = experiments.attack(
         gullible, torch.full((1, 3, 64, 64), -0.5), "pizza", "an apple", variations=2, steps=2, preview_every=0
     )
@@ -506,8 +507,13 @@ def drawn(boxes_and_colours, side=64):
     return pixels
 
 
-@pytest.mark.parametrize(("exchange", "right"), [(False, 1.0), (True, 0.0)])
-@pytest.mark.parametrize("relation", ["on top of", "left of"])
+@pytest.mark.parametrize(
+    ("relation", "exchange", "right"),
+    [
+        ("on top of", False, 1), ("on top of", True, 0), ("left of", False, 1), ("left of", True, 0),
+        ("beside", False, 1), ("beside", True, 1),
+    ],
+)  # fmt: skip
 def test_colours_are_looked_for_where_the_caption_puts_them(lab, monkeypatch, relation, exchange, right):
     prompt = f"a red cube {relation} a blue ball"
     colours = ("blue", "red") if exchange else ("red", "blue")

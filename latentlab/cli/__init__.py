@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from . import house, pictures, probes, vectors
+from . import clip, house, pictures, probes, vectors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ def options(
     pass
 
 
-for command in (*pictures.COMMANDS, *probes.COMMANDS):
+for command in (*pictures.COMMANDS, *probes.COMMANDS, *clip.COMMANDS):
     app.command()(command)
 app.add_typer(vectors.pca, name="pca")
 app.command()(vectors.embed)

@@ -132,7 +132,7 @@ def attack(
         encoders: further CLIPs by name, to see side by side.
 
     An attack succeeds when the written word's label is more probable than the thing's own, where it was not before;
-    a variation is right again when the thing's own label is the more probable of the two.
+    it is right again when the thing's own label is the more probable of the two in more than half of the variations.
 
     Raises:
         UserError: no words, a word that does not fit its label, or one that is the thing's own name.
@@ -205,8 +205,10 @@ def _table(name: str, found: dict, others: Mapping[str, Tensor], own: Tensor, sp
         table.append(proportion(fooled.flatten(), quantity="attack succeeds", encoder=encoder))
     fooled = wins(found["attacked"]) & ~clean
     if found["after"].numel() and fooled.any():
-        right = ~wins(found["after"])[fooled]  # (cases, N)
-        table.append(proportion(right.flatten(), quantity="right again in variations of those", encoder=name))
+        right = (~wins(found["after"])[fooled]).float().mean(
+            1
+        ) > 0.5  # (cases,): variations of one are no further cases
+        table.append(proportion(right, quantity="right again in variations of those", encoder=name))
     table.append(mean(found["before"].gather(1, own[:, None])[:, 0], quantity="probability of the thing, clean"))
     mine = found["attacked"].gather(2, own[:, None, None].expand(*found["attacked"].shape[:2], 1))
     table.append(mean(mine.flatten(), quantity="probability of the thing, attacked"))

@@ -65,6 +65,17 @@ def _arrangement(prompt: str | Arrangement) -> Arrangement:
     return found
 
 
+def _at_place(a: Arrangement, found: tuple[str, str]) -> tuple[bool, bool]:
+    """Which of the two places shows its colour; beside leaves open which is which, so the order that fits better."""
+    wanted = (a.first.colour, a.second.colour)
+    orders = (wanted, wanted[::-1]) if a.relation == "beside" else (wanted,)
+    return max((tuple(c == w for c, w in zip(found, order)) for order in orders), key=sum)
+
+
+def _exchanged(a: Arrangement, found: tuple[str, str]) -> bool:
+    return a.relation != "beside" and found == (a.second.colour, a.first.colour)
+
+
 def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int):
     """`yield from` this: every caption from every seed through the whole pipeline; pictures (captions * seeds, …)."""
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
@@ -116,9 +127,8 @@ def bind(
         tuple(zip(*([name for name, _ in colour_at(row, box)] for box in a.boxes)))
         for a, row in zip(asked, pixels.unflatten(0, grid))
     )
-    wanted = [(a.first.colour, a.second.colour) for a in asked]
-    places = torch.tensor([[[c == w for c, w in zip(cs, ws)] for cs in row] for row, ws in zip(found, wanted)])
-    swapped = torch.tensor([[cs == ws[::-1] for cs in row] for row, ws in zip(found, wanted)])
+    places = torch.tensor([[_at_place(a, colours) for colours in row] for a, row in zip(asked, found)])
+    swapped = torch.tensor([[_exchanged(a, colours) for colours in row] for a, row in zip(asked, found)])
     as_asked = torch.tensor([[reading == a for reading in row] for a, row in zip(asked, read_as)])
     table = (
         proportion(as_asked.flatten(), quantity="CLIP reads it as asked"),
