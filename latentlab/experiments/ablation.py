@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from .. import prior
-from ..diffusion import noise
+from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..intervals import mean, mean_of_pairs, proportion
 from ..latents import Latent
-from .running import Progress, Result, checked_seeds, cosine, decoded, enlarged, settings_of, streamed
+from .running import Progress, Result, cosine, decoded, enlarged, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

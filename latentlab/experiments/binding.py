@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from .. import prior
-from ..diffusion import noise
+from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
 from ..intervals import proportion
 from ..latents import Latent
 from ..sphere import normalize
-from .running import Progress, Result, checked_seeds, decoded, enlarged, settings_of, streamed
+from .running import Progress, Result, decoded, enlarged, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

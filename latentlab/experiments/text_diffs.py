@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,7 +45,8 @@ class Diffed(Result):
         from ..figures import rows
 
         named = dict(zip(self.targets, self.pixels))
-        return rows(named, titles=[f"θ = {t:.2g}" for t in self.thetas], heading=f"from “{self.source}” to …")
+        source = f"“{self.source}”" if self.source else "no caption"
+        return rows(named, titles=[f"θ = {t:.3g}" for t in self.thetas], heading=f"from {source} to …")
 
     def summary(self) -> str:
         last = max(self.thetas)
@@ -107,7 +109,11 @@ def diff(
         raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
     if len(set(targets)) < len(targets):
         raise UserError(f"targets are {list(targets)}: give each of them once")
-    thetas = torch.linspace(0, 0.5, max(thetas, 0)).tolist() if isinstance(thetas, int) else [float(t) for t in thetas]
+    thetas = (
+        torch.linspace(0, 0.5, max(int(thetas), 0)).tolist()
+        if isinstance(thetas, Integral)
+        else [float(t) for t in thetas]
+    )
     if not thetas or len(set(thetas)) < len(thetas):
         raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
     readings = [lab.encoder.read(t) for t in (*targets, *([source] if source else []))]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..intervals import mean, mean_of_pairs
 from ..latents import Latent
@@ -16,7 +17,6 @@ from .running import (
     Inverted,
     Progress,
     Result,
-    checked_seeds,
     cosine,
     decoded,
     enlarged,
