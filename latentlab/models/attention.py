@@ -42,7 +42,7 @@ class MergedAttention:
         q = torch.cat([heads(picture, attn.to_q, attn.norm_q), heads(said, attn.add_q_proj, attn.norm_added_q)], 2)
         k = torch.cat([heads(picture, attn.to_k, attn.norm_k), heads(said, attn.add_k_proj, attn.norm_added_k)], 2)
         v = torch.cat([heads(picture, attn.to_v), heads(said, attn.add_v_proj)], 2)
-        bias = F.pad(q.new_tensor([math.log(count)]), (k.shape[2] - 1, 0)) if count > 1 else None
+        bias = F.pad(q.new_tensor([[math.log(count)]]), (k.shape[2] - 1, 0)) if count > 1 else None  # (1, N)
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
         picture, said = found.split([picture.shape[1], said.shape[1]], 1)
         return attn.to_out[0](picture), said if attn.context_pre_only else attn.to_add_out(said)
