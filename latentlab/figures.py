@@ -148,7 +148,13 @@ def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
 
 
 def matrix(
-    values: Tensor, *, pixels: Tensor, labels: Sequence[str], low: float | None = None, high: float | None = None
+    values: Tensor,
+    *,
+    pixels: Tensor,
+    labels: Sequence[str],
+    low: float | None = None,
+    high: float | None = None,
+    heading: str | None = None,
 ) -> Figure:
     """Numbers of pictures (rows) and labels (columns) as a heat map, each with its figure.
 
@@ -172,6 +178,8 @@ def matrix(
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(width), [textwrap.shorten(x, 28) for x in labels], rotation=40, ha="right", fontsize=8)
     axes.set_yticks([])
+    if heading:
+        figure.suptitle(textwrap.fill(heading, round(12 + 9 * width)), fontsize=9)
     return figure
 
 

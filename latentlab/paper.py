@@ -53,10 +53,12 @@ def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     words = [w for w in ("pizza", "robot", "ghost", "banana", "key") if not any(w in t for t in truth)]
     stream = experiments.attack.stream(lab, given.pixels[rows], words, truth, variations=1)
     sweep = yield from _each(stream)
-    # One picture in full: that whose label wins most.
-    worst = int(sweep.strength().sum(1).argmax())
+    # One picture in full: that which is misled most, by the words that mislead it most.
+    strength = sweep.strength()
+    worst = int(strength.amax(1).argmax())
+    strongest = [words[k] for k in strength[worst].argsort(descending=True)[:3].tolist()]
     one = given.pixels[rows[worst]][None]
-    found = yield from _each(experiments.attack.stream(lab, one, words[:3], truth[worst]))
+    found = yield from _each(experiments.attack.stream(lab, one, strongest, truth[worst]))
     yield sweep, [("one picture, several words", found.figure()), ("many pictures, many words", sweep.heat_map())]
 
 
