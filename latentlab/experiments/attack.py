@@ -76,7 +76,8 @@ class Attacked(Result):
         """How probable the written word is to CLIP, for every picture and word."""
         from ..figures import matrix
 
-        return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1, heading=_HEADING)
+        heading = "probability of the word that the picture wears"
+        return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1, heading=heading)
 
     def summary(self) -> str:
         success = self.value("attack succeeds", encoder=self.settings["model"])
@@ -91,9 +92,6 @@ class Attacked(Result):
             else "here the word has displaced the thing in the embedding itself"
         )
         return f"{said}; decoded again from the attacked z_i, {right:.0%} of them show the thing itself: {meaning}."
-
-
-_HEADING = "probability of the word that the picture wears"
 
 
 def _label_of(word: str, labels: Sequence[str]) -> str:

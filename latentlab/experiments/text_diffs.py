@@ -97,7 +97,8 @@ def diff(
 
     The table holds, for every target and θ: the directional similarity, the cosine between the change of the picture's
     embedding since the first frame and z_d (Gal et al. 2021, StyleGAN-NADA, equation 1); the drift, the length of that
-    change across z_d, in units of |z_i|; the cosine to the target caption; and the PSNR to the first frame.
+    change across z_d, in units of |z_i|; the cosine to the target caption; and the PSNR to the first frame. With several
+    targets it holds the means of the first two over them as well, with their intervals.
 
     Raises:
         UserError: more than one picture, no target, a target that equals the source, or θ outside 0..1.
@@ -149,6 +150,14 @@ def diff(
         for j, theta in enumerate(thetas)
         if theta > 0 or quantity == "cosine to the target"
     ]
+    if len(targets) > 1:
+        overall = {"mean directional similarity": similarity, "mean drift": drift}
+        table += [
+            mean(values[:, j], quantity=quantity, theta=theta)
+            for quantity, values in overall.items()
+            for j, theta in enumerate(thetas)
+            if theta > 0
+        ]
     pixels = yield from enlarged(lab, pixels, range(len(pixels)))
     yield Diffed(
         inverted=found, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),
