@@ -97,8 +97,8 @@ def diff(
 
     The table holds, for every target and θ: the directional similarity, the cosine between the change of the picture's
     embedding since the first frame and z_d (Gal et al. 2021, StyleGAN-NADA, equation 1); the drift, the length of that
-    change across z_d, in units of |z_i|; the cosine to the target caption; and the PSNR to the first frame. With several
-    targets it holds the means of the first two over them as well, with their intervals.
+    change across z_d, in units of |z_i|; the cosine to the target caption; and the PSNR to the first frame. With
+    several targets it also holds the means of the first two over them, with their intervals.
 
     Raises:
         UserError: more than one picture, no target, a target that equals the source, or θ outside 0..1.
