@@ -113,17 +113,16 @@ def main(
             if attempt:
                 seconds[name].append(taken[0])
                 variations[name].append(taken[1])
-    rows, base = [], next(iter(VARIANTS))
+    rows, default = [], None
     for name, (change, knobs) in VARIANTS.items():
         with change(lab), torch.no_grad():
             pixels = made(lab, names, knobs)
-        reference = pixels if name == base else reference
-        rows.append({
-            "variant": name, "seconds": round(min(seconds[name]), 3), "eight variations": round(min(variations[name]), 3),
-            "times faster": round(min(seconds[base]) / min(seconds[name]), 2),
-            "top-1": recognised(lab, pixels, names),
-            "PSNR to the default": None if name == base else round(images.psnr(reference, pixels).mean().item(), 1),
-        })  # fmt: skip
+        default = pixels if default is None else default
+        row = {"variant": name, "seconds": min(seconds[name]), "eight variations": min(variations[name])}
+        row["times faster"] = min(seconds[next(iter(VARIANTS))]) / row["seconds"]
+        row["PSNR to the default"] = images.psnr(default, pixels).mean().item()  # infinite for the default itself
+        rows.append({**{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()},
+                     "top-1": recognised(lab, pixels, names)})  # fmt: skip
     print(json.dumps({"model": model, "threads": torch.get_num_threads(), "rows": rows}) if as_json else table(rows))
 
 
@@ -133,10 +132,13 @@ def table(rows: list[dict]) -> str:
     for row in rows:
         top = row["top-1"]
         said = f"{top['value']:.0%} ({top['low']:.0%} – {top['high']:.0%})"
-        psnr = "" if row["PSNR to the default"] is None else row["PSNR to the default"]
-        lines.append(
-            f"| {row['variant']} | {row['seconds']} | {row['times faster']} | {row['eight variations']} | {said} | {psnr} |"
+        cells = (
+            row["variant"],
+            f"{row['seconds']:.2f}",
+            f"{row['times faster']:.2f}",
+            f"{row['eight variations']:.2f}",
         )
+        lines.append(f"| {' | '.join([*cells, said, format(row['PSNR to the default'], '.1f')])} |")
     return "\n".join(lines)
 
 
