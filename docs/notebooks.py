@@ -66,7 +66,7 @@ def execute(path: Path) -> float:
     for cell in code(nb):
         cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
-        nb, timeout=600, kernel_name="python3", record_timing=False, store_widget_state=False, coalesce_streams=True,
+        nb, timeout=600, kernel_name="python3", record_timing=False, coalesce_streams=True,
         resources={"metadata": {"path": str(path.parent)}},
     )  # fmt: skip
     begun = time.monotonic()

@@ -171,9 +171,22 @@ def has_a_widget_with_a_plain_twin(path: Path, nb: NotebookNode) -> Iterator[str
     for k in widgets:
         if cells[k][1].outputs:
             yield f"{cells[k][0]}, a widget, holds an output"
-        after = cells[k + 1][1] if k + 1 < len(cells) else None
-        if after is None or tags(after) & {"widget", "exercise"} or not shows(after.source):
+        after = cells[k + 1][1].source if k + 1 < len(cells) else ""
+        if not shows(after) or not _handlers(cells[k][1].source) & _called(after):
             yield f"{cells[k][0]}, a widget, has no plain cell after it that shows what its handler returns"
+
+
+def _handlers(source: str) -> set[str]:
+    """The functions that a cell gives a control: interact(name, …), or decorated with @interact(…)."""
+    nodes = list(ast.walk(ast.parse(source)))
+    given = [node.args[0] for node in nodes if isinstance(node, ast.Call) and node.args]
+    decorated = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    return decorated | {name.id for name in given if isinstance(name, ast.Name)}
+
+
+def _called(source: str) -> set[str]:
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return {name.id for name in calls if isinstance(name, ast.Name)}
 
 
 def compares_all_outputs_but_those_of_widgets(path: Path, nb: NotebookNode) -> Iterator[str]:
