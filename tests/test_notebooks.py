@@ -336,7 +336,7 @@ def test_a_fresh_run_finds_other_texts_other_figures_and_exercises_that_are_none
     done = fresh_run(write(sample))
     cells = [cell for _, cell in code(sample)]
     at_fault = [1, cells.index(sample.cells[stubs[0] + 1]), cells.index(sample.cells[stubs[1] + 1]), len(cells) - 1]
-    assert failed(done) == {f"Cell {k + 1}" for k in at_fault}, done.stdout
+    assert failed(done) == {f"Cell {k}" for k in at_fault}, done.stdout
     for reason in ("Cell outputs differ", "draws another figure", "does not pass its check", "answer the stub"):
         assert reason in done.stdout
 
