@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -89,9 +88,7 @@ class Result:
         return f"{type(self).__name__}: {self.summary()}"
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=100)
-        return buffer.getvalue()
+        return self.figure()._repr_png_()
 
 
 def settings_of(lab: Lab, experiment: str, **knobs) -> dict:
