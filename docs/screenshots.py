@@ -50,16 +50,18 @@ def started() -> tuple[subprocess.Popen, str]:
 
 def ran(page: Page, address: str, name: str) -> float:
     """Open one page by its link and run it; the seconds from Run to the result."""
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
     page.goto(f"{address}/?page={name}&__theme=light&{PAGES[name]}")
-    page.get_by_role("heading", name="latentlab", exact=True).wait_for()
-    page.wait_for_timeout(2000)
     begun = time.monotonic()
     if name == "map":
-        for row in (3, 5):
+        for count, row in enumerate((3, 5), 1):
             page.locator(".map button").nth(row).click()
-            page.locator(".map button.chosen").first.wait_for()
+            page.locator(".map button.chosen").nth(count - 1).wait_for()
     else:
-        page.locator("button:visible", has_text="Run").first.click()
+        page.locator(f"#run-{name}").wait_for()
+        page.wait_for_timeout(1000)
+        begun = time.monotonic()
+        page.locator(f"#run-{name}").click()
         page.locator(".bar.done:visible, .bar.wrong:visible").first.wait_for()
     took = time.monotonic() - begun
     page.wait_for_timeout(1200)

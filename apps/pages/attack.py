@@ -18,14 +18,16 @@ from ..workbench.running import PREVIEW, watched
 from ..workbench.shots import Chosen, shots
 
 LABELS = "a dog, a car, a clock, a house"
-SHOWN, PLACE = 256, {"x": 0.5, "y": 0.64, "size": 0.7}
+SHOWN, PLACE = 256, {"x": 0.5, "y": 0.64, "size": 0.9}
+WORDS = ("candy", "castle", "bicycle", "pizza")  # some win over the strawberry, and some don't
 
 
 def inputs() -> dict:
+    word = gr.Textbox(WORDS[0], label="Write this word on it", max_length=20, info="Click on the picture to move the "
+                      "label there.")  # fmt: skip
+    gr.Examples([[w] for w in WORDS], word, label="Words to try", example_labels=list(WORDS))
     return {
-        "word": gr.Textbox("pizza", label="Write this word on it", max_length=20, info="Click on the picture to move "
-                           "the label there."),
-        "truth": gr.Textbox("a strawberry", label="What the picture shows", max_length=120),
+        "word": word, "truth": gr.Textbox("a strawberry", label="What the picture shows", max_length=120),
         "sketch": sketch_pad(),
     }  # fmt: skip
 
@@ -53,7 +55,7 @@ def advanced() -> dict:
     }  # fmt: skip
 
 
-def dressed(picture: Chosen, word: str = "pizza", **place) -> Image.Image:
+def dressed(picture: Chosen, word: str = WORDS[0], **place) -> Image.Image:
     """The picture with its label, large enough to see; the label as the decoder's own pixels allow it.
 
     Raises:
@@ -97,8 +99,8 @@ def extras() -> dict:
 
 
 def thing(caption: str) -> str:
-    """A caption without its background: `a fox on a red background` -> `a fox`."""
-    return re.split(r" on an? | on | and an? ", caption)[0]
+    """A caption without style and background: `a classic fox on a red background` -> `a fox`."""
+    return re.split(r" on an? | on | and an? ", caption)[0].replace(" classic ", " ")
 
 
 def drawing(sketch) -> object | None:

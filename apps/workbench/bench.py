@@ -65,18 +65,18 @@ class Bench:
                 scale=2,
                 min_width=140,
             )
-            self.use = gr.Button("Use as input", interactive=False, scale=1, min_width=110)
+            self.use = gr.Button("Use as input", interactive=False, scale=1, min_width=110, size="md")
 
     def _away(self) -> None:
-        self.png = gr.DownloadButton("This picture (PNG, settings inside)", interactive=False)
-        self.latents = gr.DownloadButton("Its latents (safetensors)", interactive=False)
-        self.zip = gr.DownloadButton("All pictures of the run (zip)", interactive=False)
+        self.png = gr.DownloadButton("This picture (PNG, settings inside)", interactive=False, size="md")
+        self.latents = gr.DownloadButton("Its latents (safetensors)", interactive=False, size="md")
+        self.zip = gr.DownloadButton("All pictures of the run (zip)", interactive=False, size="md")
         self.link = gr.HTML(padding=False)
 
     def _back(self) -> None:
         self.dropped = gr.File(label="Settings from a PNG made here", type="filepath", height=150, elem_classes="drop")
         self.offer = gr.HTML(padding=False)
-        self.apply = gr.Button("Take these settings", visible=False)
+        self.apply = gr.Button("Take these settings", visible=False, size="md")
 
     @property
     def hand_outputs(self) -> list:

@@ -29,6 +29,7 @@ class Outcome:
     Args:
         extras: values for the page's own outputs, by name.
         drawn: figures as HTML, shown above the numbers.
+        columns: of the gallery, where a run has its own.
     """
 
     result: Result
@@ -36,6 +37,7 @@ class Outcome:
     extras: dict[str, Any] = field(default_factory=dict)
     drawn: str = ""
     notes: tuple[str, ...] = ()
+    columns: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,7 +94,8 @@ def _final(page, outcome, fields, seconds, said, gallery, numbers, made, extras)
         **{extras[name]: value for name, value in outcome.extras.items()},
     }
     if page.gallery:
-        update[gallery] = [(shot.stamped(), shot.title) for shot in stamped]
+        pictures = [(shot.stamped(), shot.title) for shot in stamped]
+        update[gallery] = gr.update(value=pictures, columns=outcome.columns or page.columns)
     return update
 
 
@@ -112,7 +113,7 @@ def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
                         for label, first in zip(page.pictures, page.firsts)
                     ]
                 with gr.Row(elem_classes="actions"):
-                    run = gr.Button("Run", variant="primary")
+                    run = gr.Button("Run", variant="primary", elem_id=f"run-{page.key}")
                     stop = gr.Button("Cancel", elem_classes="stop", elem_id=f"stop-{page.key}", interactive=False)
                 told = dict(knobs)
                 if page.advanced is not dict:

@@ -72,12 +72,14 @@ class Map:
             gr.HTML(f"<h2>Map</h2><p>{LOOK}</p>", padding=False, elem_classes="look")
             self.says = gr.HTML(saying.sentence("Nothing is chosen yet."), padding=False)
             with gr.Row(elem_classes="send"):
-                self.between = gr.Button("Interpolate between the two", interactive=False, variant="primary", scale=1)
+                self.between = gr.Button(
+                    "Interpolate between the two", interactive=False, variant="primary", scale=1, size="md"
+                )
                 self.target = gr.Dropdown(
                     [(title, k) for k, title in enumerate(slots)], value=0, label="Use the last one on", scale=1,
                     min_width=140,
                 )  # fmt: skip
-                self.use = gr.Button("Use as input there", interactive=False, scale=1)
+                self.use = gr.Button("Use as input there", interactive=False, scale=1, size="md")
             self.plane = gr.HTML(padding=False, js_on_load=CLICKS)
             gr.HTML('<p class="note">Orange frames: your own pictures.</p>', padding=False)
         self.told = [self.plane, self.points, self.marked, self.says, self.between, self.use]
@@ -104,7 +106,7 @@ class Map:
     def _draw(self, model: str, shelf: list[Chosen], *inputs: Chosen | None):
         off = gr.update(interactive=False)
         own = dict.fromkeys([*shelf, *(c for c in inputs if c)])  # what was made here, and what was given
-        found = [*self.examples, *(c for c in own if c not in self.examples)]
+        found = [*self.examples, *(c for c in own if not c.example)]
         try:
             for now in labs.obtain(labs.checked(model)):
                 said = saying.bar(now.stage, now.step, now.steps, 0)

@@ -78,7 +78,7 @@ def build(page, label: str, first: str, found: list[Chosen], caption: gr.Textbox
             label=f"{label}: your own file", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
         )
     shelf = gr.Gallery(
-        [c.picture for c in found], label=f"Examples: {label.lower()}", show_label=False, columns=12, height="auto",
+        [c.picture for c in found], label=f"Examples: {label.lower()}", show_label=False, columns=8, height="auto",
         allow_preview=False, object_fit="contain", interactive=False, buttons=[], elem_classes="examples",
         visible=bool(found),
     )  # fmt: skip
