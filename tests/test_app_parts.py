@@ -22,7 +22,7 @@ import yaml
 
 pytest.importorskip("gradio")
 import gradio as gr
-from PIL import Image
+from PIL import Image, ImageChops
 
 import latentlab
 from apps.app import build, launch
@@ -376,9 +376,11 @@ def test_a_call_of_more_than_a_megabyte_is_refused_before_it_is_parsed(path):
 
 def test_the_label_is_shown_where_the_sliders_put_it():
     white = shots.Chosen("a wall", Image.new("RGB", (64, 64), "white"))
-    left, right = (attack.dressed(white, "pizza", x=x, y=0.5, size=0.5) for x in (0.26, 0.74))
-    dark = [min(range(256), key=lambda x: image.resize((256, 1)).getpixel((x, 0))) for image in (left, right)]
-    assert dark[0] < 128 < dark[1]
+    for x in (0.26, 0.74):
+        shown = attack.dressed(white, "pizza", x=x, y=0.4, size=0.5)
+        left, top, right, bottom = ImageChops.difference(shown, Image.new("RGB", shown.size, "white")).getbbox()
+        assert (left + right) / 2 / shown.width == pytest.approx(x, abs=0.02)
+        assert (top + bottom) / 2 / shown.height == pytest.approx(0.4, abs=0.02)
 
 
 @pytest.fixture(scope="module")

@@ -75,11 +75,11 @@ def build(page, label: str, first: str, found: list[Chosen], caption: gr.Textbox
             format="png", elem_classes="frame", min_width=130, scale=2, alt_text=f"{label}: the one that is chosen",
         )  # fmt: skip
         file = gr.File(
-            label=f"{label}: your own file", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
+            label=f"Your own {label.lower()}", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
         )
     shelf = gr.Gallery(
         [c.picture for c in found], label=f"Examples: {label.lower()}", show_label=False, columns=8, height="auto",
-        allow_preview=False, object_fit="contain", interactive=False, buttons=[], elem_classes="examples",
+        allow_preview=False, object_fit="contain", interactive=False, buttons=[], elem_classes=["examples", *["many"] * (len(page.pictures) > 1)],
         visible=bool(found),
     )  # fmt: skip
     return Picker(page.key, label, state, preview, line, file, shelf, caption, page.worded)
