@@ -9,9 +9,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -373,6 +375,61 @@ def test_a_hostile_call_is_refused_and_says_nothing_of_the_server(url, name, dat
         answer = f"event: error {error.read().decode()}"
     assert "event: error" in answer
     assert not any(word in answer for word in ("root:", "Traceback", "site-packages", str(ROOT)))
+
+
+@pytest.fixture
+def bystander():
+    """A server on this machine that nobody has any business with: (address, the paths that were asked for)."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+class Straight(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["file=/etc/passwd", "file=../../../../etc/passwd", f"file={ROOT}/README.md", "proxy={}/secret", "file={}/secret"],
+)  # fmt: skip
+def test_the_server_hands_out_no_file_and_asks_nobody(url, bystander, path):
+    address, asked = bystander
+    try:
+        answer = urllib.request.build_opener(Straight).open(f"{url}/gradio_api/{path.format(address)}", timeout=20)
+        said = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        said = error.read().decode()
+        assert error.code in (302, 307, 400, 403, 404)
+    assert "root:" not in said and "# latentlab" not in said
+    assert not asked
+
+
+@pytest.mark.parametrize("how", ["path", "url"])
+def test_the_server_fetches_no_picture_for_a_visitor(url, bystander, how):
+    address, asked = bystander
+    given = {"path": "a.png", **FILE, how: f"{address}/a.png"}
+    body = json.dumps({"data": ["emoji", given, 4, "naive", 3, "crop", 0]}).encode()
+    request = urllib.request.Request(f"{url}/gradio_api/call/reconstruct", body, {"content-type": "application/json"})
+    try:
+        event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
+        answer = urllib.request.urlopen(f"{url}/gradio_api/call/reconstruct/{event}", timeout=20).read().decode()
+    except urllib.error.HTTPError as error:
+        answer = f"event: error {error.read().decode()}"
+    assert "event: error" in answer and not asked
 
 
 def test_a_file_over_twenty_megabytes_is_not_taken(url):

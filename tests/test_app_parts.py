@@ -199,6 +199,15 @@ def test_an_upload_that_is_no_picture_is_refused_without_a_path(tmp_path, conten
     assert str(tmp_path) not in str(refusal.value)
 
 
+def test_an_upload_of_too_many_pixels_is_refused_with_a_sentence(tmp_path):
+    path = tmp_path / "wall.png"
+    Image.new("1", (7000, 6000)).save(path)
+    assert path.stat().st_size < 2**16
+    with pytest.raises(UserError, match="42 Mpx, at most 40 Mpx is read") as refusal:
+        shots.uploaded(str(path))
+    assert str(tmp_path) not in str(refusal.value)
+
+
 def test_a_gpu_is_asked_for_briefly_and_for_longer_runs_longer():
     short = running.seconds("emoji", "vary", (), {"seeds": (0,), "etas": (0,), "steps": 25})
     long = running.seconds("emoji", "vary", (), {"seeds": range(8), "etas": (0, 0.5, 1), "steps": 50})

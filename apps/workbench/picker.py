@@ -77,9 +77,10 @@ def build(page, label: str, first: str, found: list[Chosen], caption: gr.Textbox
         file = gr.File(
             label=f"Your own {label.lower()}", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
         )
+    classes = ["examples", "many"] if len(page.pictures) > 1 else ["examples"]
     shelf = gr.Gallery(
         [c.picture for c in found], label=f"Examples: {label.lower()}", show_label=False, columns=8, height="auto",
-        allow_preview=False, object_fit="contain", interactive=False, buttons=[], elem_classes=["examples", *["many"] * (len(page.pictures) > 1)],
+        allow_preview=False, object_fit="contain", interactive=False, buttons=[], elem_classes=classes,
         visible=bool(found),
     )  # fmt: skip
     return Picker(page.key, label, state, preview, line, file, shelf, caption, page.worded)
