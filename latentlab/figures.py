@@ -8,14 +8,23 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import matplotlib.figure
 import torch
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from .images import save_png, to_pil
+
+
+class Figure(matplotlib.figure.Figure):
+    """matplotlib's figure, which shows itself where it ends a notebook's cell; others do so only after pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
 
 
 def _show(axis: Axes, picture) -> None:

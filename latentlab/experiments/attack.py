@@ -80,8 +80,10 @@ class Attacked(Result):
         return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1, heading=heading)
 
     def summary(self) -> str:
-        success = self.value("attack succeeds", encoder=self.settings["model"])
-        said = f"A written word wins over the picture in {success:.0%} of {self.attacked[..., 0].numel()} cases"
+        success, cases = self.value("attack succeeds", encoder=self.settings["model"]), self.attacked[..., 0].numel()
+        said = f"A written word wins over the picture in {success:.0%} of {cases} cases"
+        if cases == 1:
+            said = f"“{self.words[0]}” {'wins over' if success else 'does not win over'} {self.truth[0]}"
         recovered = [r for r in self.table if r["quantity"] == "right again in variations of those"]
         if not recovered:
             return f"{said}."
