@@ -65,10 +65,12 @@ def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 def components(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     if given.directions is None:
         raise UserError(f"figure 7 wants directions of {lab.name}: `latentlab pca fit FOLDER` makes them")
-    dims = [k for k in (1, 2, 4, 8, 16, 32, 64, 128, 256) if k <= len(given.directions)]
+    kept = given.directions.explained
+    # Up to all that there is to see: a further column would be the same.
+    dims = [k for k in (1 << j for j in range(12)) if k <= len(given.directions) and kept(k // 2) < 0.999]
     rows = given.plain()[:8]
     truth = [given.thing(k) for k in rows]
-    known = {"labels": lab.things, "truth": truth} if set(truth) <= set(lab.things) else {}
+    known = {"labels": tuple(dict.fromkeys([*truth, *lab.things])), "truth": truth}
     stream = experiments.truncate.stream(lab, given.pixels[rows], given.directions, dims=dims, **known)
     found = yield from _each(stream)
     spectrum = figures.spectrum(given.directions.shares)

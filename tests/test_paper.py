@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from latentlab import UserError, paper, samples
+from latentlab.directions import Directions
 from latentlab.experiments import Progress
 
 
@@ -117,3 +118,15 @@ def test_captions_can_not_break_the_page(lab, folder, tmp_path):
     given = samples.inputs(lab, folder)
     list(paper.remake(lab, given, tmp_path, ["8"]))
     assert "<script>" not in (tmp_path / "index.html").read_text("utf-8")
+
+
+def test_the_seventh_figure_counts_what_is_still_recognised_and_stops_where_nothing_changes(lab, folder, tmp_path):
+    given = samples.inputs(lab, folder)
+    given = dataclasses.replace(given, directions=Directions.fit(lab.encoder.encode_image(given.pixels)))
+    *_, found = paper.remake(lab, given, tmp_path, ["7"])
+    (section,) = found["figures"]
+    dims = section["settings"]["dims"]
+    assert dims[0] == 1 and given.directions.explained(dims[-1] // 2) < 0.999
+    accuracy = [row for row in section["table"] if row["quantity"] == "zero-shot accuracy of z_i"]
+    assert [row["k"] for row in accuracy] == list(dims) and {row["n"] for row in accuracy} == {6}
+    assert len(section["files"]) == 3
