@@ -29,7 +29,10 @@ def merged(text: Tensor) -> tuple[Tensor, int]:
 
 
 class MergedAttention:
-    """diffusers' JointAttnProcessor2_0, with log `count` on the logit of the context's last token."""
+    """diffusers' JointAttnProcessor2_0, with log `count` on the logit of the context's last token.
+
+    Attention always hands an attention_mask over; the transformer never has one.
+    """
 
     def __call__(
         self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, attention_mask=None, count: int = 1
