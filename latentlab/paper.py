@@ -92,7 +92,7 @@ def guidance(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 def binding(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     asked = grammar.arrangements(8, seed=0)
     found = yield from _each(experiments.bind.stream(lab, asked, seeds=range(6)))
-    yield found, [("two coloured solids", found.figure())]
+    yield found, [("two coloured solids", found.figure(len(asked)))]
 
 
 def hard_reconstructions(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:

@@ -179,7 +179,7 @@ class Guided(Result):
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
         titles = [f"decoder {g:g}" for g in self.guidances]
-        return rows(named, titles=titles, heading=f"guidance, seed {self.seeds[0]}")
+        return rows(named, titles=titles, heading=f"guidance of “{self.settings['captions'][0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
         rows = [r for r in self.table if r["quantity"] == "CLIP score"]

@@ -44,7 +44,8 @@ class Bound(Result):
     def figure(self, rows: int = 6) -> Figure:
         from ..figures import rows as draw
 
-        return draw({a.caption: p for a, p in zip(self.arrangements[:rows], self.pixels)}, wide_labels=True)
+        named = {a.caption: p for a, p in zip(self.arrangements[:rows], self.pixels)}
+        return draw(named, titles=[f"seed {s}" for s in self.seeds], wide_labels=True)
 
     def summary(self) -> str:
         right, both = self.value("CLIP reads it as asked"), self.value("both colours at their place")
