@@ -316,6 +316,8 @@ def test_the_frame_that_all_targets_share_is_decoded_once(lab, found):
     (over,) = (row for row in result.table if row["quantity"] == "mean drift" and row["theta"] == 0.4)
     assert over["n"] == 3 and over["value"] == pytest.approx(sum(own) / 3, rel=1e-4) and over["low"] < over["high"]
     assert torch.equal(result.pixels[0, 0], result.pixels[2, 0])
+    frames = experiments.diff(lab, found.row(0), "a cat", thetas=6)
+    assert frames.value("drift", target="a cat", theta=0.4) > frames.value("drift", target="a cat", theta=0.1) > 0
     assert "nothing changes" in experiments.diff(lab, found.row(0), "a cat", thetas=[0.0]).summary()
 
 

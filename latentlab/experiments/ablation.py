@@ -242,7 +242,7 @@ def sweep_guidance(
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
     scores = cosine(z, lab.encoder.encode_text(columns))
     among = z.unflatten(2, (len(captions), -1))  # (P, G, captions, seeds, D)
-    among = 1 - cosine(among[..., :, None, :], among[..., None, :, :])
+    among = (1 - cosine(among[..., :, None, :], among[..., None, :, :])).clamp_min(0)  # rounding goes below
     table = []
     for i, p in enumerate(prior_guidances):
         for j, g in enumerate(guidances):

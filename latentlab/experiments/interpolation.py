@@ -8,7 +8,6 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from .. import images
@@ -17,7 +16,7 @@ from ..errors import UserError
 from ..files import whole
 from ..intervals import mean
 from ..latents import Latent
-from ..manipulation import fractions
+from ..manipulation import fractions, spaced
 from ..manipulation import interpolate as between
 from ..sphere import angle
 from .running import Inverted, Progress, Result, decoded, enlarged, inverted, settings_of, streamed
@@ -99,11 +98,7 @@ def interpolate(
     Raises:
         UserError: not two pictures, fewer than two frames, θ outside 0..1, or z_i that are equal or opposite.
     """
-    thetas = (
-        torch.linspace(0, 1, max(int(thetas), 0)).tolist()
-        if isinstance(thetas, Integral)
-        else [float(t) for t in thetas]
-    )
+    thetas = spaced(thetas, 1) if isinstance(thetas, Integral) else [float(t) for t in thetas]
     if len(thetas) < 2:
         raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
     fractions(thetas)  # refuse before the inversion

@@ -14,7 +14,7 @@ from .. import images
 from ..errors import UserError
 from ..intervals import mean
 from ..latents import Latent
-from ..manipulation import direction, fractions, text_diff
+from ..manipulation import direction, fractions, spaced, text_diff
 from ..sphere import normalize
 from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
 
@@ -110,11 +110,7 @@ def diff(
         raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
     if len(set(targets)) < len(targets):
         raise UserError(f"targets are {list(targets)}: give each of them once")
-    thetas = (
-        torch.linspace(0, 0.5, max(int(thetas), 0)).tolist()
-        if isinstance(thetas, Integral)
-        else [float(t) for t in thetas]
-    )
+    thetas = spaced(thetas, 0.5) if isinstance(thetas, Integral) else [float(t) for t in thetas]
     if not thetas or len(set(thetas)) < len(thetas):
         raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
     readings = [lab.encoder.read(t) for t in (*targets, *([source] if source else []))]
