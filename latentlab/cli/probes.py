@@ -10,19 +10,17 @@ import typer
 
 from ..errors import UserError
 from .common import (
+    Chosen,
     Count,
-    Device,
-    Dtype,
     Fit,
     Guidance,
     Json,
-    Model,
     Out,
     Picture,
     Seed,
     Steps,
+    choosing,
     listed,
-    load,
     numbers,
     opened,
     report,
@@ -34,7 +32,9 @@ from .common import (
 )
 
 
+@choosing
 def attack(
+    model: Chosen,
     image: Picture,
     text: Annotated[str, typer.Option(help="What to write, or several words with commas.")],
     truth: Annotated[str, typer.Option(help="What the picture shows, as a caption, like “a red apple”.")],
@@ -42,29 +42,26 @@ def attack(
     at: Annotated[str, typer.Option(help="Centre and width of the label, as x,y,width of the picture.")] = "",
     count: Annotated[int, typer.Option(min=0, max=64, help="Decoded variations of each.")] = 3,
     encoder: Annotated[
-        list[str] | None, typer.Option(help="Another CLIP to ask, as open_clip's NAME:TAG; give it again for more.")
+        list[str] | None, typer.Option(help="Another CLIP to see beside the model's, as open_clip's NAME:TAG; or more.")
     ] = None,
     seed: Seed = 0,
     fit: Fit = "crop",
     steps: Steps = 25,
     guidance: Guidance = 1.5,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Put words on a picture, ask CLIP what it shows, and decode what it saw."""
     from .. import attacks, experiments, files
-    from ..encoding import Encoder
+    from ..models.encoders import encoder as clip
 
     picture, folder = opened([image], fit), files.writable_folder(out)
     place = numbers(at, "--at") if at else []
     if place and len(place) != 3:
         raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
     label = attacks.Label("word", **dict(zip(("x", "y", "size"), place)))
-    others = {name: Encoder(*name.split(":", 1)) for name in encoder or ()}
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
+    others = {name: clip(name, device=lab.device) for name in encoder or ()}
     stream = experiments.attack.stream(
         lab, squared(picture, lab, fit), listed(text), truth, labels=listed(labels) or lab.things, label=label,
         variations=count, encoders=others, seed=seed, steps=steps, guidance=guidance, preview_every=0,
@@ -74,23 +71,22 @@ def attack(
     report(found, paths, as_json, image=image.name)
 
 
+@choosing
 def ablate(
+    model: Chosen,
     prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
     count: Count = 4,
     seed: Seed = 0,
     steps: Steps = 25,
     guidance: Guidance = 2.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw captions with nothing, z_t, or the prior's z_i in the CLIP slot."""
     from .. import experiments, files
 
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.ablate.stream(
         lab, prompts, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
     )
@@ -98,7 +94,9 @@ def ablate(
     report(found, save_result(found, folder, f"{slug(prompts[0])}-ablation"), as_json)
 
 
+@choosing
 def guide(
+    model: Chosen,
     prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
     decoder: Annotated[str, typer.Option(help="The decoder's guidances, with commas.")] = "1,1.5,2,3,4",
     prior: Annotated[str, typer.Option(help="The prior's guidances, with commas.")] = "1,2",
@@ -106,9 +104,6 @@ def guide(
     seed: Seed = 0,
     steps: Steps = 25,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw captions over a grid of the prior's and the decoder's guidance."""
@@ -116,7 +111,7 @@ def guide(
 
     folder = files.writable_folder(out)
     guidances, prior_guidances = numbers(decoder, "--decoder"), numbers(prior, "--prior")
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.sweep_guidance.stream(
         lab, prompts, guidances=guidances, prior_guidances=prior_guidances, seeds=range(seed, seed + count), steps=steps
     )
@@ -124,7 +119,9 @@ def guide(
     report(found, save_result(found, folder, f"{slug(prompts[0])}-guidance"), as_json)
 
 
+@choosing
 def bind(
+    model: Chosen,
     prompts: Annotated[
         list[str] | None, typer.Argument(help="Like “a red cube on top of a blue ball”; none draws --sample of them.")
     ] = None,
@@ -136,9 +133,6 @@ def bind(
     steps: Steps = 25,
     guidance: Guidance = 2.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw two coloured solids, and see which colour is where."""
@@ -146,7 +140,7 @@ def bind(
 
     folder = files.writable_folder(out)
     asked = prompts or grammar.arrangements(sample, seed=seed)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.bind.stream(
         lab, asked, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
     )
@@ -154,7 +148,9 @@ def bind(
     report(found, save_result(found, folder, f"{slug(found.arrangements[0].caption)}-binding"), as_json)
 
 
+@choosing
 def spell(
+    model: Chosen,
     words: Annotated[list[str], typer.Argument(help="What to write.")],
     alternatives: Annotated[
         str, typer.Option(help="Words to choose from, with commas; the model's own by default.")
@@ -164,16 +160,13 @@ def spell(
     steps: Steps = 25,
     guidance: Guidance = 2.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw signs with words on them, and read them back."""
     from .. import experiments, files
 
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.spell.stream(
         lab, words, alternatives=listed(alternatives) or lab.words, seeds=range(seed, seed + count), steps=steps,
         guidance=guidance, preview_every=0,
@@ -182,21 +175,20 @@ def spell(
     report(found, save_result(found, folder, f"sign-{slug(words[0])}"), as_json)
 
 
+@choosing
 def classify(
+    model: Chosen,
     pictures: Annotated[list[Path], typer.Argument(help="Images.")],
     labels: Annotated[str, typer.Option(help="The classes as captions, with commas; the model's own by default.")] = "",
     top: Annotated[int, typer.Option(min=1, help="How many labels to say.")] = 5,
     fit: Fit = "crop",
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Say what CLIP takes pictures for."""
     from .. import experiments
 
     opened_pictures = opened(pictures, fit)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     classes = listed(labels) or lab.things
     found = experiments.classify(lab.encoder, squared(opened_pictures, lab, fit), classes)
     rows = [
@@ -207,7 +199,27 @@ def classify(
     lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
-    say({"model": lab.name, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
+    say({"model": lab.name, "weights": lab.weights, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
 
 
-COMMANDS = (attack, ablate, guide, bind, spell, classify)
+@choosing
+def compare(
+    model: Chosen,
+    pictures: Annotated[list[Path], typer.Argument(help="Two images or more.")],
+    captions: Annotated[str, typer.Option(help="Two or more, with commas; as many as images are taken as their own.")],
+    fit: Fit = "crop",
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Compare pictures with captions: cosines, and the gap between CLIP's two kinds of embedding."""
+    from .. import experiments, files
+
+    opened_pictures, folder = opened(pictures, fit), files.writable_folder(out)
+    lab = model.load(as_json)
+    found = experiments.compare(lab.encoder, squared(opened_pictures, lab, fit), listed(captions))
+    settings = {"model": lab.name, "weights": lab.weights, "images": [path.name for path in pictures]}
+    paths = save_result(found, folder, "compared", figures={"gap": found.gap_figure()}, pictures=False, **settings)
+    report(found, paths, as_json, **settings, similarity=found.similarity.round(decimals=4).tolist())
+
+
+COMMANDS = (attack, ablate, guide, bind, spell, classify, compare)

@@ -28,7 +28,8 @@ class Checkpoint:
         row: of the registry.
         given: a folder with the user's own parts: what it has is taken from it, the rest from the row's repositories.
         device, dtype: None takes what is there: float16 on a GPU, float32 elsewhere.
-        offload: keep in the GPU's memory only the network that is running; None does so where they don't all fit.
+        offload: keep on the device only the network that is running; None does so where they don't all fit.  The
+            others wait in the machine's memory, or on disk where that is short, too.
 
     Raises:
         UserError: a part is missing, cut off or a pickle, or there is not enough memory.
@@ -38,15 +39,9 @@ class Checkpoint:
         self.row, self.device = row, device
         self.dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
         self.folders = self._locate(given)
-        files = {(s.role, part): weights(self.folder(s.role, part)) for s in row.sources for part in s.parts}
-        self.files = {key: found for key, found in files.items() if needs_weights(key[1])}
-        for (role, part), found in self.files.items():
-            if not found:
-                folder, source = self.folder(role, part), self._source(role)
-                if given is None and offers_pickles(source, part):
-                    raise UserError(pickled(f"{source.repo}/{part}"))
-                raise UserError(f"{folder} holds no safetensors file: {self._mend(role)}")
-        sizes = [sum(map(parameters, found)) * self.dtype.itemsize / 1e9 for found in self.files.values()]
+        parts = [(source.role, part) for source in row.sources for part in source.parts if needs_weights(part)]
+        self.files = {key: self._files(*key, given) for key in parts}
+        sizes = [self._count(*key) * self.dtype.itemsize / 1e9 for key in parts]
         self.turns = self._plan(sum(sizes), max(sizes), offload)
         self.weights = self._digest(given)
 
@@ -55,7 +50,8 @@ class Checkpoint:
         own = {
             s.role: given and next((f for f in (given / s.name, given) if holds(f, s)), None) for s in self.row.sources
         }
-        if given is not None and not any(own.values()):
+        self.own = {role for role, folder in own.items() if folder}
+        if given is not None and not self.own:
             keys = ", ".join(f"{source.parts[0]}/" for source in self.row.sources)
             found = layout(given)
             raise UserError(
@@ -64,11 +60,36 @@ class Checkpoint:
             )
         return {source.role: own[source.role] or fetch(source) for source in self.row.sources}
 
+    def _files(self, role: str, part: str, given: Path | None) -> list[Path]:
+        """A part's files of weights."""
+        folder, source = self.folder(role, part), self._source(role)
+        with self._mending(role):
+            found = weights(folder)
+        if found:
+            return found
+        if given is None and offers_pickles(source, part):
+            raise UserError(pickled(f"{source.repo}/{part}"))
+        raise UserError(f"{folder} holds no safetensors file: {self._mend(role)}")
+
+    def _count(self, role: str, part: str) -> int:
+        """How many numbers they hold, all of them being there."""
+        with self._mending(role):
+            return sum(map(parameters, self.files[role, part]))
+
+    @contextmanager
+    def _mending(self, role: str) -> Iterator[None]:
+        """What is wrong with a file, and the command that mends it."""
+        try:
+            yield
+        except UserError as error:
+            ends = "" if "only as pickles" in str(error) else f"; {self._mend(role)}"
+            raise UserError(f"{error}{ends}") from error
+
     def _source(self, role: str) -> Source:
         return next(source for source in self.row.sources if source.role == role)
 
     def _mend(self, role: str) -> str:
-        return f"copy the folder again, or `{command(self._source(role))}`"
+        return "copy the folder again" if role in self.own else f"`{command(self._source(role))}`"
 
     def tokenizer(self, role: str, part: str):
         """A CLIP tokenizer from its subfolder."""
@@ -83,24 +104,22 @@ class Checkpoint:
         return place(self.folders[role], part)
 
     def _plan(self, total: float, largest: float, offload: bool | None) -> Turns | None:
-        """Whether the networks take turns on the device."""
+        """Whether the networks take turns on the device, and where those wait that it is not."""
         free = free_gigabytes(self.device)
-        name = f"{self.row.name} in {str(self.dtype).removeprefix('torch.')}"
-        if self.device.type == "cpu":
-            if total + HEADROOM > free:
-                raise UserError(
-                    f"{name} wants {total + HEADROOM:.1f} GB of memory and {free:.1f} GB are free: close something, "
-                    "give dtype=torch.bfloat16, or load('emoji')"
-                )
-            return None
-        if offload is None:
-            offload = total + HEADROOM > free
-        if (largest if offload else total) + HEADROOM > free:
+        offload = total + HEADROOM > free if offload is None else offload
+        wanted = (largest if offload else total) + HEADROOM
+        if wanted > free:
+            least = self.dtype.itemsize == 2
+            ways = ([] if offload else ["offload=True (--offload)"]) + ([] if least else ["dtype='bfloat16' (--dtype)"])
             raise UserError(
-                f"{name} wants {(largest if offload else total) + HEADROOM:.1f} GB on {self.device} and {free:.1f} GB "
-                f"are free: give {'dtype=torch.float16' if offload else 'offload=True'}, or load('emoji')"
+                f"{self.row.name} in {str(self.dtype).removeprefix('torch.')} wants {wanted:.1f} GB of memory on "
+                f"{self.device}{', one network at a time,' * offload} and {free:.1f} GB are free: "
+                + " or ".join([*(f"give {way}" for way in ways), "close something", "load('emoji')"])
             )
-        return Turns(self.device) if offload else None
+        if not offload:
+            return None
+        cpu = torch.device("cpu")
+        return Turns(self.device, on_disk=self.device.type == "cpu" or total + HEADROOM > free_gigabytes(cpu))
 
     def _digest(self, given: Path | None) -> str:
         """The repositories' commits, or a hash of what a user's own files hold, a megabyte of each."""
@@ -124,6 +143,12 @@ class Checkpoint:
             UserError: its weights do not fit its config, or some are missing.
         """
         folder = self.folder(role, part)
+        module = self._read(kind, folder)
+        if self.turns and not stays:
+            return self.turns.add(module, lambda: self._read(kind, folder))
+        return module.to(self.device)
+
+    def _read(self, kind: type[nn.Module], folder: Path) -> nn.Module:
         precision = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
         options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
         try:
@@ -137,11 +162,7 @@ class Checkpoint:
                 f"{folder} lacks {len(missing)} weights of a {kind.__name__}, like {missing[0]}: it is of another "
                 "family, or half a checkpoint"
             )
-        module.eval().requires_grad_(False)
-        if self.turns and not stays:
-            return self.turns.add(module)
-        module.to(self.device)
-        return module
+        return module.eval().requires_grad_(False)
 
     def config(self, role: str, part: str, file: str) -> dict:
         """A part's JSON file; empty where the checkpoint does not bring it, so that published defaults hold."""

@@ -6,12 +6,9 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    from .rows import Source
+from .rows import ROWS, Source
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = ("*.json", "*.txt")
@@ -23,8 +20,8 @@ PIPELINES = {"UnCLIP": "karlo", "KandinskyV22": "kandinsky", "StableUnCLIP": "st
 def fetch(source: Source, *, local_only: bool = False) -> Path:
     """The folder of a repository's wanted files, downloaded where they are not cached yet.
 
-    What is cached is taken without a look at the network.  A download that was cut off goes on where it stopped;
-    HF_HUB_OFFLINE is respected.
+    What is cached is taken without a look at the network.  A transfer that breaks goes on where it stopped; a run that
+    is ended keeps the files that are whole, and begins the one it was in anew.  HF_HUB_OFFLINE is respected.
 
     Args:
         local_only: look into the cache and never at the network.
@@ -58,14 +55,14 @@ def fetch(source: Source, *, local_only: bool = False) -> Path:
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
         raise UserError(
             f"{source.repo} is not cached, and the hub can't be reached: with a network, "
-            f"`{command(source)}` fetches its {source.gigabytes} GB"
+            f"`{command(source)}` fetches {f'its {source.gigabytes} GB' if source.gigabytes else 'it'}"
         ) from error
     except Exception as error:  # the hub's client raises its transport's own errors, too
         foreign = type(error).__module__.startswith(TRANSPORTS)
         if isinstance(error, OSError) and not foreign:
             raise UserError(
                 f"{source.repo} can't be written into the cache ({error.strerror or error}): make room for its "
-                f"{source.gigabytes} GB, or set HF_HOME to a folder that has it"
+                f"{source.gigabytes} GB, or set HF_HOME to a folder that has it; then `{command(source)}`"
             ) from error
         if not foreign:
             raise
@@ -90,9 +87,10 @@ def reachable() -> bool:
 
 def command(source: Source) -> str:
     """The command line that fetches a source into the hub's cache."""
-    revision = f" --revision {source.revision}" if source.revision != "main" else ""
-    parts = "" if source.flat else "".join(f' --include "{part}/*"' for part in source.parts)
-    return f'hf download {source.repo}{revision}{parts} --exclude "*.bin" "*.fp16.*"'
+    for row in ROWS.values():
+        if source in row.sources:
+            return f"latentlab fetch {row.name}"
+    return f"latentlab fetch {source.repo}@{source.revision} --family {source.role}"
 
 
 def cached(source: Source) -> bool:
@@ -140,10 +138,12 @@ def weights(folder: Path) -> list[Path]:
         try:
             listed = sorted({folder / name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{index} is no index of safetensors files ({error!r}): fetch it again") from error
+            raise UserError(
+                f"{index} is no index of safetensors files ({error!r}): delete {index.resolve()}"
+            ) from error
         for file in listed:
             if not file.is_file():
-                raise UserError(f"{file} is missing, and {index.name} lists it: fetch it again")
+                raise UserError(f"{file} is missing, and {index.name} lists it")
         return listed
     found = [file for file in sorted(folder.glob("*.safetensors")) if ".fp16." not in file.name]
     if not found and any(file.suffix in PICKLES for file in folder.glob("*")):
@@ -187,9 +187,11 @@ def parameters(file: Path) -> int:
         wanted = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
         count = sum(math.prod(entry["shape"]) for entry in entries)
     except (struct.error, ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{file} is no whole safetensors file ({error}): delete it and fetch it again") from error
-    if file.stat().st_size < wanted:
-        raise UserError(f"{file} has {file.stat().st_size} of {wanted} bytes: delete it and fetch it again")
+        raise UserError(f"{file} is no whole safetensors file ({error}): delete {file.resolve()}") from error
+    if (
+        file.stat().st_size < wanted
+    ):  # the hub's cache holds links: as long as their target is there, it counts as whole
+        raise UserError(f"{file} has {file.stat().st_size} of {wanted} bytes: delete {file.resolve()}")
     return count
 
 

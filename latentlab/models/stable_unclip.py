@@ -163,12 +163,8 @@ def z_t_encoder(tag: tuple[str, str], given: Path | None, device: torch.device) 
         return local(given / "open_clip", device=device)
     try:
         return Encoder(*tag, device=device)
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        name, weights = tag
+    except UserError as error:
         raise UserError(
-            f"z_t of this model comes from open_clip's {name} {weights}, which is not cached and can't be fetched "
-            f'({type(error).__name__}): with a network, `python -c "import open_clip; '
-            f"open_clip.create_model('{name}', '{weights}')\"`, or put it in open_clip/ beside the checkpoint's parts"
+            f"z_t of this model comes from a CLIP that has its text tower whole: {error}, in open_clip/ beside the "
+            "checkpoint's parts"
         ) from error
