@@ -81,7 +81,7 @@ def table(cells: dict[tuple[str, str], tuple[str, str]]) -> str:
 
 def plain(reason: str) -> str:
     """A reason without the name of a tiny lab's folder."""
-    return re.sub(r"\S*open_clip(?= (is a CLIP|has no))", "it", reason)
+    return re.sub(r"\bopen_clip(?= (is a CLIP|has no))", "it", reason)
 
 
 def labs(published: Path) -> dict[str, Callable[[], models.Lab]]:

@@ -64,4 +64,6 @@ def lab(name: str, *, device: torch.device, dtype: torch.dtype | None = None) ->
     from . import Lab
 
     found = encoder(name, device=device, dtype=dtype)
-    return Lab(name, found, None, NoDecoder(name), weights=found.fingerprint())
+    folder = Path(name.removeprefix("local-dir:")).expanduser()
+    name = folder.name if (folder / CONFIG).is_file() else name  # results need not carry a user's paths
+    return Lab(name, found, None, NoDecoder(name), weights=f"{name}@{found.fingerprint()}")
