@@ -24,8 +24,9 @@ from .common import (
 
 LEGEND = """
 memory: GB in float16/float32, of all networks at once, or in brackets of one at a time.
-A folder or OWNER/NAME on the hub with parts of one of these goes where a name goes. So does any CLIP of open_clip, as
-NAME:TAG, for what needs no decoder: latentlab classify photo.jpg --labels cat,dog --model ViT-B-32:laion2b_s34b_b79k"""
+A folder or OWNER/NAME on the hub with parts of one of these goes where a name goes.
+So does a CLIP of open_clip, as NAME:TAG, for what needs no decoder:
+latentlab classify photo.jpg --labels cat,dog --model ViT-B-32:laion2b_s34b_b79k"""
 
 
 def models(as_json: Json = False) -> None:
@@ -42,11 +43,11 @@ def models(as_json: Json = False) -> None:
     screen = Console()
     wide = screen.width >= 110
     table = Table(box=None, pad_edge=False)
-    for column in ("name", *(("what", "CLIP", "licence") if wide else ()), "size", "memory", "here"):
+    for column in ("name", *(("what", "CLIP") if wide else ()), "licence", "size", "memory", "here"):
         table.add_column(column, no_wrap=column in ("name", "size", "memory"))
     for row in rows:
-        what = (row["about"], row["clip"], row["licence"]) if wide else ()
-        table.add_row(row["name"], *what, _size(row["megabytes"]), _memory(row), _here(row))
+        what = (row["about"], row["clip"]) if wide else ()
+        table.add_row(row["name"], *what, row["licence"], _size(row["megabytes"]), _memory(row), _here(row))
     screen.print(table)
     screen.print(LEGEND, highlight=False)
 
