@@ -68,7 +68,7 @@ def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None)
     pixels, captions = [], []
     for path, caption in listing:
         try:
-            pixels.append(images.load(path, lab.decoder.pixels))
+            pixels.append(images.load(path, lab.pixels))
         except UserError as error:
             skipped[path.name] = str(error)
         else:

@@ -23,8 +23,8 @@ from .common import (
 )
 
 LEGEND = """
-memory: GB in float16/float32, of all networks at once, or in brackets of one at a time.
-A folder or OWNER/NAME on the hub with parts of one of these goes where a name goes.
+memory: GB in float16/float32 of all networks at once (or of one at a time).
+A folder or OWNER/NAME on the hub with parts of one goes where a name goes.
 So does a CLIP of open_clip, as NAME:TAG, for what needs no decoder:
 latentlab classify photo.jpg --labels cat,dog --model ViT-B-32:laion2b_s34b_b79k"""
 
