@@ -83,16 +83,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def revision(self, repository: str, revision: str) -> None:
         if self.known(repository, revision):
-            sha = self.hub.repositories[repository][1]
-            self.answer(200, json.dumps({"id": repository, "sha": sha, "siblings": []}).encode())
+            folder, sha = self.hub.repositories[repository]
+            names = [{"rfilename": str(file.relative_to(folder))} for file in listed(folder)]
+            self.answer(200, json.dumps({"id": repository, "sha": sha, "siblings": names}).encode())
 
     def tree(self, repository: str, revision: str) -> None:
         folder = self.hub.repositories[repository][0]
         if self.known(repository, revision):
-            files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
             rows = [
                 {"type": "file", "path": str(f.relative_to(folder)), "size": f.stat().st_size, "oid": etag(f)}
-                for f in files
+                for f in listed(folder)
             ]
             self.answer(200, json.dumps(rows).encode())
 
@@ -119,6 +119,10 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(whole[start : start + ends.pop(0)])
         self.close_connection = True
+
+
+def listed(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.rglob("*")) if file.is_file()]
 
 
 def etag(file: Path) -> str:

@@ -426,10 +426,10 @@ def test_a_repository_that_offers_only_pickles_is_refused(cache, monkeypatch):
     folder = next(cache.glob("*decoder/snapshots/*/unet"))
     for file in folder.glob("diffusion*"):
         file.unlink()
-    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: ["unet/diffusion_pytorch_model.bin"])
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: ["unet/diffusion_pytorch_model.bin"])
     with pytest.raises(UserError, match=r"kandinsky-2-2-decoder/unet offers its weights only as pickles"):
         models.load("kandinsky22", device="cpu")
-    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: [])
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: [])
     with pytest.raises(UserError, match=r"unet holds no safetensors file.*`latentlab fetch kandinsky22`"):
         models.load("kandinsky22", device="cpu")
 
@@ -498,7 +498,7 @@ def swap(pattern, other):
     [
         ("karlo", remove("karlo*/decoder/*.safetensors"), r"decoder offers its weights only as pickles.*convert it"),
         ("kandinsky22", remove("*decoder/unet/*"), r"unet holds no safetensors file: copy the folder again"),
-        ("kandinsky22", cut("*prior/prior/*.safetensors"), r"has \d+ of \d+ bytes: delete .*; copy the folder again"),
+        ("kandinsky22", cut("*prior/prior/*.safetensors"), r"has \d+ of \d+ bytes: delete .*, then copy the folder"),
         ("stable-unclip-h", rewrite("*unclip/unet/config.json", cross_attention_dim=48), "unet can't be loaded"),
         ("karlo", swap("karlo*/text_encoder/*.safetensors", "*small/text_encoder/*.safetensors"), "lacks 1 weights of"),
         ("stable-unclip-l", rewrite("*small/scheduler/*.json", beta_schedule="sigmoid"), "beta_schedule is 'sigmoid'"),

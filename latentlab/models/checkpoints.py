@@ -82,8 +82,9 @@ class Checkpoint:
         try:
             yield
         except UserError as error:
-            ends = "" if "only as pickles" in str(error) else f"; {self._mend(role)}"
-            raise UserError(f"{error}{ends}") from error
+            said = str(error)
+            joined = "" if "only as pickles" in said else ", then " if "delete" in said else ": "
+            raise UserError(said + (joined and f"{joined}{self._mend(role)}")) from error
 
     def _source(self, role: str) -> Source:
         return next(source for source in self.row.sources if source.role == role)

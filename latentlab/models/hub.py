@@ -162,10 +162,10 @@ def pickled(where: str | Path) -> str:
 
 def offers_pickles(source: Source, part: str) -> bool:
     """Whether a part that came without safetensors is on the hub as a pickle; False where the hub can't be asked."""
-    from huggingface_hub import list_repo_files
+    from huggingface_hub import HfApi
 
     try:
-        names = list_repo_files(source.repo, revision=source.revision)
+        names = HfApi().list_repo_files(source.repo, revision=source.revision)
     except Exception:  # whatever goes wrong here, the part is missing, and that is said
         return False
     return any(name.startswith(f"{part}/") and name.endswith(PICKLES) for name in names)
