@@ -63,7 +63,7 @@ TEXT_L = {
 }  # fmt: skip
 TEXT_G = {
     **TEXT_L, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
-    "projection_dim": 1280, "hidden_act": "gelu", "torch_dtype": "float16",
+    "projection_dim": 1280, "hidden_act": "gelu",
 }  # fmt: skip
 TEXT_SD = {
     **TEXT_L, "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
@@ -81,7 +81,7 @@ VISION_H = {
 }  # fmt: skip
 VISION_G = {
     **VISION_L, "_name_or_path": "", "hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48,
-    "projection_dim": 1280, "hidden_act": "gelu", "torch_dtype": "float16",
+    "projection_dim": 1280, "hidden_act": "gelu",
 }  # fmt: skip
 STAGE = {"act_fn": "silu", "in_channels": 3, "latent_channels": 4, "layers_per_block": 2, "norm_num_groups": 32,
          "out_channels": 3, "scaling_factor": 0.18215}  # fmt: skip

@@ -1,5 +1,6 @@
 """Karlo, Kandinsky 2.2 and Stable unCLIP on tiny checkpoints in the published layout, loaded by the real code."""
 
+import copy as copying
 import dataclasses
 import json
 import os
@@ -118,6 +119,15 @@ def test_half_precision_leaves_the_walk_in_single(published, name):
     assert z_i.dtype == eps.dtype == lab.decoder.to_x0(pictures()).dtype == torch.float32
 
 
+def test_the_precision_that_a_config_names_is_not_taken_for_the_one_to_compute_in(copy, family):
+    rewrite("*prior/image_encoder/config.json", torch_dtype="float16")(copy)
+    lab = load(copy, "kandinsky22")
+    assert lab.encoder.image.dtype == torch.float32
+    torch.testing.assert_close(
+        lab.encoder.encode_image(pictures()), family("kandinsky22").encoder.encode_image(pictures())
+    )
+
+
 @pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("name", WITH_PRIOR)
 def test_networks_that_take_turns_give_the_same_picture(published, family, name, monkeypatch, on_disk):
@@ -136,18 +146,24 @@ def test_offloading_on_a_cpu_reads_each_network_when_its_turn_comes(published):
     assert lab.encoder.encode_image(pictures()).shape == (2, D)
 
 
-def test_one_network_at_a_time_is_on_the_device_and_small_weights_stay_there(monkeypatch):
+def test_one_network_at_a_time_has_its_weights_and_small_ones_stay(monkeypatch):
     monkeypatch.setattr(memory, "LARGE", 3)
-    turns = memory.Turns(torch.device("meta"))
+    turns, whole = memory.Turns(torch.device("cpu"), on_disk=True), [torch.nn.Linear(2, 2) for _ in range(2)]
+    parts = [turns.add(copying.deepcopy(network), lambda network=network: network) for network in whole]
+    for k in (0, 1, 0):
+        torch.testing.assert_close(parts[k](torch.ones(1, 2)), whole[k](torch.ones(1, 2)))
+        assert (parts[k].weight.numel(), parts[1 - k].weight.numel(), parts[1 - k].bias.numel()) == (4, 0, 2)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_those_that_wait_are_in_the_machines_memory(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 3)
+    turns = memory.Turns(torch.device("cuda"))
     one, two = (turns.add(torch.nn.Linear(2, 2), lambda: None) for _ in range(2))
-    turns.large[one] = turns.large[two] = ("weight",)
     for running, waiting in ((one, two), (two, one)):
-        turns.running = waiting
-        waiting.weight.data = torch.zeros(2, 2, device="meta")
-        turns._leave = lambda module: setattr(module.weight, "data", torch.zeros(2, 2))  # nothing comes back from meta
-        running(torch.zeros(1, 2, device="meta"))
-        assert (running.weight.device.type, waiting.weight.device.type) == ("meta", "cpu")
-        assert running.bias.device.type == waiting.bias.device.type == "meta"
+        running(torch.zeros(1, 2, device="cuda"))
+        assert (running.weight.device.type, waiting.weight.device.type) == ("cuda", "cpu")
+        assert waiting.bias.device.type == "cuda"
 
 
 # The encoder
