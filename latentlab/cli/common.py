@@ -69,22 +69,23 @@ class Chosen:
 
         models.check(self.name, self.family)
         options = {"family": self.family, "device": self.device, "dtype": self.dtype, "offload": self.offload}
-        if quiet or self._downloads():  # the hub's client draws its own bars
+        if announce(self.name) or quiet:  # the hub's client draws its own bars
             return models.load(self.name, **options)
         with console().status(f"loading {self.name}"):
             return models.load(self.name, **options)
 
-    def _downloads(self) -> bool:
-        """Whether something may have to be fetched; says how much."""
-        from .. import models
 
-        row = models.ROWS.get(self.name)
-        if row is None:
-            return not Path(self.name).expanduser().is_dir()
-        missing = row.sources and not models.standing(row)["cached"]
-        if missing:
-            print(f"note: {self.name} is fetched from the hub, {row.megabytes / 1000:.1f} GB in all", file=sys.stderr)
-        return bool(missing)
+def announce(name: str) -> bool:
+    """Say how much a model fetches from the hub; whether it may have to fetch anything."""
+    from .. import models
+
+    row = models.ROWS.get(name)
+    if row is None:
+        return not Path(name).expanduser().is_dir()
+    missing = bool(row.sources) and not models.standing(row)["cached"]
+    if missing:
+        print(f"note: {name} is fetched from the hub, {row.megabytes / 1000:.1f} GB in all", file=sys.stderr)
+    return missing
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:

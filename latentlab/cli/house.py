@@ -15,6 +15,7 @@ from .common import (
     Family,
     Json,
     Model,
+    announce,
     choosing,
     listed,
     make,
@@ -76,6 +77,7 @@ def fetch(
     from .. import models as registry
 
     registry.check(model, family)
+    announce(model)
     folders = [str(folder) for folder in registry.fetch(model, family)]
     say({"model": model, "folders": folders}, as_json, folders or [f"{model} is here"])
 

@@ -44,6 +44,8 @@ def generate(
     seed: Seed = 0,
     steps: Steps = 25,
     guidance: Guidance = 2.0,
+    prior_steps: Annotated[int, typer.Option(min=1, max=980, help="Of the prior.")] = 16,
+    prior_guidance: Annotated[float, typer.Option(min=0, max=20, help="Of the prior; 1 is none.")] = 1.0,
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -59,7 +61,10 @@ def generate(
     for sentence in lab.encoder.read(prompt).warnings():
         print(f"note: {sentence}", file=sys.stderr)
     seeds = range(seed, seed + count)
-    stream = experiments.generate.stream(lab, prompt, seeds=seeds, steps=steps, guidance=guidance, preview_every=0)
+    stream = experiments.generate.stream(
+        lab, prompt, seeds=seeds, steps=steps, guidance=guidance, prior_steps=prior_steps,
+        prior_guidance=prior_guidance, preview_every=0,
+    )  # fmt: skip
     found = watch(stream, as_json)
     found = found if best is None else found.best(best)
     make(folder)
