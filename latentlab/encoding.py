@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ def _created(name: str, pretrained: str | None) -> tuple[torch.nn.Module, Callab
     """The model and its tokenizer, fetched where they are not cached."""
     import open_clip
 
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # open_clip logs what it raises as well
     try:
         model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
         return model, open_clip.get_tokenizer(name)
@@ -179,11 +182,13 @@ def _created(name: str, pretrained: str | None) -> tuple[torch.nn.Module, Callab
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if name.startswith("local-dir:"):
             raise UserError(f"{name.removeprefix('local-dir:')} can't be loaded by open_clip ({first})") from error
-        load = f"open_clip.create_model('{name}'" + (f", '{pretrained}')" if pretrained else ")")
+        whole = f"{name}:{pretrained}" if pretrained else name
         raise UserError(
-            f"open_clip's {name}{f' {pretrained}' if pretrained else ''} is not cached and can't be fetched ({first}): "
-            f'with a network, `python -c "import open_clip; {load}"`, or give a local copy, local-dir:FOLDER'
+            f"open_clip's {whole} is not cached and can't be fetched ({first}): with a network, `latentlab fetch "
+            f"{whole}`, or give a local copy, local-dir:FOLDER"
         ) from error
+    finally:
+        logging.disable(before)
 
 
 def local(folder: Path, **options) -> Encoder:

@@ -326,15 +326,29 @@ def test_the_vae_of_stable_unclip_has_the_published_scale_even_where_its_config_
 # Where parts come from
 
 
-@pytest.mark.parametrize("name", WITH_PRIOR)
-def test_one_folder_may_hold_one_part_and_the_rest_is_cached(published, name, tmp_path, monkeypatch, cache):
-    row = models.row(name)
-    own = tmp_path / "my fine-tune"
-    repository = published / row.sources[0].name
-    for part in row.sources[0].parts:
-        shutil.copytree(repository / part, own / part, copy_function=os.link)
-    lab = load(own, name)
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("kandinsky22", "prior"), ("kandinsky22", "unet"), ("kandinsky22", "image_encoder"), ("karlo", "prior"),
+        ("karlo", "super_res_last"), ("karlo", "image_encoder"), ("stable-unclip-l", "prior"),
+        ("stable-unclip-l", "vae"), ("stable-unclip-h", "unet"),
+    ],
+)  # fmt: skip
+def test_one_folder_may_hold_one_part_and_the_rest_is_cached(published, name, part, tmp_path, cache):
+    (source,) = [s for s in models.row(name).sources if part in s.parts]
+    whole = published / source.name
+    shutil.copytree(whole if source.flat else whole / part, tmp_path / "my fine-tune" / part, copy_function=os.link)
+    lab = load(tmp_path / "my fine-tune", name)
     assert lab.name == name and lab.weights.startswith("my fine-tune@")
+
+
+def test_a_part_whose_name_two_repositories_have_is_of_the_one_that_is_beside_it(published, tmp_path, cache):
+    own = tmp_path / "own"
+    for part in ("unet", "scheduler"):
+        shutil.copytree(published / "kandinsky-2-2-decoder" / part, own / part, copy_function=os.link)
+    files = checkpoints.Checkpoint(models.row("kandinsky22"), own, device=torch.device("cpu"))
+    assert files.folder("decoder", "scheduler") == own / "scheduler"
+    assert files.folder("prior", "scheduler").is_relative_to(cache)
 
 
 @pytest.fixture
@@ -541,10 +555,15 @@ def test_parts_of_different_widths_are_refused():
 @pytest.mark.parametrize(
     ("name", "family", "said"),
     [
-        ("{folder}", None, "a family that it does not say: give family="),
+        ("{folder}", None, "a family that it does not say: give family= "),
         ("{folder}", "karlo", r"has no part of karlo, which wants decoder/, prior/, image_encoder/"),
-        ("{folder}", "emoji", "is a checkpoint of emoji: give family=, one of karlo, kandinsky22"),
+        ("{folder}", "emoji", r"is a checkpoint of emoji: give family= \(--family\), one of karlo, kandinsky22"),
         ("{folder}", "karloo", "there is no model 'karloo'.*did you mean karlo"),
+        (
+            "emoji",
+            "karlo",
+            r"emoji is a model by itself: leave family \(--family\), or give a folder with parts of karlo",
+        ),
         ("{folder}/nowhere", "karlo", "is no folder, and no OWNER/NAME on the hub"),
         ("{folder}/nowhere", None, "is no folder, and no OWNER/NAME on the hub"),
     ],

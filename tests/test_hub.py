@@ -192,6 +192,6 @@ def test_any_open_clip_name_is_fetched_once_and_gives_an_encoder(served, registe
 def test_weights_of_open_clip_that_cant_be_had_name_the_command(served, registered):
     del served.repositories["someone/tiny"]
     with pytest.raises(
-        UserError, match=r"ViT-tiny ours is not cached and can't be fetched.*create_model\('ViT-tiny', 'ours'\)"
+        UserError, match=r"ViT-tiny:ours is not cached and can't be fetched.*`latentlab fetch ViT-tiny:ours`"
     ):
         models.load("ViT-tiny:ours", device="cpu")

@@ -130,6 +130,10 @@ def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     on_hub = repo.count("/") == 1 and not name.startswith(("/", ".", "~"))
     if family is None:
         check(name)
+    if name in ROWS and not folder.is_dir():
+        raise UserError(
+            f"{name} is a model by itself: leave family (--family), or give a folder with parts of {family}"
+        )
     if not folder.is_dir() and not on_hub:
         raise UserError(f"{name} is no folder, and no OWNER/NAME on the hub: give one of the two")
     family = family or hub.recognise(folder)
@@ -137,7 +141,8 @@ def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     if found is None or not found.sources:
         names = ", ".join(row.name for row in ROWS.values() if row.sources)
         raise UserError(
-            f"{name} is a checkpoint of {family or 'a family that it does not say'}: give family=, one of {names}"
+            f"{name} is a checkpoint of {family or 'a family that it does not say'}: give family= (--family), one of "
+            f"{names}"
         )
     if folder.is_dir():
         return found, folder

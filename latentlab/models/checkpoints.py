@@ -14,7 +14,19 @@ from torch import Tensor, nn
 
 from ..diffusion import cosine_abar
 from ..errors import UserError
-from .hub import command, fetch, holds, layout, needs_weights, offers_pickles, parameters, pickled, place, weights
+from .hub import (
+    command,
+    fetch,
+    holds,
+    indispensable,
+    layout,
+    needs_weights,
+    offers_pickles,
+    parameters,
+    pickled,
+    place,
+    weights,
+)
 from .memory import HEADROOM, Turns, free_gigabytes
 
 if TYPE_CHECKING:
@@ -40,57 +52,71 @@ class Checkpoint:
         self.dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
         self.folders = self._locate(given)
         parts = [(source.role, part) for source in row.sources for part in source.parts if needs_weights(part)]
-        self.files = {key: self._files(*key, given) for key in parts}
+        self.files = {key: self._files(*key) for key in parts}
         sizes = [self._count(*key) * self.dtype.itemsize / 1e9 for key in parts]
         self.turns = self._plan(sum(sizes), max(sizes), offload)
         self.weights = self._digest(given)
 
     def _locate(self, given: Path | None) -> dict[str, Path]:
-        """Each source's folder: the user's where it has the source's first part, else the repository's."""
-        own = {
-            s.role: given and next((f for f in (given / s.name, given) if holds(f, s)), None) for s in self.row.sources
-        }
-        self.own = {role for role, folder in own.items() if folder}
+        """Each source's repository, where the user's own folder lacks something of it; finds what that has."""
+        sources = self.row.sources
+        self.own = {(s.role, part): folder for s in sources for part, folder in self._own(given, s) if given}
         if given is not None and not self.own:
-            keys = ", ".join(f"{source.parts[0]}/" for source in self.row.sources)
+            keys = ", ".join(f"{source.parts[0]}/" for source in sources)
             found = layout(given)
             raise UserError(
                 f"{given} has no part of {self.row.name}, which wants {keys} in subfolders"
                 + (f": it is laid out as {found}" if found else ": give the folder that model_index.json is in")
             )
-        return {source.role: own[source.role] or fetch(source) for source in self.row.sources}
+        return {s.role: fetch(s) for s in sources if not all((s.role, part) in self.own for part in s.parts)}
 
-    def _files(self, role: str, part: str, given: Path | None) -> list[Path]:
+    def _own(self, given: Path | None, source: Source) -> Iterator[tuple[str, Path]]:
+        """The parts of a source that a folder has.
+
+        Some sources of a row have parts of one name: such a part is whose first part is beside it.
+        """
+        bases = [given / source.name, given] if given else []
+        whole = next((base for base in bases if holds(base, source)), None)
+        names = [part for other in self.row.sources for part in other.parts]
+        for part in source.parts:
+            loose = [base for base in bases if names.count(part) == 1 and layout(base) in (None, source.layout)]
+            for base in [whole] if whole else loose:
+                flat = source.flat and base == whole
+                if (base / part).is_dir() or flat or (whole and not indispensable(part)):
+                    yield part, place(base, part)
+                    break
+
+    def _files(self, role: str, part: str) -> list[Path]:
         """A part's files of weights."""
         folder, source = self.folder(role, part), self._source(role)
-        with self._mending(role):
+        with self._mending(role, part):
             found = weights(folder)
         if found:
             return found
-        if given is None and offers_pickles(source, part):
+        if (role, part) not in self.own and offers_pickles(source, part):
             raise UserError(pickled(f"{source.repo}/{part}"))
-        raise UserError(f"{folder} holds no safetensors file: {self._mend(role)}")
+        raise UserError(f"{folder} holds no safetensors file: {self._mend(role, part)}")
 
     def _count(self, role: str, part: str) -> int:
         """How many numbers they hold, all of them being there."""
-        with self._mending(role):
+        with self._mending(role, part):
             return sum(map(parameters, self.files[role, part]))
 
     @contextmanager
-    def _mending(self, role: str) -> Iterator[None]:
+    def _mending(self, role: str, part: str) -> Iterator[None]:
         """What is wrong with a file, and the command that mends it."""
         try:
             yield
         except UserError as error:
             said = str(error)
             joined = "" if "only as pickles" in said else ", then " if "delete" in said else ": "
-            raise UserError(said + (joined and f"{joined}{self._mend(role)}")) from error
+            raise UserError(said + (joined and f"{joined}{self._mend(role, part)}")) from error
 
     def _source(self, role: str) -> Source:
         return next(source for source in self.row.sources if source.role == role)
 
-    def _mend(self, role: str) -> str:
-        return "copy the folder again" if role in self.own else f"`{command(self._source(role))}`"
+    def _mend(self, role: str, part: str) -> str:
+        return "copy the folder again" if (role, part) in self.own else f"`{command(self._source(role))}`"
 
     def tokenizer(self, role: str, part: str):
         """A CLIP tokenizer from its subfolder."""
@@ -98,11 +124,11 @@ class Checkpoint:
 
         folder = self.folder(role, part)
         if not (folder / "vocab.json").is_file() or not (folder / "merges.txt").is_file():
-            raise UserError(f"{folder} lacks vocab.json or merges.txt of a tokenizer: {self._mend(role)}")
+            raise UserError(f"{folder} lacks vocab.json or merges.txt of a tokenizer: {self._mend(role, part)}")
         return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
 
     def folder(self, role: str, part: str) -> Path:
-        return place(self.folders[role], part)
+        return self.own.get((role, part)) or place(self.folders[role], part)
 
     def _plan(self, total: float, largest: float, offload: bool | None) -> Turns | None:
         """Whether the networks take turns on the device, and where those wait that it is not."""
@@ -173,7 +199,7 @@ class Checkpoint:
         try:
             return json.loads(path.read_text("utf-8"))
         except ValueError as error:
-            raise UserError(f"{path} is not JSON ({error}): {self._mend(role)}") from error
+            raise UserError(f"{path} is not JSON ({error}): {self._mend(role, part)}") from error
 
     def scheduler(self, role: str, part: str) -> dict:
         """A scheduler's config."""

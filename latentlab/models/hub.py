@@ -128,6 +128,11 @@ def needs_weights(part: str) -> bool:
     return not part.endswith(("scheduler", "tokenizer", "extractor", "image_processor"))
 
 
+def indispensable(part: str) -> bool:
+    """Whether a model can't be loaded without a part: what the configs of others leave out has published values."""
+    return needs_weights(part) or part.endswith("tokenizer")
+
+
 def weights(folder: Path) -> list[Path]:
     """A part's safetensors files: those of its index where it has one, else the only one.
 

@@ -141,7 +141,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
         (files.scheduler("decoder", "scheduler"), files.scheduler("decoder", "image_noising_scheduler")),
     )  # fmt: skip
     processor = files.config("decoder", "feature_extractor", "preprocessor_config.json")
-    if "prior" not in files.folders:
+    if all(source.role != "prior" for source in row(name).sources):
         same_width(widths)
         encoder = Towers(image, lambda: z_t_encoder(row(name).open_clip, given, device), tokenizer, processor, device)
         return Lab(name, encoder, None, decoder, weights=files.weights)
