@@ -51,7 +51,8 @@ def build(name: str, device: torch.device, dtype: torch.dtype, *, tiny: bool, to
         mock.patch("latentlab.models.stable_unclip.z_t_encoder", lambda *_: random_z_t(width, device)),
     ):
         lab = module.load(name, device=device, dtype=dtype)
-        getattr(lab.encoder, "other", None)  # while it is patched
+        if not isinstance(lab.encoder.text, torch.nn.Module):
+            lab.encoder.other  # noqa: B018  (made when it is first asked for: now, while it is patched)
     return lab
 
 
