@@ -12,6 +12,7 @@ from conftest import Spy
 from latentlab import UserError, experiments, images
 from latentlab.diffusion import SeededNoise, noise
 from latentlab.directions import Directions
+from latentlab.distances import cmmd, frechet
 from latentlab.experiments import Progress
 
 
@@ -320,6 +321,32 @@ def test_a_lab_without_a_text_decoder_or_a_prior_says_so_and_shows_the_rest(lab)
     assert any("reads no text" in note for note in result.notes)
     result = experiments.ablate(dataclasses.replace(lab, prior=None), "a cat", steps=3)
     assert result.signals == ("z_t",) and any("no prior" in note for note in result.notes)
+
+
+def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
+    captions = [f"a thing of kind {k}" for k in range(40)]
+    side = lab.decoder.pixels
+    pixels = torch.rand(40, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    kinds = ["noto", "twemoji"] * 20
+    result = experiments.ablate(lab, captions, pictures=pixels, kinds=kinds, steps=3)
+    assert result.signals == ("z_t", "prior", "real z_i")
+    z = lab.encoder.encode_image(result.pixels[2])
+    truth = lab.encoder.encode_image(pixels)
+    assert result.value("Fréchet distance", signal="real z_i") == pytest.approx(frechet(truth, z), rel=1e-3)
+    assert result.value("CMMD", signal="real z_i") == pytest.approx(cmmd(truth, z), rel=1e-3)
+    halves = [result.value("recall of a kind", signal="real z_i", kind=k) for k in ("noto", "twemoji")]
+    assert sum(halves) / 2 == pytest.approx(result.value("recall", signal="real z_i"), abs=1e-3)
+    assert "Fréchet distance to the real pictures" in result.summary()
+
+
+def test_few_real_pictures_are_shown_without_distances_and_others_than_the_captions_are_refused(lab):
+    pixels = torch.zeros(2, 3, lab.decoder.pixels, lab.decoder.pixels)
+    result = experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, steps=2)
+    assert result.signals[-1] == "real z_i" and any("too few for the distances" in note for note in result.notes)
+    with pytest.raises(UserError, match="2 captions, 1 pictures, 0 kinds"):
+        experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels[:1])
+    with pytest.raises(UserError, match="2 captions, 2 pictures, 1 kinds"):
+        experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, kinds=["noto"])
 
 
 def test_the_three_signals_differ_in_the_clip_slot_alone(miniature):
