@@ -19,7 +19,7 @@ from latentlab.encoding import local
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent
-from latentlab.models import checkpoints, hub, memory
+from latentlab.models import checkpoints, configs, hub, memory
 
 FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
 WITH_PRIOR = [name for name in FAMILIES if name != "stable-unclip-h"]
@@ -549,7 +549,7 @@ def test_a_checkpoint_of_another_family_is_refused(published):
 
 def test_parts_of_different_widths_are_refused():
     with pytest.raises(UserError, match=r"disagree about the width of z_i \(prior 768, decoder 1280\)"):
-        checkpoints.same_width({"prior": 768, "decoder": 1280})
+        configs.same_width({"prior": 768, "decoder": 1280})
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..diffusion import cosine_abar
 from ..errors import UserError
 from .hub import (
     command,
@@ -22,6 +21,7 @@ from .hub import (
     layout,
     needs_weights,
     offers_pickles,
+    origin,
     parameters,
     pickled,
     place,
@@ -48,7 +48,7 @@ class Checkpoint:
     """
 
     def __init__(self, row: Row, given: Path | None, *, device: torch.device, dtype=None, offload: bool | None = None):
-        self.row, self.device = row, device
+        self.row, self.given, self.device = row, given, device
         self.dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
         self.folders = self._locate(given)
         parts = [(source.role, part) for source in row.sources for part in source.parts if needs_weights(part)]
@@ -116,7 +116,14 @@ class Checkpoint:
         return next(source for source in self.row.sources if source.role == role)
 
     def _mend(self, role: str, part: str) -> str:
-        return "copy the folder again" if (role, part) in self.own else f"`{command(self._source(role))}`"
+        if (role, part) not in self.own:
+            return f"`{command(self._source(role))}`"
+        published = origin(self.given)
+        return (
+            f"`latentlab fetch {'@'.join(published)} --family {self.row.name}`"
+            if published
+            else "copy the folder again"
+        )
 
     def tokenizer(self, role: str, part: str):
         """A CLIP tokenizer from its subfolder."""
@@ -152,13 +159,15 @@ class Checkpoint:
         """The repositories' commits, or a hash of what a user's own files hold, a megabyte of each."""
         if given is None:  # the cache names a snapshot's folder by its commit
             return " ".join(dict.fromkeys(f"{s.repo}@{self.folders[s.role].name[:12]}" for s in self.row.sources))
+        published = origin(given)
+        name = f"{published[0]}@{published[1][:12]} " if published else f"{given.name}@"
         digest = hashlib.sha256()
         for file in sorted(file for found in self.files.values() for file in found):
             size = file.stat().st_size
             with open(file, "rb") as stream:
                 stream.seek(size // 2)
                 digest.update(f"{file.name} {size}".encode() + stream.read(2**20))
-        return f"{given.name}@{digest.hexdigest()[:12]}"
+        return name + digest.hexdigest()[:12]
 
     def network(self, kind: type[nn.Module], role: str, part: str, *, stays: bool = False) -> nn.Module:
         """A network from its subfolder, frozen, on the device, or waiting for its turn there.
@@ -224,49 +233,3 @@ def quiet() -> Iterator[None]:
             library.set_verbosity(verbosity)
         if bars:
             transformers.enable_progress_bar()
-
-
-def same_width(widths: Mapping[str, int]) -> None:
-    """Refuse parts whose embeddings differ in width.
-
-    Raises:
-        UserError: they do.
-    """
-    if len(set(widths.values())) > 1:
-        found = ", ".join(f"{name} {width}" for name, width in widths.items())
-        raise UserError(f"the parts disagree about the width of z_i ({found}): take all from checkpoints of one family")
-
-
-def abar_of(scheduler: Mapping) -> Tensor:
-    """abar of a diffusers scheduler's config, in float64 and without any clipping.
-
-    linear: β from beta_start to beta_end;  scaled_linear: √β from one to the other;  squaredcos_cap_v2: the cosine.
-    """
-    T, kind = scheduler.get("num_train_timesteps", 1000), scheduler.get("beta_schedule", "linear")
-    start, end = scheduler.get("beta_start", 0.0001), scheduler.get("beta_end", 0.02)
-    if kind == "squaredcos_cap_v2":
-        return cosine_abar(T)
-    if kind == "linear":
-        betas = torch.linspace(start, end, T, dtype=torch.float64)
-    elif kind == "scaled_linear":
-        betas = torch.linspace(start**0.5, end**0.5, T, dtype=torch.float64) ** 2
-    else:
-        raise UserError(
-            f"the scheduler's beta_schedule is {kind!r}: linear, scaled_linear or squaredcos_cap_v2 are known"
-        )
-    return (1 - betas).cumprod(0)
-
-
-def prediction(scheduler: Mapping) -> str:
-    """What the network predicts, as `diffusion.to_eps` calls it."""
-    kinds = {"epsilon": "eps", "v_prediction": "v", "sample": "x_0"}
-    found = scheduler.get("prediction_type", "epsilon")
-    if found not in kinds:
-        raise UserError(f"the scheduler's prediction_type is {found!r}: one of {', '.join(kinds)} is known")
-    return kinds[found]
-
-
-def side_of(network: nn.Module) -> int:
-    """The side that a UNet was made for; its config may give both."""
-    side = network.config.sample_size
-    return side if isinstance(side, int) else side[0]

@@ -85,6 +85,13 @@ def reachable() -> bool:
     return True
 
 
+def origin(folder: Path) -> tuple[str, str] | None:
+    """The repository and the commit of a folder in the hub's cache, models--OWNER--NAME/snapshots/COMMIT."""
+    if folder.parent.name != "snapshots":
+        return None
+    return folder.parents[1].name.removeprefix("models--").replace("--", "/"), folder.name
+
+
 def command(source: Source) -> str:
     """The command line that fetches a source into the hub's cache."""
     for row in ROWS.values():

@@ -15,7 +15,8 @@ from ..diffusion import Condition, SeededNoise, abar_at, guided, to_eps
 from ..encoding import Encoder, local
 from ..errors import UserError
 from . import Lab, row
-from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
+from .checkpoints import Checkpoint
+from .configs import abar_of, prediction, same_width, side_of
 from .towers import Tokens, Towers
 from .unclip_prior import UnclipPrior
 
