@@ -84,7 +84,7 @@ def announce(name: str) -> bool:
         return not Path(name).expanduser().is_dir()
     missing = bool(row.sources) and not models.standing(row)["cached"]
     if missing:
-        print(f"note: {name} is fetched from the hub, {row.megabytes / 1000:.1f} GB in all", file=sys.stderr)
+        print(f"note: {name} is not here yet, the hub has {row.megabytes / 1000:.1f} GB of it", file=sys.stderr)
     return missing
 
 
