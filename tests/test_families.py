@@ -273,7 +273,7 @@ def test_z_t_that_cant_be_had_names_the_tag_and_leaves_the_pictures(published, m
 
     monkeypatch.setattr(open_clip, "create_model", refuse)
     encoder = load(published / "stable-diffusion-2-1-unclip", "stable-unclip-h").encoder
-    with pytest.raises(UserError, match=r"open_clip's ViT-H-14 laion2b_s32b_b79k.*open_clip/ beside"):
+    with pytest.raises(UserError, match=r"`latentlab fetch ViT-H-14:laion2b_s32b_b79k`.*open_clip/ beside"):
         encoder.encode_text("a cat")
     assert encoder.encode_image(pictures()).shape == (2, D)
 
