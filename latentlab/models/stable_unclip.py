@@ -166,6 +166,6 @@ def z_t_encoder(tag: tuple[str, str], given: Path | None, device: torch.device) 
         return Encoder(*tag, device=device)
     except UserError as error:
         raise UserError(
-            f"z_t of this model comes from a CLIP that has its text tower whole: {error}; here that is open_clip/ beside "
-            "the checkpoint's parts"
+            f"z_t of this model comes from a CLIP that has its text tower whole: {error}; here that is open_clip/ "
+            "beside the checkpoint's parts"
         ) from error
