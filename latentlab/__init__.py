@@ -32,7 +32,7 @@ _PUBLIC = {
 _MODULES = {
     "images", "encoding", "prior", "latents", "embeddings", "diffusion", "reversible", "inversion", "decoding",
     "upsampling", "sphere", "manipulation", "moments", "directions", "attacks", "grammar", "intervals", "distances",
-    "experiments", "figures", "models", "paper", "exercises", "errors",
+    "experiments", "figures", "models", "samples", "index", "paper", "exercises", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 

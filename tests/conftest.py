@@ -194,6 +194,15 @@ def family(published):
     return functools.cache(lambda name: models.load(published, family=name, device="cpu"))
 
 
+IGNORED = pytest.StashKey[dict[str, list[str]]]()
+
+
+@pytest.fixture
+def list_ignored(request):
+    """Note the cells of notebooks whose output is not compared, for a list at the end of the run."""
+    return lambda named: request.config.stash.setdefault(IGNORED, {}).update(named)
+
+
 PARITY = pytest.StashKey[list]()
 
 
@@ -211,6 +220,11 @@ def same(request):
 
 
 def pytest_terminal_summary(terminalreporter, config):
+    ignored = config.stash.get(IGNORED, {})
+    if ignored:
+        terminalreporter.section("cells of notebooks whose output is not compared")
+        for name, cells in ignored.items():
+            terminalreporter.write_line(f"{name:<36} {', '.join(cells)}")
     found = config.stash.get(PARITY, [])
     if found:
         terminalreporter.section("largest difference from the stock pipelines, float32")

@@ -164,6 +164,18 @@ def numbers(text: str, option: str) -> list[float]:
         raise UserError(f"{option} is {text!r}: give numbers with commas between, like 0,0.5,1") from error
 
 
+def integers(text: str, option: str) -> list[int]:
+    """`0,1,4` as integers.
+
+    Raises:
+        UserError: a part that is no integer.
+    """
+    found = numbers(text, option)
+    if not all(x.is_integer() for x in found):
+        raise UserError(f"{option} is {text!r}: give whole numbers with commas between, like 1,2,4")
+    return [int(x) for x in found]
+
+
 def make(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,9 +198,7 @@ def free(path: Path, settings: dict) -> Path:
     raise AssertionError("itertools.count has no end")
 
 
-def save_result(
-    found: Result, folder: Path, stem: str, *, figures: dict | None = None, pictures: bool = True, **extra
-) -> dict[str, str]:
+def save_result(found: Result, folder: Path, stem: str, *, figures: dict | None = None, **extra) -> dict[str, str]:
     """The experiment's figure, and its pictures one by one in a folder of the same name; what was written, by name.
 
     Every PNG carries the settings.
@@ -202,8 +212,6 @@ def save_result(
     for name, figure in {"figure": found.figure(), **(figures or {})}.items():
         path = free(folder / (f"{stem}.png" if name == "figure" else f"{stem}-{name}.png"), {**settings, "shows": name})
         paths[name] = str(drawing.save(figure, path, {**settings, "shows": name}))
-    if not pictures:
-        return paths
     inside = make(Path(paths["figure"]).with_suffix(""))
     for k, picture in enumerate(images.to_pil(found.pixels.flatten(0, -4))):
         images.save_png(picture, inside / f"{k:03d}.png", {**settings, "picture": k})

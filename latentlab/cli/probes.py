@@ -1,8 +1,7 @@
-"""The commands that ask what CLIP and the decoder know: attacks, ablations, binding, labels."""
+"""The commands that ask what CLIP and the decoder know: attacks, ablations, guidance, binding, signs."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +15,6 @@ from .common import (
     Guidance,
     Json,
     Out,
-    Picture,
     Seed,
     Steps,
     choosing,
@@ -25,7 +23,6 @@ from .common import (
     opened,
     report,
     save_result,
-    say,
     slug,
     squared,
     watch,
@@ -35,11 +32,16 @@ from .common import (
 @choosing
 def attack(
     model: Chosen,
-    image: Picture,
+    pictures: Annotated[list[Path], typer.Argument(help="One image, or several.")],
     text: Annotated[str, typer.Option(help="What to write, or several words with commas.")],
-    truth: Annotated[str, typer.Option(help="What the picture shows, as a caption, like “a red apple”.")],
+    truth: Annotated[
+        list[str], typer.Option(help="What the picture shows, like “a red apple”; of several give it for each.")
+    ],
     labels: Annotated[str, typer.Option(help="The classes, with commas; the model's own things by default.")] = "",
     at: Annotated[str, typer.Option(help="Centre and width of the label, as x,y,width of the picture.")] = "",
+    colour: Annotated[str, typer.Option(help="Of the letters: a name as in CSS, or #rrggbb.")] = "#0f0f14",
+    paper: Annotated[str, typer.Option(help="Of the label, likewise.")] = "#fdfaee",
+    font: Annotated[Path | None, typer.Option(help="A .ttf or .otf file; a plain one by default.")] = None,
     count: Annotated[int, typer.Option(min=0, max=64, help="Decoded variations of each.")] = 3,
     encoder: Annotated[
         list[str] | None, typer.Option(help="Another CLIP to see beside the model's, as open_clip's NAME:TAG; or more.")
@@ -51,24 +53,29 @@ def attack(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Put words on a picture, ask CLIP what it shows, and decode what it saw."""
+    """Put words on pictures, ask CLIP what they show, and decode what it saw."""
     from .. import attacks, experiments, files
     from ..models.encoders import encoder as clip
 
-    picture, folder = opened([image], fit), files.writable_folder(out)
+    given, folder = opened(pictures, fit), files.writable_folder(out)
     place = numbers(at, "--at") if at else []
     if place and len(place) != 3:
         raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
-    label = attacks.Label("word", **dict(zip(("x", "y", "size"), place)))
+    knobs = dict(zip(("x", "y", "size"), place))
+    label = attacks.Label("word", **knobs, colour=colour, paper=paper, font=font)
     lab = model.load(as_json)
     others = {name: clip(name, device=lab.device) for name in encoder or ()}
     stream = experiments.attack.stream(
-        lab, squared(picture, lab, fit), listed(text), truth, labels=listed(labels) or lab.things, label=label,
-        variations=count, encoders=others, seed=seed, steps=steps, guidance=guidance, preview_every=0,
+        lab, squared(given, lab, fit), listed(text), truth[0] if len(truth) == 1 else truth, label=label,
+        labels=listed(labels) or lab.things, variations=count, encoders=others, seed=seed, steps=steps,
+        guidance=guidance, preview_every=0,
     )  # fmt: skip
     found = watch(stream, as_json)
-    paths = save_result(found, folder, f"{slug(image.stem)}-attacked", image=image.name, fit=fit)
-    report(found, paths, as_json, image=image.name)
+    drawn = {f"picture-{k + 1}": found.figure(k) for k in range(1, len(given))}
+    drawn |= {"heat-map": found.heat_map()} if len(given) * len(found.words) > 1 else {}
+    names = [path.name for path in pictures]
+    paths = save_result(found, folder, f"{slug(pictures[0].stem)}-attacked", figures=drawn, images=names, fit=fit)
+    report(found, paths, as_json, images=names)
 
 
 @choosing
@@ -175,51 +182,4 @@ def spell(
     report(found, save_result(found, folder, f"sign-{slug(words[0])}"), as_json)
 
 
-@choosing
-def classify(
-    model: Chosen,
-    pictures: Annotated[list[Path], typer.Argument(help="Images.")],
-    labels: Annotated[str, typer.Option(help="The classes as captions, with commas; the model's own by default.")] = "",
-    top: Annotated[int, typer.Option(min=1, help="How many labels to say.")] = 5,
-    fit: Fit = "crop",
-    as_json: Json = False,
-) -> None:
-    """Say what CLIP takes pictures for."""
-    from .. import experiments
-
-    opened_pictures = opened(pictures, fit)
-    lab = model.load(as_json)
-    classes = listed(labels) or lab.things
-    found = experiments.classify(lab.encoder, squared(opened_pictures, lab, fit), classes)
-    rows = [
-        {"image": str(path), "labels": [{"label": x, "probability": round(p, 4)} for x, p in found.top(k, top)]}
-        for k, path in enumerate(pictures)
-    ]
-    said = [", ".join(f"{label} {p:.0%}" for label, p in found.top(k, top)) for k in range(len(pictures))]
-    lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
-    for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
-    say({"model": lab.name, "weights": lab.weights, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
-
-
-@choosing
-def compare(
-    model: Chosen,
-    pictures: Annotated[list[Path], typer.Argument(help="Two images or more.")],
-    captions: Annotated[str, typer.Option(help="Two or more, with commas; as many as images are taken as their own.")],
-    fit: Fit = "crop",
-    out: Out = Path("out"),
-    as_json: Json = False,
-) -> None:
-    """Compare pictures with captions: cosines, and the gap between CLIP's two kinds of embedding."""
-    from .. import experiments, files
-
-    opened_pictures, folder = opened(pictures, fit), files.writable_folder(out)
-    lab = model.load(as_json)
-    found = experiments.compare(lab.encoder, squared(opened_pictures, lab, fit), listed(captions))
-    settings = {"model": lab.name, "weights": lab.weights, "images": [path.name for path in pictures]}
-    paths = save_result(found, folder, "compared", figures={"gap": found.gap_figure()}, pictures=False, **settings)
-    report(found, paths, as_json, **settings, similarity=found.similarity.round(decimals=4).tolist())
-
-
-COMMANDS = (attack, ablate, guide, bind, spell, classify, compare)
+COMMANDS = (attack, ablate, guide, bind, spell)

@@ -13,7 +13,7 @@ from .. import prior
 from ..diffusion import noise
 from ..distances import GROUPS, cmmd, frechet, jackknife, recalled
 from ..errors import UserError
-from ..intervals import mean, proportion
+from ..intervals import mean, mean_of_pairs, proportion
 from ..latents import Latent
 from .running import (
     Progress,
@@ -200,6 +200,14 @@ class Guided(Result):
         )
 
 
+def _variety(among: Tensor, **where) -> dict:
+    """The samples' mean distance (captions, seeds, seeds), over captions; of a single one over its seeds."""
+    if len(among) == 1:
+        return mean_of_pairs(among[0], **where)
+    pairs = torch.ones(among.shape[1:]).triu(1).bool()
+    return mean(among[:, pairs].mean(1), **where)
+
+
 @streamed(Guided)
 def sweep_guidance(
     lab: Lab,
@@ -245,14 +253,13 @@ def sweep_guidance(
     scores = cosine(z, lab.encoder.encode_text(columns))
     among = z.unflatten(2, (len(captions), -1))  # (P, G, captions, seeds, D)
     among = 1 - cosine(among[..., :, None, :], among[..., None, :, :])
-    pairs = torch.ones(len(seeds), len(seeds)).triu(1).bool()
     table = []
     for i, p in enumerate(prior_guidances):
         for j, g in enumerate(guidances):
             where = {"prior_guidance": p, "guidance": g}
             table.append(mean(scores[i, j], quantity="CLIP score", **where))
             if len(seeds) > 1:
-                table.append(mean(among[i, j][:, pairs].flatten(), quantity="distance among samples", **where))
+                table.append(_variety(among[i, j], quantity="distance among samples", **where))
     shape = pixels.shape[:3]
     pixels = yield from enlarged(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
     settings = settings_of(

@@ -1,0 +1,385 @@
+"""Every notebook is whole, and a fresh run gives what it stores: texts by nbval, figures by SSIM, exercises solved."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from notebook_laws import IGNORED, LAWS, code, ignored, tags
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SECONDS = 300  # of one fresh run, on a machine that does other things beside it
+
+
+def fresh_run(path: Path) -> subprocess.CompletedProcess:
+    """Run a notebook in a fresh kernel, by nbval in strict mode with our plugin beside it."""
+    nbval = ("--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "--nbval-kernel-startup-timeout=120")
+    sanitize = f"--nbval-sanitize-with={ROOT / 'notebooks' / 'sanitize.cfg'}"
+    alone = ("-c", os.devnull, f"--rootdir={path.parent}", "-p", "no:cacheprovider", "-p", "notebook_run")
+    command = [sys.executable, "-m", "pytest", "-q", "--color=no", *alone, *nbval, sanitize, str(path)]
+    # Two run side by side, a core each, and not with the threads that the stored outputs were made with.
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
+    env |= {"HF_HUB_OFFLINE": "1", "JUPYTER_PLATFORM_DIRS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    env.pop("PYTEST_ADDOPTS", None)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS)
+
+
+@pytest.fixture(scope="session")
+def runs(request):
+    """The fresh runs of all notebooks that were asked for, two at a time; of each only one."""
+    asked = [item.callspec.params["path"] for item in request.session.items if "runs" in item.fixturenames]
+    with ThreadPoolExecutor(1 if "PYTEST_XDIST_WORKER" in os.environ else 2) as pool:
+        yield {path: pool.submit(fresh_run, path) for path in asked}
+
+
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@each_notebook
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_each_notebook(law, path):
+    assert list(law(path, nbformat.read(path, as_version=4))) == []
+
+
+@pytest.mark.notebooks
+@each_notebook
+def test_a_fresh_run_gives_what_is_stored_and_every_solution_passes_its_check(path, runs):
+    done = runs[path].result()
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+def test_the_cells_whose_output_is_not_compared_are_few_and_listed(list_ignored):
+    named = {path.name: ignored(nbformat.read(path, as_version=4)) for path in NOTEBOOKS}
+    list_ignored(named)
+    assert sum(map(len, named.values())) <= IGNORED * len(NOTEBOOKS)
+
+
+def test_the_syllabus_lists_every_notebook_in_order():
+    text = (ROOT / "notebooks" / "README.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| [")]
+    listed = [row.partition("](")[2].partition(")")[0] for row in rows]
+    assert listed == sorted(listed)
+    assert [name for name in listed if (ROOT / "notebooks" / name).is_file()] == [path.name for path in NOTEBOOKS]
+
+
+# The laws themselves are held against a small notebook that keeps them all, and copies of it that each break one.
+
+
+def png(shift: int = 0) -> str:
+    picture = Image.new("RGB", (300, 120), "white")
+    for k in range(3):
+        ImageDraw.Draw(picture).ellipse((20 + 90 * k, 30 + shift * (k == 1), 80 + 90 * k, 90 + shift), fill="navy")
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+DRAW = """from PIL import Image, ImageDraw
+
+picture = Image.new("RGB", (300, 120), "white")
+for k in range(3):
+    ImageDraw.Draw(picture).ellipse((20 + 90 * k, 30, 80 + 90 * k, 90), fill="navy")
+picture"""
+TITLE = """# 1. A sample
+
+What is twice two? Takes 5 minutes.
+
+[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/latentlab/latentlab/blob/main/notebooks/01_sample.ipynb) [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/latentlab/latentlab/main?labpath=notebooks/01_sample.ipynb)"""  # noqa: E501
+END = """## Summary
+
+- One.
+- Two.
+- Three.
+
+## References
+
+- arXiv 2204.06125"""
+
+
+def exercise(number: int) -> list:
+    imported = "from latentlab.exercises import check\n\n" if number == 1 else ""
+    fold = "<details><summary>Solution</summary>\n\n```python\nanswer = 4\n```\n\nTwo and two.\n</details>"
+    return [
+        new_markdown_cell(f"### Exercise {number}\n\nTwice two."),
+        new_code_cell("answer = ...", metadata={"tags": ["exercise"]}),
+        new_code_cell(
+            f'{imported}check(answer, (lambda a: a == 4, "Count."))',
+            metadata={"tags": ["check"]},
+            outputs=[shown("Not yet, 0 of 1 checks hold. Put your answer in place of the dots. Count.")],
+        ),
+        new_markdown_cell(fold, metadata={"tags": ["solution"]}),
+    ]
+
+
+def shown(text: str, **more):
+    return nbformat.v4.new_output("execute_result", {"text/plain": text, **more}, execution_count=1)
+
+
+def printed(text: str):
+    return nbformat.v4.new_output("stream", name="stdout", text=text)
+
+
+@pytest.fixture
+def sample():
+    """A notebook that keeps every law; its outputs are typed by hand, not executed."""
+    first = 'MODEL = "emoji"  # or another\n\nfrom latentlab import exercises\nfrom ipywidgets import interact'
+    widget = "def double(k=1):\n    return 2 * k\n\n\ninteract(double, k=(0, 3));"
+    cells = [new_markdown_cell(TITLE), new_code_cell(first)]
+    cells += [new_markdown_cell("**Predict.** What comes?"), new_code_cell("print(1 + 1)", outputs=[printed("2\n")])]
+    for number in (1, 2, 3):
+        cells += exercise(number)
+        cells += [new_markdown_cell("And more."), new_code_cell(f"x = {number}")]
+    cells += [
+        new_markdown_cell("Move it."),
+        new_code_cell(widget, metadata={"tags": ["widget", "nbval-ignore-output"]}),
+    ]
+    cells += [new_code_cell("double(2)", outputs=[shown("4")]), new_markdown_cell("A picture.")]
+    drawn = shown("<PIL.Image.Image image mode=RGB size=300x120>", **{"image/png": png()})
+    cells += [new_code_cell(DRAW, outputs=[drawn]), new_markdown_cell(END)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nb = new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    for k, (_, cell) in enumerate(code(nb), 1):
+        cell.execution_count = k
+    return nb
+
+
+def plain(nb, k: int):
+    return code(nb)[k][1]
+
+
+def first(nb, tag: str):
+    return next(cell for cell in nb.cells if tag in tags(cell))
+
+
+def on(k: int, **changes):
+    """A breach: attributes of the k-th code cell, changed."""
+    return lambda nb: plain(nb, k).update(changes)
+
+
+def told(k: int, source: str):
+    """A breach: another source of the k-th cell of all."""
+    return lambda nb: nb.cells[k].update(source=source)
+
+
+def retag(tag: str, *others: str):
+    """A breach: the first cell with a tag gets others."""
+    return lambda nb: first(nb, tag).metadata.update(tags=list(others))
+
+
+def edit(tag: str, old: str, new: str):
+    """A breach: other words in the first cell with a tag."""
+    return lambda nb: first(nb, tag).update(source=first(nb, tag).source.replace(old, new))
+
+
+def drop(tag: str):
+    return lambda nb: nb.cells.remove(first(nb, tag))
+
+
+def gather(nb) -> None:
+    """All exercises one after another."""
+    nb.cells = [cell for cell in nb.cells if cell.source not in ("And more.", "x = 1", "x = 2")]
+
+
+BREACHES = {
+    "is_a_valid_notebook_of_a_python_kernel": [
+        lambda nb: nb.metadata.pop("kernelspec"),
+        lambda nb: nb.cells[1].update(id=nb.cells[2].id),
+        lambda nb: nb.cells[1].pop("outputs"),
+    ],
+    "was_executed_in_order": [on(1, execution_count=None), on(2, execution_count=1), drop("exercise")],
+    "keeps_its_outputs": [
+        on(1, outputs=[]),
+        on(4, outputs=[printed("3")]),
+        on(1, outputs=[nbformat.v4.new_output("stream", name="stderr", text="UserWarning")]),
+        on(1, outputs=[shown("1"), shown("2")]),
+        on(1, outputs=[nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]),
+    ],
+    "holds_nothing_of_the_run": [
+        lambda nb: nb.metadata.update(widgets={}),
+        lambda nb: plain(nb, 1).metadata.update(execution={"iopub.status.busy": "2026-11-25"}),
+        on(1, outputs=[shown("x", **{"application/vnd.jupyter.widget-view+json": {}})]),
+        on(1, outputs=[printed("/home/someone/latentlab")]),
+        on(1, source='open("/Users/someone/cat.png")'),
+        on(1, outputs=[printed(" 40%|####      |")]),
+    ],
+    "is_a_file_of_at_most_two_megabytes": [on(1, outputs=[printed("x" * 2**21)])],
+    "begins_with_its_title_a_question_and_the_model": [
+        told(0, TITLE.replace("# 1.", "# 2.")),
+        told(0, TITLE.replace("?", ".", 1).replace("?labpath", "/labpath")),
+        told(0, TITLE.replace("5 minutes", "long")),
+        told(0, TITLE.replace("01_sample", "02_another")),
+        on(0, source="import latentlab"),
+    ],
+    "is_made_of_few_small_cells": [
+        lambda nb: nb.cells.remove(plain(nb, 1)),
+        lambda nb: nb.cells.extend(new_code_cell("x = 1") for _ in range(8)),
+        on(1, source="x = 1\n" * 11),
+        on(1, source=f"x = '{'x' * 120}'"),
+        edit("exercise", "...", "...\n" * 9),
+    ],
+    "says_something_before_each_cell": [
+        lambda nb: nb.cells.pop(2),
+        told(2, "What comes?"),
+    ],
+    "has_a_widget_with_a_plain_twin": [
+        drop("widget"),
+        lambda nb: first(nb, "widget").update(outputs=[shown("interactive(…)")]),
+        lambda nb: nb.cells.remove(next(cell for cell in nb.cells if cell.source == "double(2)")),
+    ],
+    "compares_all_outputs_but_those_of_widgets": [
+        lambda nb: plain(nb, 1).metadata.update(tags=["nbval-ignore-output"]),
+        lambda nb: plain(nb, 1).metadata.update(tags=["nbval-skip"]),
+        lambda nb: plain(nb, 1).metadata.update(tags=["raises-exception"]),
+        on(1, source="# NBVAL_IGNORE_OUTPUT\nprint(2)"),
+        lambda nb: [c.metadata.update(tags=["widget", "nbval-ignore-output"]) for _, c in code(nb)[:2]],
+        retag("widget", "widget"),
+    ],
+    "has_exercises_with_stub_check_and_solution": [
+        *(drop(tag) for tag in ("exercise", "check", "solution")),
+        *(retag(tag) for tag in ("exercise", "check", "solution")),
+        lambda nb: nb.cells.remove(next(cell for cell in nb.cells if cell.source.startswith("### Exercise 2"))),
+        edit("exercise", "...", "4"),
+        edit("check", "from latentlab.exercises import check", ""),
+        edit("check", "check(answer", "print(answer"),
+        lambda nb: first(nb, "check").update(outputs=[shown("Right: it holds.")]),
+        edit("solution", "<details>", ""),
+        edit("solution", "</details>", ""),
+        edit("solution", "```python", "```"),
+        edit("solution", "Two and two.", "```python\nanswer = 5\n```"),
+        gather,
+    ],
+    "ends_with_a_figure_a_summary_and_references": [
+        lambda nb: plain(nb, -1).update(outputs=[shown("<PIL.Image.Image>")]),
+        told(-1, END.replace("- Two.\n", "")),
+        told(-1, END.replace("2204.06125", "")),
+        told(-1, END.partition("## References")[0]),
+    ],
+    "uses_public_names_alone": [
+        on(1, source=source)
+        for source in (
+            "from latentlab.inversion import _mixed",
+            "from latentlab import _PUBLIC",
+            "import latentlab\n\nlatentlab.models._which",
+            "import latentlab\n\nlatentlab.no_such_name",
+            "from latentlab import decoding\n\ndecoding.itertools",
+            "from latentlab.decoding import itertools",
+            "from latentlab import images\n\nimages.Image.open('a.png')",
+            "import sklearn",
+        )
+    ]
+    + [edit("solution", "answer = 4", "import latentlab\n\nanswer = latentlab._PUBLIC")],
+}
+
+
+def test_the_sample_keeps_every_law(sample):
+    path = Path("01_sample.ipynb")
+    assert {law.__name__: list(law(path, sample)) for law in LAWS if list(law(path, sample))} == {}
+
+
+def test_every_law_has_its_breaches():
+    assert list(BREACHES) == [law.__name__ for law in LAWS]
+
+
+@pytest.mark.parametrize(
+    ("law", "breach"),
+    [
+        pytest.param(law, breach, id=f"{law.__name__}-{k}")
+        for law in LAWS
+        for k, breach in enumerate(BREACHES.get(law.__name__, ()))
+    ],
+)
+def test_a_law_names_each_breach(law, breach, sample):
+    breach(sample)
+    assert list(law(Path("01_sample.ipynb"), sample)) != []
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a notebook into a folder of its own; where it is."""
+
+    def written(nb) -> Path:
+        nbformat.write(nb, tmp_path / "01_sample.ipynb")
+        return tmp_path / "01_sample.ipynb"
+
+    return written
+
+
+def failed(done: subprocess.CompletedProcess) -> set[str]:
+    """The cells that a fresh run finds at fault."""
+    return {line.split("::")[1].split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED ")}
+
+
+@pytest.mark.notebooks
+def test_a_fresh_run_of_the_sample_finds_no_fault(sample, write):
+    done = fresh_run(write(sample))
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.notebooks
+def test_a_fresh_run_finds_other_texts_other_figures_and_exercises_that_are_none(sample, write):
+    stubs, solutions = ([k for k, c in enumerate(sample.cells) if tag in tags(c)] for tag in ("exercise", "solution"))
+    plain(sample, 1).outputs = [printed("3\n")]
+    plain(sample, -1).outputs[0].data["image/png"] = png(shift=12)  # one of three discs moved by a tenth
+    sample.cells[solutions[0]].source = sample.cells[solutions[0]].source.replace("answer = 4", "answer = 5")
+    sample.cells[stubs[1]].source = "answer = 4  # ..."  # solved already
+    sample.cells[stubs[1] + 1].outputs = [shown("Right: it holds.")]
+    done = fresh_run(write(sample))
+    cells = [cell for _, cell in code(sample)]
+    at_fault = [1, cells.index(sample.cells[stubs[0] + 1]), cells.index(sample.cells[stubs[1] + 1]), len(cells) - 1]
+    assert failed(done) == {f"Cell {k}" for k in at_fault}, done.stdout
+    for reason in ("Cell outputs differ", "draws another figure", "does not pass its check", "answer the stub"):
+        assert reason in done.stdout
+
+
+@pytest.mark.notebooks
+def test_a_solved_exercise_is_a_stub_again_for_the_cells_after_it(sample, write):
+    at = next(k for k, cell in enumerate(sample.cells) if "solution" in tags(cell))
+    sample.cells.insert(at + 1, new_code_cell("answer", execution_count=9, outputs=[shown("Ellipsis")]))
+    done = fresh_run(write(sample))
+    assert failed(done) == set(), done.stdout
+
+
+def executor(*args) -> subprocess.CompletedProcess:
+    command = [sys.executable, ROOT / "docs" / "notebooks.py", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+
+
+@pytest.mark.notebooks
+def test_the_executor_leaves_what_the_laws_want_and_keeps_ids(sample, write):
+    ids = [cell.id for cell in sample.cells]
+    for cell in sample.cells:
+        cell.metadata["execution"] = {"iopub.status.busy": "2026-11-25"}
+    for _, cell in code(sample):
+        cell.outputs, cell.execution_count = [], None
+    path = write(sample)
+    done = executor(path)
+    assert done.returncode == 0, done.stderr
+    made = nbformat.read(path, as_version=4)
+    assert [cell.id for cell in made.cells] == ids
+    assert [breach for law in LAWS for breach in law(path, made)] == []
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [("1 / 0", "raised ZeroDivisionError"), ("import warnings\nwarnings.warn('old')", "wrote to stderr")],
+    ids=["raises", "warns"],
+)
+def test_the_executor_refuses_a_notebook_at_fault_and_names_the_cell(source, reason, sample, write):
+    plain(sample, 1).source = source
+    path = write(sample)
+    before = path.read_bytes()
+    done = executor(path)
+    assert done.returncode != 0
+    assert f"01_sample.ipynb is left as it was: code cell 2 {reason}" in done.stderr
+    assert path.read_bytes() == before
