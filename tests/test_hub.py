@@ -152,8 +152,7 @@ def test_a_hub_that_does_not_answer_is_named_with_the_command(served, monkeypatc
 @pytest.mark.parametrize("source", [PRIOR, DECODER, models.row("stable-unclip-l").sources[1]])
 def test_the_command_that_a_refusal_names_fetches_all_that_is_wanted(served, capsys, monkeypatch, source):
     monkeypatch.setattr("sys.argv", [*shlex.split(hub.command(source)), "--json"])
-    with pytest.raises(SystemExit, match="0"):
-        cli.main()
+    cli.main()
     assert str(hub.fetch(source)) in json.loads(capsys.readouterr().out)["folders"]
     assert hub.cached(source)
 
