@@ -145,9 +145,10 @@ def _inputs(page: Page, examples: list) -> tuple[dict, list[picker.Picker], Pair
 
 def _results(page: Page) -> tuple[gr.Gallery, gr.HTML]:
     """The right side, under what is said: the pictures, and the numbers in their drawer."""
+    classes = ["shots", "rows"] if page.columns == 3 else ["shots"]  # rows that mean something stay rows on a phone
     gallery = gr.Gallery(
         label=f"Pictures: {page.title}", show_label=False, columns=page.columns, height="auto", object_fit="contain",
-        format="png", buttons=["download", "fullscreen"], elem_classes="shots", visible=page.gallery, interactive=False,
+        format="png", buttons=["download", "fullscreen"], elem_classes=classes, visible=page.gallery, interactive=False,
     )  # fmt: skip
     with gr.Accordion("Numbers", open=not page.gallery):
         return gallery, gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
