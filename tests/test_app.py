@@ -43,7 +43,7 @@ def url(tmp_path_factory):
         app = subprocess.Popen([sys.executable, ROOT / "apps" / "app.py"], env=env, stdout=output, stderr=output)
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(480):
             try:
                 urllib.request.urlopen(address, timeout=2)
                 break
@@ -52,7 +52,7 @@ def url(tmp_path_factory):
                     pytest.fail(f"the app ended at once:\n{log.read_text()}")
                 time.sleep(0.5)
         else:
-            pytest.fail("the app did not answer within two minutes")
+            pytest.fail("the app did not answer within four minutes")
         yield address
     finally:
         app.terminate()
@@ -80,7 +80,7 @@ def visit(chromium, url):
         contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
         page = contexts[-1].new_page()
         page.on("request", lambda request: asked.append(request.url))
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)  # a machine that does other things as well is slow
         page.goto(f"{url}/{query}")
         key = (re.findall(r"page=([a-z-]+)(?:&|$)", query) or ["generate"])[0]
         page.locator(".map" if key == "map" else f"#run-{key}").first.wait_for()
@@ -383,8 +383,8 @@ def test_a_hostile_call_is_refused_and_says_nothing_of_the_server(url, name, dat
         f"{url}/gradio_api/call/{name}", json.dumps({"data": data}).encode(), {"content-type": "application/json"}
     )
     try:
-        event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
-        answer = urllib.request.urlopen(f"{url}/gradio_api/call/{name}/{event}", timeout=20).read().decode()
+        event = json.load(urllib.request.urlopen(request, timeout=60))["event_id"]
+        answer = urllib.request.urlopen(f"{url}/gradio_api/call/{name}/{event}", timeout=60).read().decode()
     except urllib.error.HTTPError as error:
         answer = f"event: error {error.read().decode()}"
     assert "event: error" in answer
@@ -423,7 +423,7 @@ class Straight(urllib.request.HTTPRedirectHandler):
 def test_the_server_hands_out_no_file_and_asks_nobody(url, bystander, path):
     address, asked = bystander
     try:
-        answer = urllib.request.build_opener(Straight).open(f"{url}/gradio_api/{path.format(address)}", timeout=20)
+        answer = urllib.request.build_opener(Straight).open(f"{url}/gradio_api/{path.format(address)}", timeout=60)
         said = answer.read().decode()
     except urllib.error.HTTPError as error:
         said = error.read().decode()
@@ -439,8 +439,8 @@ def test_the_server_fetches_no_picture_for_a_visitor(url, bystander, how):
     body = json.dumps({"data": ["emoji", given, 4, "naive", 3, "crop", 0]}).encode()
     request = urllib.request.Request(f"{url}/gradio_api/call/reconstruct", body, {"content-type": "application/json"})
     try:
-        event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
-        answer = urllib.request.urlopen(f"{url}/gradio_api/call/reconstruct/{event}", timeout=20).read().decode()
+        event = json.load(urllib.request.urlopen(request, timeout=60))["event_id"]
+        answer = urllib.request.urlopen(f"{url}/gradio_api/call/reconstruct/{event}", timeout=60).read().decode()
     except urllib.error.HTTPError as error:
         answer = f"event: error {error.read().decode()}"
     assert "event: error" in answer and not asked
@@ -456,4 +456,4 @@ def test_a_file_over_twenty_megabytes_is_not_taken(url):
         f"{url}/gradio_api/upload", body, {"content-type": "multipart/form-data; boundary=x"}
     )
     with pytest.raises((urllib.error.HTTPError, OSError)):
-        urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(request, timeout=60)
