@@ -275,6 +275,8 @@ BREACHES = {
         for source in (
             "from latentlab.inversion import _mixed",
             "from latentlab import _PUBLIC",
+            "from latentlab import no_such_name",
+            "from latentlab.no_such_module import name",
             "import latentlab\n\nlatentlab.models._which",
             "import latentlab\n\nlatentlab.no_such_name",
             "from latentlab import decoding\n\ndecoding.itertools",
