@@ -19,12 +19,12 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SECONDS = 300  # of one fresh run, on a machine that does other things beside it
+SECONDS = 600  # of one fresh run, on a machine that does other things beside it
 
 
 def fresh_run(path: Path) -> subprocess.CompletedProcess:
     """Run a notebook in a fresh kernel, by nbval in strict mode with our plugin beside it."""
-    nbval = ("--nbval", "--nbval-current-env", "--nbval-cell-timeout=120", "--nbval-kernel-startup-timeout=120")
+    nbval = ("--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "--nbval-kernel-startup-timeout=120")
     sanitize = f"--nbval-sanitize-with={ROOT / 'notebooks' / 'sanitize.cfg'}"
     alone = ("-c", os.devnull, f"--rootdir={path.parent}", "-p", "no:cacheprovider", "-p", "notebook_run")
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", *alone, *nbval, sanitize, str(path)]
