@@ -131,6 +131,24 @@ def curves(
     return figure
 
 
+def lines(
+    named: Mapping[str, tuple[Tensor | Sequence[float], Tensor | Sequence[float]]],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+) -> Figure:
+    """Named lines in one frame: name -> (x, y), both (N,)."""
+    figure = Figure((6.6, 3.2), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+    for name, (x, y) in named.items():
+        x, y = (torch.as_tensor(v).detach().cpu().numpy() for v in (x, y))
+        axes.plot(x, y, marker="o" if len(x) <= 30 else None, ms=3.5, lw=1.4, label=name)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
     """What the first k components keep of the variance, against k, with the k that keep a marked share.
 
