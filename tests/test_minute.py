@@ -1,4 +1,4 @@
-"""The world of notebook 11: pictures that show what their facts say, repeat by seed, and differ; a denoiser that hears."""
+"""The world of notebook 11: pictures that show their facts, repeat by seed, and differ; a denoiser that hears."""
 
 import random
 
@@ -60,7 +60,7 @@ def test_shapes_differ_more_than_draws_of_one_shape():
 
 @pytest.mark.parametrize("fact", [("mauve", "ball", "white"), ("red", "egg", "white"), ("red", "ball", "mauve")])
 def test_a_word_of_another_world_is_refused_by_name(fact):
-    with pytest.raises(UserError, match="mauve|egg"):
+    with pytest.raises(UserError, match=r"mauve|egg"):
         draw(fact, random.Random(0))
 
 
