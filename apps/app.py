@@ -18,7 +18,8 @@ from starlette.middleware import Middleware
 import latentlab
 from apps.pages import PAGES
 from apps.workbench import labs, layout, links, picker, style
-from apps.workbench.bench import QUICK, Bench
+from apps.workbench.bench import QUICK, Bench, slots
+from apps.workbench.door import Door
 from apps.workbench.map import Map
 from latentlab import images
 from latentlab.errors import UserError
@@ -40,8 +41,8 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
         examples = picker.examples()
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             built = [layout.build(each, model, examples) for each in PAGES]
-            chart = Map(examples) if len(examples) > 2 else None
-        bench = Bench(built, tabs, model)
+            chart = Map(examples, [title for _, title in slots(built)]) if len(examples) > 2 else None
+        bench = Bench(built, tabs, model, examples)
         if chart:
             chart.wire(bench)
         model.change(_model_news, model, news, **QUICK)
@@ -62,11 +63,11 @@ def _model_news(name: str) -> str:
 
 def launch(page: gr.Blocks, **options) -> tuple:
     """Serve the page, to this machine alone unless the environment says otherwise; nothing comes from elsewhere."""
-    page.queue(max_size=32)
     found = labs.gallery(labs.DEFAULT)
     return page.launch(
         share=False, ssr_mode=False, show_error=False, max_file_size=images.MAX_BYTES, theme=style.theme(),
-        css=style.CSS, app_kwargs={"middleware": [Middleware(links.OwnPages)]},
+        css=style.CSS,
+        app_kwargs={"middleware": [Middleware(Door, waiting=lambda: len(page._queue)), Middleware(links.OwnPages)]},
         allowed_paths=[str(found[0][0].parent)] if found else [], **options,
     )  # fmt: skip
 

@@ -1,12 +1,14 @@
-"""Make docs/screens/*.png: every page of the app after one Run, in Chromium.
+"""Make docs/screens/*.webp: every page of the app after one Run, in Chromium, at three widths, light and dark.
 
-python docs/screenshots.py                                # starts the app, 1280 pixels wide
-python docs/screenshots.py --width 390 --dark --only map,generate --out /tmp/screens
+python docs/screenshots.py                       # starts the app; what the README shows
+python docs/screenshots.py --all --only map,generate --out screens --format png   # every width in both themes
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import itertools
 import os
 import shutil
 import socket
@@ -16,13 +18,16 @@ import time
 import urllib.request
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (
-    "generate", "reconstruct", "variations", "interpolate", "text-diff", "pca", "attack", "prior", "binding", "clip",
-    "map",
-)  # fmt: skip
+PAGES = {
+    "generate": "count=4", "reconstruct": "", "variations": "", "interpolate": "", "text-diff": "", "pca": "",
+    "attack": "", "prior": "", "binding": "", "clip": "", "map": "",
+}  # fmt: skip
+WIDTHS, THEMES = (1280, 1600, 390), ("light", "dark")
+SHOWN = [(1280, "light"), (390, "dark")]
 
 
 def started() -> tuple[subprocess.Popen, str]:
@@ -43,31 +48,42 @@ def started() -> tuple[subprocess.Popen, str]:
     sys.exit("the app did not answer within two minutes")
 
 
-def shoot(page: Page, address: str, name: str, path: Path, dark: bool) -> float:
-    """Open one page by its link, run it, and take the picture; the seconds from Run to result."""
-    page.goto(f"{address}/?page={name}" + ("&__theme=dark" if dark else "&__theme=light"))
-    page.get_by_role("heading", name="latentlab", exact=True).wait_for()
-    page.wait_for_timeout(1500)
+def ran(page: Page, address: str, name: str) -> float:
+    """Open one page by its link and run it; the seconds from Run to the result."""
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    page.goto(f"{address}/?page={name}&__theme=light&{PAGES[name]}")
     begun = time.monotonic()
     if name == "map":
-        page.locator(".map button").nth(3).wait_for()
-        page.locator(".map button").nth(3).click()
+        for count, row in enumerate((3, 5), 1):
+            page.locator(".map button").nth(row).click()
+            page.locator(".map button.chosen").nth(count - 1).wait_for()
     else:
-        page.locator("button:visible", has_text="Run").first.click()
+        page.locator(f"#run-{name}").wait_for()
+        page.wait_for_timeout(1000)
+        begun = time.monotonic()
+        page.locator(f"#run-{name}").click()
         page.locator(".bar.done:visible, .bar.wrong:visible").first.wait_for()
     took = time.monotonic() - begun
     page.wait_for_timeout(1200)
-    page.evaluate("window.scrollTo(0, 0)")
-    page.screenshot(path=path, full_page=True)
     return took
+
+
+def shoot(page: Page, path: Path, width: int, theme: str) -> None:
+    """The same page in another window, without running it again."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
+    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    page.wait_for_timeout(700)
+    image = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
+    image.save(path, **({"quality": 82, "method": 6} if path.suffix == ".webp" else {}))
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--out", type=Path, default=ROOT / "docs" / "screens")
-    options.add_argument("--width", type=int, default=1280)
-    options.add_argument("--dark", action="store_true")
+    options.add_argument("--all", action="store_true", help="every width in both themes")
     options.add_argument("--only", default=",".join(PAGES), help="pages, with commas")
+    options.add_argument("--format", default="webp", choices=("webp", "png"))
     options.add_argument("--url", help="of an app that runs already")
     given = options.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
@@ -76,11 +92,13 @@ def main() -> None:
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_page(viewport={"width": given.width, "height": 900})
-            page.set_default_timeout(120_000)
+            page = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
+            page.set_default_timeout(300_000)
             for name in given.only.split(","):
-                path = given.out / f"{name}{'-dark' * given.dark}-{given.width}.png"
-                print(f"{path}: {shoot(page, address, name, path, given.dark):.1f} s from Run to the result")
+                took = ran(page, address, name)
+                for width, theme in itertools.product(WIDTHS, THEMES) if given.all else SHOWN:
+                    shoot(page, given.out / f"{name}-{width}-{theme}.{given.format}", width, theme)
+                print(f"{name}: {took:.1f} s from Run to the result", flush=True)
             browser.close()
     finally:
         if app:

@@ -31,8 +31,8 @@ _PUBLIC = {
 }  # fmt: skip
 _MODULES = {
     "images", "encoding", "prior", "latents", "embeddings", "diffusion", "reversible", "inversion", "decoding",
-    "upsampling", "sphere", "manipulation", "moments", "directions", "attacks", "grammar", "intervals", "experiments",
-    "figures", "models", "paper", "exercises", "errors",
+    "upsampling", "sphere", "manipulation", "moments", "directions", "attacks", "grammar", "intervals", "distances",
+    "experiments", "figures", "models", "samples", "index", "paper", "exercises", "errors",
 }  # fmt: skip
 __all__ = ["__version__", *_PUBLIC]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
@@ -26,10 +27,12 @@ class Label:
         x, y: the label's centre, as fractions of the picture's width and height; (0, 0) is the upper left corner.
         size: the label's width, as a fraction of the picture's.
         colour, paper: of the text and of what it stands on: a name as in CSS, or #rrggbb.
+        font: a TrueType or OpenType file; Pillow's own by default.
         angle: degrees, anticlockwise.
 
     Raises:
-        UserError: no word, letters that the font lacks, numbers out of their range, or a colour that no one knows.
+        UserError: no word, no such font or letters that it lacks, numbers out of their range, or a colour that no
+            one knows.
     """
 
     word: str
@@ -39,11 +42,12 @@ class Label:
     colour: str = "#0f0f14"
     paper: str = "#fdfaee"
     angle: float = 0.0
+    font: str | Path | None = None
 
     def __post_init__(self):
         if not self.word.strip():
             raise UserError("the label's word is empty: write one, like “pizza”")
-        lacking = _lacking(self.word)
+        lacking = _lacking(self)
         if lacking:
             raise UserError(
                 f"the label's font lacks {lacking!r} of {self.word!r}: write one line in plain letters, a to z"
@@ -116,9 +120,7 @@ def _sides(pixels: Tensor) -> tuple[int, int]:
 def _check(label: Label, width: int, height: int) -> None:
     """The label is in the picture, and its word can be read."""
     wide, turn = label.size * width, math.radians(label.angle)
-    least = LEGIBLE * max(
-        1 / LETTERS, _length(label.word) / TEXT
-    )  # width of the label at which the letters are legible
+    least = LEGIBLE * max(1 / LETTERS, _length(label) / TEXT)  # width of the label at which the letters are legible
     if wide < least:
         larger = f"a larger label (size {math.ceil(100 * least / width) / 100:.2f}) or a shorter word"
         raise UserError(
@@ -146,21 +148,30 @@ def _drawn(label: Label, width: int, height: int) -> Image.Image:
     box = (x - wide / 2, y - high / 2, x + wide / 2 - 1, y + high / 2 - 1)
     edge = max(1, round(EDGE * wide))
     draw.rounded_rectangle(box, CORNER * wide, _rgb("paper", label.paper), outline=(90, 85, 80), width=edge)
-    font = ImageFont.load_default(wide * min(LETTERS, TEXT / _length(label.word)))
+    font = _font(label, wide * min(LETTERS, TEXT / _length(label)))
     draw.text((x, y), label.word.strip(), _rgb("colour", label.colour), font, anchor="mm")
     return image.rotate(label.angle, Image.Resampling.BICUBIC, center=(x, y)) if label.angle else image
 
 
-def _length(word: str) -> float:
+def _font(label: Label, size: float) -> ImageFont.FreeTypeFont:
+    if label.font is None:
+        return ImageFont.load_default(size)
+    try:
+        return ImageFont.truetype(label.font, size)
+    except OSError as error:
+        raise UserError(f"{label.font} is no font that can be read: give a .ttf or .otf file") from error
+
+
+def _length(label: Label) -> float:
     """The word's length in units of its letters' size."""
-    return ImageFont.load_default(100).getlength(word.strip()) / 100
+    return _font(label, 100).getlength(label.word.strip()) / 100
 
 
-def _lacking(word: str) -> str:
+def _lacking(label: Label) -> str:
     """The letters that the font would draw as an empty box."""
-    font = ImageFont.load_default(20)
+    font = _font(label, 20)
     box = bytes(font.getmask("\uffff"))
-    return "".join(c for c in dict.fromkeys(word) if not c.isprintable() or bytes(font.getmask(c)) == box)
+    return "".join(c for c in dict.fromkeys(label.word) if not c.isprintable() or bytes(font.getmask(c)) == box)
 
 
 def _rgb(name: str, colour: str) -> tuple[int, int, int]:

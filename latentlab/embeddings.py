@@ -120,7 +120,7 @@ def embed(encoder: Encoder, folder: str | Path, *, fit: str = "crop", batch: int
         try:
             picture = images.open_image(path)
         except UserError as error:
-            if _may_be_picture(path):
+            if may_be_picture(path):
                 skipped[name] = _text(str(error))
         else:
             names.append(name)
@@ -140,7 +140,8 @@ def _text(name: str) -> str:
     return name.encode("utf-8", "replace").decode("utf-8")
 
 
-def _may_be_picture(path: Path) -> bool:
+def may_be_picture(path: Path) -> bool:
+    """Whether its name does not say that a file is something else, like the captions beside a picture."""
     kind = mimetypes.guess_type(path.name)[0]
     return kind is None or kind.startswith("image/")
 

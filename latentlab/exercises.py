@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,14 +34,14 @@ def check(attempt: Any, *claims: tuple[Callable[[Any], Any], str]) -> Verdict:
     """Try an attempt, a value or a function, against claims; stop at the first that does not hold.
 
     A claim that raises does not hold, and what it raised is told: nothing that a student writes ends in a traceback of
-    ours. An attempt that is still `...` is told so.
+    ours. An attempt that is still `...`, or a function whose body is, is told so.
 
     Args:
         attempt: what the student wrote.
         claims: (claim, hint) pairs: `claim(attempt)` is true of a right attempt; the hint says what to think about,
             not the answer.
     """
-    if attempt is ...:
+    if _unwritten(attempt):
         return Verdict(0, len(claims), f"Put your answer in place of the dots. {claims[0][1]}")
     for held, (claim, hint) in enumerate(claims):
         try:
@@ -50,3 +51,12 @@ def check(attempt: Any, *claims: tuple[Callable[[Any], Any], str]) -> Verdict:
         if not right:
             return Verdict(held, len(claims), hint + why)
     return Verdict(len(claims), len(claims))
+
+
+def _unwritten(attempt: Any) -> bool:
+    """Whether it is still the stub: dots, or a function that does nothing and returns nothing."""
+    code = getattr(attempt, "__code__", None)
+    if code is None:
+        return attempt is ...
+    steps = [step for step in dis.get_instructions(code) if step.opname not in ("RESUME", "NOP", "RETURN_VALUE")]
+    return all(step.opname in ("LOAD_CONST", "RETURN_CONST") and step.argval in (None, ...) for step in steps)

@@ -131,6 +131,31 @@ def curves(
     return figure
 
 
+def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
+    """What the first k components keep of the variance, against k, with the k that keep a marked share.
+
+    Args:
+        shares: (K + 1,), as `directions.Directions.shares`.
+        marks: shares to mark, where they are reached.
+    """
+    figure = Figure((6.4, 3.8), layout="constrained")
+    axes = figure.add_subplot(xlabel="components kept", ylabel="share of the variance", ylim=(0, 1.03))
+    axes.plot(range(len(shares)), shares.tolist(), lw=1.6)
+    for mark in marks:
+        k = int((shares >= mark - 1e-12).int().argmax())
+        if shares[k] < mark - 1e-12:
+            continue
+        axes.plot([k, k, 0], [0, mark, mark], color="grey", lw=0.8, ls="--")
+        text = f"{mark:.0%}: {k} of {len(shares) - 1}"
+        left = k > len(shares) / 2
+        axes.annotate(text, (k, mark), (-6 if left else 6, -12), textcoords="offset points", fontsize=8,
+                      ha="right" if left else "left")  # fmt: skip
+    axes.set_xlim(0, len(shares) - 1)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def matrix(
     values: Tensor, *, pixels: Tensor, labels: Sequence[str], low: float | None = None, high: float | None = None
 ) -> Figure:

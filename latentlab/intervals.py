@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 from .errors import UserError
@@ -47,14 +48,15 @@ def proportion(hits: Tensor | Sequence[bool], /, **where) -> dict:
     if not ((found == 0) | (found == 1)).all():
         raise UserError("hits hold other values than True and False: compare first, like ranks == 0")
     n, right = len(found), int(found.sum())
-    low, high = wilson(right, n) if n > 1 else (None, None)
-    return {**where, "value": round(right / n, 4), "n": n, "low": _rounded(low, ".4f"), "high": _rounded(high, ".4f")}
+    low, high = (round(x, 4) for x in wilson(right, n)) if n > 1 else (None, None)
+    return {**where, "value": round(right / n, 4), "n": n, "low": low, "high": high}
 
 
 def mean(values: Tensor | Sequence[float], /, **where) -> dict:
-    """The mean of N numbers: {**where, value, n, low, high}, low and high being mean ± 1.96 s/√N.
+    """The mean of N numbers: {**where, value, n, low, high}, low and high being mean ± t s/√N.
 
-    s is the sample's standard deviation; the normal interval is a little narrow for N below about 30.  The paired
+    s is the sample's standard deviation, and t the 97.5% quantile of Student's distribution with N - 1 degrees of
+    freedom: 1.96 for many, 2.78 for five, 12.7 for two, since s itself is uncertain (Student 1908).  The paired
     difference of two columns is the mean of their differences: mean(after - before).
 
     Args:
@@ -71,16 +73,45 @@ def mean(values: Tensor | Sequence[float], /, **where) -> dict:
     if not found.isfinite().all():
         lost = int((~found.isfinite()).sum())
         raise UserError(f"{lost} of {len(found)} values are not finite: find out why, or leave them out and say so")
-    n, value = len(found), found.mean().item()
-    half = 1.96 * found.std().item() / math.sqrt(n) if n > 1 else None
-    low, high = (None, None) if half is None else (value - half, value + half)
-    return {
-        **where,
-        "value": _rounded(value, ".6g"),
-        "n": n,
-        "low": _rounded(low, ".6g"),
-        "high": _rounded(high, ".6g"),
-    }
+    n = len(found)
+    return _row(where, found.mean().item(), n, found.std().item() / math.sqrt(n) if n > 1 else None)
+
+
+def mean_of_pairs(among: Tensor, /, **where) -> dict:
+    """The mean over all pairs of N samples, such as their distances: {**where, value, n, low, high}, n being N.
+
+    The N (N - 1) / 2 pairs share their samples, so they are no independent numbers.  The interval is the jackknife's:
+    s² = (N - 1)/N Σ (m₋ₖ - m)², m₋ₖ the mean without sample k, times Student's t as in `mean`.  Arvesen 1969.
+
+    Args:
+        among: (N, N), symmetrical; the diagonal does not count.
+        where: what the row is about.
+
+    Returns:
+        Python numbers, to 6 digits; low and high are None for two samples, which are one pair.
+
+    Raises:
+        UserError: fewer than two samples, not (N, N), or values that are not finite.
+    """
+    found = torch.as_tensor(among).detach().cpu().double()
+    n = len(found) if found.ndim else 0
+    if found.shape != (n, n) or n < 2:
+        raise UserError(f"among is {tuple(found.shape)}, wanted (N, N) with N at least 2: a number for each pair")
+    if not found.isfinite().all():
+        raise UserError("some of the pairs' values are not finite: find out why, or leave those samples out")
+    of_each = found.sum(1) - found.diagonal()  # (N,)
+    total = of_each.sum() / 2
+    if n == 2:
+        return _row(where, total.item(), n, None)
+    without = (total - of_each) / math.comb(n - 1, 2)
+    error = without.std(correction=0).item() * math.sqrt(n - 1)
+    return _row(where, total.item() / math.comb(n, 2), n, error)
+
+
+def _row(where: dict, value: float, n: int, error: float | None) -> dict:
+    half = math.nan if error is None else float(stdtrit(n - 1, 0.975)) * error
+    value, low, high = (None if math.isnan(x) else float(f"{x:.6g}") for x in (value, value - half, value + half))
+    return {**where, "value": value, "n": n, "low": low, "high": high}
 
 
 def _column(values: Tensor | Sequence[float], name: str) -> Tensor:
@@ -88,7 +119,3 @@ def _column(values: Tensor | Sequence[float], name: str) -> Tensor:
     if found.ndim != 1 or not len(found):
         raise UserError(f"{name} are {tuple(found.shape)}, wanted (N,) with N at least 1: one number for each picture")
     return found
-
-
-def _rounded(x: float | None, digits: str) -> float | None:
-    return None if x is None else float(format(x, digits))

@@ -36,7 +36,7 @@ def interpolate(
             raise UserError(f"{name} has {len(latent)} rows, wanted one: {name}[0]")
     if a.z_i.shape != b.z_i.shape or a.x_T.shape != b.x_T.shape:
         raise UserError(f"a is {a} and b is {b}, wanted the same shapes: invert both pictures with one model")
-    theta = _fractions(theta)
+    theta = fractions(theta)
     z_i = _arc(a.z_i, b.z_i, theta)
     if isinstance(noise, Tensor):
         if noise.shape != a.x_T.shape:
@@ -76,14 +76,18 @@ def text_diff(latent: Latent, z_t0: Tensor, z_t: Tensor, theta: Tensor | Sequenc
                 f"{name} is {tuple(z.shape)}, wanted (1 or {rows}, {width}) for z_i {tuple(latent.z_i.shape)}: encode "
                 "the captions with the CLIP that encoded the picture"
             )
-    theta = _fractions(theta)
-    z_d = _direction(z_t0, z_t).to(latent.z_i.device)
+    theta = fractions(theta)
+    z_d = direction(z_t0, z_t).to(latent.z_i.device)
     z_i = _arc(latent.z_i, z_d * _exact(latent.z_i).norm(dim=-1, keepdim=True), theta)  # of one length all the way
     return Latent(z_i, latent.x_T.repeat_interleave(len(theta), 0))
 
 
-def _direction(z_t0: Tensor, z_t: Tensor) -> Tensor:
-    """z_d, (1 or B, D), of length 1."""
+def direction(z_t0: Tensor, z_t: Tensor) -> Tensor:
+    """z_d = norm(z_t - z_t0), (1 or B, D), of length 1.  Ramesh et al. 2022, section 3.3.
+
+    Raises:
+        UserError: the two captions have one embedding.
+    """
     change = _exact(z_t) - _exact(z_t0)
     # One caption encoded twice, in batches of other sizes, comes out equal but for the last digits.
     if (change.norm(dim=-1) <= 16 * torch.finfo(z_t.dtype).eps * _exact(z_t).norm(dim=-1)).any():
@@ -106,7 +110,12 @@ def _exact(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def _fractions(theta: Tensor | Sequence[float] | float) -> Tensor:
+def fractions(theta: Tensor | Sequence[float] | float) -> Tensor:
+    """(T,) in float64.
+
+    Raises:
+        UserError: none, not (T,), or one outside 0 to 1.
+    """
     found = torch.as_tensor(theta, dtype=torch.float64, device="cpu")
     if found.ndim > 1 or not found.numel():
         raise UserError(f"theta is {tuple(found.shape)}, wanted a number or (T,): torch.linspace(0, 1, 7)")

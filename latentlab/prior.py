@@ -53,7 +53,8 @@ def sample(
         z_i: (B, D), in CLIP's own scale.
 
     Raises:
-        UserError: captions and seeds of different numbers, no candidate, or a model without a prior.
+        UserError: captions and seeds of different numbers, a guidance that is negative or not finite, no candidate, or
+            a model without a prior.
     """
     if prior is None:
         raise UserError(
@@ -62,6 +63,8 @@ def sample(
         )
     if len(captions) not in (1, len(seeds)):
         raise UserError(f"{len(captions)} captions for {len(seeds)} seeds: give one caption for all, or one each")
+    if not 0 <= guidance < float("inf"):
+        raise UserError(f"the prior's guidance is {guidance}: give 1 for none, or a number above, like 2")
     if candidates < 1:
         raise UserError(f"candidates is {candidates}: give 1 or more")
     z_t, tokens = prior.read(captions)

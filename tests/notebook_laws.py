@@ -7,6 +7,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from inspect import ismodule
 from itertools import pairwise
@@ -274,9 +275,9 @@ def _imported(node: ast.Import | ast.ImportFrom, modules: dict[str, object]) -> 
         elif root == "latentlab":
             value = latentlab
             for part in rest:
-                value = getattr(value, part, None) or import_module(f"{value.__name__}.{part}")
-            if not _ours(value):
-                yield f"{whole}, which is not latentlab's own"
+                value = _part(value, part)
+            if value is None or not _ours(value):
+                yield f"{whole}, which latentlab does not offer"
             if ismodule(value):
                 modules[alias.asname or (alias.name if isinstance(node, ast.ImportFrom) else root)] = value
 
@@ -294,6 +295,14 @@ def _private(node: ast.Attribute, modules: dict[str, object]) -> str:
             return ""
         value = getattr(value, part, None)
     return "" if value is not None and _ours(value) else f"{ast.unparse(node)}, which latentlab does not offer"
+
+
+def _part(value: object, name: str) -> object:
+    """What a module has by that name, a submodule not yet imported among them; None if nothing."""
+    if ismodule(value) and not hasattr(value, name):
+        with suppress(ImportError):
+            return import_module(f"{value.__name__}.{name}")
+    return getattr(value, name, None)
 
 
 def _ours(value: object) -> bool:

@@ -80,5 +80,5 @@ def asked(item: IPyNbCell, source: str) -> str:
             heard.append(f"{content['ename']}: {content['evalue']}")
 
     kernel = item.parent.kernel.kc
-    kernel.execute_interactive(source, store_history=False, allow_stdin=False, output_hook=hear, timeout=120)
+    kernel.execute_interactive(source, store_history=False, allow_stdin=False, output_hook=hear, timeout=300)
     return "\n".join(heard)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -79,8 +82,9 @@ def visit(chromium, url):
         page.on("request", lambda request: asked.append(request.url))
         page.set_default_timeout(15_000)
         page.goto(f"{url}/{query}")
-        page.get_by_role("heading", name="latentlab", exact=True).wait_for()
-        page.wait_for_timeout(1000)  # the page's own load event fills in what the link says
+        key = (re.findall(r"page=([a-z-]+)(?:&|$)", query) or ["generate"])[0]
+        page.locator(".map" if key == "map" else f"#run-{key}").first.wait_for()
+        page.wait_for_timeout(500)  # the page's own load event fills in what the link says
         return page
 
     yield opened
@@ -102,7 +106,7 @@ def status(page, text: str):
 
 
 def run(page):
-    page.locator("button:visible", has_text="Run").first.click()
+    page.locator("button[id^=run-]:visible").click()
 
 
 def field(page, label: str):
@@ -150,6 +154,45 @@ def test_cancel_stops_a_run_and_the_next_one_works(visit):
     field(page, "Steps").fill("4")
     run(page)
     status(page, "4 pictures of")
+
+
+def test_a_double_click_runs_once_and_a_picture_that_is_still_coming_is_waited_for(visit):
+    page = visit("?page=clip")
+    joined = []
+    page.on("request", lambda request: joined.append(request.url) if "queue/join" in request.url else None)
+    page.locator(".examples:visible .thumbnail-item").nth(7).click()
+    page.locator("#run-clip").dblclick()
+    page.locator(".bar.done:visible").wait_for()
+    assert page.locator(".chances h3:visible").inner_text() == "taxi"
+    assert len(joined) == 1
+
+
+def test_a_full_queue_says_so_and_run_can_be_pressed_again(visit):
+    page = visit("?page=generate&steps=4&count=1")
+    page.route("**/queue/join**", lambda route: route.fulfill(status=503, json={"detail": "Busy: try again."}))
+    run(page)
+    page.get_by_text("busy. Please try again").first.wait_for()
+    page.unroute("**/queue/join**")
+    run(page)
+    status(page, "1 picture of")
+
+
+def test_run_is_reached_and_pressed_by_the_keyboard_alone(visit):
+    page = visit("?page=generate&steps=4&count=1")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == "Run":
+            break
+    page.keyboard.press("Enter")
+    status(page, "1 picture of")
+
+
+def test_a_click_on_the_picture_moves_the_label_there(visit):
+    page = visit("?page=attack&size=0.4")
+    page.locator(".picker:visible img").first.click(position={"x": 45, "y": 30})
+    page.locator("button:visible", has_text="Advanced").first.click()
+    x, y = (float(field(page, f"Label, from {side}").input_value()) for side in ("left to right", "top to bottom"))
+    assert x < 0.5 and y < 0.4
 
 
 def test_two_visitors_wait_for_one_another_and_never_mix(visit):
@@ -231,6 +274,15 @@ def test_a_link_that_says_nonsense_is_answered_with_a_sentence(visit):
     page.locator("button:visible", has_text="Advanced").first.click()
     assert field(page, "Steps").input_value() == "7"
     status(visit("?page=../../etc/passwd&model=nobody"), "page and model")
+
+
+def test_a_link_brings_the_example_back(visit):
+    page = visit("?page=interpolate&steps=4&frames=3&picture_1=07-taxi&picture_2=17-bus")
+    run(page)
+    page.locator(".bar.done:visible").wait_for()
+    link = page.get_by_role("link", name="Link to this page").get_attribute("href")
+    assert "picture_1=07-taxi" in link and "picture_2=17-bus" in link
+    assert page.locator(".note:visible", has_text="Second picture: bus").count() == 1
 
 
 def test_the_map_leads_from_one_picture_to_another(visit):
@@ -323,6 +375,61 @@ def test_a_hostile_call_is_refused_and_says_nothing_of_the_server(url, name, dat
         answer = f"event: error {error.read().decode()}"
     assert "event: error" in answer
     assert not any(word in answer for word in ("root:", "Traceback", "site-packages", str(ROOT)))
+
+
+@pytest.fixture
+def bystander():
+    """A server on this machine that nobody has any business with: (address, the paths that were asked for)."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+class Straight(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["file=/etc/passwd", "file=../../../../etc/passwd", f"file={ROOT}/README.md", "proxy={}/secret", "file={}/secret"],
+)  # fmt: skip
+def test_the_server_hands_out_no_file_and_asks_nobody(url, bystander, path):
+    address, asked = bystander
+    try:
+        answer = urllib.request.build_opener(Straight).open(f"{url}/gradio_api/{path.format(address)}", timeout=20)
+        said = answer.read().decode()
+    except urllib.error.HTTPError as error:
+        said = error.read().decode()
+        assert error.code in (302, 307, 400, 403, 404)
+    assert "root:" not in said and "# latentlab" not in said
+    assert not asked
+
+
+@pytest.mark.parametrize("how", ["path", "url"])
+def test_the_server_fetches_no_picture_for_a_visitor(url, bystander, how):
+    address, asked = bystander
+    given = {"path": "a.png", **FILE, how: f"{address}/a.png"}
+    body = json.dumps({"data": ["emoji", given, 4, "naive", 3, "crop", 0]}).encode()
+    request = urllib.request.Request(f"{url}/gradio_api/call/reconstruct", body, {"content-type": "application/json"})
+    try:
+        event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
+        answer = urllib.request.urlopen(f"{url}/gradio_api/call/reconstruct/{event}", timeout=20).read().decode()
+    except urllib.error.HTTPError as error:
+        answer = f"event: error {error.read().decode()}"
+    assert "event: error" in answer and not asked
 
 
 def test_a_file_over_twenty_megabytes_is_not_taken(url):

@@ -39,6 +39,16 @@ def on_paper(pixels):
 # Labels
 
 
+def test_a_label_is_written_in_the_font_that_is_given(blank):
+    from matplotlib import font_manager
+
+    serif = font_manager.findfont("DejaVu Serif")
+    plain, other = (paste(blank(1, 64, 64), Label("dog", font=font)) for font in (None, serif))
+    assert not torch.equal(plain, other) and (on_paper(plain) == on_paper(other)).float().mean() > 0.9
+    with pytest.raises(UserError, match="no font that can be read"):
+        Label("dog", font="nowhere.ttf")
+
+
 @pytest.mark.parametrize("shape", [(64, 64), (96, 160), (160, 96)])
 @pytest.mark.parametrize("place", [(0.5, 0.64, 0.7), (0.3, 0.5, 0.4), (0.62, 0.3, 0.6)])
 def test_a_label_lies_where_it_was_told_and_nothing_changes_around_it(blank, shape, place):

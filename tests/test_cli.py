@@ -159,6 +159,28 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo,
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("generate", "a cat", "--count", 300), "'--count'"),
+        (("vary", "a.png", "--steps", "many"), "'--steps'"),
+        (("generate", "a cat", "--colour", "red"), "--colour"),
+        (("pca", "show"), "image"),
+        (("paint",), "paint"),
+    ],
+)
+def test_what_a_command_does_not_take_is_one_sentence_and_not_its_usage(run, words, said):
+    code, out, err = run(*words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ") and said in err and "--help` says what it takes" in err
+
+
+@pytest.mark.parametrize("words", [(), ("pca",)])
+def test_a_command_that_wants_another_word_shows_its_help(run, words):
+    _, out, err = run(*words)
+    assert (out + err).startswith("Usage:") and "error" not in err
+
+
 def test_a_refused_picture_leaves_no_folder_behind(run, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
@@ -220,14 +242,20 @@ COMMANDS = {
     "guide": ("guide", "a cat", "--decoder", "1,2", "--prior", "1", "--count", 2),
     "bind": ("bind", "a red cube on top of a blue ball", "--count", 2),
     "bind a sample": ("bind", "--sample", 3, "--count", 1),
+    "attack": ("attack", "A", "B", "--text", "a", "--truth", "one", "--truth", "two", "--count", 1, "--paper", "white"),
+    "compare": ("compare", "A", "B", "--captions", "a cat,a dog"),
     "spell": ("spell", "hello", "--alternatives", "stop,go", "--count", 2),
 }
 
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_an_experiment_writes_its_figure_and_pictures_and_says_its_numbers(run, photo, other, tmp_path, words):
+def test_an_experiment_writes_its_figure_and_pictures_and_says_its_numbers(
+    run, photo, other, tmp_path, monkeypatch, words
+):
+    monkeypatch.setattr("latentlab.attacks.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
     words = [{"A": photo, "B": other}.get(w, w) for w in words]
-    code, out, _ = run(*words, "--steps", 4, "--model", "toy", "--out", tmp_path / "out", "--json")
+    words += [] if words[0] == "compare" else ["--steps", 4]
+    code, out, _ = run(*words, "--model", "toy", "--out", tmp_path / "out", "--json")
     found = json.loads(out)
     assert code == 0
     assert found["table"] and all({"quantity", "value", "n", "low", "high"} <= set(row) for row in found["table"])
@@ -262,9 +290,13 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("diff", "A", "--from", "a cat", "--to", "a cat"), "caption"),
         (("attack", "A", "--text", "pizza", "--truth", "an apple"), "pixel"),
         (("attack", "A", "--text", "pizza", "--truth", "an apple", "--at", "1,2"), "--at is"),
+        (("attack", "A", "--text", "pizza", "--truth", "an apple", "--font", "A"), "is no font"),
+        (("attack", "A", "A", "A", "--text", "pizza", "--truth", "an apple", "--truth", "a cat"), "2 truths for 3"),
+        (("compare", "A", "--captions", "a cat,a dog"), "two or more of each"),
         (("bind", "a dog"), "relates no two solids"),
         (("generate", "a cat", "--count", 2, "--best", 3), "--best is"),
         (("pca", "show", "A"), "ships no directions"),
+        (("pca", "show", "A", "--dims", "1.5"), "whole numbers"),
         (("figures", "--only", "2"), "there is no figure 2"),
     ],
 )

@@ -22,8 +22,24 @@ def test_a_wrong_attempt_gets_the_hint_of_the_first_claim_that_fails_only():
     assert repr(verdict) == "Not yet, 1 of 2 checks hold. Does it hold below zero?"
 
 
-def test_dots_are_an_attempt_not_yet_made():
-    assert "in place of the dots. What is twice two?" in repr(check(..., *CLAIMS))
+def stub(x):
+    """A number to its double."""
+    ...
+
+
+def returning(x):
+    return ...
+
+
+@pytest.mark.parametrize("attempt", [..., stub, returning, lambda x: None])
+def test_dots_are_an_attempt_not_yet_made(attempt):
+    told = repr(check(attempt, *CLAIMS))
+    assert told == "Not yet, 0 of 2 checks hold. Put your answer in place of the dots. What is twice two?"
+
+
+@pytest.mark.parametrize("attempt", [lambda x: x, lambda x: 4, print, 7, None])
+def test_whatever_does_or_is_something_is_an_attempt(attempt):
+    assert "in place of the dots" not in repr(check(attempt, *CLAIMS))
 
 
 @pytest.mark.parametrize("attempt", [None, 7, lambda: 4, lambda x: 1 / 0])

@@ -12,6 +12,7 @@ from conftest import Spy
 from latentlab import UserError, experiments, images
 from latentlab.diffusion import SeededNoise, noise
 from latentlab.directions import Directions
+from latentlab.distances import cmmd, frechet
 from latentlab.experiments import Progress
 
 
@@ -202,7 +203,7 @@ def test_a_sweep_over_eta_is_the_same_as_each_eta_alone(lab, found):
 def test_variations_are_of_one_picture_and_of_eta_from_0_to_1(lab, found):
     with pytest.raises(UserError, match="2 pictures"):
         experiments.vary(lab, found)
-    for etas in ((), (-0.1,), (1.2,), (float("nan"),)):
+    for etas in ((), (-0.1,), (1.2,), (float("nan"),), (0.5, 0.5)):
         with pytest.raises(UserError, match="etas is"):
             experiments.vary(lab, found.row(0), etas=etas)
 
@@ -244,6 +245,22 @@ def test_an_interpolation_wants_two_pictures_and_two_frames(lab, found):
         experiments.interpolate(lab, found, thetas=1)
 
 
+@pytest.mark.parametrize(("pixels", "said"), [(pictures(1), "no way between"), (-pictures(1), "opposite")])
+def test_an_interpolation_refuses_ends_that_are_one_or_opposite(lab, pixels, said):
+    with pytest.raises(UserError, match=said):
+        experiments.interpolate(lab, torch.cat([pictures(1), pixels]), steps=2)
+
+
+def test_an_interpolation_and_a_walk_refuse_before_they_invert(lab, directions):
+    watched, spy = spied(lab)
+    with pytest.raises(UserError, match="theta"):
+        experiments.interpolate(watched, pictures(), thetas=[0, 2])
+    for knobs in ({"components": (99,)}, {"sigmas": (float("inf"),)}, {"sigmas": ()}):
+        with pytest.raises(UserError, match=r"component|sigmas"):
+            experiments.walk_components(watched, pictures(1), directions, **knobs)
+    assert not spy.calls
+
+
 # -- text diffs
 
 
@@ -274,8 +291,29 @@ def test_a_text_diff_refuses_equal_captions_and_no_target(lab, found):
         experiments.diff(lab, found.row(0), "a cat", source="a cat")
     with pytest.raises(UserError, match="targets is empty"):
         experiments.diff(lab, found.row(0), [])
-    with pytest.raises(UserError, match="theta"):
-        experiments.diff(lab, found.row(0), "a cat", thetas=[1.5])
+
+
+@pytest.mark.parametrize(
+    ("targets", "knobs", "said"),
+    [
+        ("a cat", {"thetas": [1.5]}, "theta"), ("a cat", {"thetas": [0.2, 0.2]}, "each of them once"),
+        (["a dog", "a dog"], {}, "each of them once"),
+        ("a quokka", {"source": "a wombat"}, "say the same.*does not know the word “quokka”"),
+    ],
+)  # fmt: skip
+def test_a_text_diff_refuses_before_it_inverts(miniature, targets, knobs, said):
+    watched, spy = spied(miniature)
+    with pytest.raises(UserError, match=said):
+        experiments.diff(watched, pictures(1, 64), targets, **knobs)
+    assert not spy.calls
+
+
+def test_the_frame_that_all_targets_share_is_decoded_once(lab, found):
+    watched, spy = spied(lab)
+    result = experiments.diff(watched, found.row(0), ["a cat", "a dog", "a fox"], thetas=[0.0, 0.2, 0.4])
+    assert {rows for rows, _, _ in spy.calls} == {1 + 3 * 2}
+    assert torch.equal(result.pixels[0, 0], result.pixels[2, 0])
+    assert "nothing changes" in experiments.diff(lab, found.row(0), "a cat", thetas=[0.0]).summary()
 
 
 # -- PCA
@@ -307,8 +345,10 @@ def test_a_walk_along_a_component_at_0_reconstructs(lab, found, directions):
 def test_truncation_refuses_components_that_were_not_fitted_and_a_foreign_truth(lab, directions):
     with pytest.raises(UserError, match="n is"):
         experiments.truncate(lab, pictures(), directions, dims=(len(directions) + 1,))
+    with pytest.raises(UserError, match="each once"):
+        experiments.truncate(lab, pictures(), directions, dims=(2, 2))
     with pytest.raises(UserError, match="truth is"):
-        experiments.truncate(lab, pictures(), directions, labels=["a cat", "a dog"], truth=["a cat", "an owl"])
+        experiments.truncate(lab, pictures(), directions, dims=(1,), labels=["a cat"], truth=["a cat", "an owl"])
 
 
 # -- the prior, guidance
@@ -320,6 +360,32 @@ def test_a_lab_without_a_text_decoder_or_a_prior_says_so_and_shows_the_rest(lab)
     assert any("reads no text" in note for note in result.notes)
     result = experiments.ablate(dataclasses.replace(lab, prior=None), "a cat", steps=3)
     assert result.signals == ("z_t",) and any("no prior" in note for note in result.notes)
+
+
+def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
+    captions = [f"a thing of kind {k}" for k in range(40)]
+    side = lab.decoder.pixels
+    pixels = torch.rand(40, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    kinds = ["noto", "twemoji"] * 20
+    result = experiments.ablate(lab, captions, pictures=pixels, kinds=kinds, steps=3)
+    assert result.signals == ("z_t", "prior", "real z_i")
+    z = lab.encoder.encode_image(result.pixels[2])
+    truth = lab.encoder.encode_image(pixels)
+    assert result.value("Fréchet distance", signal="real z_i") == pytest.approx(frechet(truth, z), rel=1e-3)
+    assert result.value("CMMD", signal="real z_i") == pytest.approx(cmmd(truth, z), rel=1e-3)
+    halves = [result.value("recall of a kind", signal="real z_i", kind=k) for k in ("noto", "twemoji")]
+    assert sum(halves) / 2 == pytest.approx(result.value("recall", signal="real z_i"), abs=1e-3)
+    assert "Fréchet distance to the real pictures" in result.summary()
+
+
+def test_few_real_pictures_are_shown_without_distances_and_others_than_the_captions_are_refused(lab):
+    pixels = torch.zeros(2, 3, lab.decoder.pixels, lab.decoder.pixels)
+    result = experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, steps=2)
+    assert result.signals[-1] == "real z_i" and any("too few for the distances" in note for note in result.notes)
+    with pytest.raises(UserError, match="2 captions, 1 pictures, 0 kinds"):
+        experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels[:1])
+    with pytest.raises(UserError, match="2 captions, 2 pictures, 1 kinds"):
+        experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, kinds=["noto"])
 
 
 def test_the_three_signals_differ_in_the_clip_slot_alone(miniature):
@@ -429,6 +495,7 @@ def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
     assert result.variations.shape[:3] == (1, 1, 2)
     assert "100% of them show the thing itself: the embedding still holds" in result.summary()
     monkeypatch.setattr(type(gullible.decoder), "to_pixels", lambda self, x_0: torch.ones(len(x_0), 3, 64, 64))
+    assert [row["n"] for row in result.table if "right again" in row["quantity"]] == [1]  # of two variations
     lost = experiments.attack(
         gullible, torch.full((1, 3, 64, 64), -0.5), "pizza", "an apple", variations=2, steps=2, preview_every=0
     )
@@ -467,8 +534,13 @@ def drawn(boxes_and_colours, side=64):
     return pixels
 
 
-@pytest.mark.parametrize(("exchange", "right"), [(False, 1.0), (True, 0.0)])
-@pytest.mark.parametrize("relation", ["on top of", "left of"])
+@pytest.mark.parametrize(
+    ("relation", "exchange", "right"),
+    [
+        ("on top of", False, 1), ("on top of", True, 0), ("left of", False, 1), ("left of", True, 0),
+        ("beside", False, 1), ("beside", True, 1),
+    ],
+)  # fmt: skip
 def test_colours_are_looked_for_where_the_caption_puts_them(lab, monkeypatch, relation, exchange, right):
     prompt = f"a red cube {relation} a blue ball"
     colours = ("blue", "red") if exchange else ("red", "blue")
@@ -517,3 +589,28 @@ def test_binding_and_spelling_refuse_what_they_can_not_score(lab):
         experiments.bind(lab, [])
     with pytest.raises(UserError, match="alternatives"):
         experiments.spell(lab, "hello")
+
+
+def test_the_chance_of_a_reading_is_that_of_the_readings_there_are(lab):
+    for prompt, chance in (("a red cube left of a blue ball", "25%"), ("a red cube left of a blue cube", "50%")):
+        assert f"(chance: {chance})" in experiments.bind(lab, prompt, seeds=[0], steps=1).summary()
+    with pytest.raises(UserError, match="one way only"):
+        experiments.bind(lab, "a red cube left of a red cube")
+
+
+@pytest.mark.parametrize("knobs", [{"words": ""}, {"words": "hello", "template": "a sign"}])
+def test_a_sign_wants_a_word_and_a_place_for_it(lab, knobs):
+    with pytest.raises(UserError, match="give words to write"):
+        experiments.spell(lab, knobs.pop("words"), alternatives=["stop", "go"], **knobs)
+
+
+@pytest.mark.parametrize("prior_guidance", [-1.0, float("nan")])
+def test_a_guidance_of_the_prior_that_is_no_number_from_0_up_is_refused(lab, prior_guidance):
+    with pytest.raises(UserError, match="prior's guidance is"):
+        experiments.sweep_guidance(lab, "a cat", prior_guidances=[prior_guidance])
+
+
+@pytest.mark.parametrize(("words", "said"), [("apple", "what a picture shows"), ("", "at least one"), ([], "one")])
+def test_a_word_that_can_not_mislead_is_refused(gullible, words, said):
+    with pytest.raises(UserError, match=said):
+        experiments.attack(gullible, torch.zeros(1, 3, 64, 64), words, "an apple", variations=0)

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from latentlab.errors import UserError
-from latentlab.intervals import mean, proportion, wilson
+from latentlab.intervals import mean, mean_of_pairs, proportion, wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 20), (1, 7), (37, 50), (50, 50), (13, 4000)])
@@ -51,12 +51,62 @@ def test_a_proportion_counts_with_its_interval(kind):
     assert proportion(kind([True, False, True, True]), model="emoji", word="pizza") == wanted
 
 
-def test_a_mean_has_numpys_standard_error(normal):
-    values = 5 + 2 * normal(40)
-    row, half = mean(values), 1.96 * np.std(values.numpy(), ddof=1) / math.sqrt(40)
-    center = values.numpy().mean()
-    assert [row["value"], row["low"], row["high"]] == pytest.approx([center, center - half, center + half], rel=1e-5)
-    assert row["n"] == 40
+@pytest.mark.parametrize("n", [2, 3, 5, 40])
+def test_the_interval_of_a_mean_is_scipys_of_student(normal, n):
+    values = 5 + 2 * normal(n)
+    row, column = mean(values), values.numpy()
+    low, high = stats.t.interval(0.95, n - 1, column.mean(), stats.sem(column))
+    assert [row["value"], row["low"], row["high"]] == pytest.approx([column.mean(), low, high], rel=1e-5)
+    assert row["n"] == n
+
+
+def covered(draws, interval):
+    """How often an interval of the draws holds the truth, which is 0."""
+    rows = [interval(draw) for draw in draws]
+    return np.mean([row["low"] <= 0 <= row["high"] for row in rows])
+
+
+def test_of_three_numbers_the_interval_holds_the_truth_in_95_of_100_cases(normal):
+    assert covered(normal(600, 3), mean) == pytest.approx(0.95, abs=0.03)
+
+
+def test_the_mean_of_pairs_leaves_each_sample_out_once(normal):
+    among = normal(5, 5)
+    among = among + among.T
+    pairs = torch.ones(5, 5).triu(1).bool()
+    without = []
+    for k in range(5):
+        rest = [j for j in range(5) if j != k]
+        without.append(among[rest][:, rest][torch.ones(4, 4).triu(1).bool()].mean())
+    error = math.sqrt(4 / 5 * (torch.stack(without) - torch.stack(without).mean()).square().sum())
+    half, row = stats.t.ppf(0.975, 4) * error, mean_of_pairs(among, eta=1.0)
+    value = among[pairs].mean().item()
+    assert [row["value"], row["low"], row["high"]] == pytest.approx([value, value - half, value + half], rel=1e-5)
+    assert (row["n"], row["eta"]) == (5, 1.0)
+
+
+def test_pairs_that_share_their_samples_get_a_wider_interval_than_as_many_numbers_would(normal):
+    draws = normal(300, 8)
+    truth = 2 / math.sqrt(math.pi)  # the mean distance of two standard normal numbers
+    among = (draws[:, :, None] - draws[:, None]).abs() - truth
+    pairs = torch.ones(8, 8).triu(1).bool()
+    assert covered(among, mean_of_pairs) > 0.9 > 0.8 > covered(among[:, pairs], mean)
+
+
+def test_two_samples_are_one_pair_without_an_interval():
+    row = mean_of_pairs(torch.tensor([[0.0, 0.3], [0.3, 0.0]]))
+    assert (row["value"], row["n"], row["low"], row["high"]) == (pytest.approx(0.3), 2, None, None)
+
+
+@pytest.mark.parametrize("among", [torch.zeros(1, 1), torch.zeros(3, 2), torch.zeros(3), torch.tensor(1.0)])
+def test_pairs_of_fewer_than_two_samples_are_refused(among):
+    with pytest.raises(UserError, match=r"wanted \(N, N\) with N at least 2"):
+        mean_of_pairs(among)
+
+
+def test_pairs_that_are_not_finite_are_refused():
+    with pytest.raises(UserError, match="not finite"):
+        mean_of_pairs(torch.full((3, 3), float("nan")))
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])

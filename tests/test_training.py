@@ -137,3 +137,16 @@ def test_an_embedding_that_is_not_finite_is_never_right(judge, bad):
     z_i = torch.eye(len(judge.names))[:2].clone()
     z_i[0, 1] = bad
     assert judge.ranks(z_i, [judge.names[0], judge.names[1]]).tolist() == [len(judge.names) - 1, 0]
+
+
+def test_the_comparison_asks_for_held_out_scenes_once_each_and_measures_four_signals(miniature, sprites):
+    from latentlab.training import comparison, scenes
+
+    asked = comparison.held_out_scenes(sprites, 40)
+    assert len({s.caption for s in asked}) == 40
+    assert all(scenes.held_out(s.thing, s.facts["colour"], s.facts["place"]) for s in asked)
+    found = comparison.compare(miniature, sprites, count=40, steps=2)
+    assert found.signals == ("caption only", "z_t", "prior", "real z_i")
+    lines = comparison.table(found).splitlines()
+    assert lines[0].startswith("| n = 40 | Fréchet distance | CMMD | CLIP score | accuracy | recall | ")
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| " + signal for signal in found.signals]

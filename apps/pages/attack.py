@@ -6,43 +6,92 @@ import re
 
 import gradio as gr
 import torch
+from PIL import Image
 
 from latentlab import attacks, images
 from latentlab.errors import UserError
 
 from ..workbench import knobs, labs, saying
 from ..workbench.describing import Outcome, Page
+from ..workbench.picker import says
 from ..workbench.running import PREVIEW, watched
-from ..workbench.shots import shots
+from ..workbench.shots import Chosen, shots
 
 LABELS = "a dog, a car, a clock, a house"
+SHOWN, PLACE = 256, {"x": 0.5, "y": 0.64, "size": 0.9}
+WORDS = ("candy", "castle", "bicycle", "pizza")  # some win over the strawberry, and some don't
 
 
 def inputs() -> dict:
+    word = gr.Textbox(WORDS[0], label="Write this word on it", max_length=20, info="Click on the picture to move the "
+                      "label there.")  # fmt: skip
+    gr.Examples([[w] for w in WORDS], word, label="Words to try", example_labels=list(WORDS))
     return {
-        "word": gr.Textbox("pizza", label="Write this word on it", max_length=20),
-        "truth": gr.Textbox("a strawberry", label="What the picture shows", max_length=120),
-        "x": gr.Slider(0, 1, 0.5, step=0.02, label="Label, from left to right"),
-        "y": gr.Slider(0, 1, 0.64, step=0.02, label="Label, from top to bottom"),
-        "size": gr.Slider(0.2, 1, 0.7, step=0.02, label="Label's width"),
-    }
+        "word": word, "truth": gr.Textbox("a strawberry", label="What the picture shows", max_length=120),
+        "sketch": sketch_pad(),
+    }  # fmt: skip
+
+
+def sketch_pad() -> gr.ImageEditor:
+    with gr.Accordion("Draw on it instead", open=False):
+        return gr.ImageEditor(
+            label="A drawing takes the label's place", type="pil", height=380, canvas_size=(SHOWN, SHOWN), sources=(),
+            layers=False, transforms=(), image_mode="RGBA", eraser=gr.Eraser(default_size=16),
+            brush=gr.Brush(default_size=8, colors=["#0f0f14", "#fdfaee", "#dc2626"], default_color="#0f0f14"),
+        )  # fmt: skip
 
 
 def advanced() -> dict:
-    with gr.Row():
-        pad = gr.ImageEditor(
-            label="Or draw on it yourself: a drawing takes the label's place", type="pil", height=420,
-            canvas_size=(256, 256), sources=(), layers=False, transforms=(), image_mode="RGBA",
-            brush=gr.Brush(default_size=10, colors=["#0f0f14", "#fdfaee", "#dc2626"], default_color="#0f0f14"),
-        )  # fmt: skip
     return {
+        "x": gr.Slider(0, 1, PLACE["x"], step=0.02, label="Label, from left to right"),
+        "y": gr.Slider(0, 1, PLACE["y"], step=0.02, label="Label, from top to bottom"),
+        "size": gr.Slider(0.2, 1, PLACE["size"], step=0.02, label="Label's width"),
         "labels": gr.Textbox(
             LABELS, label="Other labels, with commas", max_length=500,
             info="CLIP chooses between these, the thing and the word.",
         ),
         "count": knobs.count(3, 6, "Variations"), "seed": knobs.seed("Seed of the first variation"),
-        "steps": knobs.steps(), "guidance": knobs.guidance(1.5, "Of the way back; 1 is none."), "sketch": pad,
+        "steps": knobs.steps(), "guidance": knobs.guidance(1.5, "Of the way back; 1 is none."),
     }  # fmt: skip
+
+
+def dressed(picture: Chosen, word: str = WORDS[0], **place) -> Image.Image:
+    """The picture with its label, large enough to see; the label as the decoder's own pixels allow it.
+
+    Raises:
+        UserError: the label can't be read there, or leaves the picture.
+    """
+    label, lab = attacks.Label(word, **(place or PLACE)), labs.loaded(labs.DEFAULT)
+    if lab:
+        attacks.paste(torch.zeros(1, 3, lab.decoder.pixels, lab.decoder.pixels), label)
+    return images.to_pil(attacks.paste(images.to_tensor(images.square(picture.picture, SHOWN)), label))[0]
+
+
+def wire(picker, told: dict) -> None:
+    """The label is seen before the run, and a click on the picture moves it."""
+    label = [told[name] for name in ("word", "x", "y", "size")]
+
+    def show(picture, word, x, y, size):
+        try:
+            return dressed(picture, word, x=x, y=y, size=size), says(picker.label, picture)
+        except UserError as error:
+            return images.square(picture.picture, SHOWN), saying.sentence(saying.whole(error), "wrong")
+
+    def ground(picture):
+        return {"background": images.square(picture.picture, SHOWN), "layers": [], "composite": None}
+
+    def place(size: float, at: gr.SelectData):
+        high = size * attacks.HEIGHT
+        return [
+            round(min(max(a / SHOWN, half / 2 + 0.01), 0.99 - half / 2), 2) for a, half in zip(at.index, (size, high))
+        ]
+
+    seen = {"outputs": [picker.preview, picker.says], "show_progress": "hidden", "queue": False}
+    seen |= {"trigger_mode": "always_last", "api_visibility": "private"}
+    gr.on([picker.state.change, *(c.change for c in label)], show, [picker.state, *label], **seen)
+    quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
+    picker.state.change(ground, picker.state, told["sketch"], **quiet)
+    picker.preview.select(place, told["size"], [told["x"], told["y"]], **quiet)
 
 
 def extras() -> dict:
@@ -50,8 +99,8 @@ def extras() -> dict:
 
 
 def thing(caption: str) -> str:
-    """A caption without its background: `a fox on a red background` -> `a fox`."""
-    return re.split(r" on an? | on | and an? ", caption)[0]
+    """A caption without style and background: `a classic fox on a red background` -> `a fox`."""
+    return re.split(r" on an? | on | and an? ", caption)[0].replace(" classic ", " ")
 
 
 def drawing(sketch) -> object | None:
@@ -109,5 +158,5 @@ PAGE = Page(
     "A word on a paper label can outweigh the thing that wears it. Look at what CLIP says before and after, and at "
     "what the decoder draws from the very embedding that was fooled.",
     inputs, run, advanced, extras, pictures=("Picture",), firsts=("strawberry|apple",), caption="truth", worded=thing,
-    columns=5, private=("sketch",),
+    columns=5, private=("sketch",), dress=dressed, wire=wire,
 )  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 
 from latentlab.manipulation import text_diff
 
-from ..workbench import knobs, labs, saying
+from ..workbench import knobs, labs, running, saying
 from ..workbench.describing import Outcome, Page
 from ..workbench.running import PREVIEW, inverted, watched
 from ..workbench.shots import knows, shots
@@ -41,7 +41,7 @@ def run(model, picture, source, target, theta, frames, steps, guidance):
     lab, pixels = labs.get(model), result.pixels[0].cpu()
     known = ()
     if guidance == 1:
-        z_t = lab.encoder.encode_text([source, target]).to(found.latent.z_i)
+        z_t = running.z_t(model, [source, target]).to(found.latent.z_i)
         known = knows(text_diff(found.latent, z_t[:1], z_t[1:], thetas), pixels, lab, found.steps)
     made = shots(pixels, [f"θ = {t:.2f}" for t in thetas], known=known)
     return Outcome(result, made, drawn=drawn(result))

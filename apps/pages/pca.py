@@ -8,7 +8,7 @@ import torch
 from latentlab import images, models
 from latentlab.directions import Directions
 
-from ..workbench import knobs, labs, saying
+from ..workbench import knobs, labs, running, saying
 from ..workbench.describing import Outcome, Page
 from ..workbench.running import PREVIEW, inverted, watched
 from ..workbench.shots import knows, shots
@@ -40,7 +40,7 @@ def directions(model: str, lab) -> tuple[Directions, tuple[str, ...]]:
         f"{model} ships no components yet, so these are of its {len(gallery)} sample pictures only; "
         "the command latentlab pca fit finds those of a folder of many"
     )
-    return Directions.fit(lab.encoder.encode_image(pixels)), (note,)
+    return Directions.fit(running.z_i(model, pixels)), (note,)
 
 
 def run(model, picture, task, first, reach, seed, steps):

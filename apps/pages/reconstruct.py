@@ -30,7 +30,7 @@ def advanced() -> dict:
 
 def extras() -> dict:
     slider = gr.ImageSlider(
-        label="Original and reconstruction: drag the line", type="pil", format="png", interactive=False,
+        label="Drag the line", type="pil", format="png", interactive=False,
         height=340, elem_classes="slider", buttons=["fullscreen"],
     )  # fmt: skip
     return {"slider": slider}

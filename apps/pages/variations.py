@@ -5,6 +5,8 @@ from __future__ import annotations
 import gradio as gr
 import torch
 
+from latentlab import images
+
 from ..workbench import knobs, labs
 from ..workbench.describing import Outcome, Page
 from ..workbench.running import PREVIEW, inverted, watched
@@ -36,16 +38,18 @@ def run(model, picture, eta, count, seed, steps, guidance):
         model, "vary", found, etas=etas, seeds=knobs.seeds(seed, count), steps=int(steps), guidance=guidance,
         preview_every=PREVIEW,
     )  # fmt: skip
+    original = images.resize(found.original.cpu(), varied.pixels.shape[-1])
     # At η = 0 every seed gives the same picture: one is enough, and it is the reconstruction.
-    rows = [(0.0, None, varied.pixels[0, 0])]
-    rows += [(e, s, varied.pixels[k, j]) for k, e in enumerate(etas) if e for j, s in enumerate(varied.seeds)]
-    titles = ["η 0, the picture itself" if s is None else f"η {e:g} · seed {s}" for e, s, _ in rows]
-    known = [None] * len(rows)
+    rows, titles = [varied.pixels[0, :1].cpu()], ["η 0: it comes back"]
+    for k, eta in enumerate(etas[1:], 1):
+        first = [original] if k > 1 else []
+        rows += [*first, varied.pixels[k].cpu()]
+        titles += [*["the original"] * len(first), *(f"η {eta:g} · seed {s}" for s in varied.seeds)]
+    known = [None] * len(titles)
     if guidance == 1:
         known[:1] = knows(found.latent, varied.pixels[0, :1], labs.get(model), found.steps)
-    pixels = torch.stack([p.cpu() for _, _, p in rows])
-    made = shots(pixels, titles, captions=[picture.caption] * len(rows), known=known)
-    return Outcome(varied, made)
+    made = shots(torch.cat(rows), titles, captions=[picture.caption] * len(titles), known=known)
+    return Outcome(varied, made, columns=int(count) + 1)
 
 
 PAGE = Page(

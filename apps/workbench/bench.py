@@ -10,21 +10,29 @@ import gradio as gr
 from latentlab.errors import UserError
 
 from . import labs, links, saying, shots
+from .describing import names
 from .layout import Built
-from .picker import framed
+from .picker import Picker, framed
 from .shots import Chosen, Made
 
 QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 SHELF = 12  # how many of a visitor's own pictures the map shows
 
 
+def slots(built: Sequence[Built]) -> list[tuple[Picker, str]]:
+    """Every place for a picture, with its name."""
+    return [
+        (p, b.page.title + (f": {p.label.lower()}" if len(b.pickers) > 1 else "")) for b in built for p in b.pickers
+    ]
+
+
 class Bench:
     """The components of the bar. `hand` holds (Made, row); `shelf` the visitor's own pictures."""
 
-    def __init__(self, built: Sequence[Built], tabs: gr.Tabs, model: gr.Dropdown):
+    def __init__(self, built: Sequence[Built], tabs: gr.Tabs, model: gr.Dropdown, examples: Sequence[Chosen]):
         self.built, self.tabs, self.model = list(built), tabs, model
-        self.slots = [(p, b.page.title + (f": {p.label.lower()}" if len(b.pickers) > 1 else ""))
-                      for b in built for p in b.pickers]  # fmt: skip
+        self.examples = {c.example: c for c in examples}
+        self.slots = slots(built)
         self.others: list[str] = []  # keys of tabs that have no settings
         self.hand, self.shelf, self.offered = gr.State(), gr.State([]), gr.State()
         with gr.Column(elem_classes="bench"):
@@ -57,18 +65,18 @@ class Bench:
                 scale=2,
                 min_width=140,
             )
-            self.use = gr.Button("Use as input", interactive=False, scale=1, min_width=110)
+            self.use = gr.Button("Use as input", interactive=False, scale=1, min_width=110, size="md")
 
     def _away(self) -> None:
-        self.png = gr.DownloadButton("This picture (PNG, settings inside)", interactive=False)
-        self.latents = gr.DownloadButton("Its latents (safetensors)", interactive=False)
-        self.zip = gr.DownloadButton("All pictures of the run (zip)", interactive=False)
+        self.png = gr.DownloadButton("This picture (PNG, settings inside)", interactive=False, size="md")
+        self.latents = gr.DownloadButton("Its latents (safetensors)", interactive=False, size="md")
+        self.zip = gr.DownloadButton("All pictures of the run (zip)", interactive=False, size="md")
         self.link = gr.HTML(padding=False)
 
     def _back(self) -> None:
         self.dropped = gr.File(label="Settings from a PNG made here", type="filepath", height=150, elem_classes="drop")
         self.offer = gr.HTML(padding=False)
-        self.apply = gr.Button("Take these settings", visible=False)
+        self.apply = gr.Button("Take these settings", visible=False, size="md")
 
     @property
     def hand_outputs(self) -> list:
@@ -81,7 +89,8 @@ class Bench:
             b.gallery.select(self._pick, [b.made, self.model, self.shelf], self.hand_outputs, **QUICK)
         self.use.click(self._use, [self.target, self.hand], [self.tabs, *self.all_pickers()], **QUICK)
         self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUICK)
-        self.apply.click(self._apply, self.offered, [self.tabs, self.offer, self.apply, *self.fields()], **QUICK)
+        told = [self.tabs, self.offer, self.apply, *self.fields(), *self.all_pickers()]
+        self.apply.click(self._apply, self.offered, told, **QUICK)
 
     def _first(self, made: Made, hand, model, shelf):
         if not made.shots or (hand and hand[0] is made):
@@ -100,6 +109,8 @@ class Bench:
         says = f'<p><b>{html.escape(shot.title)}</b></p><p class="note">From {html.escape(made.page)}; {known}.</p>'
         address = html.escape(links.link(made.page, model, made.fields), quote=True)
         again = f'<p class="note"><a href="{address}">Link to this page with these settings</a></p>'
+        if set(names(self.page(made.page).pickers)) - set(made.fields):
+            again += '<p class="note">Your own picture is not in the link.</p>'
         own = [*(c for c in shelf if c.name != shot.title), shot.chosen()][-SHELF:]
         ready = {"interactive": True}
         return [
@@ -114,10 +125,25 @@ class Bench:
 
     def into(self, placed: dict[int, Chosen]) -> list:
         """The tab and all pickers' outputs, with pictures put into some of them: slot -> picture."""
-        found: list = [gr.Tabs(selected=self.slots[min(placed)][0].page)]
+        return [gr.Tabs(selected=self.slots[min(placed)][0].page), *self._placed(placed)]
+
+    def _placed(self, placed: dict[int, Chosen], kept: Sequence = ()) -> list:
+        """All pickers' outputs, with pictures put into some of them; the kept components stay as they are."""
+        found: list = []
         for k, (picker, _) in enumerate(self.slots):
-            found += picker.show(placed[k]) if k in placed else [gr.skip()] * len(picker.outputs)
+            shown = picker.show(placed[k]) if k in placed else [gr.skip()] * len(picker.outputs)
+            found += [gr.skip() if any(c is o for o in kept) else v for c, v in zip(picker.outputs, shown)]
         return found
+
+    def filled(self, built: Built | None, values: dict) -> list:
+        """All knobs of all pages and all pickers' outputs, where those of one page get values."""
+        knobs = [values.get(name, gr.skip()) if b is built else gr.skip() for b in self.built for name in b.knobs]
+        if built is None:
+            return knobs + self._placed({})
+        own = {id(picker): name for picker, name in zip(built.pickers, names(built.pickers))}
+        given = {k: values.get(own.get(id(picker))) for k, (picker, _) in enumerate(self.slots)}
+        placed = {k: self.examples[name] for k, name in given.items() if name}
+        return knobs + self._placed(placed, [built.knobs[name] for name in values if name in built.knobs])
 
     def _use(self, target: int, hand):
         if hand is None or not isinstance(target, int) or not 0 <= target < len(self.slots):
@@ -131,17 +157,13 @@ class Bench:
     def fields(self) -> list:
         return [c for b in self.built for c in b.knobs.values()]
 
-    def filled(self, built: Built | None, values: dict) -> list:
-        """All knobs of all pages, where those of one page get values."""
-        return [values.get(name, gr.skip()) if b is built else gr.skip() for b in self.built for name in b.knobs]
-
     def _offer(self, path: str | None):
         if not path:
             return "", gr.update(visible=False), None
         found = shots.settings_in(path)
         page, fields = links.settings(found) if found else (None, {})
         built = self.page(page)
-        good = links.checked(built, fields)[0] if built else {}
+        good = links.checked(built, fields, self.examples)[0] if built else {}
         if not good:
             said = "There are no settings of ours in this file: give a PNG that was made here or by `latentlab`."
             return saying.sentence(said, "wrong"), gr.update(visible=False), None
@@ -152,21 +174,20 @@ class Bench:
     def _apply(self, offered):
         built = self.page(offered[0]) if offered else None
         if built is None:
-            return [gr.skip()] * (3 + len(self.fields()))
+            return [gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {})]
         said = saying.sentence(f"The settings are on the page {built.page.title}: press Run there.")
         return [gr.Tabs(selected=built.page.key), said, gr.update(visible=False), *self.filled(built, offered[1])]
 
     def open_link(self, request: gr.Request):
         """A visitor's `?page=…&prompt=…`: what is good is set, the rest is named."""
         query = dict(request.query_params) if request else {}
-        picked = [gr.skip()] * len(self.all_pickers())
         if not query:
-            return [gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {}), *picked]
+            return [gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {})]
         key = query.get("page", "generate")
         built = self.page(key)
         known = built is not None or key in self.others
         wrong = [] if known else ["page"]
-        good, bad = links.checked(built, query) if built else ({}, [])
+        good, bad = links.checked(built, query, self.examples) if built else ({}, [])
         model, tab = gr.skip(), gr.Tabs(selected=key) if known else gr.skip()
         if "model" in query:
             try:
@@ -177,4 +198,4 @@ class Bench:
         if wrong + bad:
             names = " and ".join(wrong + bad)
             said = saying.sentence(f"The link's {names} can't be used here, so the page keeps its own.", "wrong")
-        return [tab, model, said, *self.filled(built, good), *picked]
+        return [tab, model, said, *self.filled(built, good)]

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from latentlab.errors import UserError
 from latentlab.experiments import Progress, Result
 
-from .shots import Shot
+from .shots import Chosen, Shot
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def names(pictures: Sequence) -> list[str]:
+    """What a page's input pictures are called in calls and links."""
+    return [f"picture_{k + 1}" for k in range(len(pictures))] if len(pictures) > 1 else ["picture"] * len(pictures)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +29,7 @@ class Outcome:
     Args:
         extras: values for the page's own outputs, by name.
         drawn: figures as HTML, shown above the numbers.
+        columns: of the gallery, where a run has its own.
     """
 
     result: Result
@@ -28,6 +37,7 @@ class Outcome:
     extras: dict[str, Any] = field(default_factory=dict)
     drawn: str = ""
     notes: tuple[str, ...] = ()
+    columns: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +51,7 @@ class Page:
         pictures: labels of the input pictures; firsts: a word in the caption of the example each begins with.
         caption: the knob that an example's own caption fills, as `worded` puts it.
         live: knobs that run again when they are moved after a run.
+        dress: an input picture as it is shown before the run; wire: (picker, knobs) -> None, the page's own events.
         columns: of the gallery.
         docs: of the endpoint.
     """
@@ -57,6 +68,8 @@ class Page:
     caption: str = ""
     worded: Callable[[str], str] = str
     live: tuple[str, ...] = ()
+    dress: Callable[[Chosen], Image.Image] | None = None
+    wire: Callable[[Any, dict], None] | None = None
     columns: int = 4
     gallery: bool = True
     private: tuple[str, ...] = ()

@@ -10,18 +10,15 @@ import gradio as gr
 from latentlab.errors import UserError
 
 from . import labs, saying, shots
-from .describing import Page, fitting, stamp
+from .describing import Page, fitting, names, stamp
 
 log = logging.getLogger("latentlab.app")
-# One at a time, for all pages: the model is one. "multiple", because the default swallows a Run that is pressed while
-# a cancelled one is still ending.
-HEAVY = {"concurrency_limit": 1, "concurrency_id": "model", "trigger_mode": "multiple"}
+HEAVY = {"concurrency_limit": 1, "concurrency_id": "model"}  # one at a time, for all pages: the model is one
 
 
 def endpoint(page: Page, model, pickers: list, told: dict) -> None:
     """The page for programs: files and numbers in, PNGs and a JSON of everything that was found out."""
     told = {name: c for name, c in told.items() if name not in page.private}
-    names = [f"picture_{k + 1}" if len(pickers) > 1 else "picture" for k in range(len(pickers))]
 
     def call(model, *values):
         try:
@@ -33,6 +30,8 @@ def endpoint(page: Page, model, pickers: list, told: dict) -> None:
             outcome = end.value
         except UserError as error:
             raise gr.Error(saying.whole(error), print_exception=False) from None
+        except gr.Error:  # a Space's own: no GPU is free, or the visitor's share of it is used up
+            raise
         except Exception:
             log.exception("a call of the endpoint %s failed", page.key)
             raise gr.Error(saying.OURS, print_exception=False) from None
@@ -44,7 +43,7 @@ def endpoint(page: Page, model, pickers: list, told: dict) -> None:
         return [(shot.stamped(), shot.title) for shot in made], found
 
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    call.__signature__ = inspect.Signature([inspect.Parameter(n, keyword) for n in ["model", *names, *told]])
+    call.__signature__ = inspect.Signature([inspect.Parameter(n, keyword) for n in ["model", *names(pickers), *told]])
     hidden = gr.Button(visible=False)
     outputs = [gr.Gallery(visible=False, format="png", label="pictures"), gr.JSON(visible=False, label="found")]
     hidden.click(

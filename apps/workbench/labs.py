@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import import_module
 from pathlib import Path
 
@@ -17,15 +19,24 @@ from latentlab.experiments import Progress
 DEFAULT = os.environ.get("LATENTLAB_MODEL", "emoji")
 _LOADED: dict[str, models.Lab] = {}
 _LOCK = threading.Lock()
+FINE = "", ""
 
 
 def loaded(name: str) -> models.Lab | None:
     return _LOADED.get(name)
 
 
+def zero() -> bool:
+    """Whether this is a Space that is lent a GPU for each run, where only what was loaded at the start is at hand."""
+    return bool(os.environ.get("SPACES_ZERO_GPU"))
+
+
 def get(name: str) -> models.Lab:
     """The lab, loaded now if it is not the present one, which is then released."""
     models.row(name)
+    present = _LOADED.get(name)
+    if present:  # without the lock, which a forked GPU process could find closed for ever
+        return present
     with _LOCK:
         if name not in _LOADED:
             _LOADED.clear()
@@ -35,9 +46,22 @@ def get(name: str) -> models.Lab:
 
 
 def obtain(name: str) -> Iterator[Progress]:
-    """`yield from` this: the lab, with a word on the wait where it has to be loaded first."""
-    if models.row(name).name not in _LOADED:
-        yield Progress(f"loading the model {name}", 0, 1)
+    """`yield from` this: the lab, with the seconds so far where it has to be loaded first.
+
+    Raises:
+        UserError: it can't be loaded here; a visitor never makes this machine download a model.
+    """
+    name = models.row(name).name
+    if name not in _LOADED:
+        reason = why_not(name)
+        if reason:
+            raise UserError(reason)
+        began, pool = time.monotonic(), ThreadPoolExecutor(1)
+        loading = pool.submit(get, name)
+        pool.shutdown(wait=False)  # a visitor who cancels leaves it to load on
+        while not wait([loading], 0.5).done:
+            yield Progress(f"loading the model {name}, {time.monotonic() - began:.0f} s so far", 0, 1)
+        return loading.result()
     return get(name)
 
 
@@ -46,23 +70,36 @@ def keep(lab: models.Lab) -> None:
     _LOADED[lab.name] = lab
 
 
+def obstacle(name: str) -> tuple[str, str]:
+    """Why a model can't be loaded here, in two words and in a sentence; two empty texts if it can."""
+    row = models.row(name)
+    if name in _LOADED:
+        return FINE
+    if zero():
+        reason = f"this Space lends its GPU to the model that it started with; LATENTLAB_MODEL={name} starts another"
+        return "not on this Space", reason
+    standing = models.standing(row)
+    if standing["cached"] is False:
+        reason = f"{name} is not downloaded here, and a visitor can't start that: `latentlab models` says what it takes"
+        return "not downloaded", reason
+    if standing["why_not"]:
+        return "too large for this machine", f"{name} {standing['why_not']}"
+    problems = [] if row.sources else getattr(import_module(f"latentlab.models.{row.family}"), "verify", list)()
+    return ("damaged", f"{name}'s weights are missing or damaged: `latentlab doctor` says more") if problems else FINE
+
+
 def why_not(name: str) -> str:
     """Why a model can't be loaded here, in a sentence; empty if it can."""
-    row = models.row(name)
-    try:
-        family = import_module(f"latentlab.models.{row.family}")
-    except ImportError as error:
-        return f"{name} wants {error.name}, which is not installed"
-    problems = family.verify() if hasattr(family, "verify") else []
-    return f"{name}'s weights are missing or damaged; `latentlab doctor` says more" if problems else ""
+    return obstacle(name)[1]
 
 
 def choices() -> list[tuple[str, str]]:
-    """The registry for a drop-down: (label, name)."""
-    return [
-        (f"{row.name}: {row.about}" + (" (can't be loaded here)" if why_not(row.name) else ""), row.name)
-        for row in models.ROWS.values()
-    ]
+    """The registry for a drop-down: (label, name), each label with what stands against loading it."""
+    lines = []
+    for row in models.ROWS.values():
+        short = obstacle(row.name)[0]
+        lines.append((f"{row.name}: {row.about}" + (f" ({short})" if short else ""), row.name))
+    return lines
 
 
 def gallery(name: str) -> list[tuple[Path, str]]:

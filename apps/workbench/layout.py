@@ -13,7 +13,8 @@ from latentlab import images
 from latentlab.errors import UserError
 
 from . import labs, picker, saying
-from .describing import Page, fitting, stamp
+from .buttons import Pair
+from .describing import Page, fitting, names, stamp
 from .endpoints import HEAVY, endpoint
 from .shots import Made
 
@@ -35,13 +36,13 @@ class Built:
     events: list
 
 
-def handler(page: Page, told: dict, said: gr.HTML, gallery: gr.Gallery, numbers: gr.HTML, made: gr.State, extras: dict):
+def handler(page: Page, told: dict, pair: Pair, said, gallery, numbers, made, extras: dict):
     """The event's generator: progress and previews, then the result; a refusal as a sentence."""
 
     def handle(model: str, *values) -> Iterator[dict]:
         started = time.monotonic()
         chosen = values[: len(page.pictures)]
-        yield {said: saying.bar("waiting for the model", 0, 1, started)}
+        yield {said: saying.bar("waiting for the model", 0, 1, started), **pair.held()}
         try:
             knobs = fitting(told, values[len(page.pictures) :])
             if None in chosen:
@@ -50,11 +51,16 @@ def handler(page: Page, told: dict, said: gr.HTML, gallery: gr.Gallery, numbers:
         except UserError as error:
             yield {said: saying.sentence(saying.whole(error), "wrong")}
             return
+        except gr.Error as error:  # a Space's own: no GPU is free, or the visitor's share of it is used up
+            yield {said: saying.sentence(saying.whole(error.message), "wrong")}
+            return
         except Exception:
             log.exception("a run of the page %s failed", page.key)
             yield {said: saying.sentence(saying.OURS, "wrong")}
             return
-        yield _final(page, outcome, knobs, time.monotonic() - started, said, gallery, numbers, made, extras)
+        fields = {name: value for name, value in knobs.items() if isinstance(value, str | int | float | bool)}
+        fields |= {name: c.example for name, c in zip(names(chosen), chosen) if c.example}
+        yield _final(page, outcome, fields, time.monotonic() - started, said, gallery, numbers, made, extras)
 
     return handle
 
@@ -76,8 +82,7 @@ def _shown(stream, said: gr.HTML, gallery: gr.Gallery, previews: bool) -> Iterat
         yield update
 
 
-def _final(page, outcome, knobs, seconds, said, gallery, numbers, made, extras) -> dict:
-    fields = {name: value for name, value in knobs.items() if isinstance(value, str | int | float | bool)}
+def _final(page, outcome, fields, seconds, said, gallery, numbers, made, extras) -> dict:
     stamped = tuple(stamp(page, shot, outcome.result, fields) for shot in outcome.shots)
     words = f"{outcome.result.summary()} ({seconds:.1f} s)"
     notes = tuple(dict.fromkeys([*outcome.notes, *outcome.result.notes]))
@@ -89,7 +94,8 @@ def _final(page, outcome, knobs, seconds, said, gallery, numbers, made, extras) 
         **{extras[name]: value for name, value in outcome.extras.items()},
     }
     if page.gallery:
-        update[gallery] = [(shot.stamped(), shot.title) for shot in stamped]
+        pictures = [(shot.stamped(), shot.title) for shot in stamped]
+        update[gallery] = gr.update(value=pictures, columns=outcome.columns or page.columns)
     return update
 
 
@@ -107,8 +113,8 @@ def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
                         for label, first in zip(page.pictures, page.firsts)
                     ]
                 with gr.Row(elem_classes="actions"):
-                    run = gr.Button("Run", variant="primary")
-                    stop = gr.Button("Cancel", elem_classes="stop")
+                    run = gr.Button("Run", variant="primary", elem_id=f"run-{page.key}")
+                    stop = gr.Button("Cancel", elem_classes="stop", elem_id=f"stop-{page.key}", interactive=False)
                 told = dict(knobs)
                 if page.advanced is not dict:
                     with gr.Accordion("Advanced", open=False):
@@ -125,10 +131,15 @@ def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
                     numbers = gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
         made = gr.State(Made())
         endpoint(page, model, pickers, told)
-    outputs = [said, numbers, made, gallery, *extras.values()]
-    handle = handler(page, told, said, gallery, numbers, made, extras)
+    pair = Pair(run, stop)
+    outputs = [said, numbers, made, gallery, run, stop, *extras.values()]
+    handle = handler(page, told, pair, said, gallery, numbers, made, extras)
     inputs = [model, *(p.state for p in pickers), *told.values()]
-    events = _events(page, handle, told, run, said, made, inputs, outputs)
+    events = _events(page, handle, told, pair, said, made, inputs, outputs)
+    for each in pickers:
+        picker.wire(each, examples, pair)
+        if page.wire:
+            page.wire(each, told)
     stop.click(_cancelled, None, said, cancels=events, queue=False, api_visibility="private")
     return Built(page, told, pickers, run, said, gallery, made, events)
 
@@ -137,7 +148,7 @@ def _cancelled() -> str:
     return saying.sentence("Cancelled. Press Run to begin again.")
 
 
-def _events(page: Page, handle, told: dict, run, said, made, inputs: list, outputs: list) -> list:
+def _events(page: Page, handle, told: dict, pair: Pair, said, made, inputs: list, outputs: list) -> list:
     """Run, Enter in a text box, and the knobs that run again."""
     options = {**HEAVY, "show_progress": "minimal", "show_progress_on": said, "api_visibility": "private"}
     enter = [c.submit for c in told.values() if isinstance(c, gr.Textbox) and c.lines == 1]
@@ -148,8 +159,12 @@ def _events(page: Page, handle, told: dict, run, said, made, inputs: list, outpu
         else:
             yield {said: gr.skip()}
 
-    events = [gr.on([run.click, *enter], handle, inputs, outputs, **options)]
+    pair.hold([pair.run.click, *enter])
+    events = [gr.on([pair.run.click, *enter], handle, inputs, outputs, **options)]
     for name in page.live:
         options = {**options, "trigger_mode": "always_last"}
+        pair.hold([told[name].release])
         events.append(told[name].release(again, [made, *inputs], outputs, **options))
+    for event in events:
+        pair.free(event)
     return events

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from urllib.parse import urlencode
 
 import gradio as gr
 
+from .describing import names
 from .layout import Built
 
 LONGEST = 400
@@ -33,9 +34,11 @@ def accepted(component, value):
     return None
 
 
-def checked(built: Built, given: Mapping) -> tuple[dict, list[str]]:
-    """The settings of a page that are good, and the names of those that are not."""
+def checked(built: Built, given: Mapping, examples: Container[str] = ()) -> tuple[dict, list[str]]:
+    """A page's settings that are good, pictures by the names of examples, and the names of those that are not."""
     good = {name: accepted(built.knobs[name], given[name]) for name in given if name in built.knobs}
+    pictures = {name: given[name] for name in names(built.pickers) if name in given}
+    good |= {name: value if value in examples else None for name, value in pictures.items()}
     return {k: v for k, v in good.items() if v is not None}, [k for k, v in good.items() if v is None]
 
 

@@ -13,7 +13,7 @@ from latentlab.directions import Directions
 from latentlab.errors import UserError
 from latentlab.sphere import normalize
 
-from . import labs, saying
+from . import labs, running, saying
 from .bench import QUICK, Bench
 from .endpoints import HEAVY
 from .shots import Chosen
@@ -34,8 +34,8 @@ element.addEventListener('click', event => {
 def places(model: str, found: list[Chosen], count: int) -> list[tuple[float, float]]:
     """Where each picture stands, in per cent from the left and the top; the plane is fitted on the first `count`."""
     lab = labs.get(model)
-    z_i = normalize(lab.encoder.encode_image(torch.cat([c.pixels(lab) for c in found])))
-    xy = Directions.fit(z_i[:count], 2).project(z_i).cpu()
+    z_i = normalize(running.z_i(model, torch.cat([c.pixels(lab) for c in found])))
+    xy = Directions.fit(z_i[:count], 2).project(z_i)
     low, high = xy.min(0).values, xy.max(0).values
     return (MARGIN + (xy - low) / (high - low).clamp_min(1e-9) * (100 - 2 * MARGIN)).tolist()
 
@@ -65,45 +65,59 @@ def drawn(found: list[Chosen], at: list[tuple[float, float]], own: int, marked: 
 class Map:
     """The map's tab. `points` holds (pictures, places, how many are examples); `marked` up to two rows."""
 
-    def __init__(self, examples: list[Chosen]):
+    def __init__(self, examples: list[Chosen], slots: list[str]):
         self.examples = examples
         with gr.Tab("Map", id=KEY) as self.tab:
             self.points, self.marked = gr.State(), gr.State([])
             gr.HTML(f"<h2>Map</h2><p>{LOOK}</p>", padding=False, elem_classes="look")
             self.says = gr.HTML(saying.sentence("Nothing is chosen yet."), padding=False)
-            with gr.Row():
-                self.between = gr.Button("Interpolate between the two", interactive=False, variant="primary")
-                self.use = gr.Button("Use the last one as input on Variations", interactive=False)
+            with gr.Row(elem_classes="send"):
+                self.between = gr.Button(
+                    "Interpolate between the two", interactive=False, variant="primary", scale=1, size="md"
+                )
+                self.target = gr.Dropdown(
+                    [(title, k) for k, title in enumerate(slots)], value=0, label="Use the last one on", scale=1,
+                    min_width=140,
+                )  # fmt: skip
+                self.use = gr.Button("Use as input there", interactive=False, scale=1, size="md")
             self.plane = gr.HTML(padding=False, js_on_load=CLICKS)
             gr.HTML('<p class="note">Orange frames: your own pictures.</p>', padding=False)
+        self.told = [self.plane, self.points, self.marked, self.says, self.between, self.use]
 
     def wire(self, bench: Bench) -> None:
-        told = [self.plane, self.points, self.marked, self.says, self.between, self.use]
         options = {**HEAVY, "show_progress": "minimal", "show_progress_on": self.says, "api_visibility": "private"}
         bench.others.append(KEY)
-        self.tab.select(self._draw, [bench.model, bench.shelf], told, **options)
+        theirs = [bench.model, bench.shelf, *(picker.state for picker, _ in bench.slots)]
+        self.tab.select(self._draw, theirs, self.told, **options)
         chosen = [self.plane, self.marked, self.says, self.between, self.use]
         self.plane.click(self._click, [self.points, self.marked], chosen, **QUICK)
         first, second = (k for k, (p, _) in enumerate(bench.slots) if p.page == "interpolate")
-        single = next(k for k, (p, _) in enumerate(bench.slots) if p.page == "variations")
-        outputs = [bench.tabs, *bench.all_pickers()]
+        marked, outputs = [self.points, self.marked], [bench.tabs, *bench.all_pickers()]
 
         def between(points, marked):
             return bench.into({first: points[0][marked[0]], second: points[0][marked[1]]})
 
-        self.between.click(between, [self.points, self.marked], outputs, **QUICK)
-        self.use.click(lambda p, m: bench.into({single: p[0][m[-1]]}), [self.points, self.marked], outputs, **QUICK)
+        def use(points, marked, target):
+            return bench.into({target: points[0][marked[-1]]})
 
-    def _draw(self, model: str, shelf: list[Chosen]):
+        self.between.click(between, marked, outputs, **QUICK)
+        self.use.click(use, [*marked, self.target], outputs, **QUICK)
+
+    def _draw(self, model: str, shelf: list[Chosen], *inputs: Chosen | None):
         off = gr.update(interactive=False)
+        own = dict.fromkeys([*shelf, *(c for c in inputs if c)])  # what was made here, and what was given
+        found = [*self.examples, *(c for c in own if not c.example)]
         try:
-            found = [*self.examples, *shelf]
-            at = places(labs.checked(model), found, len(self.examples))
+            for now in labs.obtain(labs.checked(model)):
+                said = saying.bar(now.stage, now.step, now.steps, 0)
+                yield [said if c is self.says else gr.skip() for c in self.told]
+            at = places(model, found, len(self.examples))
         except UserError as error:
-            return gr.skip(), None, [], saying.sentence(saying.whole(error), "wrong"), off, off
+            yield gr.skip(), None, [], saying.sentence(saying.whole(error), "wrong"), off, off
+            return
         points = (found, at, len(self.examples))
         said = saying.sentence("Click a picture to choose it, and another one to go there.")
-        return drawn(found, at, len(self.examples), []), points, [], said, off, off
+        yield drawn(found, at, len(self.examples), []), points, [], said, off, off
 
     def _click(self, points, marked: list[int], click: gr.EventData):
         row = click._data.get("row") if isinstance(click._data, dict) else None

@@ -13,6 +13,7 @@ from latentlab import images
 from latentlab.errors import UserError
 
 from . import labs, saying, shots
+from .buttons import Pair
 from .shots import Chosen
 
 
@@ -26,6 +27,7 @@ class Picker:
     preview: gr.Image
     says: gr.HTML
     file: gr.File
+    shelf: gr.Gallery
     caption: gr.Textbox | None
     worded: Callable[[str], str]
 
@@ -66,20 +68,26 @@ def build(page, label: str, first: str, found: list[Chosen], caption: gr.Textbox
         caption.value = page.worded(start.caption)
     state = gr.State(start)
     line = gr.HTML(says(label, start) if start else "", padding=False)
+    shown = (page.dress or framed)(start) if start else None
     with gr.Row(equal_height=True, elem_classes="picker"):
         preview = gr.Image(
-            framed(start) if start else None, label=label, show_label=False, height=150, interactive=False, buttons=[],
+            shown, label=label, show_label=False, height=150, interactive=False, buttons=[],
             format="png", elem_classes="frame", min_width=130, scale=2, alt_text=f"{label}: the one that is chosen",
         )  # fmt: skip
         file = gr.File(
-            label=f"{label}: your own file", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
+            label=f"Your own {label.lower()}", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
         )
-    picker = Picker(page.key, label, state, preview, line, file, caption, page.worded)
+    classes = ["examples", "many"] if len(page.pictures) > 1 else ["examples"]
     shelf = gr.Gallery(
-        [c.picture for c in found], label=f"Examples: {label.lower()}", show_label=False, columns=12, height="auto",
-        allow_preview=False, object_fit="contain", interactive=False, buttons=[], elem_classes="examples",
+        [c.picture for c in found], label=f"Examples: {label.lower()}", show_label=False, columns=8, height="auto",
+        allow_preview=False, object_fit="contain", interactive=False, buttons=[], elem_classes=classes,
         visible=bool(found),
     )  # fmt: skip
+    return Picker(page.key, label, state, preview, line, file, shelf, caption, page.worded)
+
+
+def wire(picker: Picker, found: list[Chosen], pair: Pair) -> None:
+    """Take an example or a file when it is given; a run waits until it is there."""
 
     def take(index: gr.SelectData) -> list:
         return picker.show(found[index.index])
@@ -93,7 +101,5 @@ def build(page, label: str, first: str, found: list[Chosen], caption: gr.Textbox
             rest = [gr.skip()] * (len(picker.outputs) - 3)
             return [gr.skip(), gr.skip(), saying.sentence(saying.whole(error), "wrong"), *rest]
 
-    quick = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    shelf.select(take, None, picker.outputs, **quick)
-    file.change(read, file, picker.outputs, **quick)
-    return picker
+    pair.after(picker.shelf.select, take, None, picker.outputs)
+    pair.after(picker.file.change, read, picker.file, picker.outputs)

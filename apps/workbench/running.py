@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from latentlab import experiments
+from latentlab.errors import UserError
 from latentlab.experiments import Inverted, Progress
 from latentlab.latents import Latent
 
@@ -18,8 +19,9 @@ from . import labs
 from .shots import Chosen
 
 PREVIEW = 3  # steps between two previews
+KEPT = 64 * 2**20  # bytes of inversions that are kept, a thousand of the miniature's
 _FOUND: OrderedDict[tuple, Inverted] = OrderedDict()
-_MOST = 256  # inversions that are kept, some 10 kB each
+CPU = torch.device("cpu")
 
 
 def seconds(model: str, experiment: str, args: tuple, knobs: dict) -> int:
@@ -33,41 +35,65 @@ def seconds(model: str, experiment: str, args: tuple, knobs: dict) -> int:
 
 def on_gpu(function: Callable) -> Callable:
     """The function with a GPU of ZeroGPU's for its computed duration; the function itself anywhere else."""
-    if not os.environ.get("SPACES_ZERO_GPU"):
+    if not labs.zero():
         return function
     import spaces
 
     return spaces.GPU(duration=seconds)(function)
 
 
-def _on_cpu(value):
-    """What can travel from a Space's GPU process to this one: every tensor in it on the CPU."""
-    if isinstance(value, torch.Tensor):
-        return value.cpu()
+def moved(value, device: torch.device):
+    """The same value with every tensor in it on the device, whatever it is made of."""
+    if isinstance(value, Tensor):
+        return value.to(device)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: _on_cpu(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        parts = {f.name: moved(getattr(value, f.name), device) for f in dataclasses.fields(value)}
         return dataclasses.replace(value, **parts)
-    if isinstance(value, Progress):
-        return Progress(*(_on_cpu(part) for part in value))
     if isinstance(value, dict):
-        return {k: _on_cpu(v) for k, v in value.items()}
-    return value
+        return {k: moved(v, device) for k, v in value.items()}
+    if isinstance(value, Progress):
+        return Progress(*(moved(part, device) for part in value))
+    return type(value)(moved(v, device) for v in value) if isinstance(value, list | tuple) else value
 
 
 @on_gpu
 def _stream(model: str, experiment: str, args: tuple, knobs: dict) -> Iterator:
+    """What the experiment yields, on the CPU, so that it can leave a Space's GPU process; a refusal comes last."""
     lab = labs.get(model)
     subject = lab.encoder if experiment in ("classify", "compare") else lab
-    for value in getattr(experiments, experiment).stream(subject, *args, **knobs):
-        yield value if lab.device.type == "cpu" else _on_cpu(value)
+    args, knobs = moved((args, knobs), lab.device)
+    try:
+        for value in getattr(experiments, experiment).stream(subject, *args, **knobs):
+            yield moved(value, CPU)
+    except UserError as error:  # which a Space would replace by one of its own
+        yield error
+
+
+@on_gpu
+def _embedded(model: str, experiment: str, args: tuple, knobs: dict) -> Iterator[Tensor]:
+    """One embedding of everything, where the model is."""
+    encoder = labs.get(model).encoder
+    yield getattr(encoder, experiment)(*args).cpu()
 
 
 def watched(model: str, experiment: str, *args, **knobs) -> Iterator[Progress]:
     """`yield from` this: an experiment's result, with its progress on the way."""
     for value in _stream(model, experiment, args, knobs):
+        if isinstance(value, UserError):
+            raise value
         if isinstance(value, Progress):
             yield value
     return value
+
+
+def z_i(model: str, pixels: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) to (B, D), on the CPU."""
+    return next(iter(_embedded(model, "encode_image", (pixels,), {})))
+
+
+def z_t(model: str, captions: Sequence[str]) -> Tensor:
+    """B captions to (B, D), on the CPU."""
+    return next(iter(_embedded(model, "encode_text", (captions,), {})))
 
 
 def inverted(
@@ -93,8 +119,12 @@ def inverted(
 def _keep(key: tuple, found: Inverted) -> None:
     _FOUND[key] = found
     _FOUND.move_to_end(key)
-    while len(_FOUND) > _MOST:
+    while len(_FOUND) > 1 and sum(map(_bytes, _FOUND.values())) > KEPT:
         _FOUND.popitem(last=False)
+
+
+def _bytes(found: Inverted) -> int:
+    return 2 * found.original.nbytes + found.latent.z_i.nbytes  # the latents take about what the picture takes
 
 
 def _stacked(found: Sequence[Inverted]) -> Inverted:

@@ -43,12 +43,14 @@ class Chosen:
         picture: RGB, at most SIDE on its longer side.
         caption: what it shows, if that is known.
         known: its latents, if it was made here from them.
+        example: the name of the example that it is, which a link can say.
     """
 
     name: str
     picture: Image.Image
     caption: str = ""
     known: Known | None = None
+    example: str = ""
 
     def pixels(self, lab: Lab, fit: str = "crop") -> Tensor:
         """(1, 3, H, W) in [-1, 1], as large as the decoder wants it."""
@@ -58,7 +60,8 @@ class Chosen:
 
 
 def example(path: Path, caption: str) -> Chosen:
-    return Chosen(path.stem.lstrip("0123456789-").replace("-", " "), images.open_image(path), caption)
+    name = path.stem.lstrip("0123456789-").replace("-", " ")
+    return Chosen(name, images.open_image(path), caption, example=path.stem)
 
 
 def uploaded(path: str | None) -> Chosen:

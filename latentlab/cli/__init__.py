@@ -9,7 +9,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from . import house, pictures, probes, vectors
+from . import clip, house, pictures, probes, vectors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ def options(
     pass
 
 
-for command in (*pictures.COMMANDS, *probes.COMMANDS):
+for command in (*pictures.COMMANDS, *probes.COMMANDS, *clip.COMMANDS):
     app.command()(command)
 app.add_typer(vectors.pca, name="pca")
 app.command()(vectors.embed)
@@ -41,9 +41,25 @@ for name, command in house.COMMANDS.items():
 
 
 def main() -> None:
-    """The entry point: a user's error is one sentence and exit code 2, never a traceback."""
+    """The entry point: a user's error is one sentence and exit code 2, never a traceback or a page of usage."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        said, code = f"error: {error}", 2
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # what typer's usage errors have, click's or its own by its version
+            raise
+        said, code = _usage(error), 2
+    else:
+        said = ""
+    if said:
+        print(said, file=sys.stderr)
+    if code:
+        sys.exit(code)
+
+
+def _usage(error: Exception) -> str:
+    """A word that a command does not take, in a sentence; or the help that typer has for no words at all."""
+    message = error.format_message().rstrip(".")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "latentlab"
+    return message if message.startswith("Usage:") else f"error: {message}; `{command} --help` says what it takes"

@@ -109,6 +109,18 @@ def numbers(text: str, option: str) -> list[float]:
         raise UserError(f"{option} is {text!r}: give numbers with commas between, like 0,0.5,1") from error
 
 
+def integers(text: str, option: str) -> list[int]:
+    """`0,1,4` as integers.
+
+    Raises:
+        UserError: a part that is no integer.
+    """
+    found = numbers(text, option)
+    if not all(x.is_integer() for x in found):
+        raise UserError(f"{option} is {text!r}: give whole numbers with commas between, like 1,2,4")
+    return [int(x) for x in found]
+
+
 def make(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)

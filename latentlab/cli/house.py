@@ -68,7 +68,9 @@ def open_app(
 
 
 def figures(
-    only: Annotated[str, typer.Option(help="Some of 3,4,5,6,7,8,9,14,15,16, with commas; all by default.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Some of inversion,3,4,5,6,7,8,9,14,15,16,clip, with commas; all by default.")
+    ] = "",
     images: Annotated[
         Path | None, typer.Option(help="A folder of six pictures or more, named by what they show; the gallery.")
     ] = None,
@@ -80,16 +82,16 @@ def figures(
     as_json: Json = False,
 ) -> None:
     """Remake the paper's figures into a folder with a page to leaf through."""
-    from .. import files, paper
+    from .. import files, paper, samples
 
     folder = files.writable_folder(out)
     lab = load(model, device, as_json, dtype)
-    given = paper.inputs(lab, images, directions)
+    given = samples.inputs(lab, images, directions)
     make(folder)
     found = watch(paper.remake(lab, given, folder, listed(only)), as_json)
     for name, reason in found["skipped"].items():
         print(f"note: skipped {name}: {reason}", file=sys.stderr)
-    lines = [f"figure {f['figure']:<3} {f['title']}: {f['summary']}" for f in found["figures"]]
+    lines = [f"{f['figure']:<9} {f['title']}: {f['summary']}" for f in found["figures"]]
     say(found, as_json, [*lines, found["page"]])
 
 

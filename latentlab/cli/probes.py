@@ -1,8 +1,7 @@
-"""The commands that ask what CLIP and the decoder know: attacks, ablations, binding, labels."""
+"""The commands that ask what CLIP and the decoder know: attacks, ablations, guidance, binding, signs."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,6 @@ from .common import (
     Json,
     Model,
     Out,
-    Picture,
     Seed,
     Steps,
     listed,
@@ -27,7 +25,6 @@ from .common import (
     opened,
     report,
     save_result,
-    say,
     slug,
     squared,
     watch,
@@ -35,11 +32,16 @@ from .common import (
 
 
 def attack(
-    image: Picture,
+    pictures: Annotated[list[Path], typer.Argument(help="One image, or several.")],
     text: Annotated[str, typer.Option(help="What to write, or several words with commas.")],
-    truth: Annotated[str, typer.Option(help="What the picture shows, as a caption, like “a red apple”.")],
+    truth: Annotated[
+        list[str], typer.Option(help="What the picture shows, like “a red apple”; of several give it for each.")
+    ],
     labels: Annotated[str, typer.Option(help="The classes, with commas; the model's own things by default.")] = "",
     at: Annotated[str, typer.Option(help="Centre and width of the label, as x,y,width of the picture.")] = "",
+    colour: Annotated[str, typer.Option(help="Of the letters: a name as in CSS, or #rrggbb.")] = "#0f0f14",
+    paper: Annotated[str, typer.Option(help="Of the label, likewise.")] = "#fdfaee",
+    font: Annotated[Path | None, typer.Option(help="A .ttf or .otf file; a plain one by default.")] = None,
     count: Annotated[int, typer.Option(min=0, max=64, help="Decoded variations of each.")] = 3,
     encoder: Annotated[
         list[str] | None, typer.Option(help="Another CLIP to ask, as open_clip's NAME:TAG; give it again for more.")
@@ -54,24 +56,29 @@ def attack(
     dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
-    """Put words on a picture, ask CLIP what it shows, and decode what it saw."""
+    """Put words on pictures, ask CLIP what they show, and decode what it saw."""
     from .. import attacks, experiments, files
     from ..encoding import Encoder
 
-    picture, folder = opened([image], fit), files.writable_folder(out)
+    given, folder = opened(pictures, fit), files.writable_folder(out)
     place = numbers(at, "--at") if at else []
     if place and len(place) != 3:
         raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
-    label = attacks.Label("word", **dict(zip(("x", "y", "size"), place)))
+    knobs = dict(zip(("x", "y", "size"), place))
+    label = attacks.Label("word", **knobs, colour=colour, paper=paper, font=font)
     others = {name: Encoder(*name.split(":", 1)) for name in encoder or ()}
     lab = load(model, device, as_json, dtype)
     stream = experiments.attack.stream(
-        lab, squared(picture, lab, fit), listed(text), truth, labels=listed(labels) or lab.things, label=label,
-        variations=count, encoders=others, seed=seed, steps=steps, guidance=guidance, preview_every=0,
+        lab, squared(given, lab, fit), listed(text), truth[0] if len(truth) == 1 else truth, label=label,
+        labels=listed(labels) or lab.things, variations=count, encoders=others, seed=seed, steps=steps,
+        guidance=guidance, preview_every=0,
     )  # fmt: skip
     found = watch(stream, as_json)
-    paths = save_result(found, folder, f"{slug(image.stem)}-attacked", image=image.name, fit=fit)
-    report(found, paths, as_json, image=image.name)
+    drawn = {f"picture-{k + 1}": found.figure(k) for k in range(1, len(given))}
+    drawn |= {"heat-map": found.heat_map()} if len(given) * len(found.words) > 1 else {}
+    names = [path.name for path in pictures]
+    paths = save_result(found, folder, f"{slug(pictures[0].stem)}-attacked", figures=drawn, images=names, fit=fit)
+    report(found, paths, as_json, images=names)
 
 
 def ablate(
@@ -182,32 +189,4 @@ def spell(
     report(found, save_result(found, folder, f"sign-{slug(words[0])}"), as_json)
 
 
-def classify(
-    pictures: Annotated[list[Path], typer.Argument(help="Images.")],
-    labels: Annotated[str, typer.Option(help="The classes as captions, with commas; the model's own by default.")] = "",
-    top: Annotated[int, typer.Option(min=1, help="How many labels to say.")] = 5,
-    fit: Fit = "crop",
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
-    as_json: Json = False,
-) -> None:
-    """Say what CLIP takes pictures for."""
-    from .. import experiments
-
-    opened_pictures = opened(pictures, fit)
-    lab = load(model, device, as_json, dtype)
-    classes = listed(labels) or lab.things
-    found = experiments.classify(lab.encoder, squared(opened_pictures, lab, fit), classes)
-    rows = [
-        {"image": str(path), "labels": [{"label": x, "probability": round(p, 4)} for x, p in found.top(k, top)]}
-        for k, path in enumerate(pictures)
-    ]
-    said = [", ".join(f"{label} {p:.0%}" for label, p in found.top(k, top)) for k in range(len(pictures))]
-    lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
-    for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
-    say({"model": lab.name, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
-
-
-COMMANDS = (attack, ablate, guide, bind, spell, classify)
+COMMANDS = (attack, ablate, guide, bind, spell)

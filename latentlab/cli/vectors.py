@@ -22,6 +22,8 @@ from .common import (
     Picture,
     Seed,
     Steps,
+    free,
+    integers,
     load,
     make,
     numbers,
@@ -72,7 +74,7 @@ def show(
     from .. import experiments, files
 
     picture, folder = opened([image], fit), files.writable_folder(out)
-    kept = [int(k) for k in numbers(dims, "--dims")]
+    kept = integers(dims, "--dims")
     lab = load(model, device, as_json, dtype)
     stream = experiments.truncate.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), dims=kept, seed=seed, steps=steps,
@@ -103,7 +105,7 @@ def walk(
     from .. import experiments, files
 
     picture, folder = opened([image], fit), files.writable_folder(out)
-    which = [int(c) for c in numbers(components, "--components")]
+    which = integers(components, "--components")
     lab = load(model, device, as_json, dtype)
     stream = experiments.walk_components.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), components=which,
@@ -128,7 +130,7 @@ def fit_directions(
     as_json: Json = False,
 ) -> None:
     """Find the principal components of many z_i."""
-    from .. import embeddings, files
+    from .. import embeddings, figures, files
     from ..directions import Directions
 
     if out.suffix != ".safetensors" or out.exists():
@@ -146,13 +148,17 @@ def fit_directions(
     found = Directions.fit(batches, components, metadata=about)
     make(out.parent)
     found.save(out)
+    drawn = free(out.with_suffix(".png"), about)
+    figures.save(figures.spectrum(found.shares), drawn, about)
     shares = {
         f"{share:.0%}": found.needed(share) for share in (0.5, 0.9, 0.95, 0.99) if found.explained(len(found)) >= share
     }
-    lines = [f"{out}  {found}", *(f"{share} of the variance: {n} components" for share, n in shares.items())]
+    lines = [f"{out}  {found}", f"variance against components: {drawn}"]
+    lines += [f"{share} of the variance: {n} component{'s' * (n != 1)}" for share, n in shares.items()]
     lines += [f"skipped {name}: {reason}" for name, reason in list(skipped.items())[:5]]
-    numbers = {"path": str(out), "count": found.count, "components": len(found), "needed": shares, "skipped": skipped}
-    say({"latentlab": __version__, **about, **numbers}, as_json, lines)
+    paths = {"path": str(out), "figure": str(drawn)}
+    numbers = {"count": found.count, "components": len(found), "needed": shares, "skipped": skipped}
+    say({"latentlab": __version__, **about, **paths, **numbers}, as_json, lines)
 
 
 def embed(
@@ -187,5 +193,10 @@ def embed(
     ]
     lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(found.skipped.items(), 5)]
     lines += [f"… and {len(found.skipped) - 5} more; --json names them all"] if len(found.skipped) > 5 else []
-    numbers = {"path": str(out), "count": found.count, "width": found.width, "skipped": found.skipped}
+    numbers = {
+        "path": str(out),
+        "count": found.count,
+        "width": found.width,
+        "skipped": found.skipped,
+    }
     say({"latentlab": __version__, **about, "folder": str(folder), **numbers}, as_json, lines)

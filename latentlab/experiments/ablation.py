@@ -11,17 +11,26 @@ from torch import Tensor
 
 from .. import prior
 from ..diffusion import noise
+from ..distances import GROUPS, cmmd, frechet, jackknife, recalled
 from ..errors import UserError
-from ..intervals import mean, proportion
+from ..intervals import mean, mean_of_pairs, proportion
 from ..latents import Latent
-from .running import Progress, Result, checked_seeds, cosine, decoded, enlarged, settings_of, streamed
+from .running import (
+    Progress,
+    Result,
+    checked_pixels,
+    checked_seeds,
+    cosine,
+    decoded,
+    enlarged,
+    settings_of,
+    streamed,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ..models import Lab
-
-SIGNALS = ("caption only", "z_t", "prior")
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -30,7 +39,7 @@ class Ablated(Result):
 
     Args:
         pixels: (S, N, 3, H, W), upsampled where the lab can; a row for each signal, a column for each caption and seed.
-        signals: S of "caption only", "z_t", "prior": those that the lab has.
+        signals: S of "caption only", "z_t", "prior", "real z_i": those that the lab has and the pictures allow.
         captions: N, one a column. seeds: N.
     """
 
@@ -45,8 +54,13 @@ class Ablated(Result):
         return rows(dict(zip(self.signals, self.pixels[:, :columns])), titles=self.captions[:columns])
 
     def summary(self) -> str:
-        said = [f"{s} {self.value('CLIP score', signal=s):.2f}" for s in self.signals]
-        return f"CLIP score (cosine of picture and caption), higher is nearer: {', '.join(said)}."
+        def said(quantity: str, digits: int) -> str:
+            return ", ".join(f"{s} {self.value(quantity, signal=s):.{digits}f}" for s in self.signals)
+
+        sentence = f"CLIP score (cosine of picture and caption), higher is nearer: {said('CLIP score', 2)}."
+        if any(row["quantity"] == "Fréchet distance" for row in self.table):
+            sentence += f" Fréchet distance to the real pictures, lower is nearer: {said('Fréchet distance', 3)}."
+        return sentence
 
 
 def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int], knobs: dict) -> tuple[dict[str, Tensor], list]:
@@ -65,11 +79,35 @@ def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int], knobs: dic
     return {**found, "prior": z_i}, notes
 
 
+def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[str]) -> Tensor:
+    """z_i of the captions' own pictures: (N, D)."""
+    checked_pixels(pictures, lab.decoder.pixels)
+    if len(pictures) != len(captions) or len(kinds) not in (0, len(captions)):
+        raise UserError(
+            f"{len(captions)} captions, {len(pictures)} pictures, {len(kinds)} kinds: give one picture for each "
+            "caption, and one kind or none at all"
+        )
+    return lab.encoder.encode_image(pictures.to(lab.device, torch.float32))
+
+
+def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where) -> Iterator[dict]:
+    """How far the made embeddings lie from the real ones, and which of these they reach."""
+    yield jackknife(frechet, real, made, quantity="Fréchet distance", **where)
+    yield jackknife(cmmd, real, made, quantity="CMMD", **where)
+    reached = recalled(real, made)
+    yield proportion(reached, quantity="recall", **where)
+    for kind in dict.fromkeys(kinds):
+        mine = torch.tensor([k == kind for k in kinds], device=reached.device)
+        yield proportion(reached[mine], quantity="recall of a kind", kind=kind, **where)
+
+
 @streamed(Ablated)
 def ablate(
     lab: Lab,
     captions: str | Sequence[str],
     *,
+    pictures: Tensor | None = None,
+    kinds: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     steps: int = 25,
     guidance: float = 2.0,
@@ -77,27 +115,34 @@ def ablate(
 ) -> Iterator[Progress | Ablated]:
     """Decode captions with zero, z_t or the prior's z_i in the CLIP slot.  Ramesh et al. 2022, section 5.1, figure 8.
 
-    The caption is always given to the decoder, where it takes one, and x_T is the same for all three.
+    The caption is always given to the decoder, where it takes one, and x_T is the same for all signals.
 
     Args:
         captions: one, or several.
+        pictures: (N, 3, H, W) in [-1, 1], the real picture of each caption: adds what their own z_i gives, and the
+            distances to them.
+        kinds: N, what each picture is one of (an artist, say): adds the recall of each kind.
         seeds: of each caption's pictures.
         steps, guidance: of the decoder.
 
     The table holds, for each signal, the CLIP score (cosine of encode(picture) and z_t) and, when there are several
-    captions, the accuracy: how often a picture's own caption is the nearest of them all.
+    captions, the accuracy: how often a picture's own caption is the nearest of them all. With at least 40 real pictures
+    it also holds, in CLIP's space, the Fréchet distance and the CMMD to them and their recall, as `distances` has them.
 
     Raises:
-        UserError: no caption, an empty one, the same twice, or no seeds.
+        UserError: no caption, an empty one, the same twice, no seeds, or not one picture and one kind for each caption.
     """
     captions = (captions,) if isinstance(captions, str) else tuple(captions)
     if not captions or len(set(captions)) < len(captions):
         raise UserError(f"captions are {list(captions)}: give one, or several that differ")
     seeds = checked_seeds(seeds)
+    real = None if pictures is None else _real(lab, captions, pictures, kinds)
     readings = [lab.encoder.read(c) for c in captions]
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     signals, notes = _signals(lab, columns, own, {})
+    if real is not None:
+        signals["real z_i"] = real.repeat_interleave(len(seeds), 0)
     x_T = noise(lab.decoder, own, device=lab.device)
     text = lab.decoder.read(columns)
     latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
@@ -112,6 +157,10 @@ def ablate(
     if len(captions) > 1:
         nearest = cosine(z[:, :, None], z_t).argmax(-1)  # (S, N)
         table += [proportion(row == truth, quantity="accuracy", signal=name) for name, row in zip(signals, nearest)]
+    if real is not None and len(real) >= 2 * GROUPS:
+        table += [row for name, made in zip(signals, z) for row in _to_real(real, made, kinds, signal=name)]
+    elif real is not None:
+        notes.append(f"{len(real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
     pixels = yield from enlarged(lab, pixels, own * len(signals))
     notes += [sentence for reading in readings for sentence in reading.warnings()]
     yield Ablated(
@@ -149,6 +198,14 @@ class Guided(Result):
             f"The CLIP score is highest, {best['value']:.2f}, at guidance {best['guidance']:g} of the decoder and "
             f"{best['prior_guidance']:g} of the prior; what it gains, the samples lose in variety."
         )
+
+
+def _variety(among: Tensor, **where) -> dict:
+    """The samples' mean distance (captions, seeds, seeds), over captions; of a single one over its seeds."""
+    if len(among) == 1:
+        return mean_of_pairs(among[0], **where)
+    pairs = torch.ones(among.shape[1:]).triu(1).bool()
+    return mean(among[:, pairs].mean(1), **where)
 
 
 @streamed(Guided)
@@ -196,14 +253,13 @@ def sweep_guidance(
     scores = cosine(z, lab.encoder.encode_text(columns))
     among = z.unflatten(2, (len(captions), -1))  # (P, G, captions, seeds, D)
     among = 1 - cosine(among[..., :, None, :], among[..., None, :, :])
-    pairs = torch.ones(len(seeds), len(seeds)).triu(1).bool()
     table = []
     for i, p in enumerate(prior_guidances):
         for j, g in enumerate(guidances):
             where = {"prior_guidance": p, "guidance": g}
             table.append(mean(scores[i, j], quantity="CLIP score", **where))
             if len(seeds) > 1:
-                table.append(mean(among[i, j][:, pairs].flatten(), quantity="distance among samples", **where))
+                table.append(_variety(among[i, j], quantity="distance among samples", **where))
     shape = pixels.shape[:3]
     pixels = yield from enlarged(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
     settings = settings_of(

@@ -79,8 +79,10 @@ class Attacked(Result):
         return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1)
 
     def summary(self) -> str:
-        success = self.value("attack succeeds", encoder=self.settings["model"])
-        said = f"A written word wins over the picture in {success:.0%} of {self.attacked[..., 0].numel()} cases"
+        success, cases = self.value("attack succeeds", encoder=self.settings["model"]), self.attacked[..., 0].numel()
+        said = f"A written word wins over the picture in {success:.0%} of {cases} cases"
+        if cases == 1:
+            said = f"“{self.words[0]}” {'wins over' if success else 'does not win over'} {self.truth[0]}"
         recovered = [r for r in self.table if r["quantity"] == "right again in variations of those"]
         if not recovered:
             return f"{said}."
@@ -132,7 +134,7 @@ def attack(
         encoders: further CLIPs by name, to see side by side.
 
     An attack succeeds when the written word's label is more probable than the thing's own, where it was not before;
-    a variation is right again when the thing's own label is the more probable of the two.
+    it is right again when the thing's own label is the more probable of the two in more than half of the variations.
 
     Raises:
         UserError: no words, a word that does not fit its label, or one that is the thing's own name.
@@ -140,9 +142,10 @@ def attack(
     checked_pixels(pixels, lab.decoder.pixels)
     words = (words,) if isinstance(words, str) else tuple(words)
     truth = (truth,) * len(pixels) if isinstance(truth, str) else tuple(truth)
-    if not words or len(truth) != len(pixels):
-        raise UserError(f"{len(words)} words and {len(truth)} truths for {len(pixels)} pictures: give at least one "
-                        "word, and a label for each picture")  # fmt: skip
+    if not words or not all(word.strip() for word in words):
+        raise UserError(f"words are {list(words)}: give at least one to write, like pizza")
+    if len(truth) != len(pixels):
+        raise UserError(f"{len(truth)} truths for {len(pixels)} pictures: give one for all, or one each")
     known = list(dict.fromkeys([*labels, *truth]))
     for word in words:
         try:
@@ -150,6 +153,9 @@ def attack(
         except UserError:
             known.append(f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}")
     word_labels = tuple(_label_of(word, known) for word in words)
+    own_name = next((word for word, spelled in zip(words, word_labels) if spelled in truth), None)
+    if own_name is not None:
+        raise UserError(f"“{own_name}” is what a picture shows, so it can't mislead: write another word")
     labels, style = tuple(known), label or Label("word")
     original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)
     worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
@@ -201,8 +207,10 @@ def _table(name: str, found: dict, others: Mapping[str, Tensor], own: Tensor, sp
         table.append(proportion(fooled.flatten(), quantity="attack succeeds", encoder=encoder))
     fooled = wins(found["attacked"]) & ~clean
     if found["after"].numel() and fooled.any():
-        right = ~wins(found["after"])[fooled]  # (cases, N)
-        table.append(proportion(right.flatten(), quantity="right again in variations of those", encoder=name))
+        right = (~wins(found["after"])[fooled]).float().mean(
+            1
+        ) > 0.5  # (cases,): variations of one are no further cases
+        table.append(proportion(right, quantity="right again in variations of those", encoder=name))
     table.append(mean(found["before"].gather(1, own[:, None])[:, 0], quantity="probability of the thing, clean"))
     mine = found["attacked"].gather(2, own[:, None, None].expand(*found["attacked"].shape[:2], 1))
     table.append(mean(mine.flatten(), quantity="probability of the thing, attacked"))

@@ -49,9 +49,10 @@ class Bound(Result):
     def summary(self) -> str:
         right, both = self.value("CLIP reads it as asked"), self.value("both colours at their place")
         count = len(self.arrangements) * len(self.seeds)
+        chance = sum(1 / len(a.swaps()) for a in self.arrangements) / len(self.arrangements)
         return (
             f"Both colours stand where the caption puts them in {both:.0%} of {count} pictures, and CLIP prefers the "
-            f"caption to its three confusions in {right:.0%} (chance: 25%)."
+            f"caption to what its words say when they are bound otherwise in {right:.0%} (chance: {chance:.0%})."
         )
 
 
@@ -59,7 +60,20 @@ def _arrangement(prompt: str | Arrangement) -> Arrangement:
     found = parse(prompt) if isinstance(prompt, str) else prompt
     if found is None:
         raise UserError(f"“{prompt}” relates no two solids: write it like “a red cube on top of a blue ball”")
+    if len(found.swaps()) < 2:
+        raise UserError(f"“{found.caption}” can be read in one way only: give two solids that differ")
     return found
+
+
+def _at_place(a: Arrangement, found: tuple[str, str]) -> tuple[bool, bool]:
+    """Which of the two places shows its colour; beside leaves open which is which, so the order that fits better."""
+    wanted = (a.first.colour, a.second.colour)
+    orders = (wanted, wanted[::-1]) if a.relation == "beside" else (wanted,)
+    return max((tuple(c == w for c, w in zip(found, order)) for order in orders), key=sum)
+
+
+def _exchanged(a: Arrangement, found: tuple[str, str]) -> bool:
+    return a.relation != "beside" and found == (a.second.colour, a.first.colour)
 
 
 def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int):
@@ -92,7 +106,7 @@ def bind(
         seeds: of every prompt's pictures.
 
     Raises:
-        UserError: no prompt, or one that is not of two coloured solids.
+        UserError: no prompt, or one that is not of two coloured solids that differ.
     """
     prompts = [prompts] if isinstance(prompts, str | Arrangement) else list(prompts)
     if not prompts:
@@ -113,9 +127,8 @@ def bind(
         tuple(zip(*([name for name, _ in colour_at(row, box)] for box in a.boxes)))
         for a, row in zip(asked, pixels.unflatten(0, grid))
     )
-    wanted = [(a.first.colour, a.second.colour) for a in asked]
-    places = torch.tensor([[[c == w for c, w in zip(cs, ws)] for cs in row] for row, ws in zip(found, wanted)])
-    swapped = torch.tensor([[cs == ws[::-1] for cs in row] for row, ws in zip(found, wanted)])
+    places = torch.tensor([[_at_place(a, colours) for colours in row] for a, row in zip(asked, found)])
+    swapped = torch.tensor([[_exchanged(a, colours) for colours in row] for a, row in zip(asked, found)])
     as_asked = torch.tensor([[reading == a for reading in row] for a, row in zip(asked, read_as)])
     table = (
         proportion(as_asked.flatten(), quantity="CLIP reads it as asked"),
@@ -183,12 +196,14 @@ def spell(
         template: a caption with {} where the word goes.
 
     Raises:
-        UserError: no word, or nothing else that it could be read as.
+        UserError: no word or an empty one, nothing else that it could be read as, or a template without {}.
     """
     words = (words,) if isinstance(words, str) else tuple(words)
     choices = tuple(dict.fromkeys([*words, *alternatives]))
     if not words or len(choices) < 2:
         raise UserError(f"words are {list(words)} of {len(choices)} alternatives: give one or more words, and others")
+    if not all(w.strip() for w in choices) or "{}" not in template:
+        raise UserError(f"words are {list(words)} in “{template}”: give words to write, and {{}} where they go")
     seeds = checked_seeds(seeds)
     captions = [template.format(w) for w in words]
     notes = tuple(dict.fromkeys(s for c in captions for s in lab.encoder.read(c).warnings()))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..encoding import TEMPLATES, Encoder
 from ..errors import UserError
-from ..intervals import mean, proportion
+from ..intervals import mean, mean_of_pairs, proportion
 from ..sphere import normalize
 from .running import Progress, Result, checked_pixels, streamed
 
@@ -159,8 +159,7 @@ def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterat
     gap = float((a.mean(0) - b.mean(0)).norm())
     table = [{"quantity": "modality gap", "value": round(gap, 4), "n": len(a) + len(b), "low": None, "high": None}]
     for name, z in (("pictures", a), ("captions", b)):
-        pairs = (z @ z.T)[torch.ones(len(z), len(z)).triu(1).bool()]
-        table.append(mean(pairs, quantity=f"cosine among {name}"))
+        table.append(mean_of_pairs(z @ z.T, quantity=f"cosine among {name}"))
     if len(captions) == len(pixels):
         own = torch.arange(len(pixels), device=similarity.device)
         table.append(mean(similarity.diagonal(), quantity="cosine of own pairs"))

@@ -16,6 +16,7 @@ from ..errors import UserError
 from ..files import whole
 from ..intervals import mean
 from ..latents import Latent
+from ..manipulation import fractions
 from ..manipulation import interpolate as between
 from ..sphere import angle
 from .running import Inverted, Progress, Result, checked_seeds, decoded, enlarged, inverted, settings_of, streamed
@@ -95,15 +96,19 @@ def interpolate(
         guidance: of the way back; above 1 the ends no longer reconstruct.
 
     Raises:
-        UserError: not two pictures, fewer than two frames, θ outside 0..1, or opposite z_i.
+        UserError: not two pictures, fewer than two frames, θ outside 0..1, or z_i that are equal or opposite.
     """
     thetas = torch.linspace(0, 1, max(thetas, 0)).tolist() if isinstance(thetas, int) else [float(t) for t in thetas]
     if len(thetas) < 2:
         raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
+    fractions(thetas)  # refuse before the inversion
     seeds = checked_seeds(seeds) if len(seeds) else ()
     found = yield from inverted(lab, pictures, steps=steps)
     if len(found) != 2:
         raise UserError(f"{len(found)} pictures: an interpolation is between two; pass pixels[:2]")
+    arc = angle(found.latent.z_i[:1], found.latent.z_i[1:])
+    if arc < 1e-4:
+        raise UserError("the two pictures have one z_i, so there is no way between them: give two that differ")
     held = noise(lab.decoder, seeds, device=lab.device).split(1) if seeds else ["slerp"]
     a, b = found.latent[0], found.latent[1]
     paths = Latent.stack(between(a, b, thetas, noise=kind) for kind in held)
@@ -113,7 +118,7 @@ def interpolate(
     turns = angle(z[:, 1:], z[:, :-1])  # (K, T - 1)
     table = [
         mean(turns.std(1, correction=0) / turns.mean(1).clamp_min(1e-9), quantity="unevenness of steps"),
-        mean(turns.sum(1) / angle(found.latent.z_i[:1], found.latent.z_i[1:]), quantity="length of path over arc"),
+        mean(turns.sum(1) / arc, quantity="length of path over arc"),
     ]
     if not seeds:
         ends = images.psnr(found.original, pixels[[0, -1]])

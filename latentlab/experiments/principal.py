@@ -69,12 +69,15 @@ class Truncated(Result):
         return curves(self.table, x="k", quantities=[q for q in quantities if q != "PSNR"], xlabel="components kept")
 
     def summary(self) -> str:
-        k = next((k for k, share in zip(self.dims, self.explained) if share >= 0.9), self.dims[-1])
-        return (
-            f"{k} components hold {self.explained[self.dims.index(k)]:.0%} of the variance, and a picture decoded from "
-            f"them has a cosine of {self.value('cosine of the picture to z_i', k=k):.2f} to the whole z_i: the coarse "
-            "meaning comes first, detail last."
-        )
+        said = []
+        for k in sorted({self.dims[0], self._enough(), self.dims[-1]}, key=self.dims.index):
+            likeness, share = self.value("cosine of the picture to z_i", k=k), self.explained[self.dims.index(k)]
+            said.append(f"{likeness:.2f} with {k} component{'s' * (k != 1)} ({share:.0%} of the variance)")
+        return f"A picture decoded from the first components has this cosine to the whole z_i: {', '.join(said)}."
+
+    def _enough(self) -> int:
+        """The first of dims that holds nine tenths of the variance; the last if none does."""
+        return next((k for k, share in zip(self.dims, self.explained) if share >= 0.9), self.dims[-1])
 
 
 @streamed(Truncated)
@@ -108,8 +111,10 @@ def truncate(
     """
     checked_pixels(pixels, lab.decoder.pixels)
     dims = tuple(int(k) for k in dims)
-    if not dims:
-        raise UserError("dims is empty: give at least one number of components, like 16")
+    if not dims or len(set(dims)) < len(dims):
+        raise UserError(f"dims are {list(dims)}: give at least one number of components, like 16, and each once")
+    for k in dims:
+        directions.explained(k)  # refuse what was not fitted before anything is computed
     if labels and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
     original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)
@@ -199,11 +204,13 @@ def walk_components(
     Raises:
         UserError: more than one picture, or a component that was not fitted.
     """
+    if not components or not sigmas:
+        raise UserError("components and sigmas each want at least one value")
+    for c in components:
+        directions.walk(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
     found = yield from inverted(lab, picture, steps=steps)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: this walk is of one; pass pixels[:1]")
-    if not components or not sigmas:
-        raise UserError("components and sigmas each want at least one value")
     z_i = torch.cat([directions.walk(found.latent.z_i, c, sigmas) for c in components])
     latent = Latent(z_i, found.latent.x_T.expand(len(z_i), -1, -1, -1))
     pixels = yield from decoded(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from ..models import Lab
 
 
+PREVIEWED = 12  # pictures in a preview: a sweep of many would spend more on being watched than on itself
+
+
 class Progress(NamedTuple):
-    """Where an experiment is: `step` of `steps` in a stage, and the pictures as they look by now, if there are any."""
+    """Where an experiment is: `step` of `steps` in a stage, and its first pictures as they look by now, if any."""
 
     stage: str
     step: int
@@ -211,7 +214,7 @@ def decoded(lab: Lab, latent: Latent, *, preview_every: int = 0, **knobs) -> Ite
     """`yield from` this: pictures (B, 3, H, W) of latents, watched; knobs as in `decoding.walk`."""
     for step in decoding.walk(lab.decoder, latent, **knobs):
         show = preview_every and step.number % preview_every == 0 and step.number < step.total
-        shown = decoding.pictures(lab.decoder, step.x_0) if show else None
+        shown = decoding.pictures(lab.decoder, step.x_0[:PREVIEWED]) if show else None
         yield Progress("decoder", step.number, step.total, shown)
     return decoding.pictures(lab.decoder, step.x_t)
 

@@ -13,7 +13,7 @@ from .. import images
 from ..errors import UserError
 from ..intervals import mean
 from ..latents import Latent
-from ..manipulation import text_diff
+from ..manipulation import direction, fractions, text_diff
 from ..sphere import normalize
 from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
 
@@ -47,14 +47,26 @@ class Diffed(Result):
         return rows(named, titles=[f"θ = {t:.2g}" for t in self.thetas], heading=f"from “{self.source}” to …")
 
     def summary(self) -> str:
-        last = self.thetas[-1]
-        said = [
-            f"“{t}” {self.value('directional similarity', target=t, theta=last):+.2f}" for t in self.targets if last > 0
-        ]
+        last = max(self.thetas)
+        if last == 0:
+            return "At θ = 0 nothing changes: these are reconstructions."
+        said = [f"“{t}” {self.value('directional similarity', target=t, theta=last):+.2f}" for t in self.targets]
         return (
             f"At θ = {last:g} the picture's embedding has moved along the captions' change by a cosine of "
             f"{', '.join(said)}."
         )
+
+
+def _checked_direction(z_t: Tensor, captions: Sequence[str], notes: Sequence[str]) -> None:
+    """Refuse captions that differ on paper and not to CLIP, with what it does not know of them."""
+    for target, z in zip(captions[1:], z_t[1:]):
+        try:
+            direction(z_t[:1], z[None])
+        except UserError as error:
+            known = "".join(f"; {note}" for note in notes)
+            raise UserError(
+                f"to CLIP “{captions[0]}” and “{target}” say the same: give captions that say different things{known}"
+            ) from error
 
 
 @streamed(Diffed)
@@ -93,27 +105,33 @@ def diff(
         raise UserError("targets is empty: give the caption that is wanted, or several")
     if source in targets:
         raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
+    if len(set(targets)) < len(targets):
+        raise UserError(f"targets are {list(targets)}: give each of them once")
     thetas = torch.linspace(0, 0.5, max(thetas, 0)).tolist() if isinstance(thetas, int) else [float(t) for t in thetas]
-    if not thetas:
-        raise UserError("thetas is empty: give at least one fraction of the arc, like 0.4")
+    if not thetas or len(set(thetas)) < len(thetas):
+        raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
     readings = [lab.encoder.read(t) for t in (*targets, *([source] if source else []))]
+    notes = tuple(dict.fromkeys(sentence for reading in readings for sentence in reading.warnings()))
+    z_t = lab.encoder.encode_text([source, *targets])
+    fractions(thetas)  # refuse before the inversion
+    _checked_direction(z_t, (source, *targets), notes)
     found = yield from inverted(lab, picture, steps=steps)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: a text diff is of one; pass pixels[:1]")
-    z_t = lab.encoder.encode_text([source, *targets])
-    turned = Latent.stack(text_diff(found.latent, z_t[:1], z_t[k : k + 1], thetas) for k in range(1, len(z_t)))
-    # The first frame of the walk is the same for every target: decode it once, for the measures want it anyway.
-    latent = Latent.stack([found.latent, turned])
+    moved = [t for t in thetas if t > 0]
+    turned = [text_diff(found.latent, z_t[:1], z_t[k : k + 1], moved) for k in range(1, len(z_t))] if moved else []
+    # θ = 0 is one frame for all targets, and the measures want it anyway: decoded once, as row 0.
+    latent = Latent.stack([found.latent, *turned])
     pixels = yield from decoded(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
     z = lab.encoder.encode_image(pixels)
-    grid = (len(targets), len(thetas))
-    first, frames = pixels[:1], pixels[1:]
-    change = (normalize(z[1:]) - normalize(z[:1])).unflatten(0, grid)  # (K, T, D)
+    starts = range(1, len(pixels), len(moved)) if moved else [0] * len(targets)
+    rows = torch.tensor([[start + moved.index(t) if t > 0 else 0 for t in thetas] for start in starts])
+    change = normalize(z[rows]) - normalize(z[:1])  # (K, T, D)
     z_d = normalize(z_t[1:] - z_t[:1])[:, None]  # (K, 1, D)
     along = (change * z_d).sum(-1, keepdim=True)
     drift = (change - along * z_d).norm(dim=-1)
-    similarity, likeness = cosine(change, z_d), cosine(z[1:].unflatten(0, grid), z_t[1:, None])
-    psnr = images.psnr(first.expand_as(frames), frames).view(grid)
+    similarity, likeness = cosine(change, z_d), cosine(z[rows], z_t[1:, None])
+    psnr = images.psnr(pixels[:1].expand_as(pixels), pixels)[rows]
     measured = {
         "directional similarity": similarity, "drift": drift, "cosine to the target": likeness,
         "PSNR to the first frame": psnr,
@@ -125,10 +143,9 @@ def diff(
         for j, theta in enumerate(thetas)
         if theta > 0 or quantity == "cosine to the target"
     ]
-    pixels = yield from enlarged(lab, frames, range(len(frames)))
-    notes = tuple(dict.fromkeys(sentence for reading in readings for sentence in reading.warnings()))
+    pixels = yield from enlarged(lab, pixels, range(len(pixels)))
     yield Diffed(
-        inverted=found, pixels=pixels.unflatten(0, grid), source=source, targets=targets, thetas=tuple(thetas),
+        inverted=found, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),
         table=tuple(table), notes=notes,
         settings=settings_of(
             lab, "diff", source=source, targets=targets, thetas=thetas, steps=found.steps, guidance=guidance

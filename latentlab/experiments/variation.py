@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..intervals import mean
+from ..intervals import mean, mean_of_pairs
 from ..latents import Latent
 from .running import (
     Inverted,
@@ -98,8 +98,8 @@ def vary(
         UserError: more than one picture, no η or one outside 0..1, no seeds.
     """
     etas, seeds = tuple(float(e) for e in etas), checked_seeds(seeds)
-    if not etas or not all(0 <= e <= 1 for e in etas):
-        raise UserError(f"etas is {etas}: give at least one number from 0 (reconstructs) to 1 (ancestral)")
+    if not etas or len(set(etas)) < len(etas) or not all(0 <= e <= 1 for e in etas):
+        raise UserError(f"etas is {etas}: give numbers from 0 (reconstructs) to 1 (ancestral), at least one, each once")
     found = yield from inverted(lab, picture, steps=steps)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: variations are of one; pass pixels[:1]")
@@ -117,8 +117,7 @@ def vary(
     for k, eta in enumerate(etas):
         table.append(mean(kept[k], quantity="cosine to z_i", eta=eta))
         if len(seeds) > 1:
-            pairs = among[k][torch.ones(len(seeds), len(seeds)).triu(1).bool()]
-            table.append(mean(pairs, quantity="distance among samples", eta=eta))
+            table.append(mean_of_pairs(among[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
     pixels = yield from enlarged(lab, pixels, range(count))
     yield Varied(

@@ -249,6 +249,22 @@ def report(
     print(json.dumps({"model": "emoji", "seed": seed, "rows": rows}, indent=1) if as_json else module.table(rows))
 
 
+@app.command()
+def compare(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    count: Annotated[int, typer.Option(min=40, help="Held-out scenes, and pictures for each signal.")] = 512,
+    seed: Annotated[int, typer.Option(help="Of the held-out scenes.")] = 0,
+) -> None:
+    """The paper's comparison (its table 2): caption only, z_t, the prior's z_i and real z_i against held-out scenes."""
+    from .. import models
+    from . import comparison
+
+    found = comparison.compare(models.load("emoji"), load_sprites(), count=count, seed=seed)
+    print(
+        json.dumps({"settings": found.settings, "rows": found.table}, indent=1) if as_json else comparison.table(found)
+    )
+
+
 def main() -> None:
     try:
         app(standalone_mode=True)

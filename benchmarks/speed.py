@@ -1,0 +1,146 @@
+"""What a picture costs, and what would make it cheaper: each change against the shipped defaults, in one run.
+
+    python benchmarks/speed.py
+
+Seconds are the least of several interleaved tries, so that a busy moment of the machine falls on no variant alone.
+Quality is measured beside them: how many of the model's things CLIP recognises in the pictures made of their names, and
+how far the pictures are from the default's.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+import latentlab
+from latentlab import experiments, images, intervals, models
+from latentlab.decoding import decode, pictures
+from latentlab.latents import Latent
+from latentlab.prior import sample
+
+PROMPT = "a red apple on a blue background"
+Lab = models.Lab
+
+
+@contextmanager
+def as_it_is(lab: Lab) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def channels_last(lab: Lab) -> Iterator[None]:
+    networks = [lab.decoder.autoencoder, lab.upsampler.network]
+    for network in networks:
+        network.to(memory_format=torch.channels_last)
+    yield
+    for network in networks:
+        network.to(memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def compiled(lab: Lab) -> Iterator[None]:
+    """The decoder's network alone, where the time goes; its warm-up is not counted in the seconds."""
+    network = lab.decoder.network
+    lab.decoder.network = torch.compile(network)
+    yield
+    lab.decoder.network = network
+
+
+VARIANTS: dict[str, tuple[Callable, dict]] = {
+    "as shipped: 25 steps, guidance 2": (as_it_is, {}),
+    "15 steps": (as_it_is, {"steps": 15}),
+    "10 steps": (as_it_is, {"steps": 10}),
+    "guidance 1": (as_it_is, {"guidance": 1.0}),
+    "one candidate of the prior": (as_it_is, {"candidates": 1}),
+    "channels_last": (channels_last, {}),
+    "torch.compile": (compiled, {}),
+}
+
+
+def one(lab: Lab, knobs: dict) -> float:
+    start = time.perf_counter()
+    experiments.generate(lab, PROMPT, seeds=[0], preview_every=0, **knobs)
+    return time.perf_counter() - start
+
+
+def eight(lab: Lab, found: experiments.Inverted) -> float:
+    start = time.perf_counter()
+    experiments.vary(lab, found, etas=(1.0,), seeds=range(8), preview_every=0)
+    return time.perf_counter() - start
+
+
+def made(lab: Lab, names: list[str], knobs: dict) -> Tensor:
+    """A picture of each name, before the upsampler."""
+    seeds = range(len(names))
+    z_i = sample(lab.prior, names, seeds=seeds, candidates=knobs.get("candidates", 2))
+    latent = Latent(z_i, latentlab.noise(lab.decoder, seeds, device=lab.device))
+    steps, guidance = knobs.get("steps", 25), knobs.get("guidance", 2.0)
+    x_0 = decode(lab.decoder, latent, text=lab.decoder.read(names), steps=steps, guidance=guidance)
+    return pictures(lab.decoder, x_0)
+
+
+def recognised(lab: Lab, pixels: Tensor, names: list[str]) -> dict:
+    z_i = torch.nn.functional.normalize(lab.encoder.encode_image(pixels), dim=-1)
+    z_t = torch.nn.functional.normalize(lab.encoder.encode_text(list(lab.things)), dim=-1)
+    truth = torch.tensor([lab.things.index(name) for name in names], device=z_i.device)
+    return intervals.proportion((z_i @ z_t.T).argmax(1) == truth)
+
+
+def main(
+    model: Annotated[str, typer.Option(help="A model that says what it can draw.")] = "emoji",
+    tries: Annotated[int, typer.Option(min=1, help="Of each variant, interleaved; the least counts.")] = 5,
+    things: Annotated[int, typer.Option(min=2, help="Pictures for the quality of each variant.")] = 64,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Seconds of one picture and of eight variations, and the quality, of each variant."""
+    lab = models.load(model, device="cpu")
+    names = list(lab.things[:: max(1, len(lab.things) // things)][:things])
+    picture = images.load(models.gallery(model)[0][0], lab.decoder.pixels)
+    found = experiments.invert(lab, picture)
+    seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    variations: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for attempt in range(tries + 1):  # the first warms up
+        for name, (change, knobs) in VARIANTS.items():
+            with change(lab), torch.no_grad():
+                taken = one(lab, knobs), eight(lab, found)
+            if attempt:
+                seconds[name].append(taken[0])
+                variations[name].append(taken[1])
+    rows, default = [], None
+    for name, (change, knobs) in VARIANTS.items():
+        with change(lab), torch.no_grad():
+            pixels = made(lab, names, knobs)
+        default = pixels if default is None else default
+        row = {"variant": name, "seconds": min(seconds[name]), "eight variations": min(variations[name])}
+        row["times faster"] = min(seconds[next(iter(VARIANTS))]) / row["seconds"]
+        row["PSNR to the default"] = images.psnr(default, pixels).mean().item()  # infinite for the default itself
+        rows.append({**{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()},
+                     "top-1": recognised(lab, pixels, names)})  # fmt: skip
+    print(json.dumps({"model": model, "threads": torch.get_num_threads(), "rows": rows}) if as_json else table(rows))
+
+
+def table(rows: list[dict]) -> str:
+    lines = ["| variant | one picture, s | times faster | eight variations, s | top-1 | PSNR to the default, dB |"]
+    lines.append("|---|---|---|---|---|---|")
+    for row in rows:
+        top = row["top-1"]
+        said = f"{top['value']:.0%} ({top['low']:.0%} – {top['high']:.0%})"
+        cells = (
+            row["variant"],
+            f"{row['seconds']:.2f}",
+            f"{row['times faster']:.2f}",
+            f"{row['eight variations']:.2f}",
+        )
+        lines.append(f"| {' | '.join([*cells, said, format(row['PSNR to the default'], '.1f')])} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    typer.run(main)

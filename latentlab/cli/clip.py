@@ -1,0 +1,65 @@
+"""The commands about CLIP itself: which label, how alike, and the gap between its two kinds of embedding."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import Device, Dtype, Fit, Json, Model, Out, listed, load, opened, report, save_result, say, squared
+
+
+def classify(
+    pictures: Annotated[list[Path], typer.Argument(help="Images.")],
+    labels: Annotated[str, typer.Option(help="The classes as captions, with commas; the model's own by default.")] = "",
+    top: Annotated[int, typer.Option(min=1, help="How many labels to say.")] = 5,
+    fit: Fit = "crop",
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Say what CLIP takes pictures for."""
+    from .. import experiments
+
+    given = opened(pictures, fit)
+    lab = load(model, device, as_json, dtype)
+    classes = listed(labels) or lab.things
+    found = experiments.classify(lab.encoder, squared(given, lab, fit), classes)
+    rows = [
+        {"image": str(path), "labels": [{"label": x, "probability": round(p, 4)} for x, p in found.top(k, top)]}
+        for k, path in enumerate(pictures)
+    ]
+    said = [", ".join(f"{label} {p:.0%}" for label, p in found.top(k, top)) for k in range(len(pictures))]
+    lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    say({"model": lab.name, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
+
+
+def compare(
+    pictures: Annotated[list[Path], typer.Argument(help="Two images or more.")],
+    captions: Annotated[
+        str, typer.Option(help="Two captions or more, with commas; as many as images are taken for their own.")
+    ],
+    fit: Fit = "crop",
+    out: Out = Path("out"),
+    model: Model = "emoji",
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Hold pictures against captions: cosines, and how far CLIP keeps the two kinds apart."""
+    from .. import experiments, files
+
+    given, folder = opened(pictures, fit), files.writable_folder(out)
+    lab = load(model, device, as_json, dtype)
+    found = experiments.compare(lab.encoder, squared(given, lab, fit), listed(captions))
+    names, drawn = [path.name for path in pictures], {"gap": found.gap_figure()}
+    paths = save_result(found, folder, "comparison", figures=drawn, model=lab.name, images=names, fit=fit)
+    report(found, paths, as_json, model=lab.name, images=names)
+
+
+COMMANDS = (classify, compare)
