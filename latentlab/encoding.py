@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import logging
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,26 +56,16 @@ class Encoder:
         name: an open_clip architecture, or "local-dir:PATH" / "hf-hub:OWNER/NAME".
         pretrained: its tag (`open_clip.list_pretrained()`); None for the two prefixes, which bring their weights.
 
+    Embeddings come in float32 or better whatever the model computes in, so that walks keep their precision.
+
     Raises:
-        UserError: open_clip has no such model or tag.
+        UserError: open_clip has no such model or tag, or its weights can't be had or read.
     """
 
     def __init__(self, name: str, pretrained: str | None = None, *, device="cpu", dtype=torch.float32):
-        import open_clip
-
-        if name.startswith("local-dir:"):
-            config = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
-            if not config.is_file():
-                raise UserError(f"{config} is not there: give a folder in open_clip's layout, config and weights")
-        elif not name.startswith("hf-hub:") and (name, pretrained) not in open_clip.list_pretrained():
-            tags = [tag for model, tag in open_clip.list_pretrained() if model == name]
-            if tags:
-                raise UserError(f"{name} has no weights called {pretrained!r}: give one of {', '.join(tags)}")
-            near = difflib.get_close_matches(name, open_clip.list_models(), 4)
-            raise UserError(f"open_clip has no model {name!r}; near names: {', '.join(near) or 'none'}")
-        self.model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
+        _check(name, pretrained)
+        self.model, self.tokenizer = _created(name, pretrained)
         self.model.eval().requires_grad_(False).to(device, dtype)
-        self.tokenizer = open_clip.get_tokenizer(name)
         config = self.model.visual.preprocess_cfg
         self.mean = torch.tensor(config["mean"], device=device, dtype=dtype).view(1, 3, 1, 1)
         self.std = torch.tensor(config["std"], device=device, dtype=dtype).view(1, 3, 1, 1)
@@ -88,12 +80,12 @@ class Encoder:
 
     def _encode(self, pixels: Tensor) -> Tensor:
         pixels = images.resize(pixels.to(self.device, torch.float32), self.size).to(self.dtype)
-        return self.model.encode_image(((pixels + 1) / 2 - self.mean) / self.std)
+        return _precise(self.model.encode_image(((pixels + 1) / 2 - self.mean) / self.std))
 
     @torch.no_grad()
     def encode_text(self, captions: str | Sequence[str]) -> Tensor:
         """B captions, or a single one, to z_t (B, D)."""
-        return self.model.encode_text(self.tokens(captions))
+        return _precise(self.model.encode_text(self.tokens(captions)))
 
     def tokens(self, captions: str | Sequence[str]) -> Tensor:
         """B captions, or a single one, to token ids (B, L), cut at the context's length."""
@@ -140,8 +132,63 @@ class Encoder:
 
     def _overflows(self, caption: str, width: int) -> bool:
         """Whether one more place would be used: the last token is the end token, so compare with a longer context."""
-        longer = self.tokenizer([caption], context_length=width + 1)
-        return bool(longer[0, -1] != longer.new_tensor(0))
+        longer, empty = self.tokenizer([caption, ""], context_length=width + 1)  # an empty caption ends in padding
+        return bool(longer[-1] != empty[-1])
+
+    def fingerprint(self) -> str:
+        """What tells these weights from others of the same architecture: twelve digits, of a part of every tensor."""
+        digest = hashlib.sha256()
+        for name, tensor in self.model.state_dict().items():
+            digest.update(name.encode() + tensor.flatten()[:1024].double().cpu().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+
+def _precise(z: Tensor) -> Tensor:
+    return z.to(torch.promote_types(z.dtype, torch.float32))
+
+
+def _check(name: str, pretrained: str | None) -> None:
+    """Refuse what open_clip has not, before anything is fetched."""
+    import open_clip
+
+    if name.startswith("local-dir:"):
+        config = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
+        if not config.is_file():
+            raise UserError(f"{config} is not there: give a folder in open_clip's layout, config and weights")
+        return
+    if name.startswith("hf-hub:"):
+        return
+    if (name, pretrained) not in open_clip.list_pretrained():
+        tags = [tag for model, tag in open_clip.list_pretrained() if model == name]
+        if tags:
+            raise UserError(f"{name} has no weights called {pretrained!r}: give one of {', '.join(tags)}")
+        near = difflib.get_close_matches(name, open_clip.list_models(), 4)
+        raise UserError(f"open_clip has no model {name!r}; near names: {', '.join(near) or 'none'}")
+    trained = open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu", False)
+    if trained and not open_clip.get_model_config(name).get("quick_gelu", False):
+        raise UserError(f"{pretrained}'s weights of {name} were trained with QuickGELU: give {name}-quickgelu")
+
+
+def _created(name: str, pretrained: str | None) -> tuple[torch.nn.Module, Callable]:
+    """The model and its tokenizer, fetched where they are not cached."""
+    import open_clip
+
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # open_clip logs what it raises as well
+    try:
+        model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
+        return model, open_clip.get_tokenizer(name)
+    except Exception as error:  # of the hub's client and its transport, of safetensors, of torch
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if name.startswith("local-dir:"):
+            raise UserError(f"{name.removeprefix('local-dir:')} can't be loaded by open_clip ({first})") from error
+        whole = f"{name}:{pretrained}" if pretrained else name
+        raise UserError(
+            f"open_clip's {whole} is not cached and can't be fetched ({first}): with a network, `latentlab fetch "
+            f"{whole}`, or give a local copy, local-dir:FOLDER"
+        ) from error
+    finally:
+        logging.disable(before)
 
 
 def local(folder: Path, **options) -> Encoder:

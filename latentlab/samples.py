@@ -83,7 +83,7 @@ def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None)
     pixels, captions = [], []
     for path, caption in listing:
         try:
-            pixels.append(images.load(path, lab.decoder.pixels))
+            pixels.append(images.load(path, lab.pixels))
         except UserError as error:
             if embeddings.may_be_picture(path):
                 skipped[path.name] = str(error)

@@ -1,8 +1,8 @@
 """Checkpoints of every family in the published layout: configs at full size, and tiny ones with random weights.
 
-The configs are put together from diffusers' conversion scripts; the published sizes of the weight files, which
-tests/test_families.py holds them against, say whether they are right.  Keys that were not known to the versions that
-wrote the published files are missing here, too.
+The configs have the keys of the published ones, those of old versions among them, and lack what those lack.  What the
+hub lists holds them to that: the sizes of the JSON files to the byte, where they are known (`JSON_SIZES`), and of the
+weight files (tests/test_full_size.py).  Of CLIP-L and of Kandinsky's two towers only the keys that matter are here.
 
     python tests/checkpoints.py FOLDER      writes the tiny checkpoints of all families
 """
@@ -24,29 +24,42 @@ from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
+    CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
 )
 
+MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 CROSS = {
-    "down_block_types": ["ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 3],
-    "up_block_types": [*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"],
-    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn", "attention_head_dim": 64, "layers_per_block": 3,
-    "resnet_time_scale_shift": "scale_shift", "sample_size": 64, "norm_num_groups": 32, "act_fn": "silu",
+    "act_fn": "silu", "attention_head_dim": 64, "center_input_sample": False,
+    "down_block_types": ["ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 3], "downsample_padding": 1,
+    "dual_cross_attention": False, "flip_sin_to_cos": True, "freq_shift": 0, "layers_per_block": 3,
+    "mid_block_scale_factor": 1, "mid_block_type": "UNetMidBlock2DSimpleCrossAttn", "norm_eps": 1e-05,
+    "norm_num_groups": 32, "num_class_embeds": None, "only_cross_attention": False,
+    "resnet_time_scale_shift": "scale_shift", "sample_size": 64,
+    "up_block_types": [*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"], "upcast_attention": False,
+    "use_linear_projection": False,
 }  # fmt: skip
 SUPER = {
-    "down_block_types": ["ResnetDownsampleBlock2D"] * 4, "up_block_types": ["ResnetUpsampleBlock2D"] * 4,
-    "block_out_channels": [320, 640, 960, 1280], "layers_per_block": 3, "in_channels": 6, "out_channels": 3,
-    "add_attention": False, "sample_size": 256,
+    "act_fn": "silu", "add_attention": False, "attention_head_dim": 8, "block_out_channels": [320, 640, 960, 1280],
+    "center_input_sample": False, "down_block_types": ["ResnetDownsampleBlock2D"] * 4, "downsample_padding": 1,
+    "flip_sin_to_cos": True, "freq_shift": 0, "in_channels": 6, "layers_per_block": 3, "mid_block_scale_factor": 1,
+    "norm_eps": 1e-05, "norm_num_groups": 32, "out_channels": 3, "resnet_time_scale_shift": "default",
+    "sample_size": 256, "time_embedding_type": "positional", "up_block_types": ["ResnetUpsampleBlock2D"] * 4,
 }  # fmt: skip
 PRIOR = {
     "additional_embeddings": 4, "attention_head_dim": 64, "dropout": 0.0, "embedding_dim": 768,
     "num_attention_heads": 32, "num_embeddings": 77, "num_layers": 20,
 }  # fmt: skip
+TOWER = {
+    "attention_dropout": 0.0, "dropout": 0.0, "initializer_factor": 1.0, "initializer_range": 0.02,
+    "layer_norm_eps": 1e-05, "torch_dtype": "float32",
+}  # fmt: skip
 TEXT_L = {
-    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
-    "projection_dim": 768, "hidden_act": "quick_gelu", "vocab_size": 49408,
-    "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1,
+    **TOWER, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "projection_dim": 768, "hidden_act": "quick_gelu", "vocab_size": 49408, "max_position_embeddings": 77,
+    "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1, "model_type": "clip_text_model",
+    "transformers_version": "4.25.1",
 }  # fmt: skip
 TEXT_G = {
     **TEXT_L, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
@@ -57,33 +70,43 @@ TEXT_SD = {
     "projection_dim": 512, "hidden_act": "gelu",
 }  # fmt: skip
 VISION_L = {
-    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
-    "patch_size": 14, "image_size": 224, "projection_dim": 768, "hidden_act": "quick_gelu",
+    **TOWER, "_name_or_path": "./image_encoder", "hidden_size": 1024, "intermediate_size": 4096,
+    "num_hidden_layers": 24, "num_attention_heads": 16, "num_channels": 3, "patch_size": 14, "image_size": 224,
+    "projection_dim": 768, "hidden_act": "quick_gelu", "model_type": "clip_vision_model",
+    "transformers_version": "4.28.0.dev0",
 }  # fmt: skip
 VISION_H = {
     **VISION_L, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "projection_dim": 1024,
     "hidden_act": "gelu",
 }  # fmt: skip
 VISION_G = {
-    **VISION_L, "hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48, "projection_dim": 1280,
-    "hidden_act": "gelu",
+    **VISION_L, "_name_or_path": "", "hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48,
+    "projection_dim": 1280, "hidden_act": "gelu",
 }  # fmt: skip
+STAGE = {"act_fn": "silu", "in_channels": 3, "latent_channels": 4, "layers_per_block": 2, "norm_num_groups": 32,
+         "out_channels": 3, "scaling_factor": 0.18215}  # fmt: skip
 VAE = {
-    "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
-    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "norm_num_groups": 32,
+    **STAGE, "_diffusers_version": "0.15.0.dev0", "_name_or_path": "./vae", "block_out_channels": [128, 256, 512, 512],
+    "down_block_types": ["DownEncoderBlock2D"] * 4, "sample_size": 768, "up_block_types": ["UpDecoderBlock2D"] * 4,
 }  # fmt: skip
 MOVQ = {
-    "in_channels": 3, "out_channels": 3, "latent_channels": 4, "num_vq_embeddings": 16384, "vq_embed_dim": 4,
-    "down_block_types": [*["DownEncoderBlock2D"] * 3, "AttnDownEncoderBlock2D"],
-    "up_block_types": ["AttnUpDecoderBlock2D", *["UpDecoderBlock2D"] * 3],
-    "block_out_channels": [128, 256, 256, 512], "layers_per_block": 2, "norm_type": "spatial",
+    **STAGE, "_diffusers_version": "0.17.0.dev0", "block_out_channels": [128, 256, 256, 512],
+    "down_block_types": [*["DownEncoderBlock2D"] * 3, "AttnDownEncoderBlock2D"], "norm_type": "spatial",
+    "num_vq_embeddings": 16384, "sample_size": 32,
+    "up_block_types": ["AttnUpDecoderBlock2D", *["UpDecoderBlock2D"] * 3], "vq_embed_dim": 4,
 }  # fmt: skip
 UNET_SD = {
-    "down_block_types": [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3],
-    "block_out_channels": [320, 640, 1280, 1280], "attention_head_dim": [5, 10, 20, 20], "cross_attention_dim": 1024,
-    "layers_per_block": 2, "use_linear_projection": True, "class_embed_type": "projection", "sample_size": 96,
-    "in_channels": 4, "out_channels": 4,
+    "_diffusers_version": "0.15.0.dev0", "_name_or_path": "./unet", "act_fn": "silu",
+    "attention_head_dim": [5, 10, 20, 20], "block_out_channels": [320, 640, 1280, 1280], "center_input_sample": False,
+    "class_embed_type": "projection", "class_embeddings_concat": False, "conv_in_kernel": 3, "conv_out_kernel": 3,
+    "cross_attention_dim": 1024, "down_block_types": [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"],
+    "downsample_padding": 1, "dual_cross_attention": False, "flip_sin_to_cos": True, "freq_shift": 0, "in_channels": 4,
+    "layers_per_block": 2, "mid_block_scale_factor": 1, "mid_block_type": "UNetMidBlock2DCrossAttn", "norm_eps": 1e-05,
+    "norm_num_groups": 32, "num_class_embeds": None, "only_cross_attention": False, "out_channels": 4,
+    "resnet_time_scale_shift": "default", "sample_size": 96, "time_cond_proj_dim": None,
+    "time_embedding_type": "positional", "timestep_post_act": None,
+    "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3], "upcast_attention": True,
+    "use_linear_projection": True,
 }  # fmt: skip
 
 UNCLIP = {
@@ -105,7 +128,7 @@ KARLO = {
     "text_proj": {
         "clip_embeddings_dim": 768, "clip_extra_context_tokens": 4, "cross_attention_dim": 1536, "time_embed_dim": 1280,
     },
-    "super_res_first": SUPER, "super_res_last": SUPER, "prior": PRIOR,
+    "super_res_first": SUPER, "super_res_last": {**SUPER, "sample_size": None}, "prior": PRIOR,
     "text_encoder": (CLIPTextModelWithProjection, TEXT_L),
     "prior_scheduler": {
         **UNCLIP, "clip_sample_range": 5.0, "prediction_type": "sample", "variance_type": "fixed_small_log",
@@ -121,23 +144,35 @@ KARLO = {
 CLIP_L = {".": (CLIPModel, {"text_config": TEXT_L, "vision_config": VISION_L, "projection_dim": 768})}
 KANDINSKY_DECODER = {
     "unet": {
-        **CROSS, "block_out_channels": [384, 768, 1152, 1536], "in_channels": 4, "out_channels": 8,
-        "cross_attention_dim": 768, "encoder_hid_dim": 1280, "encoder_hid_dim_type": "image_proj",
-        "addition_embed_type": "image", "class_embed_type": None,
+        **CROSS, "_diffusers_version": "0.17.0.dev0", "addition_embed_type": "image",
+        "addition_embed_type_num_heads": 64, "block_out_channels": [384, 768, 1152, 1536], "class_embed_type": None,
+        "class_embeddings_concat": False, "conv_in_kernel": 3, "conv_out_kernel": 3, "cross_attention_dim": 768,
+        "cross_attention_norm": None, "encoder_hid_dim": 1280, "encoder_hid_dim_type": "image_proj", "in_channels": 4,
+        "mid_block_only_cross_attention": None, "out_channels": 8, "projection_class_embeddings_input_dim": None,
+        "resnet_out_scale_factor": 1.0, "resnet_skip_time_act": False, "time_cond_proj_dim": None,
+        "time_embedding_act_fn": None, "time_embedding_dim": None, "time_embedding_type": "positional",
+        "timestep_post_act": None,
     },
     "movq": MOVQ,
     "scheduler": {
-        "_class_name": "DDPMScheduler", "_diffusers_version": "0.18.0.dev0", "beta_schedule": "linear",
-        "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": True, "clip_sample_range": 2.0, "thresholding": True,
-        "num_train_timesteps": 1000, "prediction_type": "epsilon", "variance_type": "learned_range",
+        "_class_name": "DDPMScheduler", "_diffusers_version": "0.17.0.dev0", "num_train_timesteps": 1000,
+        "beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": True,
+        "set_alpha_to_one": False, "steps_offset": 1, "prediction_type": "epsilon", "thresholding": False,
     },
 }  # fmt: skip
 KANDINSKY_PRIOR = {
-    "prior": {**PRIOR, "embedding_dim": 1280},
-    "image_encoder": (CLIPVisionModelWithProjection, VISION_G), "text_encoder": (CLIPTextModelWithProjection, TEXT_G),
-    "image_processor": {"image_processor_type": "CLIPImageProcessor"},
+    "prior": {**PRIOR, "_diffusers_version": "0.17.0.dev0", "embedding_dim": 1280},
+    # Written by hand, with "architectures" twice, the second time null.
+    "image_encoder": (CLIPVisionModelWithProjection, {**VISION_G, "architectures": None}),
+    "text_encoder": (CLIPTextModelWithProjection, {**TEXT_G, "architectures": None}),
+    "image_processor": {
+        "crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True,
+        "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": MEAN, "image_std": STD, "resample": 3,
+        "size": 224,
+    },
     "scheduler": {
-        **UNCLIP, "clip_sample_range": 10.0, "prediction_type": "sample", "variance_type": "fixed_small_log",
+        **UNCLIP, "_diffusers_version": "0.17.0.dev0", "clip_sample_range": 10.0, "prediction_type": "sample",
+        "variance_type": "fixed_small_log",
     },
     "tokenizer": "<|endoftext|>",
 }  # fmt: skip
@@ -146,17 +181,28 @@ KANDINSKY_PRIOR = {
 def stable(vision: dict) -> dict:
     """Stable unCLIP on one of its two CLIPs."""
     width = vision["projection_dim"]
+    clipping = {
+        "_diffusers_version": "0.15.0.dev0", "clip_sample_range": 1.0, "dynamic_thresholding_ratio": 0.995,
+        "num_train_timesteps": 1000, "sample_max_value": 1.0, "thresholding": False, "trained_betas": None,
+    }  # fmt: skip
     return {
         "unet": {**UNET_SD, "projection_class_embeddings_input_dim": 2 * width}, "vae": VAE,
         "image_encoder": (CLIPVisionModelWithProjection, vision), "text_encoder": (CLIPTextModel, TEXT_SD),
-        "image_normalizer": {"embedding_dim": width}, "tokenizer": "!",
-        "feature_extractor": {"feature_extractor_type": "CLIPFeatureExtractor"},
+        "image_normalizer": {"_diffusers_version": "0.15.0.dev0", "embedding_dim": width}, "tokenizer": "!",
+        "feature_extractor": {
+            "crop_size": {"height": 224, "width": 224}, "do_center_crop": True, "do_convert_rgb": True,
+            "do_normalize": True, "do_rescale": True, "do_resize": True, "image_mean": MEAN,
+            "image_processor_type": "CLIPImageProcessor", "image_std": STD, "resample": 3,
+            "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 224},
+        },
         "image_noising_scheduler": {
-            "_class_name": "DDPMScheduler", "beta_schedule": "squaredcos_cap_v2", "num_train_timesteps": 1000,
+            **clipping, "_class_name": "DDPMScheduler", "beta_end": 0.02, "beta_schedule": "squaredcos_cap_v2",
+            "beta_start": 0.0001, "clip_sample": True, "prediction_type": "epsilon", "variance_type": "fixed_small",
         },
         "scheduler": {
-            "_class_name": "PNDMScheduler", "beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
-            "num_train_timesteps": 1000, "prediction_type": "v_prediction", "steps_offset": 1,
+            **clipping, "_class_name": "PNDMScheduler", "beta_end": 0.012, "beta_schedule": "scaled_linear",
+            "beta_start": 0.00085, "clip_sample": False, "prediction_type": "v_prediction", "set_alpha_to_one": False,
+            "skip_prk_steps": True, "steps_offset": 1,
         },
     }  # fmt: skip
 
@@ -165,26 +211,50 @@ def of(kind: str, library: str = "diffusers") -> list[str]:
     return [library, kind]
 
 
+SCHEDULED, DREAMED = of("UnCLIPScheduler"), of("DDPMScheduler")
+TEXT, IMAGE = (of(f"CLIP{kind}ModelWithProjection", "transformers") for kind in ("Text", "Vision"))
+TOKENS, PROCESSOR = of("CLIPTokenizer", "transformers"), of("CLIPImageProcessor", "transformers")
 SD_INDEX = {
-    "_class_name": "StableUnCLIPImg2ImgPipeline", "_diffusers_version": "0.15.0.dev0",
-    "feature_extractor": of("CLIPFeatureExtractor", "transformers"),
-    "image_normalizer": of("StableUnCLIPImageNormalizer", "stable_diffusion"), "unet": of("UNet2DConditionModel"),
+    "_class_name": "StableUnCLIPImg2ImgPipeline", "_diffusers_version": "0.15.0.dev0", "feature_extractor": PROCESSOR,
+    "image_encoder": IMAGE, "image_noising_scheduler": DREAMED,
+    "image_normalizer": of("StableUnCLIPImageNormalizer", "stable_diffusion"), "scheduler": of("PNDMScheduler"),
+    "text_encoder": of("CLIPTextModel", "transformers"), "tokenizer": TOKENS, "unet": of("UNet2DConditionModel"),
+    "vae": of("AutoencoderKL"),
 }  # fmt: skip
 # Repository -> its parts and its index, with the names that modules had when it was written.
 REPOSITORIES = {
     "karlo-v1-alpha": (KARLO, {
         "_class_name": "UnCLIPPipeline", "_diffusers_version": "0.11.0.dev0", "decoder": of("UNet2DConditionModel"),
-        "text_proj": of("UnCLIPTextProjModel", "unclip"), "prior": of("PriorTransformer"),
+        "decoder_scheduler": SCHEDULED, "prior": of("PriorTransformer"), "prior_scheduler": SCHEDULED,
+        "super_res_first": of("UNet2DModel"), "super_res_last": of("UNet2DModel"), "super_res_scheduler": SCHEDULED,
+        "text_encoder": TEXT, "text_proj": of("UnCLIPTextProjModel", "unclip"), "tokenizer": TOKENS,
     }),
     "clip-vit-large-patch14": (CLIP_L, None),
     "kandinsky-2-2-decoder": (KANDINSKY_DECODER, {
-        "_class_name": "KandinskyV22Pipeline", "_diffusers_version": "0.18.0.dev0", "movq": of("VQModel"),
+        "_class_name": "KandinskyV22Pipeline", "_diffusers_version": "0.17.0.dev0", "movq": of("VQModel"),
+        "scheduler": DREAMED, "unet": of("UNet2DConditionModel"),
     }),
     "kandinsky-2-2-prior": (KANDINSKY_PRIOR, {
-        "_class_name": "KandinskyV22PriorPipeline", "_diffusers_version": "0.18.0.dev0",
+        "_class_name": "KandinskyV22PriorPipeline", "_diffusers_version": "0.17.0.dev0", "image_encoder": IMAGE,
+        "image_processor": PROCESSOR, "prior": of("PriorTransformer"), "scheduler": SCHEDULED, "text_encoder": TEXT,
+        "tokenizer": TOKENS,
     }),
     "stable-diffusion-2-1-unclip": (stable(VISION_H), SD_INDEX),
     "stable-diffusion-2-1-unclip-small": (stable(VISION_L), SD_INDEX),
+}  # fmt: skip
+# Bytes of JSON files as the hub lists them; Kandinsky's end without a newline, and two of them lack spaces.
+JSON_SIZES = {
+    ("karlo-v1-alpha", "."): 734, ("karlo-v1-alpha", "prior_scheduler"): 229,
+    ("karlo-v1-alpha", "decoder_scheduler"): 228, ("karlo-v1-alpha", "super_res_scheduler"): 230,
+    ("kandinsky-2-2-decoder", "."): 250 + 1, ("kandinsky-2-2-decoder", "unet"): 1665 + 1,
+    ("kandinsky-2-2-decoder", "movq"): 660, ("kandinsky-2-2-prior", "."): 501 + 2,
+    ("kandinsky-2-2-prior", "prior"): 252 + 1, ("kandinsky-2-2-prior", "scheduler"): 229 + 1,
+    ("kandinsky-2-2-prior", "image_processor"): 315 + 1,
+    ("stable-diffusion-2-1-unclip", "."): 707, ("stable-diffusion-2-1-unclip", "vae"): 610,
+    ("stable-diffusion-2-1-unclip", "scheduler"): 470, ("stable-diffusion-2-1-unclip-small", "image_encoder"): 565,
+    ("stable-diffusion-2-1-unclip-small", "image_noising_scheduler"): 424,
+    ("stable-diffusion-2-1-unclip-small", "feature_extractor"): 466,
+    ("stable-diffusion-2-1-unclip-small", "."): 707,
 }  # fmt: skip
 
 TINY_TEXT = {
@@ -212,12 +282,33 @@ TINY = {
     "vae": {**TINY_STAGE, "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2},
     "image_normalizer": {"embedding_dim": 32},
 }  # fmt: skip
-TINY["super_res_last"] = TINY["super_res_first"]
+TINY["super_res_last"] = {**TINY["super_res_first"], "sample_size": None}
 TINY_SD = {
     "block_out_channels": [32, 64], "attention_head_dim": [2, 4], "cross_attention_dim": 32, "layers_per_block": 1,
     "projection_class_embeddings_input_dim": 64, "sample_size": 8,
     "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
 }  # fmt: skip
+
+
+def text_of(kind: type | None, config: dict) -> str:
+    """A part's JSON as its library writes it."""
+    if kind is None:
+        written = config
+    elif kind.__name__.startswith("CLIP"):
+        written = {"architectures": [kind.__name__], **config}
+    else:
+        written = {"_class_name": kind.__name__, "_diffusers_version": "0.11.0.dev0", **config}
+    return json.dumps(written, indent=2, sort_keys=True) + "\n"
+
+
+def published(repository: str, part: str) -> str:
+    """The JSON of a part as published, "." for the index."""
+    found, index = REPOSITORIES[repository]
+    if part == ".":
+        return text_of(None, index)
+    config = found[part]
+    kind, config = config if isinstance(config, tuple) else (KINDS.get(part), config)
+    return text_of(kind, config)
 
 
 def config_of(part: str, config, *, tiny: bool) -> tuple[type, dict]:
@@ -233,7 +324,9 @@ def config_of(part: str, config, *, tiny: bool) -> tuple[type, dict]:
 
 
 def build(kind: type, config: dict) -> torch.nn.Module:
-    """A network with random weights where none is zero: what starts at zero would be deaf to its input."""
+    """A network with random weights."""
+    about = ("architectures", "model_type", "torch_dtype", "transformers_version")  # not of the network
+    config = {key: value for key, value in config.items() if key not in about}
     if kind is CLIPModel:
         return kind(CLIPConfig(**config))
     if kind.__name__.startswith("CLIP"):
@@ -248,6 +341,39 @@ def parts(repository: str, *, tiny: bool):
             yield part, *config_of(part, config, tiny=tiny)
 
 
+class Unread:
+    """What `latentlab.models.checkpoints.Checkpoint` is to a family's `load`, with random weights and no files.
+
+    Args:
+        tiny: shrunk, or at full size.
+        tokenizer: a folder that `write_tokenizer` wrote.
+    """
+
+    weights = "random"
+
+    def __init__(self, row, given, *, device, dtype=None, offload=None, tiny: bool, tokenizer: Path):
+        self.folders = {source.role: source for source in row.sources}
+        self.device, self.dtype, self.tiny, self.words = device, dtype or torch.float32, tiny, tokenizer
+        self.networks = []
+
+    def network(self, kind: type, role: str, part: str, *, stays: bool = False) -> torch.nn.Module:
+        source = self.folders[role]
+        found = {name: config for name, _, config in parts(source.name, tiny=self.tiny)}
+        with self.device:
+            network = build(kind, found["."]["vision_config"] if source.flat else found[part])
+        self.networks.append(network.eval().requires_grad_(False).to(self.dtype))
+        return network
+
+    def tokenizer(self, role: str, part: str) -> CLIPTokenizer:
+        return CLIPTokenizer.from_pretrained(self.words)
+
+    def config(self, role: str, part: str, file: str) -> dict:
+        return {}
+
+    def scheduler(self, role: str, part: str) -> dict:
+        return REPOSITORIES[self.folders[role].name][0][part]
+
+
 @torch.no_grad()
 def write(folder: Path, repository: str, seed: int = 0) -> Path:
     """A tiny checkpoint in a repository's layout, beside every safetensors file a pickle that must not be read."""
@@ -255,7 +381,7 @@ def write(folder: Path, repository: str, seed: int = 0) -> Path:
     found, index = REPOSITORIES[repository]
     folder.mkdir(parents=True)
     if index:
-        (folder / "model_index.json").write_text(json.dumps(index))
+        (folder / "model_index.json").write_text(text_of(None, index))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for part, kind, config in parts(repository, tiny=True):
@@ -278,18 +404,15 @@ def write(folder: Path, repository: str, seed: int = 0) -> Path:
             if stem == "model":  # buffers that old versions of transformers saved
                 tower = "text_model" if "vocab_size" in config and "patch_size" not in config else "vision_model"
                 state[f"{tower}.embeddings.position_ids"] = torch.arange(77)[None]
-            else:
-                config = {"_class_name": kind.__name__, "_diffusers_version": "0.11.0.dev0", **config}
             save_file(state, folder / part / f"{stem}.safetensors", metadata={"format": "pt"})
             name = "pytorch_model.bin" if stem == "model" else f"{stem}.bin"
             (folder / part / name).write_bytes(b"a pickle that must not be read")
-            text = config if stem != "model" else {**config, "architectures": [kind.__name__]}
-            (folder / part / "config.json").write_text(json.dumps(text))
+            (folder / part / "config.json").write_text(text_of(kind, config))
     for part, config in found.items():
         if isinstance(config, dict) and part not in KINDS:
             (folder / part).mkdir(exist_ok=True)
             name = "preprocessor_config" if part.endswith(("processor", "extractor")) else "scheduler_config"
-            (folder / part / f"{name}.json").write_text(json.dumps(config))
+            (folder / part / f"{name}.json").write_text(text_of(None, config))
         elif isinstance(config, str):
             write_tokenizer(folder / part, pad=config)
     return folder

@@ -90,7 +90,7 @@ def test_embed_sums_up_what_it_read_and_names_the_first_that_it_skipped(run, fol
 
 
 def test_embed_refuses_to_replace_a_file_before_the_model_is_loaded(run, folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
+    monkeypatch.setattr("latentlab.models.load", lambda *_, **__: pytest.fail("the model was loaded first"))
     (tmp_path / "a.parquet").write_text("precious")
     code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet")
     assert (code, out) == (2, "") and "is there already" in err
@@ -98,7 +98,7 @@ def test_embed_refuses_to_replace_a_file_before_the_model_is_loaded(run, folder,
 
 
 def test_embed_refuses_a_folder_without_files_before_the_model_is_loaded(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
+    monkeypatch.setattr("latentlab.models.load", lambda *_, **__: pytest.fail("the model was loaded first"))
     code, out, err = run("embed", tmp_path, "--out", tmp_path / "a.parquet")
     assert (code, out) == (2, "") and "holds no pictures" in err
 
@@ -201,7 +201,7 @@ def test_the_installed_command_refuses_without_a_traceback():
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(run, photo, monkeypatch):
     monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere, so ask for the refusal itself
-    monkeypatch.setattr("latentlab.cli.vectors.load", lambda *_: pytest.fail("the model was loaded first"))
+    monkeypatch.setattr("latentlab.models.load", lambda *_, **__: pytest.fail("the model was loaded first"))
     code, _, err = run("generate", "a cat", "--model", "toy", "--out", photo.parent / "new")
     assert code == 2
     assert "can't be written" in err

@@ -1,5 +1,6 @@
 """Karlo, Kandinsky 2.2 and Stable unCLIP on tiny checkpoints in the published layout, loaded by the real code."""
 
+import copy as copying
 import dataclasses
 import json
 import os
@@ -18,7 +19,7 @@ from latentlab.encoding import local
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent
-from latentlab.models import checkpoints, hub, memory
+from latentlab.models import checkpoints, configs, hub, memory
 
 FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
 WITH_PRIOR = [name for name in FAMILIES if name != "stable-unclip-h"]
@@ -118,23 +119,51 @@ def test_half_precision_leaves_the_walk_in_single(published, name):
     assert z_i.dtype == eps.dtype == lab.decoder.to_x0(pictures()).dtype == torch.float32
 
 
+def test_the_precision_that_a_config_names_is_not_taken_for_the_one_to_compute_in(copy, family):
+    rewrite("*prior/image_encoder/config.json", torch_dtype="float16")(copy)
+    lab = load(copy, "kandinsky22")
+    assert lab.encoder.image.dtype == torch.float32
+    torch.testing.assert_close(
+        lab.encoder.encode_image(pictures()), family("kandinsky22").encoder.encode_image(pictures())
+    )
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("name", WITH_PRIOR)
-def test_networks_that_take_turns_give_the_same_picture(published, family, name, monkeypatch):
-    monkeypatch.setattr(checkpoints.Checkpoint, "_plan", lambda self, *_: memory.Turns(self.device))
+def test_networks_that_take_turns_give_the_same_picture(published, family, name, monkeypatch, on_disk):
+    monkeypatch.setattr(memory, "LARGE", 100)
+    monkeypatch.setattr(checkpoints.Checkpoint, "_plan", lambda self, *_: memory.Turns(self.device, on_disk=on_disk))
     lab = load(published, name)
     found, wanted = (experiments.generate(x, "a cat", steps=2, prior_steps=2) for x in (lab, family(name)))
     torch.testing.assert_close(found.pixels, wanted.pixels)
+    network, whole = lab.prior.network, family(name).prior.network  # which waits by now
+    waiting = sum(weight.numel() for weight in network.parameters())
+    assert waiting < (0.1 if on_disk else 1.1) * sum(weight.numel() for weight in whole.parameters())
 
 
-def test_one_network_at_a_time_is_on_the_device():
-    turns, networks = memory.Turns(torch.device("meta")), [torch.nn.Linear(2, 2) for _ in range(3)]
-    turns.running = networks[0]
-    for network in networks[:1]:
-        turns.add(network)(torch.zeros(1, 2))
-    assert networks[0].weight.device.type == "cpu"  # it was running already
-    turns.running = None
-    turns.add(networks[1])(torch.zeros(1, 2, device="meta"))
-    assert networks[1].weight.device.type == "meta"
+def test_offloading_on_a_cpu_reads_each_network_when_its_turn_comes(published):
+    lab = load(published, "stable-unclip-h", offload=True)
+    assert lab.encoder.encode_image(pictures()).shape == (2, D)
+
+
+def test_one_network_at_a_time_has_its_weights_and_small_ones_stay(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 3)
+    turns, whole = memory.Turns(torch.device("cpu"), on_disk=True), [torch.nn.Linear(2, 2) for _ in range(2)]
+    parts = [turns.add(copying.deepcopy(network), lambda network=network: network) for network in whole]
+    for k in (0, 1, 0):
+        torch.testing.assert_close(parts[k](torch.ones(1, 2)), whole[k](torch.ones(1, 2)))
+        assert (parts[k].weight.numel(), parts[1 - k].weight.numel(), parts[1 - k].bias.numel()) == (4, 0, 2)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_those_that_wait_are_in_the_machines_memory(monkeypatch):
+    monkeypatch.setattr(memory, "LARGE", 3)
+    turns = memory.Turns(torch.device("cuda"))
+    one, two = (turns.add(torch.nn.Linear(2, 2), lambda: None) for _ in range(2))
+    for running, waiting in ((one, two), (two, one)):
+        running(torch.zeros(1, 2, device="cuda"))
+        assert (running.weight.device.type, waiting.weight.device.type) == ("cuda", "cpu")
+        assert waiting.bias.device.type == "cuda"
 
 
 # The encoder
@@ -244,7 +273,7 @@ def test_z_t_that_cant_be_had_names_the_tag_and_leaves_the_pictures(published, m
 
     monkeypatch.setattr(open_clip, "create_model", refuse)
     encoder = load(published / "stable-diffusion-2-1-unclip", "stable-unclip-h").encoder
-    with pytest.raises(UserError, match=r"open_clip's ViT-H-14 laion2b_s32b_b79k.*open_clip/ beside"):
+    with pytest.raises(UserError, match=r"`latentlab fetch ViT-H-14:laion2b_s32b_b79k`.*open_clip/ beside"):
         encoder.encode_text("a cat")
     assert encoder.encode_image(pictures()).shape == (2, D)
 
@@ -285,23 +314,41 @@ def test_keys_that_a_checkpoint_lacks_have_their_published_values(family, copy, 
             torch.testing.assert_close(getattr(found, part).abar, getattr(wanted, part).abar)
 
 
-def test_the_vae_of_stable_unclip_has_the_published_scale_that_its_config_lacks(published, family):
-    config = json.loads((published / "stable-diffusion-2-1-unclip" / "vae" / "config.json").read_text())
-    assert "scaling_factor" not in config and family("stable-unclip-h").decoder.factor == 0.18215
+def test_the_vae_of_stable_unclip_has_the_published_scale_even_where_its_config_lacks_it(copy):
+    file = copy / "stable-diffusion-2-1-unclip" / "vae" / "config.json"
+    config = json.loads(file.read_text())
+    assert config.pop("scaling_factor") == 0.18215
+    file.unlink()
+    file.write_text(json.dumps(config))
+    assert load(copy, "stable-unclip-h").decoder.factor == 0.18215
 
 
 # Where parts come from
 
 
-@pytest.mark.parametrize("name", WITH_PRIOR)
-def test_one_folder_may_hold_one_part_and_the_rest_is_cached(published, name, tmp_path, monkeypatch, cache):
-    row = models.row(name)
-    own = tmp_path / "my fine-tune"
-    repository = published / row.sources[0].name
-    for part in row.sources[0].parts:
-        shutil.copytree(repository / part, own / part, copy_function=os.link)
-    lab = load(own, name)
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("kandinsky22", "prior"), ("kandinsky22", "unet"), ("kandinsky22", "image_encoder"), ("karlo", "prior"),
+        ("karlo", "super_res_last"), ("karlo", "image_encoder"), ("stable-unclip-l", "prior"),
+        ("stable-unclip-l", "vae"), ("stable-unclip-h", "unet"),
+    ],
+)  # fmt: skip
+def test_one_folder_may_hold_one_part_and_the_rest_is_cached(published, name, part, tmp_path, cache):
+    (source,) = [s for s in models.row(name).sources if part in s.parts]
+    whole = published / source.name
+    shutil.copytree(whole if source.flat else whole / part, tmp_path / "my fine-tune" / part, copy_function=os.link)
+    lab = load(tmp_path / "my fine-tune", name)
     assert lab.name == name and lab.weights.startswith("my fine-tune@")
+
+
+def test_a_part_whose_name_two_repositories_have_is_of_the_one_that_is_beside_it(published, tmp_path, cache):
+    own = tmp_path / "own"
+    for part in ("unet", "scheduler"):
+        shutil.copytree(published / "kandinsky-2-2-decoder" / part, own / part, copy_function=os.link)
+    files = checkpoints.Checkpoint(models.row("kandinsky22"), own, device=torch.device("cpu"))
+    assert files.folder("decoder", "scheduler") == own / "scheduler"
+    assert files.folder("prior", "scheduler").is_relative_to(cache)
 
 
 @pytest.fixture
@@ -342,7 +389,7 @@ def test_what_is_not_cached_names_the_repository_the_size_and_the_command(tmp_pa
     source = models.row(name).sources[0]
     assert not models.standing(models.row(name))["cached"]
     with pytest.raises(
-        UserError, match=rf"{source.repo} is not cached.*`hf download {source.repo} .*{source.gigabytes} GB"
+        UserError, match=rf"{source.repo} is not cached.*`latentlab fetch {name}` fetches its {source.gigabytes} GB"
     ):
         models.load(name, device="cpu")
 
@@ -360,7 +407,7 @@ def answer(kind, status=404):
         ),
         (answer(hub_errors.RepositoryNotFoundError), "is not on the hub, or not for you: give a local copy"),
         (answer(hub_errors.RevisionNotFoundError), "has no revision d44c9d68"),
-        (answer(hub_errors.HfHubHTTPError, 503), "can't be fetched .*try `hf download"),
+        (answer(hub_errors.HfHubHTTPError, 503), "can't be fetched .*try `latentlab fetch kandinsky22` again"),
         (TimeoutError("slow"), "is not cached, and the hub can't be reached"),
         (ConnectionError(), "is not cached, and the hub can't be reached"),
         (
@@ -409,11 +456,11 @@ def test_a_repository_that_offers_only_pickles_is_refused(cache, monkeypatch):
     folder = next(cache.glob("*decoder/snapshots/*/unet"))
     for file in folder.glob("diffusion*"):
         file.unlink()
-    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: ["unet/diffusion_pytorch_model.bin"])
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: ["unet/diffusion_pytorch_model.bin"])
     with pytest.raises(UserError, match=r"kandinsky-2-2-decoder/unet offers its weights only as pickles"):
         models.load("kandinsky22", device="cpu")
-    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: [])
-    with pytest.raises(UserError, match=r"unet holds no safetensors file.*`hf download kandinsky-community/"):
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: [])
+    with pytest.raises(UserError, match=r"unet holds no safetensors file.*`latentlab fetch kandinsky22`"):
         models.load("kandinsky22", device="cpu")
 
 
@@ -480,8 +527,8 @@ def swap(pattern, other):
     ("name", "damage", "said"),
     [
         ("karlo", remove("karlo*/decoder/*.safetensors"), r"decoder offers its weights only as pickles.*convert it"),
-        ("kandinsky22", remove("*decoder/unet/*"), r"unet holds no safetensors file: copy the folder again, or `hf "),
-        ("kandinsky22", cut("*prior/prior/*.safetensors"), r"has \d+ of \d+ bytes: delete it and fetch it again"),
+        ("kandinsky22", remove("*decoder/unet/*"), r"unet holds no safetensors file: copy the folder again"),
+        ("kandinsky22", cut("*prior/prior/*.safetensors"), r"has \d+ of \d+ bytes: delete .*, then copy the folder"),
         ("stable-unclip-h", rewrite("*unclip/unet/config.json", cross_attention_dim=48), "unet can't be loaded"),
         ("karlo", swap("karlo*/text_encoder/*.safetensors", "*small/text_encoder/*.safetensors"), "lacks 1 weights of"),
         ("stable-unclip-l", rewrite("*small/scheduler/*.json", beta_schedule="sigmoid"), "beta_schedule is 'sigmoid'"),
@@ -502,16 +549,21 @@ def test_a_checkpoint_of_another_family_is_refused(published):
 
 def test_parts_of_different_widths_are_refused():
     with pytest.raises(UserError, match=r"disagree about the width of z_i \(prior 768, decoder 1280\)"):
-        checkpoints.same_width({"prior": 768, "decoder": 1280})
+        configs.same_width({"prior": 768, "decoder": 1280})
 
 
 @pytest.mark.parametrize(
     ("name", "family", "said"),
     [
-        ("{folder}", None, "a family that it does not say: give family="),
+        ("{folder}", None, "a family that it does not say: give family= "),
         ("{folder}", "karlo", r"has no part of karlo, which wants decoder/, prior/, image_encoder/"),
-        ("{folder}", "emoji", "is a checkpoint of emoji: give family=, one of karlo, kandinsky22"),
+        ("{folder}", "emoji", r"is a checkpoint of emoji: give family= \(--family\), one of karlo, kandinsky22"),
         ("{folder}", "karloo", "there is no model 'karloo'.*did you mean karlo"),
+        (
+            "emoji",
+            "karlo",
+            r"emoji is a model by itself: leave family \(--family\), or give a folder with parts of karlo",
+        ),
         ("{folder}/nowhere", "karlo", "is no folder, and no OWNER/NAME on the hub"),
         ("{folder}/nowhere", None, "is no folder, and no OWNER/NAME on the hub"),
     ],
@@ -521,24 +573,38 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, name, family, said):
         models.load(name.format(folder=tmp_path), family=family, device="cpu")
 
 
-def test_too_little_memory_is_refused_before_anything_is_loaded(published, monkeypatch):
+def test_too_little_memory_even_for_one_network_is_refused_before_anything_is_loaded(published, monkeypatch):
     monkeypatch.setattr(checkpoints, "free_gigabytes", lambda _: 1.0)
     with pytest.raises(
-        UserError, match=r"karlo in float32 wants 1.5 GB of memory and 1.0 GB are free: close something"
+        UserError,
+        match=r"karlo in float32 wants 1.5 GB of memory on cpu, one network at a time, and 1.0 GB are free: give "
+        r"dtype='bfloat16' \(--dtype\) or close something or load\('emoji'\)",
     ):
         load(published, "karlo")
 
 
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+
+
 @pytest.mark.parametrize(
-    ("free", "offload", "turns"), [(100.0, None, False), (6.0, None, True), (100.0, True, True), (100.0, False, False)]
-)
-def test_networks_take_turns_where_they_do_not_all_fit(monkeypatch, free, offload, turns):
-    monkeypatch.setattr(checkpoints, "free_gigabytes", lambda _: free)
+    ("device", "free", "machine", "offload", "turns"),
+    [
+        (GPU, 100, 100, None, None), (GPU, 6, 100, None, "memory"), (GPU, 100, 100, True, "memory"),
+        (GPU, 100, 100, False, None), (GPU, 6, 6, None, "disk"), (CPU, 100, 100, None, None), (CPU, 6, 6, None, "disk"),
+        (CPU, 100, 100, True, "disk"),
+    ],
+)  # fmt: skip
+def test_networks_take_turns_where_they_do_not_all_fit(monkeypatch, device, free, machine, offload, turns):
+    monkeypatch.setattr(checkpoints, "free_gigabytes", lambda where: machine if where == CPU else free)
     files = object.__new__(checkpoints.Checkpoint)
-    files.row, files.device, files.dtype = models.row("karlo"), torch.device("cuda"), torch.float16
-    assert bool(files._plan(8.0, 3.0, offload)) == turns
-    with pytest.raises(UserError, match=r"karlo in float16 wants .* GB on cuda"):
+    files.row, files.device, files.dtype = models.row("karlo"), device, torch.float16
+    found = files._plan(8.0, 3.0, offload)
+    assert (found and ("disk" if found.on_disk else "memory")) == turns
+    with pytest.raises(UserError, match=rf"karlo in float16 wants .* GB of memory on {device}"):
         files._plan(200.0, 200.0, offload)
+    if offload is False:
+        with pytest.raises(UserError, match=r"give offload=True \(--offload\)"):
+            files._plan(200.0, 3.0, offload)
 
 
 @pytest.mark.parametrize("options", [{"dtype": torch.float16}, {"offload": True}])
@@ -585,11 +651,13 @@ def test_the_list_says_what_each_model_takes_and_whether_it_is_here(command, cac
 
 def test_the_list_says_what_is_to_be_fetched_and_what_does_not_fit(command, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(memory, "room", lambda needs: (needs["float32"], 12.0))
+    monkeypatch.setattr(memory, "target", lambda: (torch.device("cpu"), "float32"))
+    monkeypatch.setattr(memory, "free_gigabytes", lambda _: 8.0)
     monkeypatch.setenv("COLUMNS", "300")
     lines = {line.split()[0]: line for line in command("models")[1].splitlines() if line.split()}
-    assert "15.4 GB" in lines["karlo"] and "to be fetched; wants 16.4 GB of memory, 12.0 GB are free" in lines["karlo"]
-    assert lines["stable-unclip-h"].rstrip().endswith("to be fetched") and "comes with latentlab" in lines["emoji"]
+    assert "15.4 GB" in lines["karlo"] and "to be fetched, slow here: one network at a time" in lines["karlo"]
+    assert "wants 8.9 GB of memory, 8.0 GB are free" in lines["kandinsky22"]
+    assert "comes with latentlab" in lines["emoji"]
 
 
 def test_a_command_takes_a_folder_for_a_model_and_a_precision(command, published, cache, tmp_path):

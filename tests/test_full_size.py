@@ -8,7 +8,6 @@ from importlib import import_module
 import checkpoints
 import pytest
 import torch
-from transformers import CLIPTokenizer
 
 from latentlab import models, upsampling
 from latentlab.diffusion import CLEAN, Condition, abar_at, ddim_step
@@ -36,56 +35,37 @@ def count(network):
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory):
-    """A part at full size on the meta device; and a stand-in for the class that loads parts."""
-    tokenizer = tmp_path_factory.mktemp("full") / "tokenizer"
-    checkpoints.write_tokenizer(tokenizer, "<|endoftext|>")
-
-    class Full:
-        """`Checkpoint` without files."""
-
-        weights = ""
-
-        def __init__(self, row, given, **_):
-            self.folders = {source.role: source for source in row.sources}
-            self.networks = []
-
-        def network(self, kind, role, part, *, stays=False):
-            source = self.folders[role]
-            found = {name: config for name, _, config in checkpoints.parts(source.name, tiny=False)}
-            with META:
-                config = found["."]["vision_config"] if source.flat else found[part]
-                network = checkpoints.build(kind, config).eval().requires_grad_(False)
-            self.networks.append(network)
-            return network
-
-        def tokenizer(self, role, part):
-            return CLIPTokenizer.from_pretrained(tokenizer)
-
-        def config(self, role, part, file):
-            return {}
-
-        def scheduler(self, role, part):
-            return checkpoints.REPOSITORIES[self.folders[role].name][0][part]
-
-    return Full
-
-
-@pytest.fixture(scope="module")
-def lab(full):
-    """Labs at full size by name, each with the parameters of all its networks."""
-    found = {}
+def lab(tmp_path_factory):
+    """Labs at full size by name, each with the parameters of all its networks and of the largest."""
+    found, words = {}, tmp_path_factory.mktemp("full") / "tokenizer"
+    checkpoints.write_tokenizer(words, "<|endoftext|>")
 
     def build(name):
         if name not in found:
             module = import_module(f"latentlab.models.{models.row(name).family}")
             made = []
+
+            def unread(*given, **options):
+                made.append(checkpoints.Unread(*given, **options, tiny=False, tokenizer=words))
+                return made[0]
+
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(module, "Checkpoint", lambda *a, **k: made.append(full(*a, **k)) or made[0])
-                found[name] = module.load(name, device=META), sum(map(count, made[0].networks))
+                patch.setattr(module, "Checkpoint", unread)
+                whole = module.load(name, device=META)
+                sizes = [count(network) for network in made[0].networks]
+                found[name] = whole, sum(sizes), max(sizes)
         return found[name]
 
     return build
+
+
+@pytest.mark.parametrize(("repository", "part"), checkpoints.JSON_SIZES)
+def test_a_config_has_the_size_to_the_byte_that_the_hub_lists(repository, part):
+    assert len(checkpoints.published(repository, part)) == checkpoints.JSON_SIZES[repository, part]
+
+
+def test_stable_unclips_unet_config_has_the_1_32_kB_that_the_hub_lists():
+    assert round(len(checkpoints.published("stable-diffusion-2-1-unclip", "unet")) / 1000, 2) == 1.32
 
 
 @pytest.mark.parametrize(("repository", "part"), LISTED)
@@ -98,17 +78,19 @@ def test_a_config_makes_a_file_of_the_size_that_the_hub_lists(repository, part):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_registry_states_the_parameters_and_the_download(lab, name):
-    row, (_, parameters) = models.row(name), lab(name)
+    row, (_, parameters, largest) = models.row(name), lab(name)
     assert row.parameters == pytest.approx(parameters / 1e9, rel=0.01)
+    assert row.largest == pytest.approx(largest / 1e9, rel=0.01)
     # Files are float32; of Karlo's CLIP the whole model is downloaded, of which one tower is used.
     assert row.megabytes / 1000 == pytest.approx(4 * parameters / 1e9, rel=0.05)
-    memory = models.standing(row)["memory"]
-    assert memory["float16"] == pytest.approx(2 * row.parameters + HEADROOM, abs=0.1)
+    standing = models.standing(row)
+    assert standing["memory"]["float16"] == pytest.approx(2 * row.parameters + HEADROOM, abs=0.1)
+    assert standing["least"]["float32"] == pytest.approx(4 * row.largest + HEADROOM, abs=0.1)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_hand_over_of_a_caption_fits(lab, name):
-    lab, _ = lab(name)
+    lab, *_ = lab(name)
     width, shape, pixels, text = SHAPES[name]
     decoder, captions = lab.decoder, ["a red cat", "a dog"]
     assert (decoder.shape, decoder.pixels) == (shape, pixels)
@@ -135,7 +117,7 @@ def test_every_hand_over_of_a_caption_fits(lab, name):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_hand_over_of_a_picture_fits(lab, name):
-    lab, _ = lab(name)
+    lab, *_ = lab(name)
     width, shape, pixels, _ = SHAPES[name]
     original = torch.empty(1, 3, pixels, pixels, device=META)
     z_i, x_0 = lab.encoder.encode_image(original), lab.decoder.to_x0(original)  # as in experiments.reconstruct

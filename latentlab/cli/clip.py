@@ -8,24 +8,23 @@ from typing import Annotated
 
 import typer
 
-from .common import Device, Dtype, Fit, Json, Model, Out, listed, load, opened, report, save_result, say, squared
+from .common import Chosen, Fit, Json, Out, choosing, listed, opened, report, save_result, say, squared
 
 
+@choosing
 def classify(
+    model: Chosen,
     pictures: Annotated[list[Path], typer.Argument(help="Images.")],
     labels: Annotated[str, typer.Option(help="The classes as captions, with commas; the model's own by default.")] = "",
     top: Annotated[int, typer.Option(min=1, help="How many labels to say.")] = 5,
     fit: Fit = "crop",
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Say what CLIP takes pictures for."""
     from .. import experiments
 
     given = opened(pictures, fit)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     classes = listed(labels) or lab.things
     found = experiments.classify(lab.encoder, squared(given, lab, fit), classes)
     rows = [
@@ -36,30 +35,30 @@ def classify(
     lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
-    say({"model": lab.name, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
+    say({"model": lab.name, "weights": lab.weights, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
 
 
+@choosing
 def compare(
+    model: Chosen,
     pictures: Annotated[list[Path], typer.Argument(help="Two images or more.")],
     captions: Annotated[
         str, typer.Option(help="Two captions or more, with commas; as many as images are taken for their own.")
     ],
     fit: Fit = "crop",
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Hold pictures against captions: cosines, and how far CLIP keeps the two kinds apart."""
     from .. import experiments, files
 
     given, folder = opened(pictures, fit), files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     found = experiments.compare(lab.encoder, squared(given, lab, fit), listed(captions))
     names, drawn = [path.name for path in pictures], {"gap": found.gap_figure()}
-    paths = save_result(found, folder, "comparison", figures=drawn, model=lab.name, images=names, fit=fit)
-    report(found, paths, as_json, model=lab.name, images=names)
+    about = {"model": lab.name, "weights": lab.weights, "images": names}
+    paths = save_result(found, folder, "comparison", figures=drawn, fit=fit, **about)
+    report(found, paths, as_json, **about, similarity=found.similarity.round(decimals=4).tolist())
 
 
 COMMANDS = (classify, compare)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,13 +24,23 @@ if TYPE_CHECKING:
     from ..models import Lab
 
 Model = Annotated[
-    str, typer.Option(help="A name from `latentlab models`, or a folder with a published family's parts.")
+    str,
+    typer.Option(
+        help="A name from `latentlab models`; a folder or OWNER/NAME on the hub with a published family's parts; or, "
+        "for what needs no decoder, open_clip's NAME:TAG."
+    ),
+]
+Family = Annotated[
+    str | None, typer.Option(help="Of a folder or OWNER/NAME that does not say it: karlo, kandinsky22, ….")
 ]
 Seed = Annotated[int, typer.Option(help="Of the first picture; the next ones count up.")]
 Out = Annotated[Path, typer.Option(help="Folder for what is written; made if it is not there.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, and nothing else.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, …; a GPU if there is one.")]
 Dtype = Annotated[str | None, typer.Option(help="float16, bfloat16 or float32; float16 on a GPU.")]
+Offload = Annotated[
+    bool | None, typer.Option(help="Keep only the running network on the device; done where they don't all fit.")
+]
 Picture = Annotated[Path, typer.Argument(help="PNG, JPEG, WEBP, GIF or BMP of any size.")]
 Fit = Annotated[str, typer.Option(help="crop the middle square, or pad to a square.")]
 Steps = Annotated[int, typer.Option(min=1, max=980, help="Of the decoder, and of the inversion where there is one.")]
@@ -41,14 +54,56 @@ def console():
     return Console(stderr=True)
 
 
-def load(model: str, device: str | None, quiet: bool, dtype: str | None = None) -> Lab:
+@dataclass(frozen=True)
+class Chosen:
+    """The model that a command line names, and how it is to be loaded."""
+
+    name: str
+    family: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    offload: bool | None = None
+
+    def load(self, quiet: bool) -> Lab:
+        from .. import models
+
+        models.check(self.name, self.family)
+        options = {"family": self.family, "device": self.device, "dtype": self.dtype, "offload": self.offload}
+        if announce(self.name) or quiet:  # the hub's client draws its own bars
+            return models.load(self.name, **options)
+        with console().status(f"loading {self.name}"):
+            return models.load(self.name, **options)
+
+
+def announce(name: str) -> bool:
+    """Say how much a model fetches from the hub; whether it may have to fetch anything."""
     from .. import models
 
-    models.check(model)
-    if quiet:
-        return models.load(model, device=device, dtype=dtype)
-    with console().status(f"loading {model}"):
-        return models.load(model, device=device, dtype=dtype)
+    row = models.ROWS.get(name)
+    if row is None:
+        return not Path(name).expanduser().is_dir()
+    missing = bool(row.sources) and not models.standing(row)["cached"]
+    if missing:
+        print(f"note: {name} is not here yet, the hub has {row.megabytes / 1000:.1f} GB of it", file=sys.stderr)
+    return missing
+
+
+def choosing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a model, which it takes as one `Chosen`, its first argument."""
+    options = {"model": (Model, "emoji"), "family": (Family, None), "device": (Device, None), "dtype": (Dtype, None),
+               "offload": (Offload, None)}  # fmt: skip
+
+    @functools.wraps(command)
+    def run(*, model, family, device, dtype, offload, **given) -> None:
+        command(Chosen(model, family, device, dtype, offload), **given)
+
+    _, *own, last = inspect.signature(command, eval_str=True).parameters.values()  # --json stays the last one
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    added = [
+        inspect.Parameter(name, kind, default=default, annotation=hint) for name, (hint, default) in options.items()
+    ]
+    run.__signature__ = inspect.Signature([*own, *added, last])
+    return run
 
 
 def watched(stream: Iterator[Any], quiet: bool) -> Iterator[Any]:
@@ -86,10 +141,10 @@ def opened(paths: list[Path], fit: str) -> list:
 
 
 def squared(pictures: list, lab: Lab, fit: str) -> Tensor:
-    """PIL images as (B, 3, side, side) for the lab's decoder."""
+    """PIL images as (B, 3, side, side), as large as the lab can see."""
     from .. import images
 
-    return images.to_tensor(*(images.square(picture, lab.decoder.pixels, fit=fit) for picture in pictures))
+    return images.to_tensor(*(images.square(picture, lab.pixels, fit=fit) for picture in pictures))
 
 
 def listed(text: str) -> list[str]:

@@ -10,7 +10,24 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .common import Device, Dtype, Json, Model, listed, load, make, say, watch
+from .common import (
+    Chosen,
+    Family,
+    Json,
+    Model,
+    announce,
+    choosing,
+    listed,
+    make,
+    say,
+    watch,
+)
+
+LEGEND = """
+memory: GB in float16/float32 of all networks at once (or of one at a time).
+A folder or OWNER/NAME on the hub with parts of one goes where a name goes.
+So does a CLIP of open_clip, as NAME:TAG, for what needs no decoder:
+latentlab classify photo.jpg --labels cat,dog --model ViT-B-32:laion2b_s34b_b79k"""
 
 
 def models(as_json: Json = False) -> None:
@@ -24,19 +41,45 @@ def models(as_json: Json = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    screen = Console()
+    wide = screen.width >= 110
     table = Table(box=None, pad_edge=False)
-    for column in ("name", "about", "CLIP", "licence", "size", "memory", "here"):
-        table.add_column(column)
+    for column in ("name", *(("what", "CLIP") if wide else ()), "licence", "size", "memory", "here"):
+        table.add_column(column, no_wrap=column in ("name", "size", "memory"))
     for row in rows:
-        size = f"{row['megabytes'] / 1000:.1f} GB" if row["megabytes"] > 1000 else f"{row['megabytes']} MB"
-        memory = " / ".join(f"{value:.0f}" for value in row["memory"].values())
-        here = {None: "comes with latentlab", True: "cached", False: "to be fetched"}[row["cached"]]
-        table.add_row(
-            row["name"], row["about"], row["clip"], row["licence"], size, memory and f"{memory} GB",
-            "; ".join(filter(None, (here, row["why_not"]))),
-        )  # fmt: skip
-    Console().print(table)
-    print("memory: in float16 / float32")
+        what = (row["about"], row["clip"]) if wide else ()
+        table.add_row(row["name"], *what, row["licence"], _size(row["megabytes"]), _memory(row), _here(row))
+    screen.print(table)
+    screen.print(LEGEND, highlight=False)
+
+
+def _size(megabytes: float) -> str:
+    return f"{megabytes / 1000:.1f} GB" if megabytes > 1000 else f"{megabytes:.0f} MB" if megabytes else "–"
+
+
+def _memory(row: dict) -> str:
+    at_once, least = ("/".join(f"{value:.0f}" for value in row[kind].values()) for kind in ("memory", "least"))
+    return f"{at_once} ({least})" if at_once else "–"
+
+
+def _here(row: dict) -> str:
+    here = {None: "comes with latentlab", True: "cached", False: "to be fetched"}[row["cached"]]
+    slow = "slow here: one network at a time" if row["turns"] and not row["why_not"] else ""
+    return ", ".join(filter(None, (here, row["why_not"] or slow)))
+
+
+def fetch(
+    model: Annotated[str, typer.Argument(help="A name from `latentlab models`, OWNER/NAME@REVISION, or NAME:TAG.")],
+    family: Family = None,
+    as_json: Json = False,
+) -> None:
+    """Download a model into the hub's cache, to be loaded later without a network."""
+    from .. import models as registry
+
+    registry.check(model, family)
+    announce(model)
+    folders = [str(folder) for folder in registry.fetch(model, family)]
+    say({"model": model, "folders": folders}, as_json, folders or [f"{model} is here"])
 
 
 def doctor(as_json: Json = False) -> None:
@@ -67,7 +110,9 @@ def open_app(
     runpy.run_path(str(page), run_name="__main__")
 
 
+@choosing
 def figures(
+    model: Chosen,
     only: Annotated[
         str, typer.Option(help="Some of inversion,3,4,5,6,7,8,9,14,15,16,clip, with commas; all by default.")
     ] = "",
@@ -76,16 +121,13 @@ def figures(
     ] = None,
     directions: Annotated[Path | None, typer.Option(help="What `latentlab pca fit` wrote; the model's own.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for figures, numbers and index.html.")] = Path("figures"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Remake the paper's figures into a folder with a page to leaf through."""
     from .. import files, paper, samples
 
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     given = samples.inputs(lab, images, directions)
     make(folder)
     found = watch(paper.remake(lab, given, folder, listed(only)), as_json)
@@ -95,4 +137,4 @@ def figures(
     say(found, as_json, [*lines, found["page"]])
 
 
-COMMANDS = {"models": models, "doctor": doctor, "figures": figures, "app": open_app}
+COMMANDS = {"models": models, "fetch": fetch, "doctor": doctor, "figures": figures, "app": open_app}

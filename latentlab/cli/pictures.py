@@ -10,19 +10,17 @@ import typer
 
 from ..errors import UserError
 from .common import (
+    Chosen,
     Count,
-    Device,
-    Dtype,
     Fit,
     Guidance,
     Json,
-    Model,
     Out,
     Picture,
     Seed,
     Steps,
+    choosing,
     free,
-    load,
     make,
     numbers,
     opened,
@@ -37,17 +35,18 @@ from .common import (
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="How many frames.")]
 
 
+@choosing
 def generate(
+    model: Chosen,
     prompt: Annotated[str, typer.Argument(help="What the picture shows, like “a red apple on a blue background”.")],
     count: Count = 4,
     best: Annotated[int | None, typer.Option(min=1, help="Keep only so many: those that CLIP finds nearest.")] = None,
     seed: Seed = 0,
     steps: Steps = 25,
     guidance: Guidance = 2.0,
+    prior_steps: Annotated[int, typer.Option(min=1, max=980, help="Of the prior.")] = 16,
+    prior_guidance: Annotated[float, typer.Option(min=0, max=20, help="Of the prior; 1 is none.")] = 1.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Make pictures of a caption: prior, decoder, upsampler."""
@@ -58,11 +57,14 @@ def generate(
     if best is not None and best > count:
         raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     for sentence in lab.encoder.read(prompt).warnings():
         print(f"note: {sentence}", file=sys.stderr)
     seeds = range(seed, seed + count)
-    stream = experiments.generate.stream(lab, prompt, seeds=seeds, steps=steps, guidance=guidance, preview_every=0)
+    stream = experiments.generate.stream(
+        lab, prompt, seeds=seeds, steps=steps, guidance=guidance, prior_steps=prior_steps,
+        prior_guidance=prior_guidance, preview_every=0,
+    )  # fmt: skip
     found = watch(stream, as_json)
     found = found if best is None else found.best(best)
     make(folder)
@@ -75,7 +77,9 @@ def generate(
     say({**found.settings, "pictures": rows, "warnings": list(found.notes)}, as_json, lines)
 
 
+@choosing
 def invert(
+    model: Chosen,
     image: Picture,
     fit: Fit = "crop",
     steps: Steps = 25,
@@ -83,9 +87,6 @@ def invert(
     iterations: Annotated[int, typer.Option(min=1, max=50, help="Evaluations a step at most, fixed-point.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the other x_T that z_i is decoded with for comparison.")] = 0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Find a picture's two latents (z_i, x_T) and decode them again."""
@@ -95,7 +96,7 @@ def invert(
     if method not in inversion.METHODS:
         raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.reconstruct.stream(
         lab, squared(picture, lab, fit), steps=steps, method=method, iterations=iterations, seed=seed, preview_every=0
     )
@@ -122,7 +123,9 @@ def invert(
     say({**settings, **measured, **paths}, as_json, lines)
 
 
+@choosing
 def vary(
+    model: Chosen,
     image: Picture,
     eta: Annotated[str, typer.Option(help="One or several with commas; 0 reconstructs, 1 varies most.")] = "0,0.5,1",
     count: Count = 6,
@@ -131,16 +134,13 @@ def vary(
     steps: Steps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Make variations of a picture: what stays is what CLIP saw."""
     from .. import experiments, files
 
     picture, etas, folder = opened([image], fit), numbers(eta, "--eta"), files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.vary.stream(
         lab, squared(picture, lab, fit), etas=etas, seeds=range(seed, seed + count), steps=steps, guidance=guidance,
         preview_every=0,
@@ -150,7 +150,9 @@ def vary(
     report(found, paths, as_json, image=image.name)
 
 
+@choosing
 def interpolate(
+    model: Chosen,
     first: Picture,
     second: Picture,
     noise: Annotated[str, typer.Option(help="slerp turns x_T too, so the ends reconstruct; fixed holds it.")] = "slerp",
@@ -162,9 +164,6 @@ def interpolate(
     steps: Steps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Go from one picture to another through CLIP's latent space."""
@@ -175,7 +174,7 @@ def interpolate(
     if animation not in ("gif", "webp", "none"):
         raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
     pictures, folder = opened([first, second], fit), files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     seeds = range(seed, seed + count) if noise == "fixed" else ()
     stream = experiments.interpolate.stream(
         lab, squared(pictures, lab, fit), thetas=frames, seeds=seeds, steps=steps, guidance=guidance, preview_every=0
@@ -189,7 +188,9 @@ def interpolate(
     report(found, paths, as_json, images=[first.name, second.name])
 
 
+@choosing
 def diff(
+    model: Chosen,
     image: Picture,
     to: Annotated[list[str], typer.Option("--to", help="The caption wanted; give it again for a row each.")],
     source: Annotated[str, typer.Option("--from", help="A caption of the picture as it is.")] = "a photo",
@@ -199,9 +200,6 @@ def diff(
     steps: Steps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Change a picture as a change of its caption says."""
@@ -209,7 +207,7 @@ def diff(
 
     picture, folder = opened([image], fit), files.writable_folder(out)
     thetas = numbers(theta, "--theta") if theta else frames
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.diff.stream(
         lab, squared(picture, lab, fit), to, source=source, thetas=thetas, steps=steps, guidance=guidance,
         preview_every=0,

@@ -9,18 +9,16 @@ import typer
 
 from ..errors import UserError
 from .common import (
+    Chosen,
     Count,
-    Device,
-    Dtype,
     Fit,
     Guidance,
     Json,
-    Model,
     Out,
     Seed,
     Steps,
+    choosing,
     listed,
-    load,
     numbers,
     opened,
     report,
@@ -31,7 +29,9 @@ from .common import (
 )
 
 
+@choosing
 def attack(
+    model: Chosen,
     pictures: Annotated[list[Path], typer.Argument(help="One image, or several.")],
     text: Annotated[str, typer.Option(help="What to write, or several words with commas.")],
     truth: Annotated[
@@ -44,21 +44,18 @@ def attack(
     font: Annotated[Path | None, typer.Option(help="A .ttf or .otf file; a plain one by default.")] = None,
     count: Annotated[int, typer.Option(min=0, max=64, help="Decoded variations of each.")] = 3,
     encoder: Annotated[
-        list[str] | None, typer.Option(help="Another CLIP to ask, as open_clip's NAME:TAG; give it again for more.")
+        list[str] | None, typer.Option(help="Another CLIP to see beside the model's, as open_clip's NAME:TAG; or more.")
     ] = None,
     seed: Seed = 0,
     fit: Fit = "crop",
     steps: Steps = 25,
     guidance: Guidance = 1.5,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Put words on pictures, ask CLIP what they show, and decode what it saw."""
     from .. import attacks, experiments, files
-    from ..encoding import Encoder
+    from ..models.encoders import encoder as clip
 
     given, folder = opened(pictures, fit), files.writable_folder(out)
     place = numbers(at, "--at") if at else []
@@ -66,8 +63,8 @@ def attack(
         raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
     knobs = dict(zip(("x", "y", "size"), place))
     label = attacks.Label("word", **knobs, colour=colour, paper=paper, font=font)
-    others = {name: Encoder(*name.split(":", 1)) for name in encoder or ()}
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
+    others = {name: clip(name, device=lab.device) for name in encoder or ()}
     stream = experiments.attack.stream(
         lab, squared(given, lab, fit), listed(text), truth[0] if len(truth) == 1 else truth, label=label,
         labels=listed(labels) or lab.things, variations=count, encoders=others, seed=seed, steps=steps,
@@ -81,23 +78,22 @@ def attack(
     report(found, paths, as_json, images=names)
 
 
+@choosing
 def ablate(
+    model: Chosen,
     prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
     count: Count = 4,
     seed: Seed = 0,
     steps: Steps = 25,
     guidance: Guidance = 2.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw captions with nothing, z_t, or the prior's z_i in the CLIP slot."""
     from .. import experiments, files
 
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.ablate.stream(
         lab, prompts, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
     )
@@ -105,7 +101,9 @@ def ablate(
     report(found, save_result(found, folder, f"{slug(prompts[0])}-ablation"), as_json)
 
 
+@choosing
 def guide(
+    model: Chosen,
     prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
     decoder: Annotated[str, typer.Option(help="The decoder's guidances, with commas.")] = "1,1.5,2,3,4",
     prior: Annotated[str, typer.Option(help="The prior's guidances, with commas.")] = "1,2",
@@ -113,9 +111,6 @@ def guide(
     seed: Seed = 0,
     steps: Steps = 25,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw captions over a grid of the prior's and the decoder's guidance."""
@@ -123,7 +118,7 @@ def guide(
 
     folder = files.writable_folder(out)
     guidances, prior_guidances = numbers(decoder, "--decoder"), numbers(prior, "--prior")
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.sweep_guidance.stream(
         lab, prompts, guidances=guidances, prior_guidances=prior_guidances, seeds=range(seed, seed + count), steps=steps
     )
@@ -131,7 +126,9 @@ def guide(
     report(found, save_result(found, folder, f"{slug(prompts[0])}-guidance"), as_json)
 
 
+@choosing
 def bind(
+    model: Chosen,
     prompts: Annotated[
         list[str] | None, typer.Argument(help="Like “a red cube on top of a blue ball”; none draws --sample of them.")
     ] = None,
@@ -143,9 +140,6 @@ def bind(
     steps: Steps = 25,
     guidance: Guidance = 2.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw two coloured solids, and see which colour is where."""
@@ -153,7 +147,7 @@ def bind(
 
     folder = files.writable_folder(out)
     asked = prompts or grammar.arrangements(sample, seed=seed)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.bind.stream(
         lab, asked, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
     )
@@ -161,7 +155,9 @@ def bind(
     report(found, save_result(found, folder, f"{slug(found.arrangements[0].caption)}-binding"), as_json)
 
 
+@choosing
 def spell(
+    model: Chosen,
     words: Annotated[list[str], typer.Argument(help="What to write.")],
     alternatives: Annotated[
         str, typer.Option(help="Words to choose from, with commas; the model's own by default.")
@@ -171,16 +167,13 @@ def spell(
     steps: Steps = 25,
     guidance: Guidance = 2.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Draw signs with words on them, and read them back."""
     from .. import experiments, files
 
     folder = files.writable_folder(out)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.spell.stream(
         lab, words, alternatives=listed(alternatives) or lab.words, seeds=range(seed, seed + count), steps=steps,
         guidance=guidance, preview_every=0,

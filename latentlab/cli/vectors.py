@@ -12,19 +12,17 @@ import typer
 from .. import __version__
 from ..errors import UserError
 from .common import (
-    Device,
-    Dtype,
+    Chosen,
     Fit,
     Guidance,
     Json,
-    Model,
     Out,
     Picture,
     Seed,
     Steps,
+    choosing,
     free,
     integers,
-    load,
     make,
     numbers,
     opened,
@@ -35,7 +33,7 @@ from .common import (
     squared,
     watch,
     watched,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from ..directions import Directions
@@ -56,7 +54,9 @@ def _directions(lab: Lab, path: Path | None) -> Directions:
 
 
 @pca.command()
+@choosing
 def show(
+    model: Chosen,
     image: Picture,
     dims: Annotated[str, typer.Option(help="How many components each column keeps.")] = "1,2,4,8,16,32,64,128",
     directions: Fitted = None,
@@ -65,9 +65,6 @@ def show(
     steps: Steps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Decode a picture from the first k components of its z_i."""
@@ -75,7 +72,7 @@ def show(
 
     picture, folder = opened([image], fit), files.writable_folder(out)
     kept = integers(dims, "--dims")
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.truncate.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), dims=kept, seed=seed, steps=steps,
         guidance=guidance, preview_every=0,
@@ -87,7 +84,9 @@ def show(
 
 
 @pca.command()
+@choosing
 def walk(
+    model: Chosen,
     image: Picture,
     components: Annotated[str, typer.Option(help="Which, from 0, with commas.")] = "0,1,2,3",
     sigmas: Annotated[str, typer.Option(help="How far, in standard deviations, with commas.")] = "-4,-2,0,2,4",
@@ -96,9 +95,6 @@ def walk(
     steps: Steps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Move a picture along single components, named by the captions that rise and fall along them."""
@@ -106,7 +102,7 @@ def walk(
 
     picture, folder = opened([image], fit), files.writable_folder(out)
     which = integers(components, "--components")
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     stream = experiments.walk_components.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), components=which,
         sigmas=numbers(sigmas, "--sigmas"), captions=lab.things, steps=steps, guidance=guidance, preview_every=0,
@@ -117,16 +113,15 @@ def walk(
 
 
 @pca.command(name="fit")
+@choosing
 def fit_directions(
+    model: Chosen,
     source: Annotated[Path, typer.Argument(help="A folder of pictures, or a .parquet, .npy or .safetensors of z_i.")],
     out: Annotated[Path, typer.Option(help="A .safetensors that is not there yet.")] = Path("directions.safetensors"),
     components: Annotated[
         int | None, typer.Option(min=1, help="How many; all that the pictures span by default.")
     ] = None,
     fit: Fit = "crop",
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Find the principal components of many z_i."""
@@ -139,7 +134,7 @@ def fit_directions(
     skipped: dict[str, str] = {}
     if source.is_dir():
         embeddings.find(source)  # refuse an empty one before loading the model
-        lab = load(model, device, as_json, dtype)
+        lab = model.load(as_json)
         shards = watched(embeddings.embed(lab.encoder, source, fit=fit), as_json)
         batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
         about = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
@@ -161,14 +156,13 @@ def fit_directions(
     say({"latentlab": __version__, **about, **paths, **numbers}, as_json, lines)
 
 
+@choosing
 def embed(
+    model: Chosen,
     folder: Annotated[Path, typer.Argument(help="With pictures, and folders of pictures.")],
     out: Annotated[Path, typer.Option(help="A .parquet that is not there yet.")],
     fit: Fit = "crop",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="So many pictures are encoded together.")] = 64,
-    model: Model = "emoji",
-    device: Device = None,
-    dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
     """Encode all pictures of a folder into a Parquet of their z_i."""
@@ -182,7 +176,7 @@ def embed(
     if out.exists():
         raise UserError(f"{out} is there already: give another --out, or remove it")
     files.writable_folder(out.parent)
-    lab = load(model, device, as_json, dtype)
+    lab = model.load(as_json)
     make(out.parent)
     about = {"model": lab.name, "weights": lab.weights, "fit": fit}
     # Closed here, so that the bar is gone before an error is said.

@@ -130,7 +130,8 @@ def attack(
         truth: the label of every picture, or one each.
         labels: the classes as captions; truth and words (as “a word”) are added where they are missing.
         label: the paper label: its place, size and colours; its word is replaced.
-        variations: decoded pictures for each attacked one, from as many x_T; 0 asks CLIP only.
+        variations: decoded pictures for each attacked one, from as many x_T; 0, or a lab without a decoder, asks CLIP
+            only.
         encoders: further CLIPs by name, to see side by side.
 
     An attack succeeds when the written word's label is more probable than the thing's own, where it was not before;
@@ -139,7 +140,7 @@ def attack(
     Raises:
         UserError: no words, a word that does not fit its label, or one that is the thing's own name.
     """
-    checked_pixels(pixels, lab.decoder.pixels)
+    checked_pixels(pixels, lab.pixels)
     words = (words,) if isinstance(words, str) else tuple(words)
     truth = (truth,) * len(pixels) if isinstance(truth, str) else tuple(truth)
     if not words or not all(word.strip() for word in words):
@@ -157,7 +158,8 @@ def attack(
     if own_name is not None:
         raise UserError(f"“{own_name}” is what a picture shows, so it can't mislead: write another word")
     labels, style = tuple(known), label or Label("word")
-    original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)
+    variations = variations if lab.draws else 0
+    original = images.resize(pixels.to(lab.device, torch.float32), lab.pixels)
     worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
     grid = worn.shape[:2]
     yield Progress("CLIP", 0, 1 + len(encoders or {}))
@@ -186,7 +188,9 @@ def attack(
         lab, "attack", words=words, truth=truth, labels=labels, variations=variations, seed=seed, steps=steps,
         guidance=guidance,
     )  # fmt: skip
-    notes = tuple(dict.fromkeys(s for x in labels for s in lab.encoder.read(x).warnings()))
+    notes = [s for x in labels for s in lab.encoder.read(x).warnings()]
+    notes += [] if lab.draws else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
+    notes = tuple(dict.fromkeys(notes))
     yield Attacked(
         original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), others=others, labels=labels,
         truth=truth, words=words, word_labels=word_labels, table=table, settings=settings, notes=notes, **found,

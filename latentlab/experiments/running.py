@@ -183,16 +183,17 @@ def invert(
     """Find pictures' two latents (z_i, x_T).  Ramesh et al. 2022, section 3.
 
     Args:
-        pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
+        pixels: (B, 3, H, W) in [-1, 1]; the encoder and the decoder each resize them to their own side, so give them
+            no smaller than `lab.pixels`.
         steps: of the inversion and of the way back.
         method, iterations, memory, tolerance: as in `inversion.walk`.
 
     Raises:
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
     """
-    checked_pixels(pixels, lab.decoder.pixels)
-    original = images.resize(pixels.to(lab.device, torch.float32), lab.decoder.pixels)
-    z_i = lab.encoder.encode_image(original)
+    pixels = checked_pixels(pixels, lab.pixels).to(lab.device, torch.float32)
+    original = images.resize(pixels, lab.decoder.pixels)
+    z_i = lab.encoder.encode_image(images.resize(pixels, lab.pixels))
     x_0 = lab.decoder.to_x0(original)
     knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
     for number, total, found in inversion.walk(lab.decoder, x_0, Condition(z_i), **knobs):  # noqa: B007

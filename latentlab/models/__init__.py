@@ -20,16 +20,17 @@ if TYPE_CHECKING:
     from ..encoding import Encoder
     from ..prior import Prior
     from ..upsampling import Upsampler
+    from .encoders import NoDecoder
 
 
 @dataclass(frozen=True)
 class Lab:
-    """A whole unCLIP stack; functions take the part that they use."""
+    """A whole unCLIP stack, or a CLIP alone; functions take the part that they use."""
 
     name: str
     encoder: Encoder
     prior: Prior | None  # None: z_i comes from pictures alone
-    decoder: Decoder
+    decoder: Decoder | NoDecoder
     upsampler: Upsampler | None = None
     weights: str = ""  # what tells these weights from others of the same name
     things: tuple[str, ...] = ()  # what the model was made to draw, as captions; empty: anything
@@ -38,6 +39,18 @@ class Lab:
     @property
     def device(self) -> torch.device:
         return self.encoder.device
+
+    @property
+    def pixels(self) -> int:
+        """The side of pictures that keep what the encoder and the decoder can see."""
+        return max(self.encoder.size, self.decoder.pixels if self.draws else 0)
+
+    @property
+    def draws(self) -> bool:
+        """Whether there is a decoder."""
+        from .encoders import NoDecoder
+
+        return not isinstance(self.decoder, NoDecoder)
 
 
 def row(name: str) -> Row:
@@ -65,45 +78,44 @@ def load(
 
     Args:
         name: of a row; or a folder, or OWNER/NAME or OWNER/NAME@REVISION on the hub, that holds any parts of a
-            family: the parts that it lacks are taken from where the family's row has them.
+            family: the parts that it lacks are taken from where the family's row has them.  Or a CLIP alone, for what
+            needs no decoder: open_clip's NAME:TAG, hf-hub:OWNER/NAME or a folder in its layout.
         dtype: float16, bfloat16 or float32; by default float16 on a GPU and float32 elsewhere.
-        offload: keep in the GPU's memory only the network that is running; by default where they don't all fit.
+        offload: keep on the device only the network that is running; by default where they don't all fit.
         family: the row that a user's own checkpoint is of; a folder with model_index.json says it itself.
 
     Raises:
         UserError: unknown name or device, weights that are missing or damaged, or too little memory.
     """
-    import torch
+    from . import encoders, precision
 
+    device, dtype = precision.device(device), precision.dtype(dtype)
+    if encoders.named(str(name)) and family is None:
+        if offload:
+            raise UserError(f"{name} is one network, which stays on its device: leave offload")
+        return encoders.lab(str(name), device=device, dtype=dtype)
     found, given = _which(str(name), family)
     module = import_module(f".{found.family}", __package__)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.empty(0, device=device).device
-        torch.ones(1, device=device).sum().item()  # some backends can be named, but not computed on
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        usable = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
-        raise UserError(f"device {str(device)!r} can't be used here: give {usable}") from error
-    dtype = dtype if dtype is None or isinstance(dtype, torch.dtype) else getattr(torch, dtype, dtype)
-    if dtype not in (None, torch.float16, torch.bfloat16, torch.float32):
-        raise UserError(f"dtype is {dtype!r}: give float16, bfloat16 or float32")
     if found.sources:
         return module.load(found.name, device=device, dtype=dtype, offload=offload, given=given)
-    if dtype not in (None, torch.float32) or offload:
+    if not precision.single(dtype) or offload:
         raise UserError(
             f"{found.name} is small and computes in float32, all of it on one device: leave dtype and offload"
         )
     return module.load(found.name, device=device)
 
 
-def check(name: str) -> None:
-    """Refuse a name that is neither a row's nor a checkpoint's, before anything slow is imported.
+def check(name: str, family: str | None = None) -> None:
+    """Refuse a name that is neither a row's nor a checkpoint's nor an encoder's, before anything slow is imported.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or no such family.
     """
-    if name not in ROWS and name.count("/") == 0 and not Path(name).expanduser().is_dir():
+    from . import encoders
+
+    if family is not None:
+        row(family)
+    elif name not in ROWS and "/" not in name and not Path(name).expanduser().is_dir() and not encoders.named(name):
         row(name)
 
 
@@ -111,13 +123,17 @@ def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     """The row, and the folder of a user's own parts."""
     from . import hub
 
-    if name in ROWS and family is None:
+    if name in ROWS and family in (None, name):
         return ROWS[name], None
     folder = Path(name).expanduser()
     repo, _, revision = name.partition("@")
     on_hub = repo.count("/") == 1 and not name.startswith(("/", ".", "~"))
     if family is None:
         check(name)
+    if name in ROWS and not folder.is_dir():
+        raise UserError(
+            f"{name} is a model by itself: leave family (--family), or give a folder with parts of {family}"
+        )
     if not folder.is_dir() and not on_hub:
         raise UserError(f"{name} is no folder, and no OWNER/NAME on the hub: give one of the two")
     family = family or hub.recognise(folder)
@@ -125,30 +141,60 @@ def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     if found is None or not found.sources:
         names = ", ".join(row.name for row in ROWS.values() if row.sources)
         raise UserError(
-            f"{name} is a checkpoint of {family or 'a family that it does not say'}: give family=, one of {names}"
+            f"{name} is a checkpoint of {family or 'a family that it does not say'}: give family= (--family), one of "
+            f"{names}"
         )
     if folder.is_dir():
         return found, folder
     parts = tuple(part for source in found.sources for part in source.parts)
-    return found, hub.fetch(Source("given", found.family, repo, revision or "main", parts, 0))
+    return found, hub.fetch(Source(found.name, found.family, repo, revision or "main", parts, 0))
+
+
+def fetch(name: str, family: str | None = None) -> list[Path]:
+    """Download all that a model is loaded from, without loading it; what is cached already is left as it is.
+
+    Args:
+        name, family: as for `load`.
+
+    Returns:
+        The folders in the hub's cache; none for what comes with the library.
+
+    Raises:
+        UserError: no such model, or it can't be fetched.
+    """
+    from . import encoders, hub
+
+    if encoders.named(name) and family is None:
+        encoders.encoder(name)  # open_clip fetches where it loads
+        return []
+    found, given = _which(name, family)
+    return ([given] if given else []) + [hub.fetch(source) for source in found.sources]
 
 
 def standing(row: Row) -> dict:
     """Whether a model is here and can be loaded, without a look at the network.
 
     Returns:
-        cached: True, False, or None for one that comes with the library; memory: gigabytes by precision; why_not: a
-        sentence, empty where it can be loaded.
+        cached: True, False, or None for one that comes with the library; memory, least: gigabytes by precision, of all
+        networks at once and of one at a time; turns: whether they have to take turns here; why_not: a sentence, empty
+        where it can be loaded.
     """
     from . import hub, memory
 
     if not row.sources:
-        return {"cached": None, "memory": {}, "why_not": ""}
-    here = all(hub.cached(source) for source in row.sources)
-    needs = {name: round(row.parameters * size + memory.HEADROOM, 1) for name, size in PRECISIONS.items()}
-    wanted, free = memory.room(needs)
-    why_not = f"wants {wanted:.1f} GB of memory, {free:.1f} GB are free" if wanted > free else ""
-    return {"cached": here, "memory": needs, "why_not": why_not}
+        return {"cached": None, "memory": {}, "least": {}, "turns": False, "why_not": ""}
+    needs, least = (
+        {name: round(count * size + memory.HEADROOM, 1) for name, size in PRECISIONS.items()}
+        for count in (row.parameters, row.largest)
+    )
+    device, precision = memory.target()
+    free = memory.free_gigabytes(device)
+    short = least[precision] > free
+    why_not = f"wants {least[precision]:.1f} GB of memory, {free:.1f} GB are free" if short else ""
+    return {
+        "cached": all(hub.cached(source) for source in row.sources), "memory": needs, "least": least,
+        "turns": needs[precision] > free, "why_not": why_not,
+    }  # fmt: skip
 
 
 def listing() -> list[dict]:
@@ -177,5 +223,5 @@ def directions(name: str) -> Directions | None:
     """The principal directions of z_i that come with a model, or None for a model that ships none."""
     from ..directions import Directions
 
-    path = row(name).folder / "directions" / "directions.safetensors"
-    return Directions.load(path) if path.is_file() else None
+    path = ROWS[name].folder / "directions" / "directions.safetensors" if name in ROWS else None
+    return Directions.load(path) if path and path.is_file() else None

@@ -6,12 +6,9 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import UserError
-
-if TYPE_CHECKING:
-    from .rows import Source
+from .rows import ROWS, Source
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = ("*.json", "*.txt")
@@ -23,8 +20,8 @@ PIPELINES = {"UnCLIP": "karlo", "KandinskyV22": "kandinsky", "StableUnCLIP": "st
 def fetch(source: Source, *, local_only: bool = False) -> Path:
     """The folder of a repository's wanted files, downloaded where they are not cached yet.
 
-    What is cached is taken without a look at the network.  A download that was cut off goes on where it stopped;
-    HF_HUB_OFFLINE is respected.
+    What is cached is taken without a look at the network.  A transfer that breaks goes on where it stopped; a run that
+    is ended keeps the files that are whole, and begins the one it was in anew.  HF_HUB_OFFLINE is respected.
 
     Args:
         local_only: look into the cache and never at the network.
@@ -58,14 +55,14 @@ def fetch(source: Source, *, local_only: bool = False) -> Path:
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
         raise UserError(
             f"{source.repo} is not cached, and the hub can't be reached: with a network, "
-            f"`{command(source)}` fetches its {source.gigabytes} GB"
+            f"`{command(source)}` fetches {f'its {source.gigabytes} GB' if source.gigabytes else 'it'}"
         ) from error
     except Exception as error:  # the hub's client raises its transport's own errors, too
         foreign = type(error).__module__.startswith(TRANSPORTS)
         if isinstance(error, OSError) and not foreign:
             raise UserError(
                 f"{source.repo} can't be written into the cache ({error.strerror or error}): make room for its "
-                f"{source.gigabytes} GB, or set HF_HOME to a folder that has it"
+                f"{source.gigabytes} GB, or set HF_HOME to a folder that has it; then `{command(source)}`"
             ) from error
         if not foreign:
             raise
@@ -88,11 +85,19 @@ def reachable() -> bool:
     return True
 
 
+def origin(folder: Path) -> tuple[str, str] | None:
+    """The repository and the commit of a folder in the hub's cache, models--OWNER--NAME/snapshots/COMMIT."""
+    if folder.parent.name != "snapshots":
+        return None
+    return folder.parents[1].name.removeprefix("models--").replace("--", "/"), folder.name
+
+
 def command(source: Source) -> str:
     """The command line that fetches a source into the hub's cache."""
-    revision = f" --revision {source.revision}" if source.revision != "main" else ""
-    parts = "" if source.flat else "".join(f' --include "{part}/*"' for part in source.parts)
-    return f'hf download {source.repo}{revision}{parts} --exclude "*.bin" "*.fp16.*"'
+    for row in ROWS.values():
+        if source in row.sources:
+            return f"latentlab fetch {row.name}"
+    return f"latentlab fetch {source.repo}@{source.revision} --family {source.role}"
 
 
 def cached(source: Source) -> bool:
@@ -130,6 +135,11 @@ def needs_weights(part: str) -> bool:
     return not part.endswith(("scheduler", "tokenizer", "extractor", "image_processor"))
 
 
+def indispensable(part: str) -> bool:
+    """Whether a model can't be loaded without a part: what the configs of others leave out has published values."""
+    return needs_weights(part) or part.endswith("tokenizer")
+
+
 def weights(folder: Path) -> list[Path]:
     """A part's safetensors files: those of its index where it has one, else the only one.
 
@@ -140,10 +150,12 @@ def weights(folder: Path) -> list[Path]:
         try:
             listed = sorted({folder / name for name in json.loads(index.read_text("utf-8"))["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{index} is no index of safetensors files ({error!r}): fetch it again") from error
+            raise UserError(
+                f"{index} is no index of safetensors files ({error!r}): delete {index.resolve()}"
+            ) from error
         for file in listed:
             if not file.is_file():
-                raise UserError(f"{file} is missing, and {index.name} lists it: fetch it again")
+                raise UserError(f"{file} is missing, and {index.name} lists it")
         return listed
     found = [file for file in sorted(folder.glob("*.safetensors")) if ".fp16." not in file.name]
     if not found and any(file.suffix in PICKLES for file in folder.glob("*")):
@@ -162,10 +174,10 @@ def pickled(where: str | Path) -> str:
 
 def offers_pickles(source: Source, part: str) -> bool:
     """Whether a part that came without safetensors is on the hub as a pickle; False where the hub can't be asked."""
-    from huggingface_hub import list_repo_files
+    from huggingface_hub import HfApi
 
     try:
-        names = list_repo_files(source.repo, revision=source.revision)
+        names = HfApi().list_repo_files(source.repo, revision=source.revision)
     except Exception:  # whatever goes wrong here, the part is missing, and that is said
         return False
     return any(name.startswith(f"{part}/") and name.endswith(PICKLES) for name in names)
@@ -187,9 +199,11 @@ def parameters(file: Path) -> int:
         wanted = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
         count = sum(math.prod(entry["shape"]) for entry in entries)
     except (struct.error, ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{file} is no whole safetensors file ({error}): delete it and fetch it again") from error
-    if file.stat().st_size < wanted:
-        raise UserError(f"{file} has {file.stat().st_size} of {wanted} bytes: delete it and fetch it again")
+        raise UserError(f"{file} is no whole safetensors file ({error}): delete {file.resolve()}") from error
+    if (
+        file.stat().st_size < wanted
+    ):  # the hub's cache holds links: as long as their target is there, it counts as whole
+        raise UserError(f"{file} has {file.stat().st_size} of {wanted} bytes: delete {file.resolve()}")
     return count
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from .. import images
 from ..diffusion import Condition, abar_at, guided, to_eps
 from . import Lab, row
-from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
+from .checkpoints import Checkpoint
+from .configs import abar_of, prediction, same_width, side_of
 from .towers import Towers
 from .unclip_prior import UnclipPrior
 

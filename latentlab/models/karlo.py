@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from .. import images
 from ..diffusion import CLEAN, Condition, abar_at, guided, to_eps
 from . import Lab, row
-from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
+from .checkpoints import Checkpoint
+from .configs import abar_of, prediction, same_width, side_of
 from .towers import Towers, pack, unpack
 from .unclip_prior import UnclipPrior
 

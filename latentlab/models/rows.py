@@ -11,7 +11,7 @@ class Source:
     """A repository on the hub that a model takes parts from.
 
     Args:
-        role: what the parts are for: "decoder", "prior" or "clip".
+        role: what the parts are for: "decoder", "prior" or "clip"; of a user's repository, the row that it is of.
         layout: the family whose layout the repository has.
         repo: OWNER/NAME.
         revision: a commit, or "main" where the repository's commits could not be looked up when this was written.
@@ -44,6 +44,7 @@ class Row:
     licence: str
     sources: tuple[Source, ...] = ()  # none: it comes with the library
     parameters: float = 0.0  # billions, of every network together
+    largest: float = 0.0  # billions, of the largest one
     open_clip: tuple[str, str] | None = None  # the same CLIP, whole, by open_clip's name and tag
 
     @property
@@ -87,7 +88,7 @@ ROWS = {
                 # Its own image tower is in karlo-v1-alpha-image-variations as a pickle; this is where that came from.
                 Source("clip", "karlo", "openai/clip-vit-large-patch14", LARGE, ("image_encoder",), 1.7, flat=True),
             ),
-            3.73, OPENAI,
+            3.73, 1.02, OPENAI,
         ),
         Row(
             "kandinsky22", "kandinsky", "latent unCLIP whose decoder takes no text, 512 px",
@@ -103,14 +104,14 @@ ROWS = {
                     ("prior", "scheduler", "image_encoder", "image_processor", "text_encoder", "tokenizer"), 14.3,
                 ),
             ),
-            4.89, ("ViT-bigG-14", "laion2b_s39b_b160k"),
+            4.89, 1.84, ("ViT-bigG-14", "laion2b_s39b_b160k"),
         ),
         # Stability removed its own repositories in November 2025; of the mirrors no commit is known to us.
         Row(
             "stable-unclip-h", "stable_unclip", "Stable Diffusion 2.1 told z_i, 768 px; no prior",
             "LAION ViT-H/14 (1024-d)", RAIL,
             (Source("decoder", "stable_unclip", "sd2-community/stable-diffusion-2-1-unclip", "main", STABLE, 7.7),),
-            1.93, ("ViT-H-14", "laion2b_s32b_b79k"),
+            1.93, 0.87, ("ViT-H-14", "laion2b_s32b_b79k"),
         ),
         Row(
             "stable-unclip-l", "stable_unclip", "the same on ViT-L/14, with Karlo's prior",
@@ -121,7 +122,7 @@ ROWS = {
                 ),
                 KARLO_PRIOR,
             ),
-            2.74, OPENAI,
+            2.74, 1.02, OPENAI,
         ),
     )
 }  # fmt: skip

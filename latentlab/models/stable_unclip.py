@@ -15,7 +15,8 @@ from ..diffusion import Condition, SeededNoise, abar_at, guided, to_eps
 from ..encoding import Encoder, local
 from ..errors import UserError
 from . import Lab, row
-from .checkpoints import Checkpoint, abar_of, prediction, same_width, side_of
+from .checkpoints import Checkpoint
+from .configs import abar_of, prediction, same_width, side_of
 from .towers import Tokens, Towers
 from .unclip_prior import UnclipPrior
 
@@ -141,7 +142,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
         (files.scheduler("decoder", "scheduler"), files.scheduler("decoder", "image_noising_scheduler")),
     )  # fmt: skip
     processor = files.config("decoder", "feature_extractor", "preprocessor_config.json")
-    if "prior" not in files.folders:
+    if all(source.role != "prior" for source in row(name).sources):
         same_width(widths)
         encoder = Towers(image, lambda: z_t_encoder(row(name).open_clip, given, device), tokenizer, processor, device)
         return Lab(name, encoder, None, decoder, weights=files.weights)
@@ -163,12 +164,8 @@ def z_t_encoder(tag: tuple[str, str], given: Path | None, device: torch.device) 
         return local(given / "open_clip", device=device)
     try:
         return Encoder(*tag, device=device)
-    except (OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        name, weights = tag
+    except UserError as error:
         raise UserError(
-            f"z_t of this model comes from open_clip's {name} {weights}, which is not cached and can't be fetched "
-            f'({type(error).__name__}): with a network, `python -c "import open_clip; '
-            f"open_clip.create_model('{name}', '{weights}')\"`, or put it in open_clip/ beside the checkpoint's parts"
+            f"z_t of this model comes from a CLIP that has its text tower whole: {error}; here that is open_clip/ "
+            "beside the checkpoint's parts"
         ) from error

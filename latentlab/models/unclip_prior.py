@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion import Condition, guided
-from .checkpoints import abar_of
+from .configs import abar_of
 from .towers import Towers, pack, unpack
 
 # What the published configs leave out: they name UnCLIPScheduler, which has one schedule and always clips.

@@ -1,0 +1,133 @@
+"""The published architectures at full size with random weights: time and memory of every experiment on every family.
+
+    python benchmarks/families.py            on a GPU, float16 and float32
+    python benchmarks/families.py --tiny     a trial on tiny networks, in seconds on a CPU
+
+No weights are needed, and no network: what is timed does not depend on what they are.  z_t of stable-unclip-h, which
+comes from open_clip, is drawn at random and not timed.  `difference` is that of one evaluation of the decoder from
+float32's on the same weights, as a share of its spread.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated
+from unittest import mock
+
+import torch
+import typer
+
+from latentlab import models
+from latentlab.diffusion import Condition, noise
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import checkpoints
+import matrix
+
+
+def random_z_t(width: int, device: torch.device):
+    """An encoder of captions that draws z_t."""
+    return SimpleNamespace(encode_text=lambda captions: torch.randn(len(captions), width, device=device))
+
+
+def build(name: str, device: torch.device, dtype: torch.dtype, *, tiny: bool, tokenizer: Path) -> models.Lab:
+    """A family's lab with random weights, the same for every precision."""
+    module = import_module(f"latentlab.models.{models.row(name).family}")
+    unread = functools.partial(checkpoints.Unread, tiny=tiny, tokenizer=tokenizer)
+    width = 32 if tiny else 1024
+    torch.manual_seed(0)
+    with (
+        mock.patch.object(module, "Checkpoint", unread),
+        mock.patch("latentlab.models.stable_unclip.z_t_encoder", lambda *_: random_z_t(width, device)),
+    ):
+        lab = module.load(name, device=device, dtype=dtype)
+        if not isinstance(lab.encoder.text, torch.nn.Module):
+            lab.encoder.other  # noqa: B018  (made when it is first asked for: now, while it is patched)
+    return lab
+
+
+@torch.no_grad()
+def evaluation(lab: models.Lab) -> torch.Tensor:
+    """One evaluation of the decoder, of a seed."""
+    x = noise(lab.decoder, [0], device=lab.device)
+    z_i = torch.randn(1, lab.encoder.width, generator=torch.Generator().manual_seed(0)).to(lab.device)
+    return lab.decoder.eps(x, 500, Condition(z_i, lab.decoder.read(["a red cat"]))).double().cpu()
+
+
+@contextmanager
+def measured(device: torch.device) -> Iterator[dict]:
+    """Seconds, and gigabytes at the peak, of what is done inside; memory is known on a GPU alone."""
+    found: dict[str, float | None] = {"GB": None}
+    gpu = device.type == "cuda"
+    if gpu:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+    start = time.perf_counter()
+    yield found
+    if gpu:
+        torch.cuda.synchronize(device)
+        found["GB"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
+    found["seconds"] = round(time.perf_counter() - start, 3)
+
+
+def rows(
+    names: list[str], device: torch.device, dtypes: list[torch.dtype], steps: int, tiny: bool, only: list[str]
+) -> Iterator[dict]:
+    """A row for each family, precision and experiment."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = Path(folder) / "tokenizer"
+        checkpoints.write_tokenizer(words, "<|endoftext|>")
+        for name in names:
+            exact = None
+            for dtype in dtypes:  # float32 first
+                lab = build(name, device, dtype, tiny=tiny, tokenizer=words)
+                eps = evaluation(lab)
+                exact = eps if exact is None else exact
+                about = {"family": name, "precision": str(dtype).removeprefix("torch.")}
+                about["difference"] = round(float((eps - exact).square().mean().sqrt() / exact.std()), 5)
+                for experiment in only or matrix.EXPERIMENTS:
+                    matrix.run(experiment, lab, 1)  # warm
+                    with measured(device) as found:
+                        word, _, _ = matrix.run(experiment, lab, steps)
+                    yield {**about, "experiment": experiment, "runs": word, **found}
+                matrix.directions.cache_clear()
+                del lab
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
+
+
+def main(
+    family: Annotated[list[str] | None, typer.Option(help="One of them; give it again for more.")] = None,
+    experiment: Annotated[list[str] | None, typer.Option(help="One of them; give it again for more.")] = None,
+    steps: Annotated[int, typer.Option(help="Of the decoder, the prior and the inversion.")] = 25,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Tiny networks, for a trial.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu" and not tiny:
+        raise typer.BadParameter("the full sizes want a GPU; --tiny tries this command on a CPU")
+    dtypes = [torch.float32, torch.float16 if device.type == "cuda" else torch.bfloat16]
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    about = {"date": str(date.today()), "device": where, "torch": torch.__version__, "steps": steps, "tiny": tiny}
+    found = list(rows(family or matrix.FAMILIES, device, dtypes, steps, tiny, experiment or []))
+    if as_json:
+        print(json.dumps({**about, "rows": found}))
+        return
+    print(", ".join(f"{key} {value}" for key, value in about.items()) + "\n")
+    print("| " + " | ".join(found[0]) + " |\n|" + "---|" * len(found[0]))
+    for row in found:
+        print("| " + " | ".join("–" if value is None else str(value) for value in row.values()) + " |")
+
+
+if __name__ == "__main__":
+    typer.run(main)
