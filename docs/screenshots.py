@@ -75,7 +75,7 @@ def shoot(page: Page, path: Path, width: int, theme: str) -> None:
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
     page.wait_for_timeout(700)
     image = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-    image.save(path, **({"quality": 82, "method": 6} if path.suffix == ".webp" else {}))
+    image.save(path, **({"quality": 70, "method": 6} if path.suffix == ".webp" else {}))
 
 
 def main() -> None:

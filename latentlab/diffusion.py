@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Protocol
 
 import torch
@@ -93,7 +95,7 @@ def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
     Raises:
         UserError: fewer than one step, more than there are times, or times that do not decrease.
     """
-    if not isinstance(steps, int):
+    if not isinstance(steps, Integral):
         times = [int(t) for t in steps]
         falling = all(a > b for a, b in itertools.pairwise(times))
         if len(times) < 2 or not falling or times[0] >= len(abar) or times[-1] != CLEAN:
@@ -192,6 +194,21 @@ def guided(
     return without + guidance * (with_cond - without)
 
 
+def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds as plain integers.
+
+    Raises:
+        UserError: there are none, or they are no integers.
+    """
+    try:
+        found = () if isinstance(seeds, str) else tuple(operator.index(s) for s in seeds)
+    except TypeError:
+        found = ()
+    if not found:
+        raise UserError(f"seeds is {seeds!r}: give one integer for each picture, at least one, like [0, 1, 2]")
+    return found
+
+
 class SeededNoise:
     """Standard normal noise with a generator a sample, so that sample k is the same alone and in any batch.
 
@@ -199,11 +216,14 @@ class SeededNoise:
         seeds: one integer a sample.
         shape: of one sample's noise.
         stream: what the noise is for; different streams of one seed are independent.
+
+    Raises:
+        UserError: seeds that are no integers, or none.
     """
 
     def __init__(self, seeds: Sequence[int], shape: Sequence[int], *, stream: str = "x_T", device="cpu", dtype=None):
         # A hash and not a sum: torch's CPU generator keeps the lower 32 bits of a seed and drops the rest.
-        hashes = [zlib.crc32(f"{stream} {int(s)}".encode()) for s in seeds]
+        hashes = [zlib.crc32(f"{stream} {s}".encode()) for s in checked_seeds(seeds)]
         self.generators = [torch.Generator().manual_seed(h) for h in hashes]
         self.shape, self.device, self.dtype = tuple(shape), device, dtype or torch.float32
 

@@ -131,6 +131,24 @@ def curves(
     return figure
 
 
+def lines(
+    named: Mapping[str, tuple[Tensor | Sequence[float], Tensor | Sequence[float]]],
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+) -> Figure:
+    """Named lines in one frame: name -> (x, y), both (N,)."""
+    figure = Figure((6.6, 3.2), layout="constrained")
+    axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
+    for name, (x, y) in named.items():
+        x, y = (torch.as_tensor(v).detach().cpu().numpy() for v in (x, y))
+        axes.plot(x, y, marker="o" if len(x) <= 30 else None, ms=3.5, lw=1.4, label=name)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
     """What the first k components keep of the variance, against k, with the k that keep a marked share.
 
@@ -157,7 +175,13 @@ def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
 
 
 def matrix(
-    values: Tensor, *, pixels: Tensor, labels: Sequence[str], low: float | None = None, high: float | None = None
+    values: Tensor,
+    *,
+    pixels: Tensor,
+    labels: Sequence[str],
+    low: float | None = None,
+    high: float | None = None,
+    heading: str | None = None,
 ) -> Figure:
     """Numbers of pictures (rows) and labels (columns) as a heat map, each with its figure.
 
@@ -181,6 +205,8 @@ def matrix(
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(width), [textwrap.shorten(x, 28) for x in labels], rotation=40, ha="right", fontsize=8)
     axes.set_yticks([])
+    if heading:
+        figure.suptitle(textwrap.fill(heading, round(12 + 9 * width)), fontsize=9)
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -172,8 +173,17 @@ class PairLatent:
         return _checked(PairLatent, path, tensors, "z_i", "first", "second", how=how)
 
 
+def metadata(path: str | Path) -> dict[str, str]:
+    """What `save` was given beside the tensors: of `latentlab invert` the model, its weights, the steps and the method.
+
+    Raises:
+        UserError: no such file, or not a whole safetensors file.
+    """
+    return {name: value for name, value in _read(path)[1].items() if name != "format"}
+
+
 def _batch(rows: int | slice | Tensor, latent: Latent | PairLatent) -> slice | Tensor:
-    if not isinstance(rows, int):
+    if not isinstance(rows, Integral):
         return rows
     if not -len(latent) <= rows < len(latent):
         kind = type(latent).__name__

@@ -110,6 +110,11 @@ def _exact(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def spaced(count: int, last: float) -> list[float]:
+    """So many fractions from 0 to the last, at equal distances, as one would write them: 0.1 and not 0.10000000149."""
+    return [round(theta, 6) for theta in torch.linspace(0, last, max(int(count), 0), dtype=torch.float64).tolist()]
+
+
 def fractions(theta: Tensor | Sequence[float] | float) -> Tensor:
     """(T,) in float64.
 

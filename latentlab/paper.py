@@ -53,20 +53,24 @@ def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     words = [w for w in ("pizza", "robot", "ghost", "banana", "key") if not any(w in t for t in truth)]
     stream = experiments.attack.stream(lab, given.pixels[rows], words, truth, variations=1)
     sweep = yield from _each(stream)
-    # One picture in full: that whose label wins most.
-    worst = int(sweep.strength().sum(1).argmax())
+    # One picture in full: that which is misled most, by the words that mislead it most.
+    strength = sweep.strength()
+    worst = int(strength.amax(1).argmax())
+    strongest = [words[k] for k in strength[worst].argsort(descending=True)[:3].tolist()]
     one = given.pixels[rows[worst]][None]
-    found = yield from _each(experiments.attack.stream(lab, one, words[:3], truth[worst]))
+    found = yield from _each(experiments.attack.stream(lab, one, strongest, truth[worst]))
     yield sweep, [("one picture, several words", found.figure()), ("many pictures, many words", sweep.heat_map())]
 
 
 def components(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     if given.directions is None:
         raise UserError(f"figure 7 wants directions of {lab.name}: `latentlab pca fit FOLDER` makes them")
-    dims = [k for k in (1, 2, 4, 8, 16, 32, 64, 128, 256) if k <= len(given.directions)]
+    kept = given.directions.explained
+    # Up to all that there is to see: a further column would be the same.
+    dims = [k for k in (1 << j for j in range(12)) if k <= len(given.directions) and kept(k // 2) < 0.999]
     rows = given.plain()[:8]
     truth = [given.thing(k) for k in rows]
-    known = {"labels": lab.things, "truth": truth} if set(truth) <= set(lab.things) else {}
+    known = {"labels": tuple(dict.fromkeys([*truth, *lab.things])), "truth": truth}
     stream = experiments.truncate.stream(lab, given.pixels[rows], given.directions, dims=dims, **known)
     found = yield from _each(stream)
     spectrum = figures.spectrum(given.directions.shares)
@@ -88,7 +92,7 @@ def guidance(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 def binding(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     asked = grammar.arrangements(8, seed=0)
     found = yield from _each(experiments.bind.stream(lab, asked, seeds=range(6)))
-    yield found, [("two coloured solids", found.figure())]
+    yield found, [("two coloured solids", found.figure(len(asked)))]
 
 
 def hard_reconstructions(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:

@@ -49,7 +49,8 @@ class Inputs:
     def plain(self) -> list[int]:
         """The pictures of one thing without a word, in their order; all, if there are none."""
         rows = self.order or range(len(self.captions))
-        return [k for k in rows if not re.search(rf" (label|says|left|right|{_RELATED}) ", self.captions[k])] or [*rows]
+        other = rf"^(two|three|four|several) | (label|says|left|right|{_RELATED}) "
+        return [k for k in rows if not re.search(other, self.captions[k])] or [*rows]
 
     def related(self) -> list[int]:
         """The pictures of two things whose caption says where they are."""
@@ -100,16 +101,16 @@ def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None)
 def ranked(lab: Lab, given: Inputs) -> Iterator[Progress | Inputs]:
     """The same pictures, those first that this lab draws best: so figures show the method, not a lack of training.
 
-    Every z_i is decoded from one x_T.  What counts is the probability that CLIP then gives to the picture's own thing
-    among all the things here.
+    Every z_i is decoded from three x_T.  What counts is the probability that CLIP then gives to the picture's own thing
+    among all the things here and all that the model knows, on average.
     """
-    z_i = lab.encoder.encode_image(given.pixels.to(lab.device))
-    latent = Latent(z_i, noise(lab.decoder, [0], device=lab.device).expand(len(z_i), -1, -1, -1))
-    for step in decoding.walk(lab.decoder, latent):
+    z_i = lab.encoder.encode_image(given.pixels.to(lab.device)).repeat(3, 1)
+    x_T = noise(lab.decoder, range(3), device=lab.device).repeat_interleave(len(given.captions), 0)
+    for step in decoding.walk(lab.decoder, Latent(z_i, x_T), steps=12):
         yield Progress("ranking", step.number, step.total)
     made = decoding.pictures(lab.decoder, step.x_t)
     things = [given.thing(k) for k in range(len(given.captions))]
-    labels = list(dict.fromkeys(things))
-    own = torch.tensor([labels.index(thing) for thing in things], device=made.device)
-    drawn = lab.encoder.zero_shot(made, labels).gather(1, own[:, None])[:, 0]
+    labels = list(dict.fromkeys([*things, *lab.things]))
+    own = torch.tensor([labels.index(thing) for thing in things] * 3, device=made.device)
+    drawn = lab.encoder.zero_shot(made, labels).gather(1, own[:, None]).view(3, -1).mean(0)
     yield replace(given, order=tuple(drawn.argsort(descending=True, stable=True).tolist()))

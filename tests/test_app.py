@@ -43,7 +43,7 @@ def url(tmp_path_factory):
         app = subprocess.Popen([sys.executable, ROOT / "apps" / "app.py"], env=env, stdout=output, stderr=output)
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(240):
+        for _ in range(480):
             try:
                 urllib.request.urlopen(address, timeout=2)
                 break
@@ -52,7 +52,7 @@ def url(tmp_path_factory):
                     pytest.fail(f"the app ended at once:\n{log.read_text()}")
                 time.sleep(0.5)
         else:
-            pytest.fail("the app did not answer within two minutes")
+            pytest.fail("the app did not answer within four minutes")
         yield address
     finally:
         app.terminate()
@@ -80,7 +80,7 @@ def visit(chromium, url):
         contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
         page = contexts[-1].new_page()
         page.on("request", lambda request: asked.append(request.url))
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)  # a machine that does other things as well is slow
         page.goto(f"{url}/{query}")
         key = (re.findall(r"page=([a-z-]+)(?:&|$)", query) or ["generate"])[0]
         page.locator(".map" if key == "map" else f"#run-{key}").first.wait_for()
@@ -325,17 +325,31 @@ def axe(tmp_path_factory):
 STOCK = {"label-content-name-mismatch", "aria-prohibited-attr"}  # gradio's own upload areas, galleries and empty frames
 
 
-@pytest.mark.parametrize(("name", "theme"), [("generate", "dark"), ("attack", "light"), ("map", "dark")])
-def test_axe_finds_nothing_serious_of_ours(visit, axe, name, theme):
-    page = visit(f"?page={name}&__theme={theme}&steps=4&count=1", reduced_motion="reduce")
-    if name != "map":
-        run(page)
-        page.locator(".bar.done:visible").wait_for()
-    page.wait_for_timeout(800)  # buttons that have just become active are still changing colour
+def serious(page, axe) -> dict:
+    """What axe finds that is serious, beside gradio's own."""
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    serious = {v["id"]: [n["target"] for n in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
-    assert set(serious) <= STOCK, serious
+    worst = [v for v in found if v["impact"] in ("serious", "critical") and v["id"] not in STOCK]
+    return {v["id"]: [n["target"] for n in v["nodes"]] for v in worst}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_serious_of_ours_after_a_run(visit, axe, theme):
+    page = visit(f"?page=attack&__theme={theme}&steps=4&count=1", reduced_motion="reduce")
+    run(page)
+    page.locator(".bar.done:visible").wait_for()
+    page.wait_for_timeout(800)  # buttons that have just become active are still changing colour
+    assert not serious(page, axe)
+
+
+def test_axe_finds_nothing_serious_of_ours_on_any_page(visit, axe):
+    page = visit("?page=generate&__theme=dark", reduced_motion="reduce")
+    found = {}
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        page.locator(".look h2:visible", has_text=tab.inner_text()).wait_for()
+        found |= {f"{tab.inner_text()}: {rule}": where for rule, where in serious(page, axe).items()}
+    assert not found
 
 
 def test_the_generate_endpoint_returns_pngs_that_carry_their_settings(url):
@@ -369,8 +383,8 @@ def test_a_hostile_call_is_refused_and_says_nothing_of_the_server(url, name, dat
         f"{url}/gradio_api/call/{name}", json.dumps({"data": data}).encode(), {"content-type": "application/json"}
     )
     try:
-        event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
-        answer = urllib.request.urlopen(f"{url}/gradio_api/call/{name}/{event}", timeout=20).read().decode()
+        event = json.load(urllib.request.urlopen(request, timeout=60))["event_id"]
+        answer = urllib.request.urlopen(f"{url}/gradio_api/call/{name}/{event}", timeout=60).read().decode()
     except urllib.error.HTTPError as error:
         answer = f"event: error {error.read().decode()}"
     assert "event: error" in answer
@@ -409,7 +423,7 @@ class Straight(urllib.request.HTTPRedirectHandler):
 def test_the_server_hands_out_no_file_and_asks_nobody(url, bystander, path):
     address, asked = bystander
     try:
-        answer = urllib.request.build_opener(Straight).open(f"{url}/gradio_api/{path.format(address)}", timeout=20)
+        answer = urllib.request.build_opener(Straight).open(f"{url}/gradio_api/{path.format(address)}", timeout=60)
         said = answer.read().decode()
     except urllib.error.HTTPError as error:
         said = error.read().decode()
@@ -425,8 +439,8 @@ def test_the_server_fetches_no_picture_for_a_visitor(url, bystander, how):
     body = json.dumps({"data": ["emoji", given, 4, "naive", 3, "crop", 0]}).encode()
     request = urllib.request.Request(f"{url}/gradio_api/call/reconstruct", body, {"content-type": "application/json"})
     try:
-        event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
-        answer = urllib.request.urlopen(f"{url}/gradio_api/call/reconstruct/{event}", timeout=20).read().decode()
+        event = json.load(urllib.request.urlopen(request, timeout=60))["event_id"]
+        answer = urllib.request.urlopen(f"{url}/gradio_api/call/reconstruct/{event}", timeout=60).read().decode()
     except urllib.error.HTTPError as error:
         answer = f"event: error {error.read().decode()}"
     assert "event: error" in answer and not asked
@@ -442,4 +456,4 @@ def test_a_file_over_twenty_megabytes_is_not_taken(url):
         f"{url}/gradio_api/upload", body, {"content-type": "multipart/form-data; boundary=x"}
     )
     with pytest.raises((urllib.error.HTTPError, OSError)):
-        urllib.request.urlopen(request, timeout=20)
+        urllib.request.urlopen(request, timeout=60)

@@ -1,41 +1,23 @@
-"""What the app is made of, without a browser: settings from outside, sentences, the Space's files."""
+"""What the app is made of, without a browser: models, settings from outside, sentences, uploads."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import os
-import pickle
-import re
-import socket
-import subprocess
-import sys
-import threading
 import time
-import urllib.request
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 pytest.importorskip("gradio")
 import gradio as gr
 from PIL import Image, ImageChops
 
 import latentlab
-from apps.app import build, launch
+from apps.app import build
 from apps.pages import PAGES, attack
-from apps.workbench import door, labs, layout, links, picker, running, saying, shots
+from apps.workbench import labs, layout, links, picker, running, saying, shots
 from apps.workbench.bench import Bench
 from latentlab import UserError, images, models
-from latentlab.experiments import Progress
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
-import load
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -86,33 +68,6 @@ def test_two_pictures_become_one_batch_and_keep_their_order(lab):
     _, both = ended(running.inverted("toy", pair, steps=4))
     _, second = ended(running.inverted("toy", pair[1:], steps=4))
     assert torch.equal(both.row(1).latent.x_T, second.latent.x_T)
-
-
-@pytest.fixture
-def across(monkeypatch):
-    """What goes to the GPU's process and comes from it is pickled, as on a Space."""
-    for name in ("_stream", "_embedded"):
-        here = getattr(running, name)
-
-        def there(*given, here=here):
-            for value in here(*pickle.loads(pickle.dumps(given))):
-                yield pickle.loads(pickle.dumps(value))
-
-        monkeypatch.setattr(running, name, there)
-
-
-@pytest.mark.parametrize("key", [p.key for p in PAGES if p.key != "attack"])  # the toy's 8 pixels hold no word
-def test_each_page_runs_on_any_lab_and_in_another_process(lab, page, across, key):
-    labs.keep(lab)
-    found = next(p for p in PAGES if p.key == key)
-    with page:
-        knobs = {**found.knobs(), **found.advanced()}
-    values = {name: c.value for name, c in knobs.items() if name not in found.private} | (
-        {"steps": 4} if "steps" in knobs else {}
-    )
-    _, outcome = ended(found.run("toy", *[picture((9 + 90 * k, 60, 30)) for k in range(len(found.pictures))], **values))
-    assert outcome.result.summary()
-    assert bool(outcome.shots) == found.gallery
 
 
 def test_what_was_made_goes_on_with_its_latents(lab):
@@ -208,44 +163,6 @@ def test_an_upload_of_too_many_pixels_is_refused_with_a_sentence(tmp_path):
     assert str(tmp_path) not in str(refusal.value)
 
 
-def test_a_gpu_is_asked_for_briefly_and_for_longer_runs_longer():
-    short = running.seconds("emoji", "vary", (), {"seeds": (0,), "etas": (0,), "steps": 25})
-    long = running.seconds("emoji", "vary", (), {"seeds": range(8), "etas": (0, 0.5, 1), "steps": 50})
-    assert 1 <= short < long <= 60
-    assert running.seconds("emoji", "vary", (), {"seeds": range(9999), "steps": 9999}) == 60
-
-
-def test_away_from_zerogpu_the_wrapper_changes_nothing(monkeypatch):
-    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
-    assert running.on_gpu(ended) is ended
-
-
-def test_every_tensor_of_what_travels_is_moved(lab):
-    labs.keep(lab)
-    _, found = ended(running.inverted("toy", [picture()], steps=4))
-    meta = torch.device("meta")
-    (moved, bar), knobs = running.moved(((found, Progress("decoder", 1, 2, torch.zeros(1))), {"x": [found]}), meta)
-    assert (bar.stage, bar.step) == ("decoder", 1)
-    for one in (moved, knobs["x"][0]):
-        tensors = (one.original, one.latent.z_i, one.latent.x_T, one.residual, one.converged, bar.pixels)
-        assert {t.device.type for t in tensors} == {"meta"}
-
-
-def test_a_refusal_crosses_the_border_of_a_process_as_it_is(lab, across):
-    labs.keep(lab)
-    with pytest.raises(UserError, match="caption is empty"):
-        ended(running.watched("toy", "generate", "  "))
-
-
-def test_on_zerogpu_only_the_model_of_the_start_is_at_hand(lab, monkeypatch):
-    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    labs._LOADED.clear()
-    labs.keep(lab)
-    assert labs.why_not("toy") == "" and "LATENTLAB_MODEL=emoji" in labs.why_not("emoji")
-    with pytest.raises(UserError, match="this Space lends its GPU"):
-        ended(labs.obtain("emoji"))
-
-
 def test_no_visitor_makes_the_server_download_a_model(monkeypatch):
     monkeypatch.setattr(latentlab, "load", lambda *args, **kwargs: pytest.fail("it was to be loaded"))
     monkeypatch.setattr(models, "standing", lambda row: {"cached": False, "why_not": ""})
@@ -271,118 +188,6 @@ def test_the_present_model_is_let_go_before_the_next_one_is_loaded(lab, monkeypa
     labs.keep(lab)
 
 
-FRONT = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)[1])
-
-
-def test_the_front_matter_keeps_the_rules_of_spaces():
-    # A version that was installed from where pip finds it, so a real one; within our range, says test_packaging.
-    assert FRONT["sdk"] == "gradio" and f"gradio=={FRONT['sdk_version']}\n" in (ROOT / "constraints.txt").read_text()
-    assert isinstance(FRONT["python_version"], str) and FRONT["python_version"] in ("3.12", "3.12.12")
-    assert (ROOT / FRONT["app_file"]).is_file()
-    assert len(FRONT["short_description"]) <= 60 and len(FRONT["title"]) <= 40
-    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-    assert {FRONT["colorFrom"], FRONT["colorTo"]} <= colours
-
-
-@pytest.fixture
-def lender():
-    """ZeroGPU's own server, which hears of the start: (address, the paths that were asked for)."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-
-
-def test_the_app_starts_as_a_space_with_zerogpu_starts_it(tmp_path, lender):
-    """There `spaces` puts a stand-in of CUDA in torch's place, on which the model is loaded at module level."""
-    port = free_port()
-    space = {
-        "SYSTEM": "spaces", "SPACE_ID": "somebody/latentlab", "GRADIO_SERVER_NAME": "0.0.0.0",
-        "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "SPACES_ZERO_GPU": "true",
-        "SPACES_ZERO_DEVICE_API_URL": lender[0], "ZEROGPU_OFFLOAD_DIR": str(tmp_path / "offload"),
-    }  # fmt: skip
-    with (tmp_path / "log").open("w") as log:
-        command = [sys.executable, FRONT["app_file"]]
-        app = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **space}, stdout=log, stderr=log)
-    try:
-        for _ in range(600):
-            try:
-                answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2).read().decode()
-                break
-            except OSError:
-                assert app.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.5)
-        assert "latentlab" in answer
-        assert lender[1] == ["/startup-report"]
-        packed = sum(part.stat().st_size for part in (tmp_path / "offload").rglob("*") if part.is_file())
-        assert packed > 50 * 2**20  # the whole model was on "cuda"
-    finally:
-        app.terminate()
-        app.wait(20)
-
-
-def call(app, body: bytes, path: str = "/gradio_api/queue/join", header: int | None = None) -> asyncio.Future:
-    """One POST to an ASGI app, its body in pieces: the status that came back."""
-    pieces = [body[k : k + 2**16] for k in range(0, len(body), 2**16)] or [b""]
-    answer = asyncio.get_running_loop().create_future()
-
-    async def receive():
-        piece = pieces.pop(0)
-        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
-
-    async def send(message):
-        if message["type"] == "http.response.start":
-            answer.set_result(message["status"])
-
-    async def run():
-        await app({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
-        return await answer
-
-    return asyncio.ensure_future(run())
-
-
-def test_the_door_counts_the_runs_that_arrive_at_the_same_moment():
-    queue, opened = [], asyncio.Event()
-
-    async def app(scope, receive, send):
-        await opened.wait()  # all are on their way before one has joined
-        queue.append((await receive())["body"])
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
-    async def arrive():
-        calls = [call(guarded, b"%d" % k) for k in range(3 * door.MOST)]
-        await asyncio.sleep(0)
-        opened.set()
-        return [await c for c in calls]
-
-    guarded = door.Door(app, waiting=lambda: len(queue))
-    statuses = asyncio.run(arrive())
-    assert statuses.count(200) == door.MOST == len(set(queue))
-    assert set(statuses) == {200, 503}
-
-
-@pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/call/generate"])
-def test_a_call_of_more_than_a_megabyte_is_refused_before_it_is_parsed(path):
-    async def app(scope, receive, send):
-        pytest.fail("it came through")
-
-    async def arrive():
-        return await call(door.Door(app, waiting=lambda: 0), bytes(door.LARGEST + 1), path)
-
-    assert asyncio.run(arrive()) == 413
-
-
 def test_the_label_is_shown_where_the_sliders_put_it():
     white = shots.Chosen("a wall", Image.new("RGB", (64, 64), "white"))
     for x in (0.26, 0.74):
@@ -390,42 +195,3 @@ def test_the_label_is_shown_where_the_sliders_put_it():
         left, top, right, bottom = ImageChops.difference(shown, Image.new("RGB", shown.size, "white")).getbbox()
         assert (left + right) / 2 / shown.width == pytest.approx(x, abs=0.02)
         assert (top + bottom) / 2 / shown.height == pytest.approx(0.4, abs=0.02)
-
-
-@pytest.fixture(scope="module")
-def served(lab):
-    """The whole page on the toy lab, answering; its address."""
-    labs.keep(lab)
-    page = build(lab)
-    _, address, _ = launch(page, prevent_thread_lock=True, quiet=True, server_port=free_port())
-    yield address.rstrip("/")
-    page.close()
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
-    def broken(*args, **knobs):
-        raise RuntimeError("CUDA error in /secret/place.py")
-        yield
-
-    press = load.presses(load.httpx.get(f"{served}/config").json(), ("generate",), steps=4)[0]
-    with load.httpx.Client(base_url=served, timeout=30) as client:
-        with monkeypatch.context() as patch:
-            patch.setattr(latentlab.experiments.generate, "stream", broken)
-            outcome, said = load.run(client, press, "first", None)
-        assert outcome == "failed" and saying.OURS in said and "secret" not in said
-        assert load.run(client, press, "second", None)[0] == "finished"
-
-
-def test_every_run_of_a_crowd_is_finished_refused_or_cancelled(served, monkeypatch):
-    monkeypatch.setattr(door, "MOST", 4)
-    pages = ("generate", "variations", "interpolate", "clip")
-    found = load.load(served, visitors=16, seconds=6, pid=os.getpid(), pages=pages)
-    assert not found.wrong and not found.outcomes["lost"] and not found.outcomes["failed"]
-    assert found.outcomes["finished"] and found.outcomes["refused"]
-    assert max(found.memory) - found.memory[0] < load.GROWTH

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
@@ -336,3 +337,15 @@ def test_rows_are_evaluated_a_few_at_a_time_each_with_its_own_condition(spied, l
 def test_no_rows_are_evaluated_to_none(lab):
     nothing = evaluate(lab.decoder, torch.zeros(0, 3, 8, 8), 300, Condition(torch.zeros(0, 12)))
     assert nothing.shape == (0, 3, 8, 8)
+
+
+@pytest.mark.parametrize("seeds", ["12", [1.5], [], 3, [None]])
+def test_seeds_that_are_no_integers_are_refused_wherever_noise_is_drawn(lab, seeds):
+    with pytest.raises(UserError, match="seeds is"):
+        noise(lab.decoder, seeds)
+
+
+def test_numpys_and_torchs_integers_are_steps_and_seeds_too(lab):
+    assert levels(lab.decoder.abar, np.int64(7)) == levels(lab.decoder.abar, 7)
+    for seeds in (np.arange(2), torch.arange(2)):
+        assert torch.equal(noise(lab.decoder, seeds), noise(lab.decoder, [0, 1]))

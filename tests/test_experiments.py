@@ -312,7 +312,12 @@ def test_the_frame_that_all_targets_share_is_decoded_once(lab, found):
     watched, spy = spied(lab)
     result = experiments.diff(watched, found.row(0), ["a cat", "a dog", "a fox"], thetas=[0.0, 0.2, 0.4])
     assert {rows for rows, _, _ in spy.calls} == {1 + 3 * 2}
+    own = [result.value("drift", target=t, theta=0.4) for t in result.targets]
+    (over,) = (row for row in result.table if row["quantity"] == "mean drift" and row["theta"] == 0.4)
+    assert over["n"] == 3 and over["value"] == pytest.approx(sum(own) / 3, rel=1e-4) and over["low"] < over["high"]
     assert torch.equal(result.pixels[0, 0], result.pixels[2, 0])
+    frames = experiments.diff(lab, found.row(0), "a cat", thetas=6)
+    assert frames.value("drift", target="a cat", theta=0.4) > frames.value("drift", target="a cat", theta=0.1) > 0
     assert "nothing changes" in experiments.diff(lab, found.row(0), "a cat", thetas=[0.0]).summary()
 
 

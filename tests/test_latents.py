@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, safe_open, save_file
 
 from latentlab.errors import UserError
-from latentlab.latents import Latent, PairLatent
+from latentlab.latents import Latent, PairLatent, metadata
 
 
 @pytest.fixture
@@ -262,3 +263,12 @@ def test_a_pair_found_in_no_known_way_is_refused_new_and_from_a_file(pair, tmp_p
     save_file(tensors, tmp_path / "odd.safetensors", metadata)
     with pytest.raises(UserError, match=said):
         PairLatent.load(tmp_path / "odd.safetensors")
+
+
+def test_what_was_saved_beside_a_latent_is_read_again(latent, tmp_path):
+    latent.save(tmp_path / "a.safetensors", {"model": "toy", "steps": "25"})
+    assert metadata(tmp_path / "a.safetensors") == {"model": "toy", "steps": "25"}
+
+
+def test_numpys_integers_are_rows_too(latent):
+    assert same(latent[np.int64(2)], latent[2])

@@ -11,7 +11,7 @@ import torch
 
 import latentlab
 from latentlab import UserError, experiments, images, models, prior
-from latentlab.diffusion import Condition, noise
+from latentlab.diffusion import Condition, abar_at, noise, to_eps
 from latentlab.latents import Latent
 from latentlab.models import emoji
 from latentlab.sphere import normalize
@@ -57,6 +57,20 @@ def test_z_i_is_what_open_clip_itself_gives(lab, gallery):
     model, _, preprocess = open_clip.create_model_and_transforms(name)
     own = model.eval().encode_image(torch.stack([preprocess(p) for p in images.to_pil(gallery)]))
     torch.testing.assert_close(lab.encoder.encode_image(gallery), own, atol=2e-3, rtol=2e-3)
+
+
+@pytest.mark.parametrize("captions", [None, ["a dog", "two red apples on blue"], [" ".join(["a dog"] * 20)] * 2])
+def test_one_token_in_place_of_the_empty_ones_leaves_the_networks_output_as_it_is(lab, gallery, captions):
+    from diffusers import SD3Transformer2DModel
+
+    stock = SD3Transformer2DModel.from_pretrained(emoji.weights_folder() / "decoder").eval()
+    x_t, z_i, t = noise(lab.decoder, [0, 1]), lab.encoder.encode_image(gallery[:2]), 500
+    text = None if captions is None else lab.decoder.read(captions)
+    told = emoji.context(emoji.scaled(z_i), lab.decoder.empty.expand(2, -1, -1) if text is None else text)
+    with torch.no_grad():
+        v = stock(x_t, told, emoji.scaled(z_i), torch.full((2,), t)).sample
+    wanted = to_eps(v, x_t, abar_at(lab.decoder.abar, t), "v")
+    torch.testing.assert_close(lab.decoder.eps(x_t, t, Condition(z_i, text)), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_clip_puts_a_scene_s_own_caption_first(lab):

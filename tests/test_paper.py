@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from latentlab import UserError, paper, samples
+from latentlab.directions import Directions
 from latentlab.experiments import Progress
 
 
@@ -60,15 +61,17 @@ def test_the_pictures_that_a_lab_draws_best_come_first(lab, folder, monkeypatch)
     *_, best = samples.ranked(lab, given)
     assert sorted(best.order) == list(range(7)) and set(best.plain()) == set(given.plain())
     # A decoder that draws two of the pictures as they are, and of all the others a grey square.
-    drawn = torch.zeros_like(given.pixels)
-    drawn[[3, 6]] = lab.decoder.mean(lab.encoder.encode_text([given.captions[3], given.captions[6]]))
-    monkeypatch.setattr("latentlab.decoding.pictures", lambda *_: drawn)
+    drawn = torch.zeros(3, *given.pixels.shape)
+    drawn[:, [3, 6]] = lab.decoder.mean(lab.encoder.encode_text([given.captions[3], given.captions[6]]))
+    monkeypatch.setattr("latentlab.decoding.pictures", lambda *_: drawn.flatten(0, 1))
     *_, best = samples.ranked(lab, given)
     assert set(best.order[:2]) == {3, 6} and [given.captions[k] for k in best.distinct(1)] == [best.things(1)[0]]
 
 
 def test_of_pictures_with_one_caption_the_first_is_taken(lab):
-    given = samples.Inputs(torch.zeros(4, 3, 8, 8), ("a cat", "a cat on red", "a dog", "a dog above a cat"), None)
+    given = samples.Inputs(
+        torch.zeros(5, 3, 8, 8), ("a cat", "a cat on red", "a dog", "a dog above a cat", "two dogs"), None
+    )
     assert (given.distinct(9), given.things(9), given.related()) == ([0, 2], ["a cat", "a dog"], [3])
 
 
@@ -115,3 +118,15 @@ def test_captions_can_not_break_the_page(lab, folder, tmp_path):
     given = samples.inputs(lab, folder)
     list(paper.remake(lab, given, tmp_path, ["8"]))
     assert "<script>" not in (tmp_path / "index.html").read_text("utf-8")
+
+
+def test_the_seventh_figure_counts_what_is_still_recognised_and_stops_where_nothing_changes(lab, folder, tmp_path):
+    given = samples.inputs(lab, folder)
+    given = dataclasses.replace(given, directions=Directions.fit(lab.encoder.encode_image(given.pixels)))
+    *_, found = paper.remake(lab, given, tmp_path, ["7"])
+    (section,) = found["figures"]
+    dims = section["settings"]["dims"]
+    assert dims[0] == 1 and given.directions.explained(dims[-1] // 2) < 0.999
+    accuracy = [row for row in section["table"] if row["quantity"] == "zero-shot accuracy of z_i"]
+    assert [row["k"] for row in accuracy] == list(dims) and {row["n"] for row in accuracy} == {6}
+    assert len(section["files"]) == 3

@@ -63,7 +63,7 @@ def dressed(picture: Chosen, word: str = WORDS[0], **place) -> Image.Image:
     """
     label, lab = attacks.Label(word, **(place or PLACE)), labs.loaded(labs.DEFAULT)
     if lab:
-        attacks.paste(torch.zeros(1, 3, lab.decoder.pixels, lab.decoder.pixels), label)
+        attacks.paste(torch.zeros(1, 3, lab.pixels, lab.pixels), label)
     return images.to_pil(attacks.paste(images.to_tensor(images.square(picture.picture, SHOWN)), label))[0]
 
 

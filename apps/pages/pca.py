@@ -6,12 +6,14 @@ import gradio as gr
 import torch
 
 from latentlab import images, models
+from latentlab.diffusion import noise
 from latentlab.directions import Directions
+from latentlab.latents import Latent
 
 from ..workbench import knobs, labs, running, saying
 from ..workbench.describing import Outcome, Page
 from ..workbench.running import PREVIEW, inverted, watched
-from ..workbench.shots import knows, shots
+from ..workbench.shots import Known, knows, shots
 
 TASKS = [("Keep only the first components", "truncate"), ("Walk along single components", "walk")]
 
@@ -35,7 +37,7 @@ def directions(model: str, lab) -> tuple[Directions, tuple[str, ...]]:
     if found is not None:
         return found, ()
     gallery = labs.gallery(model)
-    pixels = torch.cat([images.load(path, lab.decoder.pixels) for path, _ in gallery])
+    pixels = torch.cat([images.load(path, lab.pixels) for path, _ in gallery])
     note = (
         f"{model} ships no components yet, so these are of its {len(gallery)} sample pictures only; "
         "the command latentlab pca fit finds those of a folder of many"
@@ -55,7 +57,11 @@ def run(model, picture, task, first, reach, seed, steps):
     )
     titles = [f"{k} component{'s' * (k > 1)} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
     plot = saying.figure(result.curves(), "Variance explained and cosines against the number of components kept")
-    return Outcome(result, shots(result.pixels[0], titles), drawn=plot, notes=notes)
+    x_T = noise(lab.decoder, [result.seed]).expand(len(dims), -1, -1, -1)
+    kept = Latent(torch.cat([axes.reconstruct(found.latent.z_i, k) for k in dims]), x_T.to(found.latent.x_T))
+    known = [*knows(kept, result.pixels[0], lab, int(steps)), Known(found, (lab.name, lab.weights, found.steps))]
+    pixels = torch.cat([result.pixels[0], images.resize(found.original, result.pixels.shape[-1])])
+    return Outcome(result, shots(pixels, [*titles, "the original"], known=known), drawn=plot, notes=notes)
 
 
 def _walk(model, lab, found, axes, notes, first, reach):

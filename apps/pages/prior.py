@@ -40,7 +40,8 @@ def run(model, captions, task, seed, steps, guidance):
         return Outcome(found, shots(found.pixels[:, :, 0].flatten(0, 1), titles, captions=lines[:1] * len(titles)))
     found = yield from watched(model, "ablate", lines, guidance=guidance, **more)
     titles = [f"{SIGNALS[s]} · {c}" for s in found.signals for c in found.captions]
-    return Outcome(found, shots(found.pixels.flatten(0, 1), titles, captions=list(found.captions) * len(found.signals)))
+    made = shots(found.pixels.flatten(0, 1), titles, captions=list(found.captions) * len(found.signals))
+    return Outcome(found, made, columns=len(found.captions))
 
 
 SIGNALS = {"caption only": "caption alone", "z_t": "text embedding", "prior": "prior"}

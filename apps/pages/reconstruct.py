@@ -68,5 +68,5 @@ PAGE = Page(
     "reconstruct", "Reconstruct",
     "A picture becomes two latents: z_i, what CLIP sees, and x_T, everything else. Compare what comes back from both "
     "with what comes back from z_i alone.",
-    dict, run, advanced, extras, pictures=("Picture",), columns=3,
+    dict, run, advanced, extras, pictures=("Picture",), firsts=("strawberry|heart",), columns=3,
 )  # fmt: skip

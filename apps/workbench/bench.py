@@ -106,7 +106,8 @@ class Bench:
         shot = made.shots[row]
         latents = shots.save_latents(made, row)
         known = "z_i and x_T go with it" if shot.known else "it will be inverted where it is used"
-        says = f'<p><b>{html.escape(shot.title)}</b></p><p class="note">From {html.escape(made.page)}; {known}.</p>'
+        page = self.page(made.page).page.title
+        says = f'<p><b>{html.escape(shot.title)}</b></p><p class="note">From {html.escape(page)}; {known}.</p>'
         address = html.escape(links.link(made.page, model, made.fields), quote=True)
         again = f'<p class="note"><a href="{address}">Link to this page with these settings</a></p>'
         if set(names(self.page(made.page).pickers)) - set(made.fields):

@@ -105,43 +105,53 @@ def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
         gr.HTML(f"<h2>{page.title}</h2><p>{page.look}</p>", padding=False, elem_classes="look")
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=330):
-                slots = gr.Column(visible=bool(page.pictures))
-                knobs = page.knobs()
-                with slots:
-                    pickers = [
-                        picker.build(page, label, first, examples, knobs.get(page.caption))
-                        for label, first in zip(page.pictures, page.firsts)
-                    ]
-                with gr.Row(elem_classes="actions"):
-                    run = gr.Button("Run", variant="primary", elem_id=f"run-{page.key}")
-                    stop = gr.Button("Cancel", elem_classes="stop", elem_id=f"stop-{page.key}", interactive=False)
-                told = dict(knobs)
-                if page.advanced is not dict:
-                    with gr.Accordion("Advanced", open=False):
-                        told |= page.advanced()
+                knobs, pickers, pair = _inputs(page, examples)
             with gr.Column(scale=2, min_width=330):
                 said = gr.HTML(saying.sentence("Press Run: the inputs are filled in already."), padding=False)
                 extras = page.extras()
-                gallery = gr.Gallery(
-                    label=f"Pictures: {page.title}", show_label=False, columns=page.columns, height="auto",
-                    object_fit="contain", format="png", buttons=["download", "fullscreen"], elem_classes="shots",
-                    visible=page.gallery, interactive=False,
-                )  # fmt: skip
-                with gr.Accordion("Numbers", open=not page.gallery):
-                    numbers = gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
+                gallery, numbers = _results(page)
         made = gr.State(Made())
-        endpoint(page, model, pickers, told)
-    pair = Pair(run, stop)
-    outputs = [said, numbers, made, gallery, run, stop, *extras.values()]
-    handle = handler(page, told, pair, said, gallery, numbers, made, extras)
-    inputs = [model, *(p.state for p in pickers), *told.values()]
-    events = _events(page, handle, told, pair, said, made, inputs, outputs)
+        endpoint(page, model, pickers, knobs)
+    outputs = [said, numbers, made, gallery, pair.run, pair.stop, *extras.values()]
+    handle = handler(page, knobs, pair, said, gallery, numbers, made, extras)
+    events = _events(
+        page, handle, knobs, pair, said, made, [model, *(p.state for p in pickers), *knobs.values()], outputs
+    )
     for each in pickers:
         picker.wire(each, examples, pair)
         if page.wire:
-            page.wire(each, told)
-    stop.click(_cancelled, None, said, cancels=events, queue=False, api_visibility="private")
-    return Built(page, told, pickers, run, said, gallery, made, events)
+            page.wire(each, knobs)
+    pair.stop.click(_cancelled, None, said, cancels=events, queue=False, api_visibility="private")
+    return Built(page, knobs, pickers, pair.run, said, gallery, made, events)
+
+
+def _inputs(page: Page, examples: list) -> tuple[dict, list[picker.Picker], Pair]:
+    """The left side: pictures, knobs, Run and Cancel, and the drawer."""
+    slots = gr.Column(visible=bool(page.pictures))
+    knobs = page.knobs()
+    with slots:
+        pickers = [
+            picker.build(page, label, first, examples, knobs.get(page.caption))
+            for label, first in zip(page.pictures, page.firsts)
+        ]
+    with gr.Row(elem_classes="actions"):
+        run = gr.Button("Run", variant="primary", elem_id=f"run-{page.key}")
+        stop = gr.Button("Cancel", elem_classes="stop", elem_id=f"stop-{page.key}", interactive=False)
+    if page.advanced is not dict:
+        with gr.Accordion("Advanced", open=False):
+            knobs = {**knobs, **page.advanced()}
+    return knobs, pickers, Pair(run, stop)
+
+
+def _results(page: Page) -> tuple[gr.Gallery, gr.HTML]:
+    """The right side, under what is said: the pictures, and the numbers in their drawer."""
+    classes = ["shots", "rows"] if page.columns == 3 else ["shots"]  # rows that mean something stay rows on a phone
+    gallery = gr.Gallery(
+        label=f"Pictures: {page.title}", show_label=False, columns=page.columns, height="auto", object_fit="contain",
+        format="png", buttons=["download", "fullscreen"], elem_classes=classes, visible=page.gallery, interactive=False,
+    )  # fmt: skip
+    with gr.Accordion("Numbers", open=not page.gallery):
+        return gallery, gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
 
 
 def _cancelled() -> str:

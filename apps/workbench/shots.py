@@ -53,10 +53,10 @@ class Chosen:
     example: str = ""
 
     def pixels(self, lab: Lab, fit: str = "crop") -> Tensor:
-        """(1, 3, H, W) in [-1, 1], as large as the decoder wants it."""
+        """(1, 3, H, W) in [-1, 1], as large as the lab can see."""
         if self.known and self.known.key[:2] == (lab.name, lab.weights):
             return self.known.inverted.original.cpu()
-        return images.to_tensor(images.square(self.picture, lab.decoder.pixels, fit=fit))
+        return images.to_tensor(images.square(self.picture, lab.pixels, fit=fit))
 
 
 def example(path: Path, caption: str) -> Chosen:

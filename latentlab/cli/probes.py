@@ -37,7 +37,7 @@ def attack(
     truth: Annotated[
         list[str], typer.Option(help="What the picture shows, like “a red apple”; of several give it for each.")
     ],
-    labels: Annotated[str, typer.Option(help="The classes, with commas; the model's own things by default.")] = "",
+    labels: Annotated[str, typer.Option(help="Further classes beside truth and words, with commas.")] = "",
     at: Annotated[str, typer.Option(help="Centre and width of the label, as x,y,width of the picture.")] = "",
     colour: Annotated[str, typer.Option(help="Of the letters: a name as in CSS, or #rrggbb.")] = "#0f0f14",
     paper: Annotated[str, typer.Option(help="Of the label, likewise.")] = "#fdfaee",
@@ -67,7 +67,7 @@ def attack(
     others = {name: clip(name, device=lab.device) for name in encoder or ()}
     stream = experiments.attack.stream(
         lab, squared(given, lab, fit), listed(text), truth[0] if len(truth) == 1 else truth, label=label,
-        labels=listed(labels) or lab.things, variations=count, encoders=others, seed=seed, steps=steps,
+        labels=listed(labels), variations=count, encoders=others, seed=seed, steps=steps,
         guidance=guidance, preview_every=0,
     )  # fmt: skip
     found = watch(stream, as_json)

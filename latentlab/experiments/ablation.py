@@ -10,22 +10,12 @@ import torch
 from torch import Tensor
 
 from .. import prior
-from ..diffusion import noise
+from ..diffusion import checked_seeds, noise
 from ..distances import GROUPS, cmmd, frechet, jackknife, recalled
 from ..errors import UserError
 from ..intervals import mean, mean_of_pairs, proportion
 from ..latents import Latent
-from .running import (
-    Progress,
-    Result,
-    checked_pixels,
-    checked_seeds,
-    cosine,
-    decoded,
-    enlarged,
-    settings_of,
-    streamed,
-)
+from .running import Progress, Result, checked_pixels, cosine, decoded, enlarged, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -81,7 +71,7 @@ def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int], knobs: dic
 
 def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[str]) -> Tensor:
     """z_i of the captions' own pictures: (N, D)."""
-    checked_pixels(pictures, lab.decoder.pixels)
+    checked_pixels(pictures, lab.pixels)
     if len(pictures) != len(captions) or len(kinds) not in (0, len(captions)):
         raise UserError(
             f"{len(captions)} captions, {len(pictures)} pictures, {len(kinds)} kinds: give one picture for each "
@@ -189,7 +179,7 @@ class Guided(Result):
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
         titles = [f"decoder {g:g}" for g in self.guidances]
-        return rows(named, titles=titles, heading=f"guidance, seed {self.seeds[0]}")
+        return rows(named, titles=titles, heading=f"guidance of “{self.settings['captions'][0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
         rows = [r for r in self.table if r["quantity"] == "CLIP score"]
@@ -252,7 +242,7 @@ def sweep_guidance(
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
     scores = cosine(z, lab.encoder.encode_text(columns))
     among = z.unflatten(2, (len(captions), -1))  # (P, G, captions, seeds, D)
-    among = 1 - cosine(among[..., :, None, :], among[..., None, :, :])
+    among = (1 - cosine(among[..., :, None, :], among[..., None, :, :])).clamp_min(0)  # rounding goes below
     table = []
     for i, p in enumerate(prior_guidances):
         for j, g in enumerate(guidances):

@@ -76,7 +76,8 @@ class Attacked(Result):
         """How probable the written word is to CLIP, for every picture and word."""
         from ..figures import matrix
 
-        return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1)
+        heading = "probability of the word that the picture wears"
+        return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1, heading=heading)
 
     def summary(self) -> str:
         success, cases = self.value("attack succeeds", encoder=self.settings["model"]), self.attacked[..., 0].numel()

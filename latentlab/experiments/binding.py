@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from .. import prior
-from ..diffusion import noise
+from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
 from ..intervals import proportion
 from ..latents import Latent
 from ..sphere import normalize
-from .running import Progress, Result, checked_seeds, decoded, enlarged, settings_of, streamed
+from .running import Progress, Result, decoded, enlarged, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,8 @@ class Bound(Result):
     def figure(self, rows: int = 6) -> Figure:
         from ..figures import rows as draw
 
-        return draw({a.caption: p for a, p in zip(self.arrangements[:rows], self.pixels)}, wide_labels=True)
+        named = {a.caption: p for a, p in zip(self.arrangements[:rows], self.pixels)}
+        return draw(named, titles=[f"seed {s}" for s in self.seeds], wide_labels=True)
 
     def summary(self) -> str:
         right, both = self.value("CLIP reads it as asked"), self.value("both colours at their place")

@@ -113,7 +113,9 @@ class Compared(Result):
     def figure(self) -> Figure:
         from ..figures import matrix
 
-        return matrix(self.similarity, pixels=self.pixels, labels=self.captions)
+        return matrix(
+            self.similarity, pixels=self.pixels, labels=self.captions, heading="cosine of picture and caption"
+        )
 
     def gap_figure(self) -> Figure:
         """Both kinds of embedding on the plane of their first two principal components."""

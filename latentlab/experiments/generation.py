@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from .. import prior
-from ..diffusion import noise
+from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..intervals import mean
 from ..latents import Latent
-from .running import Progress, Result, checked_seeds, cosine, decoded, enlarged, settings_of, streamed
+from .running import Progress, Result, cosine, decoded, enlarged, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

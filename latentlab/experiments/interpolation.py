@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from .. import images
-from ..diffusion import noise
+from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..files import whole
 from ..intervals import mean
 from ..latents import Latent
-from ..manipulation import fractions
+from ..manipulation import fractions, spaced
 from ..manipulation import interpolate as between
 from ..sphere import angle
-from .running import Inverted, Progress, Result, checked_seeds, decoded, enlarged, inverted, settings_of, streamed
+from .running import Inverted, Progress, Result, decoded, enlarged, inverted, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ class Interpolated(Result):
         from ..figures import rows
 
         labels = [f"x_T of seed {s}" for s in self.seeds] or ["x_T turned too"]
-        return rows(dict(zip(labels, self.pixels)), titles=[f"θ = {t:.2g}" for t in self.thetas])
+        return rows(dict(zip(labels, self.pixels)), titles=[f"θ = {t:.3g}" for t in self.thetas])
 
     def summary(self) -> str:
         steps = self.value("unevenness of steps")
@@ -98,7 +98,7 @@ def interpolate(
     Raises:
         UserError: not two pictures, fewer than two frames, θ outside 0..1, or z_i that are equal or opposite.
     """
-    thetas = torch.linspace(0, 1, max(thetas, 0)).tolist() if isinstance(thetas, int) else [float(t) for t in thetas]
+    thetas = spaced(thetas, 1) if isinstance(thetas, Integral) else [float(t) for t in thetas]
     if len(thetas) < 2:
         raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
     fractions(thetas)  # refuse before the inversion

@@ -57,7 +57,7 @@ class Truncated(Result):
         from ..figures import rows
 
         first = images.resize(self.original, self.pixels.shape[-1])[:, None]
-        titles = ["original", *(f"{k} · {share:.0%}" for k, share in zip(self.dims, self.explained))]
+        titles = ["original", *(f"{k} · {share:.1%}" for k, share in zip(self.dims, self.explained))]
         named = {f"{k + 1}": row for k, row in enumerate(torch.cat([first, self.pixels], 1))}
         return rows(named, titles=titles, heading="components kept · share of the variance")
 
@@ -171,8 +171,9 @@ class Walked(Result):
     def figure(self) -> Figure:
         from ..figures import rows
 
-        labels = [f"{c}\n{name}".strip() for c, name in zip(self.components, self.names)]
-        return rows(dict(zip(labels, self.pixels)), titles=[f"{s:+g} σ" for s in self.sigmas])
+        labels = [f"{c}: {name}".strip(": ") for c, name in zip(self.components, self.names)]
+        titles = [f"{s:+g} σ" if s else "0 σ" for s in self.sigmas]
+        return rows(dict(zip(labels, self.pixels)), titles=titles, wide_labels=any(self.names))
 
     def summary(self) -> str:
         named = "; ".join(f"{c}: {name}" for c, name in zip(self.components, self.names) if name)

@@ -117,21 +117,6 @@ def checked_pixels(pixels: Tensor, side: int) -> Tensor:
     return pixels
 
 
-def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
-    """The seeds as plain integers.
-
-    Raises:
-        UserError: there are none, or they are no integers.
-    """
-    try:
-        found = () if isinstance(seeds, str) else tuple(int(s) for s in seeds)
-    except (TypeError, ValueError):
-        found = ()
-    if not found:
-        raise UserError(f"seeds is {seeds!r}: give one integer for each picture, at least one, like [0, 1, 2]")
-    return found
-
-
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """The cosine of embeddings, row by row: (..., D) twice to (...)."""
     return (normalize(a) * normalize(b)).sum(-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +14,7 @@ from .. import images
 from ..errors import UserError
 from ..intervals import mean
 from ..latents import Latent
-from ..manipulation import direction, fractions, text_diff
+from ..manipulation import direction, fractions, spaced, text_diff
 from ..sphere import normalize
 from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
 
@@ -44,7 +45,8 @@ class Diffed(Result):
         from ..figures import rows
 
         named = dict(zip(self.targets, self.pixels))
-        return rows(named, titles=[f"θ = {t:.2g}" for t in self.thetas], heading=f"from “{self.source}” to …")
+        source = f"“{self.source}”" if self.source else "no caption"
+        return rows(named, titles=[f"θ = {t:.3g}" for t in self.thetas], heading=f"from {source} to …")
 
     def summary(self) -> str:
         last = max(self.thetas)
@@ -95,7 +97,8 @@ def diff(
 
     The table holds, for every target and θ: the directional similarity, the cosine between the change of the picture's
     embedding since the first frame and z_d (Gal et al. 2021, StyleGAN-NADA, equation 1); the drift, the length of that
-    change across z_d, in units of |z_i|; the cosine to the target caption; and the PSNR to the first frame.
+    change across z_d, in units of |z_i|; the cosine to the target caption; and the PSNR to the first frame. With
+    several targets it also holds the means of the first two over them, with their intervals.
 
     Raises:
         UserError: more than one picture, no target, a target that equals the source, or θ outside 0..1.
@@ -107,7 +110,7 @@ def diff(
         raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
     if len(set(targets)) < len(targets):
         raise UserError(f"targets are {list(targets)}: give each of them once")
-    thetas = torch.linspace(0, 0.5, max(thetas, 0)).tolist() if isinstance(thetas, int) else [float(t) for t in thetas]
+    thetas = spaced(thetas, 0.5) if isinstance(thetas, Integral) else [float(t) for t in thetas]
     if not thetas or len(set(thetas)) < len(thetas):
         raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
     readings = [lab.encoder.read(t) for t in (*targets, *([source] if source else []))]
@@ -143,6 +146,14 @@ def diff(
         for j, theta in enumerate(thetas)
         if theta > 0 or quantity == "cosine to the target"
     ]
+    if len(targets) > 1:
+        overall = {"mean directional similarity": similarity, "mean drift": drift}
+        table += [
+            mean(values[:, j], quantity=quantity, theta=theta)
+            for quantity, values in overall.items()
+            for j, theta in enumerate(thetas)
+            if theta > 0
+        ]
     pixels = yield from enlarged(lab, pixels, range(len(pixels)))
     yield Diffed(
         inverted=found, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..intervals import mean, mean_of_pairs
 from ..latents import Latent
@@ -16,7 +17,6 @@ from .running import (
     Inverted,
     Progress,
     Result,
-    checked_seeds,
     cosine,
     decoded,
     enlarged,
@@ -112,7 +112,7 @@ def vary(
     )  # fmt: skip
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
     kept = cosine(z, found.latent.z_i)
-    among = 1 - cosine(z[:, :, None], z[:, None])  # (E, N, N)
+    among = (1 - cosine(z[:, :, None], z[:, None])).clamp_min(0)  # (E, N, N); rounding goes below
     table = []
     for k, eta in enumerate(etas):
         table.append(mean(kept[k], quantity="cosine to z_i", eta=eta))

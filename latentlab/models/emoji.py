@@ -18,6 +18,7 @@ from ..encoding import Encoder, local
 from ..errors import UserError
 from ..sphere import normalize
 from . import Lab, row
+from .attention import MergedAttention, merged
 
 DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
 MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
@@ -106,6 +107,7 @@ class EmojiDecoder:
     abar, rows = cosine_abar(), 64
 
     def __init__(self, network: nn.Module, autoencoder: nn.Module | None, encoder: Encoder):
+        network.set_attn_processor(MergedAttention())
         self.network, self.autoencoder, self.encoder = network, autoencoder, encoder
         side = network.config.sample_size
         self.shape = (network.config.in_channels, side, side)
@@ -136,7 +138,9 @@ class EmojiDecoder:
 
         def predict(x: Tensor, cond: Condition) -> Tensor:
             time = torch.full((len(x),), t, device=x.device)
-            return self.network(x, context(cond.z_i, cond.text), cond.z_i, time).sample
+            text, count = merged(cond.text)
+            told = x, context(cond.z_i, text), cond.z_i, time
+            return self.network(*told, joint_attention_kwargs={"count": count}).sample
 
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), "v")
 

@@ -1,0 +1,51 @@
+"""Joint attention over a context whose last token stands for several equal ones."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+
+def merged(text: Tensor) -> tuple[Tensor, int]:
+    """The empty tokens that end every row of a text as one token, and how many it stands for.
+
+    Nothing tells one empty token from another, so they stay equal through all the layers, and softmax gives n equal
+    keys what one of them gets with log n added to its logit: the network's output is the same.
+
+    Args:
+        text: (B, L, W); empty tokens are zero.
+
+    Returns:
+        text (B, up to L, W); the count, 1 if nothing was merged.
+    """
+    said = text.ne(0).any(-1).any(0)  # (L,)
+    used = int(said.nonzero().max()) + 1 if said.any() else 0
+    count = text.shape[1] - used
+    return (text[:, : used + 1], count) if count > 1 else (text, 1)
+
+
+class MergedAttention:
+    """diffusers' JointAttnProcessor2_0, with log `count` on the logit of the context's last token.
+
+    Attention always hands an attention_mask over; the transformer never has one.
+    """
+
+    def __call__(
+        self, attn: Attention, hidden_states: Tensor, encoder_hidden_states: Tensor, attention_mask=None, count: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        def heads(x: Tensor, project, norm=None) -> Tensor:
+            found = project(x).unflatten(-1, (attn.heads, -1)).transpose(1, 2)  # (B, heads, N, D)
+            return found if norm is None else norm(found)
+
+        picture, said = hidden_states, encoder_hidden_states
+        q = torch.cat([heads(picture, attn.to_q, attn.norm_q), heads(said, attn.add_q_proj, attn.norm_added_q)], 2)
+        k = torch.cat([heads(picture, attn.to_k, attn.norm_k), heads(said, attn.add_k_proj, attn.norm_added_k)], 2)
+        v = torch.cat([heads(picture, attn.to_v), heads(said, attn.add_v_proj)], 2)
+        bias = F.pad(q.new_tensor([[math.log(count)]]), (k.shape[2] - 1, 0)) if count > 1 else None  # (1, N)
+        found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
+        picture, said = found.split([picture.shape[1], said.shape[1]], 1)
+        return attn.to_out[0](picture), said if attn.context_pre_only else attn.to_add_out(said)

@@ -1,0 +1,109 @@
+"""The app under load: the door, a model that fails, and a crowd."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio")
+import latentlab
+from apps.app import build, launch
+from apps.workbench import door, labs, saying
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+import load
+
+
+def call(app, body: bytes, path: str = "/gradio_api/queue/join", header: int | None = None) -> asyncio.Future:
+    """One POST to an ASGI app, its body in pieces: the status that came back."""
+    pieces = [body[k : k + 2**16] for k in range(0, len(body), 2**16)] or [b""]
+    answer = asyncio.get_running_loop().create_future()
+
+    async def receive():
+        piece = pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            answer.set_result(message["status"])
+
+    async def run():
+        await app({"type": "http", "method": "POST", "path": path, "headers": []}, receive, send)
+        return await answer
+
+    return asyncio.ensure_future(run())
+
+
+def test_the_door_counts_the_runs_that_arrive_at_the_same_moment():
+    queue, opened = [], asyncio.Event()
+
+    async def app(scope, receive, send):
+        await opened.wait()  # all are on their way before one has joined
+        queue.append((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def arrive():
+        calls = [call(guarded, b"%d" % k) for k in range(3 * door.MOST)]
+        await asyncio.sleep(0)
+        opened.set()
+        return [await c for c in calls]
+
+    guarded = door.Door(app, waiting=lambda: len(queue))
+    statuses = asyncio.run(arrive())
+    assert statuses.count(200) == door.MOST == len(set(queue))
+    assert set(statuses) == {200, 503}
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/run/predict", "/gradio_api/call/generate"])
+def test_a_call_of_more_than_a_megabyte_is_refused_before_it_is_parsed(path):
+    async def app(scope, receive, send):
+        pytest.fail("it came through")
+
+    async def arrive():
+        return await call(door.Door(app, waiting=lambda: 0), bytes(door.LARGEST + 1), path)
+
+    assert asyncio.run(arrive()) == 413
+
+
+@pytest.fixture(scope="module")
+def served(lab):
+    """The whole page on the toy lab, answering; its address."""
+    labs.keep(lab)
+    page = build(lab)
+    _, address, _ = launch(page, prevent_thread_lock=True, quiet=True, server_port=free_port())
+    yield address.rstrip("/")
+    page.close()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
+    def broken(*args, **knobs):
+        raise RuntimeError("CUDA error in /secret/place.py")
+        yield
+
+    press = load.presses(load.httpx.get(f"{served}/config").json(), ("generate",), steps=4)[0]
+    with load.httpx.Client(base_url=served, timeout=30) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(latentlab.experiments.generate, "stream", broken)
+            outcome, said = load.run(client, press, "first", None)
+        assert outcome == "failed" and saying.OURS in said and "secret" not in said
+        assert load.run(client, press, "second", None)[0] == "finished"
+
+
+def test_every_run_of_a_crowd_is_finished_refused_or_cancelled(served, monkeypatch):
+    monkeypatch.setattr(door, "MOST", 4)
+    pages = ("generate", "variations", "interpolate", "clip")
+    found = load.load(served, visitors=16, seconds=6, pid=os.getpid(), pages=pages)
+    assert not found.wrong and not found.outcomes["lost"] and not found.outcomes["failed"]
+    assert found.outcomes["finished"] and found.outcomes["refused"]
+    assert max(found.memory) - found.memory[0] < load.GROWTH

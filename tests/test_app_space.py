@@ -1,0 +1,156 @@
+"""The app as a Space: its files keep the rules, its runs can cross to a GPU's process, and it starts there."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+pytest.importorskip("gradio")
+import gradio as gr
+from test_app_load import free_port
+from test_app_parts import ended, picture
+
+from apps.pages import PAGES
+from apps.workbench import labs, running
+from latentlab import UserError
+from latentlab.experiments import Progress
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def across(monkeypatch):
+    """What goes to the GPU's process and comes from it is pickled, as on a Space."""
+    for name in ("_stream", "_embedded"):
+        here = getattr(running, name)
+
+        def there(*given, here=here):
+            for value in here(*pickle.loads(pickle.dumps(given))):
+                yield pickle.loads(pickle.dumps(value))
+
+        monkeypatch.setattr(running, name, there)
+
+
+@pytest.mark.parametrize("key", [p.key for p in PAGES if p.key != "attack"])  # the toy's 8 pixels hold no word
+def test_each_page_runs_on_any_lab_and_in_another_process(lab, across, key):
+    labs.keep(lab)
+    found = next(p for p in PAGES if p.key == key)
+    with gr.Blocks():
+        knobs = {**found.knobs(), **found.advanced()}
+    values = {name: c.value for name, c in knobs.items() if name not in found.private} | (
+        {"steps": 4} if "steps" in knobs else {}
+    )
+    _, outcome = ended(found.run("toy", *[picture((9 + 90 * k, 60, 30)) for k in range(len(found.pictures))], **values))
+    assert outcome.result.summary()
+    assert bool(outcome.shots) == found.gallery
+
+
+def test_a_gpu_is_asked_for_briefly_and_for_longer_runs_longer():
+    short = running.seconds("emoji", "vary", (), {"seeds": (0,), "etas": (0,), "steps": 25})
+    long = running.seconds("emoji", "vary", (), {"seeds": range(8), "etas": (0, 0.5, 1), "steps": 50})
+    assert 1 <= short < long <= 60
+    assert running.seconds("emoji", "vary", (), {"seeds": range(9999), "steps": 9999}) == 60
+
+
+def test_away_from_zerogpu_the_wrapper_changes_nothing(monkeypatch):
+    monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
+    assert running.on_gpu(ended) is ended
+
+
+def test_every_tensor_of_what_travels_is_moved(lab):
+    labs.keep(lab)
+    _, found = ended(running.inverted("toy", [picture()], steps=4))
+    meta = torch.device("meta")
+    (moved, bar), knobs = running.moved(((found, Progress("decoder", 1, 2, torch.zeros(1))), {"x": [found]}), meta)
+    assert (bar.stage, bar.step) == ("decoder", 1)
+    for one in (moved, knobs["x"][0]):
+        tensors = (one.original, one.latent.z_i, one.latent.x_T, one.residual, one.converged, bar.pixels)
+        assert {t.device.type for t in tensors} == {"meta"}
+
+
+def test_a_refusal_crosses_the_border_of_a_process_as_it_is(lab, across):
+    labs.keep(lab)
+    with pytest.raises(UserError, match="caption is empty"):
+        ended(running.watched("toy", "generate", "  "))
+
+
+def test_on_zerogpu_only_the_model_of_the_start_is_at_hand(lab, monkeypatch):
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    labs._LOADED.clear()
+    labs.keep(lab)
+    assert labs.why_not("toy") == "" and "LATENTLAB_MODEL=emoji" in labs.why_not("emoji")
+    with pytest.raises(UserError, match="this Space lends its GPU"):
+        ended(labs.obtain("emoji"))
+
+
+FRONT = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)[1])
+
+
+def test_the_front_matter_keeps_the_rules_of_spaces():
+    # A version that was installed from where pip finds it, so a real one; within our range, says test_packaging.
+    assert FRONT["sdk"] == "gradio" and f"gradio=={FRONT['sdk_version']}\n" in (ROOT / "constraints.txt").read_text()
+    assert isinstance(FRONT["python_version"], str) and FRONT["python_version"] in ("3.12", "3.12.12")
+    assert (ROOT / FRONT["app_file"]).is_file()
+    assert len(FRONT["short_description"]) <= 60 and len(FRONT["title"]) <= 40
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {FRONT["colorFrom"], FRONT["colorTo"]} <= colours
+
+
+@pytest.fixture
+def lender():
+    """ZeroGPU's own server, which hears of the start: (address, the paths that were asked for)."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+def test_the_app_starts_as_a_space_with_zerogpu_starts_it(tmp_path, lender):
+    """There `spaces` puts a stand-in of CUDA in torch's place, on which the model is loaded at module level."""
+    port = free_port()
+    space = {
+        "SYSTEM": "spaces", "SPACE_ID": "somebody/latentlab", "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "SPACES_ZERO_GPU": "true",
+        "SPACES_ZERO_DEVICE_API_URL": lender[0], "ZEROGPU_OFFLOAD_DIR": str(tmp_path / "offload"),
+    }  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        command = [sys.executable, FRONT["app_file"]]
+        app = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **space}, stdout=log, stderr=log)
+    try:
+        for _ in range(600):
+            try:
+                answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=2).read().decode()
+                break
+            except OSError:
+                assert app.poll() is None, (tmp_path / "log").read_text()
+                time.sleep(0.5)
+        assert "latentlab" in answer
+        assert lender[1] == ["/startup-report"]
+        packed = sum(part.stat().st_size for part in (tmp_path / "offload").rglob("*") if part.is_file())
+        assert packed > 50 * 2**20  # the whole model was on "cuda"
+    finally:
+        app.terminate()
+        app.wait(20)
