@@ -168,7 +168,10 @@ def started() -> tuple[subprocess.Popen, str]:
             httpx.get(address, timeout=2)
             return app, address
         except httpx.HTTPError:
+            if app.poll() is not None:
+                sys.exit("the app ended at once: `latentlab app` says why")
             time.sleep(0.5)
+    app.terminate()
     sys.exit("the app did not answer within two minutes")
 
 

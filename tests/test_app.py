@@ -81,10 +81,11 @@ def visit(chromium, url):
         page = contexts[-1].new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.set_default_timeout(60_000)  # a machine that does other things as well is slow
-        page.goto(f"{url}/{query}")
+        with page.expect_response(lambda answer: "/gradio_api/run/" in answer.url):  # the page reads its own link
+            page.goto(f"{url}/{query}")
         key = (re.findall(r"page=([a-z-]+)(?:&|$)", query) or ["generate"])[0]
         page.locator(".map" if key == "map" else f"#run-{key}").first.wait_for()
-        page.wait_for_timeout(500)  # the page's own load event fills in what the link says
+        page.wait_for_timeout(500)
         return page
 
     yield opened

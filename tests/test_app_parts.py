@@ -188,10 +188,18 @@ def test_the_present_model_is_let_go_before_the_next_one_is_loaded(lab, monkeypa
     labs.keep(lab)
 
 
+def test_the_page_opens_with_a_model_too_small_for_a_label(lab, monkeypatch):
+    monkeypatch.setattr(labs, "DEFAULT", "toy")
+    labs.keep(lab)
+    with pytest.raises(UserError, match="can't be read"):
+        attack.labelled(picture(), "candy", **attack.PLACE)
+    assert attack.dressed(picture((9, 9, 9))).getextrema() == ((9, 9),) * 3
+
+
 def test_the_label_is_shown_where_the_sliders_put_it():
     white = shots.Chosen("a wall", Image.new("RGB", (64, 64), "white"))
     for x in (0.26, 0.74):
-        shown = attack.dressed(white, "pizza", x=x, y=0.4, size=0.5)
+        shown = attack.labelled(white, "pizza", x=x, y=0.4, size=0.5)
         left, top, right, bottom = ImageChops.difference(shown, Image.new("RGB", shown.size, "white")).getbbox()
         assert (left + right) / 2 / shown.width == pytest.approx(x, abs=0.02)
         assert (top + bottom) / 2 / shown.height == pytest.approx(0.4, abs=0.02)

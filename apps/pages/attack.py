@@ -55,13 +55,21 @@ def advanced() -> dict:
     }  # fmt: skip
 
 
-def dressed(picture: Chosen, word: str = WORDS[0], **place) -> Image.Image:
+def dressed(picture: Chosen) -> Image.Image:
+    """The picture as the page first shows it: with its label, or plain where the model is too small for that."""
+    try:
+        return labelled(picture, WORDS[0], **PLACE)
+    except UserError:
+        return images.square(picture.picture, SHOWN)
+
+
+def labelled(picture: Chosen, word: str, **place) -> Image.Image:
     """The picture with its label, large enough to see; the label as the decoder's own pixels allow it.
 
     Raises:
         UserError: the label can't be read there, or leaves the picture.
     """
-    label, lab = attacks.Label(word, **(place or PLACE)), labs.loaded(labs.DEFAULT)
+    label, lab = attacks.Label(word, **place), labs.loaded(labs.DEFAULT)
     if lab:
         attacks.paste(torch.zeros(1, 3, lab.pixels, lab.pixels), label)
     return images.to_pil(attacks.paste(images.to_tensor(images.square(picture.picture, SHOWN)), label))[0]
@@ -73,7 +81,7 @@ def wire(picker, told: dict) -> None:
 
     def show(picture, word, x, y, size):
         try:
-            return dressed(picture, word, x=x, y=y, size=size), says(picker.label, picture)
+            return labelled(picture, word, x=x, y=y, size=size), says(picker.label, picture)
         except UserError as error:
             return images.square(picture.picture, SHOWN), saying.sentence(saying.whole(error), "wrong")
 

@@ -32,7 +32,8 @@ class Pair:
 
     def free(self, event) -> None:
         """When the event has ended, however it did, the next run may begin."""
-        event.then(None, None, [self.run, self.stop], js=_update("true", "false"), **QUIET)
+        for ended in (event.then, event.failure):  # a run that is refused at the door only ever fails
+            ended(None, None, [self.run, self.stop], js=_update("true", "false"), **QUIET)
 
     def after(self, listen, function, inputs, outputs) -> None:
         """Listen with a function that a run has to wait for, because it brings what the run is made of."""
