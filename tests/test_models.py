@@ -21,6 +21,7 @@ FACES = {
     "latentlab.experiments",
     "latentlab.health",
     "latentlab.paper",
+    "latentlab.samples",
 }  # they may meet the models
 
 
