@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 
@@ -108,26 +107,9 @@ def python(*args):
     return done
 
 
-def best_seconds(*args, tries=5):
-    def once():
-        start = time.perf_counter()
-        python(*args)
-        return time.perf_counter() - start
-
-    return min(once() for _ in range(tries))  # the least disturbed run: the machine may be busy
-
-
 @pytest.mark.parametrize("door", [("-c", "import latentlab"), ("-m", "latentlab.cli", "--help")], ids=" ".join)
 def test_the_door_opens_without_torch(door):
     trace = python("-X", "importtime", *door).stderr
     imported = {line.rpartition("|")[2].strip() for line in trace.splitlines() if line.startswith("import time:")}
     assert any(name.startswith("latentlab") for name in imported)
     assert not imported & HEAVY
-
-
-def test_import_latentlab_takes_at_most_a_fifth_of_a_second():
-    assert best_seconds("-c", "import latentlab") - best_seconds("-c", "pass") <= 0.2
-
-
-def test_latentlab_help_takes_at_most_six_tenths_of_a_second():
-    assert best_seconds("-m", "latentlab.cli", "--help") <= 0.6
