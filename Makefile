@@ -17,8 +17,9 @@ app: $(VENV)/.app  ## the app in a browser; on another port: make app PORT=7861
 lab: $(VENV)/.dev  ## the notebooks in JupyterLab
 	$(BIN)/jupyter-lab notebooks
 
-test: $(VENV)/.dev  ## the tests; some of them: make test ARGS="-k slerp"
-	$(BIN)/python -m pytest $(ARGS)
+# Two processes of one thread each: torch's threads wait for one another by spinning, so two of two are slower.
+test: $(VENV)/.dev  ## all tests; some of them: make test ARGS="-k slerp"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not weights and not gpu" $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff, the rules and the format
 	$(BIN)/ruff check .

@@ -219,6 +219,24 @@ def same(request):
     return check
 
 
+LISTS = {"ignored": (IGNORED, dict), "parity": (PARITY, list)}
+
+
+def pytest_sessionfinish(session):
+    """A worker of pytest-xdist hands what it noted to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput |= {
+            name: session.config.stash.get(key, kind()) for name, (key, kind) in LISTS.items()
+        }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    for name, (key, kind) in LISTS.items():
+        mine, found = node.config.stash.setdefault(key, kind()), getattr(node, "workeroutput", {}).get(name, kind())
+        mine.update(found) if kind is dict else mine.extend(found)
+
+
 def pytest_terminal_summary(terminalreporter, config):
     ignored = config.stash.get(IGNORED, {})
     if ignored:

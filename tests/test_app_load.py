@@ -100,6 +100,7 @@ def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
         assert load.run(client, press, "second", None)[0] == "finished"
 
 
+@pytest.mark.slow
 def test_every_run_of_a_crowd_is_finished_refused_or_cancelled(served, monkeypatch):
     monkeypatch.setattr(door, "MOST", 4)
     pages = ("generate", "variations", "interpolate", "clip")

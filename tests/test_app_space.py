@@ -128,6 +128,7 @@ def lender():
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_the_app_starts_as_a_space_with_zerogpu_starts_it(tmp_path, lender):
     """There `spaces` puts a stand-in of CUDA in torch's place, on which the model is loaded at module level."""
     port = free_port()

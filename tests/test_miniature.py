@@ -81,12 +81,14 @@ def test_clip_puts_a_scene_s_own_caption_first(lab):
     assert (best == torch.arange(len(scenes))).float().mean() > 0.75
 
 
+@pytest.mark.slow
 def test_most_generated_pictures_are_recognised_as_what_was_asked_for(lab):
     pixels = torch.cat([experiments.generate(lab, caption, seeds=[1]).pixels for caption in THINGS])
     found = lab.encoder.zero_shot(pixels, THINGS).argmax(1)
     assert (found == torch.arange(len(THINGS))).float().mean() >= 0.75
 
 
+@pytest.mark.slow
 def test_the_background_of_a_generated_picture_has_the_colour_that_was_asked_for(lab):
     for colour, channel in (("red", 0), ("green", 1), ("blue", 2)):
         pixels = experiments.generate(lab, f"a white ball on a {colour} background", seeds=range(4)).pixels
@@ -94,6 +96,7 @@ def test_the_background_of_a_generated_picture_has_the_colour_that_was_asked_for
         assert corners.argmax() == channel
 
 
+@pytest.mark.slow
 def test_both_latents_bring_a_picture_back_better_than_z_i_alone(lab, gallery):
     found = experiments.reconstruct(lab, gallery)
     alone = images.psnr(found.inverted.original, found.from_z_i)
@@ -101,10 +104,11 @@ def test_both_latents_bring_a_picture_back_better_than_z_i_alone(lab, gallery):
     assert (found.psnr - alone).mean() > 3
 
 
+@pytest.mark.slow
 def test_more_steps_bring_the_round_trip_nearer_to_the_first_stage(lab, gallery):
     ceiling = lab.decoder.to_pixels(lab.decoder.to_x0(gallery))
     gaps = []
-    for steps in (5, 40):
+    for steps in (4, 20):
         found = experiments.reconstruct(lab, gallery, steps=steps)
         gaps.append((found.pixels - ceiling).square().mean())
     assert gaps[1] < gaps[0]
@@ -161,11 +165,13 @@ def test_the_encoder_s_logit_scale_makes_confident_probabilities(lab, gallery):
     assert probabilities.diagonal().mean() > 0.7
 
 
+@pytest.mark.slow
 def test_256_variations_stay_within_the_memory_that_a_laptop_has():
     program = (
         "import resource, torch, latentlab\n"
         "from latentlab import experiments\n"
         "lab = latentlab.load('emoji', device='cpu')\n"
+        "lab.upsampler.steps = 1\n"  # as much memory as two, in half the time
         "made = experiments.vary(lab, torch.zeros(1, 3, 64, 64), etas=(1,), seeds=range(256), steps=2)\n"
         "assert made.pixels.shape == (1, 256, 3, 128, 128)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"

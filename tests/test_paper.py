@@ -93,6 +93,7 @@ def test_a_figure_that_a_lab_can_not_have_says_why_beside_those_that_it_has(lab,
         list(paper.remake(lab, samples.inputs(lab, folder), tmp_path, ["9", "14"]))
 
 
+@pytest.mark.slow
 def test_every_figure_is_made_on_a_lab_without_directions_but_the_seventh(miniature, folder, tmp_path):
     given = samples.inputs(miniature, folder)
     only = ["inversion", "3", "4", "5", "6", "8", "15", "clip"]
