@@ -167,7 +167,7 @@ def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
         text = f"{mark:.0%}: {k} of {len(shares) - 1}"
         left = k > len(shares) / 2
         axes.annotate(text, (k, mark), (-6 if left else 6, -12), textcoords="offset points", fontsize=8,
-                      ha="right" if left else "left")  # fmt: skip
+                      ha="right" if left else "left", bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
     axes.set_xlim(0, len(shares) - 1)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -203,7 +203,8 @@ def matrix(
             colour = "black" if shade[row, column] > 0.6 else "white"
             text = f"{values[row, column]:.2f}"
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(width), [textwrap.shorten(x, 28) for x in labels], rotation=40, ha="right", fontsize=8)
+    names = [textwrap.fill(textwrap.shorten(x, 40, placeholder=" …"), 20) for x in labels]
+    axes.set_xticks(range(width), names, rotation=40, ha="right", fontsize=8)
     axes.set_yticks([])
     if heading:
         figure.suptitle(textwrap.fill(heading, round(12 + 9 * width)), fontsize=9)
