@@ -4,6 +4,8 @@ import copy
 import functools
 import hashlib
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -89,6 +91,28 @@ class Curved(ToyDecoder):
 @pytest.fixture
 def curved():
     return Curved()
+
+
+@pytest.fixture
+def bystander():
+    """A server on this machine that only listens: (address, the paths that were asked for)."""
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,9 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -390,26 +388,6 @@ def test_a_hostile_call_is_refused_and_says_nothing_of_the_server(url, name, dat
         answer = f"event: error {error.read().decode()}"
     assert "event: error" in answer
     assert not any(word in answer for word in ("root:", "Traceback", "site-packages", str(ROOT)))
-
-
-@pytest.fixture
-def bystander():
-    """A server on this machine that nobody has any business with: (address, the paths that were asked for)."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
 
 
 class Straight(urllib.request.HTTPRedirectHandler):

@@ -7,10 +7,8 @@ import pickle
 import re
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -108,34 +106,14 @@ def test_the_front_matter_keeps_the_rules_of_spaces():
     assert {FRONT["colorFrom"], FRONT["colorTo"]} <= colours
 
 
-@pytest.fixture
-def lender():
-    """ZeroGPU's own server, which hears of the start: (address, the paths that were asked for)."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            asked.append(self.path)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-
-
 @pytest.mark.slow
-def test_the_app_starts_as_a_space_with_zerogpu_starts_it(tmp_path, lender):
+def test_the_app_starts_as_a_space_with_zerogpu_starts_it(tmp_path, bystander):
     """There `spaces` puts a stand-in of CUDA in torch's place, on which the model is loaded at module level."""
-    port = free_port()
+    port, (lender, reported) = free_port(), bystander
     space = {
         "SYSTEM": "spaces", "SPACE_ID": "somebody/latentlab", "GRADIO_SERVER_NAME": "0.0.0.0",
         "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "SPACES_ZERO_GPU": "true",
-        "SPACES_ZERO_DEVICE_API_URL": lender[0], "ZEROGPU_OFFLOAD_DIR": str(tmp_path / "offload"),
+        "SPACES_ZERO_DEVICE_API_URL": lender, "ZEROGPU_OFFLOAD_DIR": str(tmp_path / "offload"),
     }  # fmt: skip
     with (tmp_path / "log").open("w") as log:
         command = [sys.executable, FRONT["app_file"]]
@@ -149,7 +127,7 @@ def test_the_app_starts_as_a_space_with_zerogpu_starts_it(tmp_path, lender):
                 assert app.poll() is None, (tmp_path / "log").read_text()
                 time.sleep(0.5)
         assert "latentlab" in answer
-        assert lender[1] == ["/startup-report"]
+        assert reported == ["/startup-report"]
         packed = sum(part.stat().st_size for part in (tmp_path / "offload").rglob("*") if part.is_file())
         assert packed > 50 * 2**20  # the whole model was on "cuda"
     finally:
