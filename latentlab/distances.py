@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from . import intervals
 from .errors import UserError
 from .sphere import normalize
 
@@ -93,12 +94,12 @@ def recalled(real: Tensor, made: Tensor, *, neighbours: int = 3) -> Tensor:
 def jackknife(distance: Callable[[Tensor, Tensor], float], real: Tensor, made: Tensor, /, **where) -> dict:
     """A distance with a 95% interval by leaving out a twentieth of both clouds in turn.
 
-    s² = (g - 1)/g Σ (d_k - d̄)², g = 20 groups.  Kott 2001, the delete-a-group jackknife.  Resampling with repeats, as
-    the bootstrap does, would put pairs of equal pictures into the clouds and so change the distance itself.
+    `intervals.jackknife` of 20 groups.  Resampling with repeats, as the bootstrap does, would put pairs of equal
+    pictures into the clouds and so change the distance itself.
 
     Args:
         distance: of two clouds.
-        real: (N, D). made: (M, D).
+        real: (N, D). made: (M, D); where there are several for each real one, side by side, they go out together.
         where: what the row is about.
 
     Returns:
@@ -108,12 +109,10 @@ def jackknife(distance: Callable[[Tensor, Tensor], float], real: Tensor, made: T
         UserError: clouds of fewer than 40.
     """
     _clouds(real, made, 2 * GROUPS)
-    value = distance(real, made)
+    each = max(1, len(made) // len(real))  # draws that share a real picture are not independent
+    groups = torch.arange(len(real)) % GROUPS, torch.arange(len(made)) // each % GROUPS
     without = [
-        distance(*(cloud[torch.arange(len(cloud), device=cloud.device) % GROUPS != k] for cloud in (real, made)))
+        distance(*(cloud[(group != k).to(cloud.device)] for cloud, group in zip((real, made), groups)))
         for k in range(GROUPS)
     ]
-    found = torch.tensor(without, dtype=torch.float64)
-    half = 2.09 * ((GROUPS - 1) * found.var(correction=0)).sqrt().item()  # Student's t of 19 degrees of freedom
-    low, high = (float(f"{value + sign * half:.4g}") for sign in (-1, 1))
-    return {**where, "value": float(f"{value:.4g}"), "n": len(made), "low": low, "high": high}
+    return intervals.jackknife(distance(real, made), torch.tensor(without, dtype=torch.float64), len(made), **where)

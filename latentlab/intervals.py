@@ -74,14 +74,15 @@ def mean(values: Tensor | Sequence[float], /, **where) -> dict:
         lost = int((~found.isfinite()).sum())
         raise UserError(f"{lost} of {len(found)} values are not finite: find out why, or leave them out and say so")
     n = len(found)
-    return _row(where, found.mean().item(), n, found.std().item() / math.sqrt(n) if n > 1 else None)
+    half = _student(n) * found.std().item() / math.sqrt(n) if n > 1 else math.nan
+    return _row(where, found.mean().item(), n, half)
 
 
 def mean_of_pairs(among: Tensor, /, **where) -> dict:
     """The mean over all pairs of N samples, such as their distances: {**where, value, n, low, high}, n being N.
 
-    The N (N - 1) / 2 pairs share their samples, so they are no independent numbers.  The interval is the jackknife's:
-    s² = (N - 1)/N Σ (m₋ₖ - m)², m₋ₖ the mean without sample k, times Student's t as in `mean`.  Arvesen 1969.
+    The N (N - 1) / 2 pairs share their samples, so they are no independent numbers: the interval is `jackknife`'s, a
+    sample at a time.
 
     Args:
         among: (N, N), symmetrical; the diagonal does not count.
@@ -102,14 +103,34 @@ def mean_of_pairs(among: Tensor, /, **where) -> dict:
     of_each = found.sum(1) - found.diagonal()  # (N,)
     total = of_each.sum() / 2
     if n == 2:
-        return _row(where, total.item(), n, None)
-    without = (total - of_each) / math.comb(n - 1, 2)
-    error = without.std(correction=0).item() * math.sqrt(n - 1)
-    return _row(where, total.item() / math.comb(n, 2), n, error)
+        return _row(where, total.item(), n, math.nan)
+    return jackknife(total.item() / math.comb(n, 2), (total - of_each) / math.comb(n - 1, 2), n, **where)
 
 
-def _row(where: dict, value: float, n: int, error: float | None) -> dict:
-    half = math.nan if error is None else float(stdtrit(n - 1, 0.975)) * error
+def jackknife(value: float, without: Tensor, n: int, /, **where) -> dict:
+    """A statistic of n samples, with the interval that follows from leaving out each of g parts of them in turn.
+
+    value ± t s, s² = (g - 1)/g Σ (m₋ₖ - m̄)², m₋ₖ the statistic without part k and t as in `mean`, of g - 1 degrees.
+    Arvesen 1969 for single samples, g = n; Kott 2001 for groups of them.
+
+    Args:
+        without: (g,), the m₋ₖ, two or more.
+        where: what the row is about.
+
+    Returns:
+        {**where, value, n, low, high}, Python numbers to 6 digits.
+    """
+    parts = len(without)
+    return _row(where, value, n, _student(parts) * without.std(correction=0).item() * math.sqrt(parts - 1))
+
+
+def _student(n: int) -> float:
+    """The 97.5% quantile of Student's distribution with n - 1 degrees of freedom."""
+    return float(stdtrit(n - 1, 0.975))
+
+
+def _row(where: dict, value: float, n: int, half: float) -> dict:
+    """A row whose interval is value ± half; none where half is NaN."""
     value, low, high = (None if math.isnan(x) else float(f"{x:.6g}") for x in (value, value - half, value + half))
     return {**where, "value": value, "n": n, "low": low, "high": high}
 

@@ -95,6 +95,16 @@ def test_the_jackknife_of_a_mean_is_its_standard_error(normal):
     assert row["n"] == 400 and row["signal"] == "x"
 
 
+def test_the_jackknife_counts_several_draws_of_one_picture_as_one(normal):
+    x, y = normal(60, 3) + 2, normal(60, 3) + 2
+
+    def gap(a, b):
+        return (a.mean(0) - b.mean(0)).norm().item()
+
+    once, thrice = jackknife(gap, x, y), jackknife(gap, x, y.repeat_interleave(3, 0))
+    assert (thrice["low"], thrice["high"]) == pytest.approx((once["low"], once["high"]), rel=1e-5)
+
+
 @pytest.mark.parametrize("distance", [frechet, cmmd, recalled, lambda a, b: jackknife(frechet, a, b)])
 def test_clouds_that_do_not_compare_are_refused(distance, normal):
     with pytest.raises(UserError, match="of one D"):
