@@ -1,11 +1,13 @@
 """The lists of requirements agree, the Makefile keeps its promises, and the front doors open without torch."""
 
+import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,17 @@ def test_environment_yml_lists_the_requirements_of_pyproject():
     (pip,) = (entry["pip"] for entry in conda if isinstance(entry, dict))
     listed = read(pip)
     assert {str(r) for r in listed.values()} == {str(r) for r in DIRECT.values()}
+
+
+def test_all_that_the_library_imports_is_among_its_requirements():
+    parsed = (ast.parse(path.read_text("utf-8")) for path in (ROOT / "latentlab").rglob("*.py"))
+    nodes = [node for tree in parsed for node in ast.walk(tree)]
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    packages = {name.partition(".")[0] for name in found} - sys.stdlib_module_names
+    owners = packages_distributions()
+    named = {name: {canonicalize_name(owner) for owner in owners.get(name, [name])} for name in packages}
+    assert sorted(name for name, those in named.items() if not those & set(DIRECT)) == []
 
 
 @pytest.mark.parametrize("name", RUNTIME)
