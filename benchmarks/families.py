@@ -27,7 +27,7 @@ from unittest import mock
 import torch
 import typer
 
-from latentlab import models
+from latentlab import intervals, models
 from latentlab.diffusion import Condition, noise
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -124,9 +124,8 @@ def main(
         print(json.dumps({**about, "rows": found}))
         return
     print(", ".join(f"{key} {value}" for key, value in about.items()) + "\n")
-    print("| " + " | ".join(found[0]) + " |\n|" + "---|" * len(found[0]))
-    for row in found:
-        print("| " + " | ".join("–" if value is None else str(value) for value in row.values()) + " |")
+    cells = (["–" if value is None else str(value) for value in row.values()] for row in found)
+    print(intervals.markdown([*found[0]], cells))
 
 
 if __name__ == "__main__":

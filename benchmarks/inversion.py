@@ -8,7 +8,6 @@ iterations is chosen on pictures of the gallery, and measured on scenes that nei
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +17,7 @@ import typer
 from torch import Tensor
 
 import latentlab
-from latentlab import decoding, images, inversion, models
+from latentlab import decoding, images, intervals, inversion, models
 from latentlab.diffusion import Condition, Decoder, evaluate
 
 TUNING = 8  # pictures of the gallery
@@ -109,10 +108,10 @@ class Bench:
         psnr = images.psnr(self.floor, decoding.pictures(self.decoder, back))
         error = (back - self.x_0).double().square().mean((1, 2, 3))
         scale = self.x_0.double().square().mean()
-        half = 1.96 * psnr.std().item() / math.sqrt(len(psnr))
+        row = intervals.mean(psnr)
         return {
             "method": method, "steps": split[0], "knobs": split[1], "evaluations": evaluations,
-            "psnr": round(psnr.mean().item(), 2), "half_interval": round(half, 2), "n": len(psnr),
+            "psnr": round(row["value"], 2), "half_interval": round((row["high"] - row["low"]) / 2, 2), "n": row["n"],
             "worst": round(psnr.min().item(), 2),
             "x_0_snr": round(10 * torch.log10(scale / error.clamp_min(1e-20)).mean().item(), 2),
         }  # fmt: skip
@@ -134,14 +133,13 @@ def best(tuning: Bench, bench: Bench, method: str, budget: int) -> dict | None:
 
 def table(rows: list[dict]) -> str:
     """PSNR in dB with its 95% interval, the worst picture, and the split behind it."""
-    lines = ["| method | budget | evaluations | steps | knobs | PSNR, dB | worst | x_0, dB |", "|---" * 8 + "|"]
+    lines = []
     for row in rows:
         knobs = ", ".join(f"{k} {v:g}" for k, v in row["knobs"].items() if k != "method") or "default"
-        lines.append(
-            f"| {row['method']} | {row['budget']} | {row['evaluations']} | {row['steps']} | {knobs} "
-            f"| {row['psnr']:.1f} ± {row['half_interval']:.1f} | {row['worst']:.1f} | {row['x_0_snr']:.1f} |"
-        )
-    return "\n".join(lines)
+        psnr = f"{row['psnr']:.1f} ± {row['half_interval']:.1f}", f"{row['worst']:.1f}", f"{row['x_0_snr']:.1f}"
+        lines.append([row["method"], *(str(row[k]) for k in ("budget", "evaluations", "steps")), knobs, *psnr])
+    heads = ["method", "budget", "evaluations", "steps", "knobs", "PSNR, dB", "worst", "x_0, dB"]
+    return intervals.markdown(heads, lines)
 
 
 def curves(rows: list[dict]):

@@ -19,7 +19,7 @@ import typer
 from torch import Tensor
 
 import latentlab
-from latentlab import images, models
+from latentlab import images, intervals, models
 from latentlab.decoding import decode, pictures
 from latentlab.diffusion import CLEAN, Condition, abar_at, to_eps
 from latentlab.inversion import invert
@@ -169,9 +169,7 @@ def main(
     if as_json:
         print(json.dumps({"model": lab.name, "weights": lab.weights, "threads": torch.get_num_threads(), "rows": rows}))
         return
-    print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
-    for row in rows:
-        print("| " + " | ".join(str(v) for v in row.values()) + " |")
+    print(intervals.markdown([*rows[0]], (map(str, row.values()) for row in rows)))
 
 
 if __name__ == "__main__":

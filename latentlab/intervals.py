@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from scipy.special import stdtrit
@@ -122,6 +122,18 @@ def jackknife(value: float, without: Tensor, n: int, /, **where) -> dict:
     """
     parts = len(without)
     return _row(where, value, n, _student(parts) * without.std(correction=0).item() * math.sqrt(parts - 1))
+
+
+def said(row: dict, digits: str = ".3g") -> str:
+    """A row's number with its interval, where it has one, like 0.72 (0.65 – 0.78)."""
+    value, *ends = (format(row[key], digits) for key in ("value", "low", "high") if row[key] is not None)
+    return f"{value} ({' – '.join(ends)})" if ends else value
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown: the heads, and a line for each row."""
+    head, *body = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
+    return "\n".join([head, "|---" * len(heads) + "|", *body])
 
 
 def _student(n: int) -> float:

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 
 from latentlab.errors import UserError
-from latentlab.intervals import mean, mean_of_pairs, proportion, wilson
+from latentlab.intervals import jackknife, markdown, mean, mean_of_pairs, proportion, said, wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 20), (1, 7), (37, 50), (50, 50), (13, 4000)])
@@ -144,3 +144,22 @@ def test_a_proportion_of_what_is_not_true_or_false_is_refused(given):
 def test_a_mean_of_values_that_are_not_finite_is_refused_with_their_number():
     with pytest.raises(UserError, match="2 of 4 values are not finite"):
         mean([1.0, float("inf"), 2.0, float("nan")])
+
+
+def test_a_row_is_said_with_its_interval_where_it_has_one():
+    row = proportion([True] * 7 + [False] * 3)
+    assert said(row, ".0%") == "70% (40% – 89%)"
+    assert said(mean([2.5])) == "2.5"
+
+
+def test_a_markdown_table_has_a_line_for_the_heads_and_one_for_each_row():
+    table = markdown(["a", "b"], (cells for cells in (["1", "2"], ["3", ""])))
+    assert table.splitlines() == ["| a | b |", "|---|---|", "| 1 | 2 |", "| 3 |  |"]
+
+
+def test_the_jackknife_of_a_mean_over_groups_is_students_interval_of_the_groups_means(normal):
+    groups = normal(20, 6).mean(1)  # without one of 20 groups of one size a mean moves by 1/19 of how far it is off
+    without = (groups.sum() - groups) / 19
+    row, wanted = jackknife(groups.mean().item(), without, 120, what="x"), mean(groups)
+    assert (row["low"], row["high"]) == pytest.approx((wanted["low"], wanted["high"]), rel=1e-4)
+    assert (row["n"], row["what"]) == (120, "x")

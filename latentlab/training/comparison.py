@@ -6,6 +6,7 @@ import random
 
 from .. import experiments
 from ..experiments import Ablated
+from ..intervals import markdown, said
 from ..models import Lab
 from .drawings import Sprites, things
 from .rendering import Renderer
@@ -45,11 +46,9 @@ def table(found: Ablated) -> str:
     """A row for each signal, a column for each quantity, with its interval; Markdown."""
     kinds = [("quantity", q) for q in ("Fréchet distance", "CMMD", "CLIP score", "accuracy", "recall")]
     kinds += [("kind", k) for k in dict.fromkeys(row["kind"] for row in found.table if "kind" in row)]
-    names = [f"n = {len(found.captions)}", *(name for _, name in kinds)]
-    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+    lines = []
     for signal in found.signals:
         rows = [row for row in found.table if row["signal"] == signal]
-        cells = [next(row for row in rows if row.get(key) == name) for key, name in kinds]
-        said = (f"{c['value']:.3g} ({c['low']:.3g} – {c['high']:.3g})" for c in cells)
-        lines.append(f"| {signal} | " + " | ".join(said) + " |")
-    return "\n".join(lines)
+        cells = (next(row for row in rows if row.get(key) == name) for key, name in kinds)
+        lines.append([signal, *map(said, cells)])
+    return markdown([f"n = {len(found.captions)}", *(name for _, name in kinds)], lines)

@@ -197,13 +197,12 @@ def measure(*, seed: int = 0, progress: Console | None = None) -> list[dict]:
 
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| number | value | 95% interval | n | at least | goal |", "|---|---|---|---|---|---|"]
+    lines = []
     for row in rows:
         interval = "" if row["interval"] is None else f"{row['interval'][0]:g} – {row['interval'][1]:g}"
         bounds = ["" if row[k] is None else f"{row[k]:g}" for k in ("least", "goal")]
-        value = f"{row['value']:g} {row['unit']}".strip()
-        lines.append(f"| {row['name']} | {value} | {interval} | {row['n']} | {bounds[0]} | {bounds[1]} |")
-    return "\n".join(lines)
+        lines.append([row["name"], f"{row['value']:g} {row['unit']}".strip(), interval, str(row["n"]), *bounds])
+    return intervals.markdown(["number", "value", "95% interval", "n", "at least", "goal"], lines)
 
 
 def write_card(rows: list[dict], card: Path) -> None:
