@@ -26,6 +26,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+from latentlab.intervals import markdown
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("generate", "reconstruct", "variations", "interpolate", "text-diff", "clip")
 OUTCOMES = ("finished", "refused", "cancelled", "failed", "lost")
@@ -49,7 +51,7 @@ class Found:
         memory = [self.memory[0], max(self.memory), self.memory[-1]] if self.memory else [float("nan")] * 3
         cells = [*map(str, numbers), *(f"{t:.1f}" for t in (times[len(times) // 2], times[-1]))]
         cells += [f"{m:.0f}" for m in memory]
-        return "\n".join("| " + " | ".join(row) + " |" for row in (heads, ["---"] * len(heads), cells))
+        return markdown(heads, [cells])
 
 
 @dataclass(frozen=True)
@@ -97,17 +99,25 @@ def run(client: httpx.Client, press: Press, session: str, cancel_after: float | 
     if answer.status_code != 200:
         return "failed", answer.text[:200]
     one = {"session_hash": session, "fn_index": press.event, "event_id": answer.json()["event_id"]}
-    timer = threading.Timer(cancel_after or 0, lambda: client.post("/gradio_api/cancel", json=one))
+    cancelled = threading.Event()
+
+    def cancel() -> None:
+        cancelled.set()
+        client.post("/gradio_api/cancel", json=one)
+
+    timer = threading.Timer(cancel_after or 0, cancel)
     if cancel_after is not None:
         timer.start()
     said = ""
-    for message in events(client, session):
-        said = json.dumps(message, ensure_ascii=False) if "bar " in json.dumps(message) else said
-        if message["msg"] == "process_completed":
-            timer.cancel()
-            if "bar done" in said and message["success"]:
-                return "finished", ""
-            return ("cancelled", "") if timer.finished.is_set() and cancel_after is not None else ("failed", said[:300])
+    try:
+        for message in events(client, session):
+            said = json.dumps(message, ensure_ascii=False) if "bar " in json.dumps(message) else said
+            if message["msg"] == "process_completed":
+                if "bar done" in said and message["success"]:
+                    return "finished", ""
+                return ("cancelled", "") if cancelled.is_set() else ("failed", said[:300])
+    finally:
+        timer.cancel()
     return "lost", said[:300]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -98,6 +100,24 @@ def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
             outcome, said = load.run(client, press, "first", None)
         assert outcome == "failed" and saying.OURS in said and "secret" not in said
         assert load.run(client, press, "second", None)[0] == "finished"
+
+
+@pytest.mark.parametrize(("cancel_after", "outcome"), [(60, "failed"), (0, "cancelled")])
+def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, outcome):
+    cancelled = threading.Event()
+
+    def answer(request):
+        if request.url.path.endswith("/join"):
+            return load.httpx.Response(200, json={"event_id": "1"})
+        if request.url.path.endswith("/cancel"):
+            cancelled.set()
+            return load.httpx.Response(200)
+        cancelled.wait(0 if cancel_after else 10)
+        message = {"msg": "process_completed", "success": False, "output": "bar wrong"}
+        return load.httpx.Response(200, text=f"data: {json.dumps(message)}\n\n")
+
+    with load.httpx.Client(base_url="http://app", transport=load.httpx.MockTransport(answer)) as client:
+        assert load.run(client, load.Press("generate", 0, []), "session", cancel_after)[0] == outcome
 
 
 @pytest.mark.slow
