@@ -9,43 +9,23 @@ from __future__ import annotations
 import argparse
 import io
 import itertools
-import os
 import shutil
-import socket
-import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+from load import ROOT, started
+
 PAGES = {
     "generate": "count=4", "reconstruct": "", "variations": "", "interpolate": "", "text-diff": "", "pca": "",
     "attack": "", "prior": "", "binding": "", "clip": "", "map": "",
 }  # fmt: skip
 WIDTHS, THEMES = (1280, 1600, 390), ("light", "dark")
 SHOWN = [(1280, "light"), (390, "dark")]
-
-
-def started() -> tuple[subprocess.Popen, str]:
-    """The app on a free port, answering."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    app = subprocess.Popen(
-        [sys.executable, ROOT / "apps" / "app.py"], env={**os.environ, "GRADIO_SERVER_PORT": str(port)}
-    )
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(address, timeout=2)
-            return app, address
-        except OSError:
-            time.sleep(0.5)
-    sys.exit("the app did not answer within two minutes")
 
 
 def ran(page: Page, address: str, name: str) -> float:
