@@ -24,8 +24,8 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk, too
+        reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path} can't be written ({reason}): give a folder with room that can be written") from error
     finally:
         if part.is_file():

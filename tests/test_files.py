@@ -3,6 +3,8 @@
 import errno
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from latentlab.errors import UserError
 from latentlab.files import whole, writable_folder
@@ -27,6 +29,11 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_part(tmp_path):
         part.write_text("half of")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_safetensors_file_that_can_t_be_written_is_a_sentence(tmp_path):
+    with pytest.raises(UserError, match="can't be written"), whole(tmp_path / "nowhere" / "a.safetensors") as part:
+        save_file({"x": torch.zeros(1)}, part)
 
 
 def test_a_folder_in_the_file_s_place_is_refused(tmp_path):
