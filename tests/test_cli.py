@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -46,6 +47,23 @@ def test_generate_writes_one_png_a_seed_that_carries_its_settings(run, tmp_path)
     assert [p["seed"] for p in found["pictures"]] == [7, 8]
     settings = images.read_metadata(found["pictures"][1]["path"])
     assert (settings["prompt"], settings["seed"], settings["model"]) == ("a red apple", 8, "toy")
+
+
+def test_inverting_a_reconstruction_keeps_to_its_folder_and_to_names_of_its_own(run, photo, tmp_path):
+    folder = tmp_path / "a-reconstruction"
+    words = ("--model", "toy", "--out", folder, "--json", "--steps", 4)
+    first = json.loads(run("invert", photo, *words)[1])
+    code, out, _ = run("invert", first["reconstruction"], *words)
+    second = json.loads(out)
+    assert code == 0 and {p.parent for p in map(Path, (first["latent"], second["latent"]))} == {folder}
+    assert first["latent"] != second["latent"]
+
+
+def test_a_residual_that_is_not_known_is_null_in_json_and_unknown_in_words(run, photo, tmp_path):
+    words = ("invert", photo, "--model", "toy", "--method", "naive", "--steps", 4, "--out", tmp_path)
+    found = json.loads(run(*words, "--json")[1], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["residual"] is None
+    assert "residual unknown" in run(*words)[1]
 
 
 def test_invert_writes_the_latents_and_the_way_back(run, photo, tmp_path):

@@ -108,7 +108,8 @@ def invert(
         shows = {**settings, "shows": name}
         path = free(folder / f"{slug(image.stem)}-{name}.png", shows)
         paths[name.replace("-", "_")] = str(images.save_png(images.to_pil(pixels)[0], path, shows))
-    latent = Path(paths["reconstruction"].replace("-reconstruction", "")).with_suffix(".safetensors")
+    drawn = Path(paths["reconstruction"])  # its number, where one was wanted, is the latents' too
+    latent = drawn.with_name("".join(drawn.stem.rsplit("-reconstruction", 1)) + ".safetensors")
     found.inverted.latent.save(latent, {k: str(v) for k, v in settings.items()})
     paths["latent"] = str(latent)
     measured = found.numbers()
@@ -116,7 +117,8 @@ def invert(
         *paths.values(),
         f"PSNR {measured['psnr']:.1f} dB (first stage alone {measured['psnr_first_stage']:.1f} dB), "
         f"SSIM {measured['ssim']:.3f}, cosine to z_i {measured['cosine']:.3f}, "
-        f"{measured['evaluations']} evaluations, residual {measured['residual']:.1e}",
+        f"{measured['evaluations']} evaluations, residual "
+        + ("unknown" if measured["residual"] is None else f"{measured['residual']:.1e}"),
     ]
     if not measured["converged"] and method != "naive":
         lines.append("note: the inversion did not reach its tolerance; give it more --iterations or --steps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -48,12 +49,13 @@ class Reconstructed(Result):
     evaluations: int
     cosine: Tensor
 
-    def numbers(self, row: int = 0) -> dict[str, float | bool]:
-        """One picture's numbers, by name."""
+    def numbers(self, row: int = 0) -> dict[str, float | bool | None]:
+        """One picture's numbers, by name; the residual is None where the inversion does not know it."""
         found = {k: v for k, v in vars(self).items() if k in ("psnr", "ssim", "psnr_first_stage", "cosine")}
         rounded = {k: round(float(v[row]), 4) for k, v in found.items()}
         spent = {"converged": bool(self.inverted.converged[row]), "evaluations": self.evaluations}
-        return {**rounded, "residual": float(self.inverted.residual.max()), **spent}
+        residual = float(self.inverted.residual.max())
+        return {**rounded, "residual": residual if math.isfinite(residual) else None, **spent}
 
     def figure(self) -> Figure:
         from ..figures import grid
