@@ -525,6 +525,18 @@ def test_several_clips_stand_side_by_side(gullible, miniature):
     assert result.others["tiny"].shape == result.attacked.shape
 
 
+def test_each_clip_is_measured_against_what_it_took_the_clean_picture_for_itself(gullible):
+    class Wrong(Gullible):  # a pizza, whatever it is shown
+        def encode_image(self, pixels):
+            return torch.eye(self.width)[[1] * len(pixels)]
+
+    pixels = torch.full((2, 3, 64, 64), -0.5)
+    others = {"wrong": Wrong(gullible.encoder.real)}
+    result = experiments.attack(gullible, pixels, "pizza", "an apple", variations=0, encoders=others)
+    assert result.value("attack succeeds", encoder=gullible.name) == 1
+    assert result.value("attack succeeds", encoder="wrong") == 0
+
+
 # -- binding and spelling
 
 

@@ -164,13 +164,13 @@ def attack(
     worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
     grid = worn.shape[:2]
     yield Progress("CLIP", 0, 1 + len(encoders or {}))
-    before = lab.encoder.zero_shot(original, labels, templates)
-    z_i = lab.encoder.encode_image(worn.flatten(0, 1))
-    z_t = class_embeddings(lab.encoder, labels, templates)
+    z_i, z_t = lab.encoder.encode_image(worn.flatten(0, 1)), class_embeddings(lab.encoder, labels, templates)
+    before = probabilities(lab.encoder, lab.encoder.encode_image(original), z_t)
     attacked = probabilities(lab.encoder, z_i, z_t).unflatten(0, grid)
-    others = {}
+    seen = {lab.name: (before, attacked)}  # each attacked reading beside the same encoder's clean one
     for number, (name, encoder) in enumerate((encoders or {}).items(), 1):
-        others[name] = encoder.zero_shot(worn.flatten(0, 1), labels, templates).unflatten(0, grid)
+        both = encoder.zero_shot(torch.cat([original, worn.flatten(0, 1)]), labels, templates).to(z_i.device)
+        seen[name] = both[: grid[0]], both[grid[0] :].unflatten(0, grid)
         yield Progress("CLIP", number, 1 + len(encoders))
     shape = (*grid, variations)
     if variations:
@@ -181,10 +181,10 @@ def attack(
         made = yield from enlarged(lab, made, [*range(seed, seed + variations)] * len(z_i))
     else:
         made, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
-    found = {"before": before, "attacked": attacked, "after": after.view(*shape, len(labels))}
+    after = after.view(*shape, len(labels))
     own = torch.tensor([labels.index(t) for t in truth], device=z_i.device)
     spelled = torch.tensor([labels.index(w) for w in word_labels], device=z_i.device)
-    table = _table(lab.name, found, {n: p.to(z_i.device) for n, p in others.items()}, own, spelled)
+    table = _table(seen, lab.name, after, own, spelled)
     settings = settings_of(
         lab, "attack", words=words, truth=truth, labels=labels, variations=variations, seed=seed, steps=steps,
         guidance=guidance,
@@ -193,30 +193,33 @@ def attack(
     notes += [] if lab.draws else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     notes = tuple(dict.fromkeys(notes))
     yield Attacked(
-        original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), others=others, labels=labels,
-        truth=truth, words=words, word_labels=word_labels, table=table, settings=settings, notes=notes, **found,
+        original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), before=before, attacked=attacked,
+        after=after, others={name: seen[name][1] for name in encoders or {}}, labels=labels, truth=truth, words=words,
+        word_labels=word_labels, table=table, settings=settings, notes=notes,
     )  # fmt: skip
 
 
-def _table(name: str, found: dict, others: Mapping[str, Tensor], own: Tensor, spelled: Tensor) -> tuple[dict, ...]:
+def _table(
+    seen: Mapping[str, tuple[Tensor, Tensor]], name: str, after: Tensor, own: Tensor, spelled: Tensor
+) -> tuple[dict, ...]:
+    """Rows for what each encoder saw, (B, L) before and (B, W, L) attacked, and for the named one's variations."""
+
     def wins(p: Tensor) -> Tensor:
         """Whether the word's label beats the thing's own: (..., L) with leading (B, W)."""
         mine = p.gather(-1, own.view(-1, *[1] * (p.ndim - 1)).expand(*p.shape[:-1], 1))
         word = p.gather(-1, spelled.view(1, -1, *[1] * (p.ndim - 2)).expand(*p.shape[:-1], 1))
         return (word > mine)[..., 0]
 
-    clean = wins(found["before"][:, None].expand_as(found["attacked"]))
-    table = []
-    for encoder, p in {name: found["attacked"], **others}.items():
-        fooled = wins(p) & ~clean
-        table.append(proportion(fooled.flatten(), quantity="attack succeeds", encoder=encoder))
-    fooled = wins(found["attacked"]) & ~clean
-    if found["after"].numel() and fooled.any():
-        right = (~wins(found["after"])[fooled]).float().mean(
-            1
-        ) > 0.5  # (cases,): variations of one are no further cases
+    fooled = {key: wins(p) & ~wins(clean[:, None].expand_as(p)) for key, (clean, p) in seen.items()}
+    table = [proportion(f.flatten(), quantity="attack succeeds", encoder=key) for key, f in fooled.items()]
+    if after.numel() and fooled[name].any():
+        # Of each case the majority of its variations, which are no further cases.
+        right = (~wins(after)[fooled[name]]).float().mean(1) > 0.5
         table.append(proportion(right, quantity="right again in variations of those", encoder=name))
-    table.append(mean(found["before"].gather(1, own[:, None])[:, 0], quantity="probability of the thing, clean"))
-    mine = found["attacked"].gather(2, own[:, None, None].expand(*found["attacked"].shape[:2], 1))
-    table.append(mean(mine.flatten(), quantity="probability of the thing, attacked"))
-    return tuple(table)
+    before, attacked = seen[name]
+    mine = attacked.gather(2, own[:, None, None].expand(*attacked.shape[:2], 1))
+    return (
+        *table,
+        mean(before.gather(1, own[:, None])[:, 0], quantity="probability of the thing, clean"),
+        mean(mine.flatten(), quantity="probability of the thing, attacked"),
+    )
