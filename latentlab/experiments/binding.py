@@ -99,7 +99,7 @@ def bind(
 ) -> Iterator[Progress | Bound]:
     """Draw prompts like “a red cube on top of a blue ball”, and see which colour is where.
 
-    Ramesh et al. 2022, section 6, figure 14.  Each picture is checked twice: by CLIP, against the caption with its
+    Ramesh et al. 2022, section 7, figure 14.  Each picture is checked twice: by CLIP, against the caption with its
     colours, its shapes, or both exchanged; and by its own pixels, against the colours' places.
 
     Args:
@@ -189,7 +189,7 @@ def spell(
     guidance: float = 2.0,
     preview_every: int = 5,
 ) -> Iterator[Progress | Spelled]:
-    """Draw signs with words, and read them back with CLIP.  Ramesh et al. 2022, section 6, figure 16.
+    """Draw signs with words, and read them back with CLIP.  Ramesh et al. 2022, section 7, figure 16.
 
     Args:
         words: what to write, one or several.
