@@ -53,7 +53,7 @@ class Ablated(Result):
         return sentence
 
 
-def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int], knobs: dict) -> tuple[dict[str, Tensor], list]:
+def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, Tensor], list]:
     """What fills the CLIP slot, by name: (N, D) each; and a sentence for each signal that the lab can't have."""
     z_t, notes, found = lab.encoder.encode_text(captions), [], {}
     if lab.decoder.read(captions[:1]) is None:
@@ -63,7 +63,7 @@ def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int], knobs: dic
     if lab.prior is None:
         notes.append(f"{lab.name} has no prior, so there is no row for it")
         return {**found, "z_t": z_t}, notes
-    z_i = prior.sample(lab.prior, captions, seeds=seeds, **knobs)
+    z_i = prior.sample(lab.prior, captions, seeds=seeds)
     # z_t stands in for an image embedding, so it gets an image embedding's length.
     found["z_t"] = z_t * z_i.norm(dim=-1).mean() / z_t.norm(dim=-1, keepdim=True)
     return {**found, "prior": z_i}, notes
@@ -130,7 +130,7 @@ def ablate(
     readings = [lab.encoder.read(c) for c in captions]
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
-    signals, notes = _signals(lab, columns, own, {})
+    signals, notes = _signals(lab, columns, own)
     if real is not None:
         signals["real z_i"] = real.repeat_interleave(len(seeds), 0)
     x_T = noise(lab.decoder, own, device=lab.device)
