@@ -154,6 +154,12 @@ def test_an_exact_method_brings_pictures_back_beside_what_z_i_says_alone(lab, me
     assert torch.equal(found.from_z_i, experiments.reconstruct(lab, pictures(), steps=10).from_z_i)
 
 
+def test_the_settings_of_what_was_inverted_before_claim_no_more_than_is_known(lab, found):
+    settings = experiments.reconstruct(lab, found).settings
+    assert (settings["steps"], settings["method"]) == (20, "fixed-point")
+    assert not {"iterations", "memory", "tolerance"} & set(settings)
+
+
 def test_numbers_say_of_each_picture_whether_its_inversion_was_solved(lab):
     solved, cut = (experiments.reconstruct(lab, pictures(), steps=10, iterations=n) for n in (20, 1))
     assert solved.numbers()["converged"] is True and cut.numbers(1)["converged"] is False
@@ -215,6 +221,13 @@ def test_a_path_with_x_T_turned_begins_and_ends_at_the_two_pictures(lab, found):
     result = experiments.interpolate(lab, found, thetas=5)
     assert (images.psnr(result.pixels[0, [0, -1]], found.original) > 50).all()
     assert result.value("PSNR of the ends") > 50
+
+
+@pytest.mark.parametrize("thetas", [[0, 0.5], [0.5, 1]])
+def test_a_part_of_a_path_claims_no_ends(lab, found, thetas):
+    result = experiments.interpolate(lab, found, thetas=thetas)
+    assert not any(row["quantity"] == "PSNR of the ends" for row in result.table)
+    assert "the pictures again" not in result.summary()
 
 
 def test_a_path_with_x_T_held_uses_the_seeds_noise_alone(lab, found):
@@ -354,6 +367,8 @@ def test_truncation_refuses_components_that_were_not_fitted_and_a_foreign_truth(
         experiments.truncate(lab, pictures(), directions, dims=(2, 2))
     with pytest.raises(UserError, match="truth is"):
         experiments.truncate(lab, pictures(), directions, dims=(1,), labels=["a cat"], truth=["a cat", "an owl"])
+    with pytest.raises(UserError, match="one of the 0 labels"):
+        experiments.truncate(lab, pictures(), directions, dims=(1,), truth=["a cat", "a cat"])
 
 
 # -- the prior, guidance

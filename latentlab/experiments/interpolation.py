@@ -51,7 +51,11 @@ class Interpolated(Result):
 
     def summary(self) -> str:
         steps = self.value("unevenness of steps")
-        ends = "Both ends reconstruct" if not self.seeds else "x_T is held, so the ends only resemble the pictures"
+        ends = "x_T is turned too"
+        if self.seeds:
+            ends = "x_T is held, so the ends only resemble the pictures"
+        elif any(row["quantity"] == "PSNR of the ends" for row in self.table):
+            ends = f"The ends are the pictures again at {self.value('PSNR of the ends'):.1f} dB"
         return f"{ends}; seen by CLIP, the steps' lengths differ by {steps:.0%} of their mean (standard deviation)."
 
     def save_animation(self, path: str | Path, *, row: int = 0, milliseconds: int = 120) -> Path:
@@ -120,7 +124,7 @@ def interpolate(
         mean(turns.std(1, correction=0) / turns.mean(1).clamp_min(1e-9), quantity="unevenness of steps"),
         mean(turns.sum(1) / arc, quantity="length of path over arc"),
     ]
-    if not seeds:
+    if not seeds and (thetas[0], thetas[-1]) == (0, 1):
         ends = images.psnr(found.original, pixels[[0, -1]])
         table.append(mean(ends, quantity="PSNR of the ends"))
     pixels = yield from enlarged(lab, pixels, range(len(pixels)))

@@ -115,7 +115,7 @@ def truncate(
         raise UserError(f"dims are {list(dims)}: give at least one number of components, like 16, and each once")
     for k in dims:
         directions.explained(k)  # refuse what was not fitted before anything is computed
-    if labels and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
+    if (labels or truth) and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
     original = images.resize(pixels.to(lab.device, torch.float32), lab.pixels)
     z_i = lab.encoder.encode_image(original)

@@ -98,8 +98,9 @@ def reconstruct(
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
     """
     knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
-    found = pixels
-    if not isinstance(found, Inverted):
+    found, known = pixels, {"seed": seed}
+    if not isinstance(found, Inverted):  # of what was inverted before only its steps and its method are known
+        known |= knobs
         for found in invert.stream(lab, pixels, **knobs):
             if isinstance(found, Progress):
                 yield found
@@ -125,5 +126,5 @@ def reconstruct(
         inverted=found, pixels=made, from_z_i=from_z_i, large=large.chunk(2)[0], large_from_z_i=large.chunk(2)[1],
         psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=found.evaluations + spent,
         cosine=likeness, table=tuple(mean(v, quantity=k) for k, v in measured.items()),
-        settings=settings_of(lab, "reconstruct", **{**knobs, "steps": steps, "method": found.method}, seed=seed),
+        settings=settings_of(lab, "reconstruct", **{**known, "steps": steps, "method": found.method}),
     )  # fmt: skip
