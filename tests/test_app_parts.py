@@ -14,10 +14,10 @@ from PIL import Image, ImageChops
 
 import latentlab
 from apps.app import build
-from apps.pages import PAGES, attack
+from apps.pages import PAGES, attack, interpolate, pca
 from apps.workbench import labs, layout, links, picker, running, saying, shots
 from apps.workbench.bench import Bench
-from latentlab import UserError, images, models
+from latentlab import UserError, decoding, images, models
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,16 @@ def test_what_was_made_goes_on_with_its_latents(lab):
     stages, found = ended(running.inverted("toy", [outcome.shots[2].chosen()], steps=4))
     assert "inversion" not in stages
     assert torch.equal(found.latent.x_T, outcome.shots[2].latent.x_T)
+
+
+def test_components_of_what_was_made_go_on_with_the_latents_that_they_were_decoded_from(lab):
+    labs.keep(lab)
+    _, made = ended(interpolate.run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
+    _, outcome = ended(pca.run("toy", made.shots[2].chosen(), "truncate", 0, 3, 0, 4))
+    for shot in outcome.shots:
+        found = shot.known.inverted
+        again = decoding.pictures(lab.decoder, decoding.decode(lab.decoder, found.latent, steps=4))
+        torch.testing.assert_close(again, found.original, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(

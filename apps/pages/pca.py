@@ -52,13 +52,15 @@ def run(model, picture, task, first, reach, seed, steps):
     if task == "walk":
         return (yield from _walk(model, lab, found, axes, notes, int(first), reach))
     dims = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < len(axes)] + [len(axes)]
+    pixels = picture.pixels(lab)
     result = yield from watched(
-        model, "truncate", found.original, axes, dims=dims, seed=int(seed or 0), steps=int(steps), preview_every=PREVIEW
+        model, "truncate", pixels, axes, dims=dims, seed=int(seed or 0), steps=int(steps), preview_every=PREVIEW
     )
     titles = [f"{k} component{'s' * (k > 1)} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
     plot = saying.figure(result.curves(), "Variance explained and cosines against the number of components kept")
     x_T = noise(lab.decoder, [result.seed]).expand(len(dims), -1, -1, -1)
-    kept = Latent(torch.cat([axes.reconstruct(found.latent.z_i, k) for k in dims]), x_T.to(found.latent.x_T))
+    z_i = running.z_i(model, pixels)  # what CLIP sees: a picture that was made here came from another z_i
+    kept = Latent(torch.cat([axes.reconstruct(z_i, k) for k in dims]), x_T.to(found.latent.x_T))
     known = [*knows(kept, result.pixels[0], lab, int(steps)), Known(found, (lab.name, lab.weights, found.steps))]
     pixels = torch.cat([result.pixels[0], images.resize(found.original, result.pixels.shape[-1])])
     return Outcome(result, shots(pixels, [*titles, "the original"], known=known), drawn=plot, notes=notes)
