@@ -45,11 +45,12 @@ def run(model, picture, task, labels, ensemble):
         templates = TEMPLATES if ensemble else ("{}",)
         found = yield from watched(model, "classify", picture.pixels(lab), names, templates=templates)
         return Outcome(found, extras={"answer": saying.chances({picture.name: found.top(0, 10)})})
-    others = [c for c in examples() if c.name != picture.name][:OTHERS]
+    own = picture.caption or picture.name
+    others = [c for c in examples() if c.caption != own][:OTHERS]  # a caption given twice would part the pairs
     pixels = torch.cat([c.pixels(lab) for c in (picture, *others)])
-    captions = [picture.caption or picture.name, *(c.caption for c in others)]
+    captions = [own, *(c.caption for c in others)]
     extra = [x for x in names if x not in captions]
-    found = yield from watched(model, "compare", pixels, [*dict.fromkeys(captions), *extra[:6]])
+    found = yield from watched(model, "compare", pixels, [*captions, *extra[:6]])
     alt = "Cosines of pictures, in rows, with captions, in columns"
     gap = "Pictures and captions on the plane of their first two principal components: two clouds"
     drawn = saying.figure(found.figure(), alt) + saying.figure(found.gap_figure(), gap)
