@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import gradio as gr
-import torch
 
-from latentlab.manipulation import text_diff
+from latentlab.manipulation import spaced, text_diff
 
 from ..workbench import knobs, labs, running, saying
 from ..workbench.describing import Outcome, Page
@@ -33,7 +32,7 @@ def advanced() -> dict:
 
 def run(model, picture, source, target, theta, frames, steps, guidance):
     found = yield from inverted(model, [picture], steps=int(steps))
-    thetas = torch.linspace(0, theta, int(frames)).tolist()
+    thetas = spaced(int(frames), theta)
     result = yield from watched(
         model, "diff", found, target, source=source, thetas=thetas, steps=found.steps, guidance=guidance,
         preview_every=PREVIEW,
