@@ -29,6 +29,7 @@ class Outcome:
     Args:
         extras: values for the page's own outputs, by name.
         drawn: figures as HTML, shown above the numbers.
+        notes: what the page itself has to say, beside the result's own.
         columns: of the gallery, where a run has its own.
     """
 
@@ -52,8 +53,8 @@ class Page:
         caption: the knob that an example's own caption fills, as `worded` puts it.
         live: knobs that run again when they are moved after a run.
         dress: an input picture as it is shown before the run; wire: (picker, knobs) -> None, the page's own events.
-        columns: of the gallery.
-        docs: of the endpoint.
+        columns: of the gallery; gallery: whether it has one.
+        private: knobs that the page's endpoint lacks.
     """
 
     key: str
