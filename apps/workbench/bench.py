@@ -108,7 +108,8 @@ class Bench:
         known = "z_i and x_T go with it" if shot.known else "it will be inverted where it is used"
         page = self.page(made.page).page.title
         says = f'<p><b>{html.escape(shot.title)}</b></p><p class="note">From {html.escape(page)}; {known}.</p>'
-        address = html.escape(links.link(made.page, model, made.fields), quote=True)
+        ran = shot.settings.get("model", model)  # another one may have been chosen since
+        address = html.escape(links.link(made.page, ran, made.fields), quote=True)
         again = f'<p class="note"><a href="{address}">Link to this page with these settings</a></p>'
         if set(names(self.page(made.page).pickers)) - set(made.fields):
             again += '<p class="note">Your own picture is not in the link.</p>'
