@@ -14,9 +14,10 @@ from PIL import Image, ImageChops
 
 import latentlab
 from apps.app import build
-from apps.pages import PAGES, attack, interpolate, pca
+from apps.pages import PAGES, attack, clip, interpolate, pca
 from apps.workbench import labs, layout, links, picker, running, saying, shots
 from apps.workbench.bench import Bench
+from apps.workbench.describing import stamp
 from latentlab import UserError, decoding, images, models
 
 
@@ -142,6 +143,40 @@ def test_settings_travel_in_a_png_and_nothing_else_is_believed(tmp_path):
     assert links.settings(shots.settings_in(str(path))) == ("generate", {"seed": 5})
     (tmp_path / "b.png").write_text("<svg onload='alert(1)'/>")
     assert shots.settings_in(str(tmp_path / "b.png")) is None
+
+
+@pytest.mark.parametrize("odd", [["03-heart"], {"a": 1}, None, 10**400])
+def test_a_png_that_somebody_else_filled_sets_nothing_and_breaks_nothing(lab, odd):
+    assert links.settings({"page": odd, "experiment": odd})[0] is None
+    built = next(b for b in built_pages(lab) if b.page.key == "interpolate")
+    given = dict.fromkeys((*built.knobs, "picture_1"), odd)
+    assert links.checked(built, given, {"03-heart"}) == ({}, [*built.knobs, "picture_1"])
+
+
+def test_the_link_of_a_picture_names_the_model_that_made_it(lab):
+    _, outcome = ended(interpolate.run("toy", picture(), picture((0, 99, 9)), 3, "slerp", 0, 4, 1.0))
+    built = built_pages(lab)
+    with gr.Blocks():
+        bench = Bench(built, gr.Tabs(), gr.Dropdown(["toy"]), picker.examples())
+    made = shots.Made("interpolate", tuple(stamp(built[0].page, s, outcome.result, {}) for s in outcome.shots))
+    assert any("model=toy" in str(told) for told in bench._take(made, 0, "emoji", []))
+
+
+def test_a_picture_made_of_an_example_is_compared_with_its_own_caption(lab, monkeypatch):
+    labs.keep(lab)
+    seen = {}
+
+    def watched(model, experiment, pixels, captions):
+        seen.update(pixels=len(pixels), captions=captions)
+        yield
+        return None
+
+    monkeypatch.setattr(clip, "watched", watched)
+    one = picker.examples()[0]
+    again = dataclasses.replace(one, name="made of it", example="")
+    next(stream := clip.run("toy", again, "compare", "a label", True))
+    stream.close()
+    assert seen["captions"][0] == one.caption and len(set(seen["captions"])) == seen["pixels"] + 1
 
 
 def test_what_a_user_wrote_is_text_and_never_markup():

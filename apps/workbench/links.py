@@ -25,7 +25,7 @@ def accepted(component, value):
     if isinstance(component, gr.Slider | gr.Number):
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         if not math.isfinite(number) or not component.minimum <= number <= component.maximum:
             return None
@@ -38,21 +38,22 @@ def checked(built: Built, given: Mapping, examples: Container[str] = ()) -> tupl
     """A page's settings that are good, pictures by the names of examples, and the names of those that are not."""
     good = {name: accepted(built.knobs[name], given[name]) for name in given if name in built.knobs}
     pictures = {name: given[name] for name in names(built.pickers) if name in given}
-    good |= {name: value if value in examples else None for name, value in pictures.items()}
+    good |= {name: v if isinstance(v, str) and v in examples else None for name, v in pictures.items()}
     return {k: v for k, v in good.items() if v is not None}, [k for k, v in good.items() if v is None]
 
 
 def settings(found: Mapping) -> tuple[str | None, dict]:
     """Page and fields from a PNG's settings, as the page or the command line wrote them."""
     pages = {"vary": "variations", "diff": "text-diff", "ablate": "prior", "bind": "binding", "truncate": "pca"}
-    page = found.get("page") or pages.get(found.get("experiment"), found.get("experiment"))
+    page = found.get("page") or found.get("experiment")
+    page = pages.get(page, page) if isinstance(page, str) else None
     fields = dict(found["fields"]) if isinstance(found.get("fields"), dict) else dict(found)
     seeds = found.get("seeds")
     if "seed" in found:  # a picture's own seed makes it the first of the next run
         fields["seed"] = found["seed"]
     elif isinstance(seeds, list) and seeds and "seed" not in fields:
         fields |= {"seed": seeds[0], "count": len(seeds)}
-    return (page if isinstance(page, str) else None), fields
+    return page, fields
 
 
 def link(page: str, model: str, fields: Mapping) -> str:
