@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
@@ -31,10 +31,10 @@ def examine() -> dict:
         facts["threads"] = torch.get_num_threads()
     except (ImportError, RuntimeError) as error:
         problems.append(f"torch or torchvision fails to import ({error}): install both from the same place")
-    facts["memory"] = _memory(problems)
     if not problems:
         from .models.emoji import verify, weights_folder
 
+        facts["memory"] = _memory(problems)
         damage = verify()
         problems += damage
         facts["hub cache"] = _hub()
@@ -54,10 +54,12 @@ def _hub() -> str:
 
 
 def _memory(problems: list[str]) -> str:
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except (ValueError, OSError, AttributeError):
-        return "unknown"
+    """What is free, with what the system would give back when asked, like its cache of files."""
+    import torch
+
+    from .models.memory import free_gigabytes
+
+    free = free_gigabytes(torch.device("cpu"))
     if free < NEEDED_GIGABYTES:
         problems.append(f"{free:.1f} GB of memory are free, emoji wants {NEEDED_GIGABYTES} GB: close something")
-    return f"{free:.1f} GB free"
+    return f"{free:.1f} GB free" if math.isfinite(free) else "unknown"

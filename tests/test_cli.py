@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab import cli, embeddings, images, models
+from latentlab import cli, embeddings, health, images, models
 from latentlab.cli import common
 from latentlab.latents import Latent, PairLatent
 
@@ -136,6 +136,13 @@ def test_invert_writes_the_pair_of_states_of_an_exact_method(run, photo, tmp_pat
     assert found["psnr"] > 90 and found["converged"] is True
     pair = PairLatent.load(found["latent"])
     assert (pair.method, len(pair.times), pair.first.shape) == (method, 26, (1, 3, 8, 8))
+
+
+def test_a_lack_of_memory_is_said_and_the_weights_are_verified_all_the_same(monkeypatch):
+    monkeypatch.setattr("latentlab.models.memory.free_gigabytes", lambda device: 0.4)
+    found = health.examine()
+    assert found["facts"]["memory"] == "0.4 GB free" and "embedded weights" in found["facts"]
+    assert any("0.4 GB of memory are free" in problem for problem in found["problems"])
 
 
 def test_invert_says_when_its_tolerance_was_not_reached(run, photo, tmp_path):
