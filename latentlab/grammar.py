@@ -89,7 +89,7 @@ class Arrangement:
     @property
     def caption(self) -> str:
         """In words: "a red cube on top of a blue ball"."""
-        return f"{_a(self.first)} {self.relation} {_a(self.second)}"
+        return f"{article(str(self.first))} {self.relation} {article(str(self.second))}"
 
     @property
     def boxes(self) -> tuple[Box, Box]:
@@ -120,6 +120,11 @@ class Arrangement:
         """The same for two arrangements that look alike: beside knows no order."""
         pair = (self.first, self.second)
         return self.relation, frozenset(pair) if self.relation == "beside" else pair
+
+
+def article(words: str) -> str:
+    """The words with a or an before them, by their first letter."""
+    return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
 
 
 def arrangements(
@@ -253,7 +258,3 @@ def _solid(words: str) -> Solid:
     if len(known) != 2:
         raise UserError(f"“{words.strip() or '…'}” is not understood: give a colour and a shape, like “a red cube”")
     return Solid(*known)
-
-
-def _a(solid: Solid) -> str:
-    return f"{'an' if solid.colour[0] in 'aeiou' else 'a'} {solid}"

@@ -10,6 +10,7 @@ from PIL import Image
 
 from latentlab import attacks, images
 from latentlab.errors import UserError
+from latentlab.grammar import article
 
 from ..workbench import knobs, labs, saying
 from ..workbench.describing import Outcome, Page
@@ -152,7 +153,7 @@ def _drawn(model, picture, drawn, word, names, steps, seed):
     clean = picture.pixels(lab)
     worn = attacks.overlay(clean, drawn)
     if word.strip():
-        names = list(dict.fromkeys([*names, f"{'an' if word.strip()[0].lower() in 'aeiou' else 'a'} {word.strip()}"]))
+        names = list(dict.fromkeys([*names, article(word.strip())]))
     result = yield from watched(model, "classify", torch.cat([clean, worn]), names)
     back = yield from watched(model, "reconstruct", worn, steps=steps, seed=seed, preview_every=PREVIEW)
     pixels = [images.resize(p.cpu(), back.large.shape[-1]) for p in (clean, worn, back.large_from_z_i)]

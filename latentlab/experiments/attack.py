@@ -14,6 +14,7 @@ from ..attacks import Label, paste
 from ..diffusion import noise
 from ..encoding import TEMPLATES, class_embeddings, probabilities
 from ..errors import UserError
+from ..grammar import article
 from ..intervals import mean, proportion
 from ..latents import Latent
 from .running import Progress, Result, checked_pixels, decoded, enlarged, settings_of, streamed
@@ -153,7 +154,7 @@ def attack(
         try:
             _label_of(word, known)
         except UserError:
-            known.append(f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}")
+            known.append(article(word))
     word_labels = tuple(_label_of(word, known) for word in words)
     own_name = next((word for word, spelled in zip(words, word_labels) if spelled in truth), None)
     if own_name is not None:
