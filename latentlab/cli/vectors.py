@@ -101,11 +101,11 @@ def walk(
     from .. import experiments, files
 
     picture, folder = opened([image], fit), files.writable_folder(out)
-    which = integers(components, "--components")
+    which, far = integers(components, "--components"), numbers(sigmas, "--sigmas")
     lab = model.load(as_json)
     stream = experiments.walk_components.stream(
         lab, squared(picture, lab, fit), _directions(lab, directions), components=which,
-        sigmas=numbers(sigmas, "--sigmas"), captions=lab.things, steps=steps, guidance=guidance, preview_every=0,
+        sigmas=far, captions=lab.things, steps=steps, guidance=guidance, preview_every=0,
     )  # fmt: skip
     found = watch(stream, as_json)
     paths = save_result(found, folder, f"{slug(image.stem)}-walk", image=image.name, fit=fit)
