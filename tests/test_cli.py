@@ -49,6 +49,12 @@ def test_generate_writes_one_png_a_seed_that_carries_its_settings(run, tmp_path)
     assert (settings["prompt"], settings["seed"], settings["model"]) == ("a red apple", 8, "toy")
 
 
+def test_a_file_that_is_no_png_keeps_its_place(tmp_path):
+    (tmp_path / "a.png").write_text("somebody else's")
+    (tmp_path / "a-2.png").mkdir()
+    assert common.free(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
+
+
 def test_inverting_a_reconstruction_keeps_to_its_folder_and_to_names_of_its_own(run, photo, tmp_path):
     folder = tmp_path / "a-reconstruction"
     words = ("--model", "toy", "--out", folder, "--json", "--steps", 4)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .common import Chosen, Fit, Json, Out, choosing, listed, opened, report, save_result, say, squared
+from .common import Chosen, Fit, Json, Out, choosing, listed, note, opened, report, save_result, say, squared
 
 
 @choosing
@@ -33,8 +32,7 @@ def classify(
     ]
     said = [", ".join(f"{label} {p:.0%}" for label, p in found.top(k, top)) for k in range(len(pictures))]
     lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
-    for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+    note(found.notes)
     say({"model": lab.name, "weights": lab.weights, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,7 +85,7 @@ def announce(name: str) -> bool:
         return not Path(name).expanduser().is_dir()
     missing = bool(row.sources) and not models.standing(row)["cached"]
     if missing:
-        print(f"note: {name} is not here yet, the hub has {row.megabytes / 1000:.1f} GB of it", file=sys.stderr)
+        note([f"{name} is not here yet, the hub has {row.megabytes / 1000:.1f} GB of it"])
     return missing
 
 
@@ -189,12 +190,13 @@ def free(path: Path, settings: dict) -> Path:
     from .. import images
 
     settings = json.loads(json.dumps(settings))  # as it comes back from a file: tuples are lists there
-    for number in itertools.count(2):
-        taken = path if number == 2 else path.with_stem(f"{path.stem}-{number - 1}")
+    for number in itertools.count(1):
+        taken = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         if not taken.exists():
             return taken
-        if taken.is_file() and taken.suffix == ".png" and images.read_metadata(taken) == settings:
-            return taken
+        with contextlib.suppress(UserError):  # what is no PNG at all was not made by us
+            if taken.suffix == ".png" and images.read_metadata(taken) == settings:
+                return taken
     raise AssertionError("itertools.count has no end")
 
 
@@ -219,10 +221,15 @@ def save_result(found: Result, folder: Path, stem: str, *, figures: dict | None 
     return paths
 
 
+def note(sentences: Iterable[str]) -> None:
+    """Say something beside the result, where it does not mix with it."""
+    for sentence in sentences:
+        print(f"note: {sentence}", file=sys.stderr)
+
+
 def report(found: Result, paths: dict, as_json: bool, **extra) -> None:
     """The result's numbers and files, as one JSON object or as a short text."""
-    for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
+    note(found.notes)
     say(
         {**found.settings, **extra, **paths, "table": list(found.table), "notes": list(found.notes)}, as_json,
         [*(f"{name:<9} {path}" for name, path in paths.items()), found.summary()],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from .common import (
     choosing,
     listed,
     make,
+    note,
     say,
     watch,
 )
@@ -131,8 +131,7 @@ def figures(
     given = samples.inputs(lab, images, directions)
     make(folder)
     found = watch(paper.remake(lab, given, folder, listed(only)), as_json)
-    for name, reason in found["skipped"].items():
-        print(f"note: skipped {name}: {reason}", file=sys.stderr)
+    note(f"skipped {name}: {reason}" for name, reason in found["skipped"].items())
     lines = [f"{f['figure']:<9} {f['title']}: {f['summary']}" for f in found["figures"]]
     say(found, as_json, [*lines, found["page"]])
 

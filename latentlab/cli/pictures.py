@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from .common import (
     choosing,
     free,
     make,
+    note,
     numbers,
     opened,
     report,
@@ -58,8 +58,7 @@ def generate(
         raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
     folder = files.writable_folder(out)
     lab = model.load(as_json)
-    for sentence in lab.encoder.read(prompt).warnings():
-        print(f"note: {sentence}", file=sys.stderr)
+    note(lab.encoder.read(prompt).warnings())
     seeds = range(seed, seed + count)
     stream = experiments.generate.stream(
         lab, prompt, seeds=seeds, steps=steps, guidance=guidance, prior_steps=prior_steps,
