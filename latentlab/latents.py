@@ -65,7 +65,7 @@ class Latent:
         """Write a safetensors file with z_i, x_T and the metadata, whole or not at all."""
         tensors = {"z_i": self.z_i.contiguous().cpu(), "x_T": self.x_T.contiguous().cpu()}
         with whole(path) as part:
-            save_file(tensors, part, metadata={"format": "latentlab.Latent", **(metadata or {})})
+            save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.Latent"})
 
     @staticmethod
     def load(path: str | Path) -> Latent:
