@@ -43,8 +43,8 @@ class Inputs:
     order: tuple[int, ...] = ()
 
     def thing(self, row: int) -> str:
-        """The caption without its background: `a fox on a red background` -> `a fox`."""
-        return re.split(r" on an? | on | and an? ", self.captions[row])[0]
+        """The caption without its background."""
+        return thing(self.captions[row])
 
     def plain(self) -> list[int]:
         """The pictures of one thing without a word, in their order; all, if there are none."""
@@ -66,6 +66,11 @@ class Inputs:
         for k in self.plain():
             first.setdefault(self.thing(k), k)
         return [*first.values()][:count]
+
+
+def thing(caption: str) -> str:
+    """A caption without its background: `a fox on a red background` -> `a fox`."""
+    return re.split(r" on an? | on | and an? ", caption)[0]
 
 
 def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None) -> Inputs:

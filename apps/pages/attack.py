@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import gradio as gr
 import torch
 from PIL import Image
 
-from latentlab import attacks, images
+from latentlab import attacks, images, samples
 from latentlab.errors import UserError
 from latentlab.grammar import article
 
@@ -109,7 +107,7 @@ def extras() -> dict:
 
 def thing(caption: str) -> str:
     """A caption without style and background: `a classic fox on a red background` -> `a fox`."""
-    return re.split(r" on an? | on | and an? ", caption)[0].replace(" classic ", " ")
+    return samples.thing(caption).replace(" classic ", " ")
 
 
 def drawing(sketch) -> object | None:
