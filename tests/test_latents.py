@@ -272,3 +272,8 @@ def test_what_was_saved_beside_a_latent_is_read_again(latent, tmp_path):
 
 def test_numpys_integers_are_rows_too(latent):
     assert same(latent[np.int64(2)], latent[2])
+
+
+def test_metadata_of_another_kind_of_latent_does_not_change_the_kind(tmp_path):
+    Latent(torch.zeros(1, 2), torch.zeros(1, 3, 4, 5)).save(tmp_path / "a", {"format": "latentlab.PairLatent"})
+    assert len(Latent.load(tmp_path / "a")) == 1
