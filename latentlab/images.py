@@ -83,6 +83,9 @@ def square(image: Image.Image, size: int, *, fit: str = "crop") -> Image.Image:
 
     Args:
         fit: "crop" or "pad".
+
+    Raises:
+        UserError: another fit.
     """
     if fit == "crop":
         return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
