@@ -13,7 +13,6 @@ from .common import (
     Chosen,
     Family,
     Json,
-    Model,
     announce,
     choosing,
     listed,
@@ -95,7 +94,7 @@ def doctor(as_json: Json = False) -> None:
 
 def open_app(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="7860 or the next free one by default.")] = None,
-    model: Model = "emoji",
+    model: Annotated[str, typer.Option(help="A name from `latentlab models`; a visitor can change it.")] = "emoji",
 ) -> None:
     """Open the app on this machine."""
     import os
