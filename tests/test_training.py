@@ -61,6 +61,21 @@ def test_a_resumed_run_goes_on_where_the_last_one_stopped(tmp_path):
     assert second["hours"] > first["hours"]
 
 
+def test_a_run_goes_on_where_bfloat16_is_slow_with_one_optimizer_instead_of_two(tmp_path, monkeypatch):
+    class Hidden(Slope):
+        def matrices(self):
+            return [self.network.weight]
+
+    monkeypatch.setattr(loop, "bfloat16_pays", lambda device: True)
+    first = loop.train(Hidden(), tmp_path, minutes=0.01, device=CPU)
+    assert len(torch.load(tmp_path / "checkpoint.pt")["optimizers"]) == 2
+    monkeypatch.setattr(loop, "bfloat16_pays", lambda device: False)
+    part = Hidden()
+    loop.train(part, tmp_path, minutes=0.01, device=CPU)
+    assert part.steps[0] == first["step"]
+    assert len(torch.load(tmp_path / "checkpoint.pt")["optimizers"]) == 1
+
+
 def test_restart_forgets_the_checkpoint(tmp_path):
     loop.train(Slope(), tmp_path, minutes=0.01, device=CPU)
     part = Slope()

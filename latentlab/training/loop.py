@@ -31,7 +31,7 @@ class Part(ABC):
     network: nn.Module
 
     def matrices(self) -> list[nn.Parameter]:
-        """Hidden weight matrices, which Muon trains at `muon_lr`; AdamW takes the rest."""
+        """Hidden weight matrices, which Muon trains at `muon_lr` where bfloat16 is fast; AdamW takes the rest."""
         return []
 
     @abstractmethod
@@ -102,9 +102,12 @@ def _draw_curve(curve: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _optimizers(part: Part, network: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the part's hidden matrices, AdamW for everything else."""
-    matrices = part.matrices()
+def _optimizers(part: Part, network: nn.Module, *, muon: bool) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the part's hidden matrices, AdamW for everything else.
+
+    torch's Muon multiplies in bfloat16: without it in hardware that takes twice as long as the step itself.
+    """
+    matrices = part.matrices() if muon else []
     taken = {id(p) for p in matrices}
     rest = [p for p in network.parameters() if p.requires_grad and id(p) not in taken]
     groups = [
@@ -113,8 +116,8 @@ def _optimizers(part: Part, network: nn.Module) -> list[torch.optim.Optimizer]:
     ]
     found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=part.lr, betas=(0.9, 0.98))]
     if matrices:
-        muon = [{"params": matrices, "weight_decay": part.weight_decay, "peak": part.muon_lr}]
-        found.append(torch.optim.Muon(muon, lr=part.muon_lr, adjust_lr_fn="match_rms_adamw"))
+        hidden = [{"params": matrices, "weight_decay": part.weight_decay, "peak": part.muon_lr}]
+        found.append(torch.optim.Muon(hidden, lr=part.muon_lr, adjust_lr_fn="match_rms_adamw"))
     return found
 
 
@@ -139,17 +142,19 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
     folder.mkdir(parents=True, exist_ok=True)
     network = part.network.to(device).train()
     ema = copy.deepcopy(network).eval().requires_grad_(False)
-    optimizers = _optimizers(part, network)
+    fast = bfloat16_pays(device)
+    optimizers = _optimizers(part, network, muon=fast)
     step, seconds_before, curve = 0, 0.0, []
     checkpoint = folder / "checkpoint.pt"
     if resume and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         ema.load_state_dict(state["ema"])
-        for optimizer, own in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(own)
+        if len(state["optimizers"]) == len(optimizers):  # on a machine of another kind they begin anew
+            for optimizer, own in zip(optimizers, state["optimizers"]):
+                optimizer.load_state_dict(own)
         step, seconds_before, curve = state["step"], state["seconds"], state["curve"]
-    autocast = torch.autocast(device.type, torch.bfloat16) if bfloat16_pays(device) else nullcontext()
+    autocast = torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
     # On a CPU the backward pass of the flash kernel takes a third of a step on sequences as short as ours.
     attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
     elapsed, smooth, first, numbers = 0.0, None, step, {}
