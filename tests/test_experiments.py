@@ -13,7 +13,7 @@ from latentlab import UserError, experiments, images
 from latentlab.diffusion import SeededNoise, noise
 from latentlab.directions import Directions
 from latentlab.distances import cmmd, frechet
-from latentlab.experiments import Progress
+from latentlab.experiments import Progress, running
 
 
 def pictures(count: int = 2, side: int = 8) -> torch.Tensor:
@@ -57,6 +57,20 @@ def streams(lab, found, directions):
         "classify": experiments.classify.stream(lab.encoder, pictures(), ["a cat", "a dog"]),
         "compare": experiments.compare.stream(lab.encoder, pictures(), ["a cat", "a dog"]),
     }
+
+
+@pytest.mark.parametrize("name", ["interpolate", "diff", "walk_components"])
+def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, found, directions, name, monkeypatch):
+    drawn = []
+
+    def upsample(upsampler, pixels, *, seeds):
+        drawn.extend(seeds)
+        return pixels
+
+    monkeypatch.setattr(running.upsampling, "upsample", upsample)
+    list(streams(dataclasses.replace(lab, upsampler=object()), found, directions)[name])
+    assert len(drawn) > 1
+    assert len(set(drawn)) == 1
 
 
 @pytest.mark.parametrize("name", [

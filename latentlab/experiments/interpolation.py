@@ -127,7 +127,7 @@ def interpolate(
     if not seeds and (thetas[0], thetas[-1]) == (0, 1):
         ends = images.psnr(found.original, pixels[[0, -1]])
         table.append(mean(ends, quantity="PSNR of the ends"))
-    pixels = yield from enlarged(lab, pixels, range(len(pixels)))
+    pixels = yield from enlarged(lab, pixels, [0] * len(pixels))
     yield Interpolated(
         ends=found, pixels=pixels.unflatten(0, grid), thetas=tuple(thetas), seeds=seeds, table=tuple(table),
         settings=settings_of(lab, "interpolate", thetas=thetas, seeds=seeds, steps=found.steps, guidance=guidance),

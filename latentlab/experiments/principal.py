@@ -227,7 +227,7 @@ def walk_components(
         for i, c in enumerate(components)
         for j, s in enumerate(sigmas)
     ]
-    pixels = yield from enlarged(lab, pixels, range(len(pixels)))
+    pixels = yield from enlarged(lab, pixels, [0] * len(pixels))
     yield Walked(
         inverted=found, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
         names=tuple(names), table=tuple(table),

@@ -215,7 +215,10 @@ def finished(stage: Iterator[Progress]) -> Any:
 
 
 def enlarged(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Iterator[Progress]:
-    """`yield from` this: pictures upsampled where the lab can, as they are where it can't."""
+    """`yield from` this: pictures upsampled where the lab can, as they are where it can't.
+
+    The frames of one path want one seed for all: with draws of their own, what the upsampler adds would flicker.
+    """
     if lab.upsampler is None:
         return pixels
     yield Progress("upsampler", 0, 1, pixels)

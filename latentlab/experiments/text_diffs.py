@@ -154,7 +154,7 @@ def diff(
             for j, theta in enumerate(thetas)
             if theta > 0
         ]
-    pixels = yield from enlarged(lab, pixels, range(len(pixels)))
+    pixels = yield from enlarged(lab, pixels, [0] * len(pixels))
     yield Diffed(
         inverted=found, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),
         table=tuple(table), notes=notes,
