@@ -264,7 +264,24 @@ def test_a_file_that_is_no_picture_is_refused_with_a_sentence_and_no_path(visit,
     page = visit("?page=reconstruct")
     page.locator("input[type=file]").first.set_input_files(str(bad))
     said = status(page, "is not an image").inner_text()
-    assert "Traceback" not in said and "/tmp" not in said
+    assert said.startswith("letter.png is not") and "Traceback" not in said and "/tmp" not in said
+    kept = page.locator(".note:visible", has_text="Picture: ").inner_text()  # Run takes the one before
+    page.locator(".picker:visible").get_by_label("Clear").click()
+    page.locator(".bar.wrong:visible").wait_for(state="detached")
+    assert page.locator(".note:visible", has_text="Picture: ").inner_text() == kept
+
+
+def test_the_slider_lays_the_two_pictures_over_each_other_and_cuts_neither(visit):
+    from playwright.sync_api import expect
+
+    page = visit("?page=reconstruct&steps=4")
+    run(page)
+    page.locator(".bar.done:visible").wait_for()
+    expect(page.locator(".slider img")).to_have_count(2)
+    boxes = [img.bounding_box() for img in page.locator(".slider img").all()]
+    frame = page.locator(".slider").bounding_box()
+    assert boxes[0] == boxes[1]
+    assert frame["y"] <= boxes[0]["y"] and boxes[0]["y"] + boxes[0]["height"] <= frame["y"] + frame["height"]
 
 
 def test_a_link_that_says_nonsense_is_answered_with_a_sentence(visit):

@@ -31,7 +31,7 @@ def advanced() -> dict:
 def extras() -> dict:
     slider = gr.ImageSlider(
         label="Drag the line", type="pil", format="png", interactive=False,
-        height=340, elem_classes="slider", buttons=["fullscreen"],
+        height=340, max_height=338, elem_classes="slider", buttons=["fullscreen"],
     )  # fmt: skip
     return {"slider": slider}
 
