@@ -92,14 +92,15 @@ def wire(picker: Picker, found: list[Chosen], pair: Pair) -> None:
     def take(index: gr.SelectData) -> list:
         return picker.show(found[index.index])
 
-    def read(path: str | None) -> list:
+    def read(path: str | None, now: Chosen | None) -> list:
+        kept = says(picker.label, now) if now else ""
+        rest = [gr.skip()] * (len(picker.outputs) - 3)
         if not path:
-            return [gr.skip()] * len(picker.outputs)
+            return [gr.skip(), gr.skip(), kept, *rest]
         try:
             return picker.show(shots.uploaded(path))
         except UserError as error:
-            rest = [gr.skip()] * (len(picker.outputs) - 3)
-            return [gr.skip(), gr.skip(), saying.sentence(saying.whole(error), "wrong"), *rest]
+            return [gr.skip(), gr.skip(), saying.sentence(saying.whole(error), "wrong") + kept, *rest]
 
     pair.after(picker.shelf.select, take, None, picker.outputs)
-    pair.after(picker.file.change, read, picker.file, picker.outputs)
+    pair.after(picker.file.change, read, [picker.file, picker.state], picker.outputs)

@@ -43,9 +43,11 @@ def sentence(text: str, kind: str = "", notes: Sequence[str] = ()) -> str:
 
 
 def whole(error: Exception) -> str:
-    """An error's text as a sentence of the page."""
+    """An error's text as a sentence of the page; a file's name keeps its own first letter."""
     text = str(error)
-    return f"{text[:1].upper()}{text[1:]}" + "." * (not text.endswith((".", "?", "!")))
+    first = text.split(" ", 1)[0]
+    begin = text if "." in first or "_" in first else f"{text[:1].upper()}{text[1:]}"
+    return begin + "." * (not text.endswith((".", "?", "!")))
 
 
 def _number(value) -> str:
