@@ -195,12 +195,15 @@ def test_a_click_on_the_picture_moves_the_label_there(visit):
 
 
 def test_two_visitors_wait_for_one_another_and_never_mix(visit):
+    from playwright.sync_api import expect
+
     first = visit("?page=generate&steps=60&count=3&prompt=a+red+heart")
     second = visit("?page=generate&steps=4&count=1&prompt=a+penguin&seed=41")
     run(first)
     status(first, "of 60")
     run(second)
-    second.get_by_text("queue:").first.wait_for()
+    place = second.locator(".progress-text:visible", has_text="queue: 1/1")
+    expect(place).to_be_in_viewport(ratio=1)  # and not cut off by what it stands in
     second.locator("button:visible", has_text="Cancel").first.click()
     status(second, "Cancelled.")
     run(second)
