@@ -15,7 +15,7 @@ from PIL import Image, ImageChops
 import latentlab
 from apps.app import build
 from apps.pages import PAGES, attack, clip, interpolate, pca
-from apps.workbench import labs, layout, links, picker, running, saying, shots
+from apps.workbench import knobs, labs, layout, links, picker, running, saying, shots
 from apps.workbench.bench import Bench
 from apps.workbench.describing import stamp
 from latentlab import UserError, decoding, images, models
@@ -249,3 +249,30 @@ def test_the_label_is_shown_where_the_sliders_put_it():
         left, top, right, bottom = ImageChops.difference(shown, Image.new("RGB", shown.size, "white")).getbbox()
         assert (left + right) / 2 / shown.width == pytest.approx(x, abs=0.02)
         assert (top + bottom) / 2 / shown.height == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [-5, 10**20, knobs.SEED_MAX + 1])
+def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
+    with pytest.raises(gr.Error, match=f"Seed of x_T: {seed} is given, wanted is 0 to {knobs.SEED_MAX}"):
+        knobs.seed("Seed of x_T").preprocess(seed)
+    assert [knobs.seed().preprocess(good) for good in (None, 0, knobs.SEED_MAX)] == [None, 0, knobs.SEED_MAX]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("bad.png is empty", "bad.png is empty."),
+        ("x_0 is odd", "x_0 is odd."),
+        ("the caption is empty", "The caption is empty."),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_and_a_name_as_it_is_written(error, said):
+    assert saying.whole(UserError(error)) == said
+
+
+def test_captions_that_find_no_room_beside_the_pictures_own_are_named(lab):
+    labels = ", ".join(f"a cat {k}" for k in range(8))
+    _, outcome = ended(clip.run("toy", picture(), "compare", labels, True))
+    assert "a cat 6, a cat 7" in outcome.notes[0]
+    _, outcome = ended(clip.run("toy", picture(), "compare", "a cat", True))
+    assert not outcome.notes

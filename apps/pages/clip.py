@@ -14,7 +14,7 @@ from ..workbench.running import watched
 
 TASKS = [("Zero-shot: which label?", "classify"), ("Similarity: pictures and captions", "compare")]
 LABELS = "an apple, a strawberry, cherries, a heart, a ball, a frog, a fish, a bus"
-OTHERS = 7
+OTHERS, MORE = 7, 6
 
 
 def inputs() -> dict:
@@ -50,11 +50,13 @@ def run(model, picture, task, labels, ensemble):
     pixels = torch.cat([c.pixels(lab) for c in (picture, *others)])
     captions = [own, *(c.caption for c in others)]
     extra = [x for x in names if x not in captions]
-    found = yield from watched(model, "compare", pixels, [*captions, *extra[:6]])
+    found = yield from watched(model, "compare", pixels, [*captions, *extra[:MORE]])
     alt = "Cosines of pictures, in rows, with captions, in columns"
     gap = "Pictures and captions on the plane of their first two principal components: two clouds"
     drawn = saying.figure(found.figure(), alt) + saying.figure(found.gap_figure(), gap)
-    return Outcome(found, extras={"answer": drawn})
+    left = f"there is room for {MORE} captions beside the pictures' own; not read: {', '.join(extra[MORE:])}"
+    notes = (left,) if extra[MORE:] else ()
+    return Outcome(found, extras={"answer": drawn}, notes=notes)
 
 
 PAGE = Page(

@@ -22,7 +22,15 @@ def back_guidance() -> gr.Slider:
 
 
 def seed(label: str = "Seed", info: str = "The same seed gives the same noise, on any machine.") -> gr.Number:
-    return gr.Number(0, precision=0, minimum=0, maximum=SEED_MAX, label=label, info=info)
+    box = gr.Number(0, precision=0, minimum=0, maximum=SEED_MAX, label=label, info=info)
+    box.raise_if_out_of_bounds = lambda number, low, high: _refuse_outside(label, number, low, high)
+    return box
+
+
+def _refuse_outside(label: str, number: float, low: int, high: int) -> None:
+    """Gradio's own refusal names neither the control nor what to do, and prints a traceback."""
+    if not low <= number <= high:
+        raise gr.Error(f"{label}: {number} is given, wanted is {low} to {high}. Change it.", print_exception=False)
 
 
 def count(value: int = 4, most: int = 8, label: str = "Pictures") -> gr.Slider:
