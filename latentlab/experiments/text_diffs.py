@@ -52,9 +52,9 @@ class Diffed(Result):
         last = max(self.thetas)
         if last == 0:
             return "At θ = 0 nothing changes: these are reconstructions."
-        said = [f"“{t}” {self.value('directional similarity', target=t, theta=last):+.2f}" for t in self.targets]
+        said = [f"{self.value('directional similarity', target=t, theta=last):+.2f} for “{t}”" for t in self.targets]
         return (
-            f"At θ = {last:g} the picture's embedding has moved along the captions' change by a cosine of "
+            f"At θ = {last:g} the change of the picture's embedding has this cosine to the change of its caption's: "
             f"{', '.join(said)}."
         )
 
