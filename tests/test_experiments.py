@@ -59,6 +59,13 @@ def streams(lab, found, directions):
     }
 
 
+def test_an_inversion_shows_at_once_what_the_first_stage_keeps(miniature):
+    pixels = pictures(2, miniature.pixels)
+    first = next(iter(experiments.invert.stream(miniature, pixels, steps=2)))
+    original = images.resize(pixels, miniature.decoder.pixels)
+    torch.testing.assert_close(first.pixels, miniature.decoder.to_pixels(miniature.decoder.to_x0(original)))
+
+
 @pytest.mark.parametrize("name", ["interpolate", "diff", "walk_components"])
 def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, found, directions, name, monkeypatch):
     drawn = []

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 STAGES = {
     "prior": "Prior: from caption to image embedding",
+    "first stage": "First stage: what it keeps of the picture",
     "inversion": "Inversion: looking for x_T",
     "decoder": "Decoder: from noise to picture",
     "upsampler": "Upsampler: to full size",

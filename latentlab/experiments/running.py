@@ -180,6 +180,8 @@ def invert(
     original = images.resize(pixels, lab.decoder.pixels)
     z_i = lab.encoder.encode_image(images.resize(pixels, lab.pixels))
     x_0 = lab.decoder.to_x0(original)
+    # Something to look at while x_T is sought: what the best inversion can bring back.
+    yield Progress("first stage", 1, 1, decoding.pictures(lab.decoder, x_0[:PREVIEWED]))
     knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
     for number, total, found in inversion.walk(lab.decoder, x_0, Condition(z_i), **knobs):  # noqa: B007
         yield Progress("inversion", number, total)
