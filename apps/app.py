@@ -66,7 +66,7 @@ def launch(page: gr.Blocks, **options) -> tuple:
     found = labs.gallery(labs.DEFAULT)
     return page.launch(
         share=False, ssr_mode=False, show_error=False, max_file_size=images.MAX_BYTES, theme=style.theme(),
-        css=style.CSS,
+        css=style.CSS, js=style.KEYS,
         app_kwargs={"middleware": [Middleware(Door, waiting=lambda: len(page._queue)), Middleware(links.OwnPages)]},
         allowed_paths=[str(found[0][0].parent)] if found else [], **options,
     )  # fmt: skip

@@ -235,6 +235,14 @@ def test_moving_theta_after_a_run_decodes_again(visit):
     status(page, "At θ = 0.25")
 
 
+def test_an_arrow_key_on_theta_decodes_again(visit):
+    page = visit("?page=text-diff&steps=4&frames=3&theta=0.5")
+    run(page)
+    status(page, "At θ = 0.5")
+    page.get_by_label("range slider for θ, how far").locator("visible=true").first.press("ArrowLeft")
+    status(page, "At θ = 0.45")
+
+
 def test_the_settings_of_a_png_are_offered_and_nothing_is_overwritten_before(visit, tmp_path):
     from PIL import Image
 

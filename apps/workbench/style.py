@@ -1,4 +1,4 @@
-"""How it looks: the machine's own fonts, and nothing from elsewhere."""
+"""How it looks and listens: the machine's own fonts, and nothing from elsewhere."""
 
 from pathlib import Path
 
@@ -26,3 +26,7 @@ def theme() -> gr.themes.Base:
 
 
 CSS = Path(__file__).with_name("style.css").read_text("utf-8")
+# Gradio tells of a slider's new value when the pointer lets it go; an arrow key that comes up lets it go as well.
+KEYS = """() => document.addEventListener("keyup", event => {
+    if (event.target.type === "range") event.target.dispatchEvent(new PointerEvent("pointerup", {bubbles: true}))
+})"""
