@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+from ..grammar import article
 from .drawings import COLOURS, SOLIDS, STYLES, Sprites, sign_words, things
 
 PLACES = {"": (0.0, 0.0), "left": (-0.22, 0.0), "right": (0.22, 0.0), "top": (0.0, -0.22), "bottom": (0.0, 0.22)}
@@ -51,10 +52,6 @@ def _phrases() -> dict[str, tuple[str, ...]]:
 def noun(phrase: str) -> str:
     """The phrase without its article: `a dog` -> `dog`."""
     return phrase.split(" ", 1)[1] if phrase.split(" ", 1)[0] in ("a", "an", "some", "the") else phrase
-
-
-def article(words: str) -> str:
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def plural(words: str) -> str:

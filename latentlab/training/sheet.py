@@ -11,12 +11,13 @@ from matplotlib.figure import Figure
 from .. import experiments
 from ..diffusion import noise
 from ..figures import grid, rows
+from ..grammar import article
 from ..latents import Latent
 from ..models import Lab
 from ..prior import sample
 from .drawings import COLOURS, Sprites, things
 from .rendering import Renderer
-from .scenes import article, single
+from .scenes import single
 
 
 def sheets(lab: Lab, sprites: Sprites, *, seed: int = 0) -> Iterator[tuple[str, Figure]]:
