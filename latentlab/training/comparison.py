@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from .. import experiments
 from ..experiments import Ablated
@@ -39,7 +40,8 @@ def compare(lab: Lab, sprites: Sprites, *, count: int = 512, seed: int = 0, **kn
     kinds = [scene.layers[0].key.partition("/")[0] for scene in scenes]
     captions = [scene.caption for scene in scenes]
     knobs = {"guidance": 1.25, "preview_every": 0} | knobs
-    return experiments.ablate(lab, captions, pictures=pictures, kinds=kinds, **knobs)
+    small = replace(lab, upsampler=None)  # CLIP measures what the decoder draws
+    return experiments.ablate(small, captions, pictures=pictures, kinds=kinds, **knobs)
 
 
 def table(found: Ablated) -> str:
