@@ -48,7 +48,7 @@ def text_diffs(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 
 
 def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    rows = given.plain()[:12]
+    rows = given.plain()[:8]
     truth = [given.thing(k) for k in rows]
     words = [w for w in ("pizza", "robot", "ghost", "banana", "key") if not any(w in t for t in truth)]
     stream = experiments.attack.stream(lab, given.pixels[rows], words, truth, variations=1)
@@ -68,7 +68,7 @@ def components(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     kept = given.directions.explained
     # Up to all that there is to see: a further column would be the same.
     dims = [k for k in (1 << j for j in range(12)) if k <= len(given.directions) and kept(k // 2) < 0.999]
-    rows = given.plain()[:8]
+    rows = given.plain()[:6]
     truth = [given.thing(k) for k in rows]
     known = {"labels": tuple(dict.fromkeys([*truth, *lab.things])), "truth": truth}
     stream = experiments.truncate.stream(lab, given.pixels[rows], given.directions, dims=dims, **known)
@@ -85,13 +85,13 @@ def prior(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 
 def guidance(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     caption = given.captions[given.plain()[0]]
-    found = yield from _each(experiments.sweep_guidance.stream(lab, caption, seeds=range(4)))
+    found = yield from _each(experiments.sweep_guidance.stream(lab, caption, seeds=range(3)))
     yield found, [("guidance", found.figure())]
 
 
 def binding(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     asked = grammar.arrangements(8, seed=0)
-    found = yield from _each(experiments.bind.stream(lab, asked, seeds=range(6)))
+    found = yield from _each(experiments.bind.stream(lab, asked, seeds=range(4)))
     yield found, [("two coloured solids", found.figure(len(asked)))]
 
 
