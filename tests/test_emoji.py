@@ -137,6 +137,8 @@ def test_an_evaluation_is_one_call_of_the_network(miniature, z_i, x_T, guidance,
 class Knowing:
     """A network that knows x_0 and says so in v; `fold` brings its pictures into the network's own layout."""
 
+    device = torch.device("cpu")
+
     def __init__(self, x_0, fold=lambda x: x, **config):
         self.x_0, self.fold, self.config = x_0, fold, SimpleNamespace(**config)
 
