@@ -201,8 +201,8 @@ def inverted(lab: Lab, given: Tensor | Inverted, *, steps: int) -> Iterator[Prog
 def decoded(lab: Lab, latent: Latent, *, preview_every: int = 0, **knobs) -> Iterator[Progress]:
     """`yield from` this: pictures (B, 3, H, W) of latents, watched; knobs as in `decoding.walk`."""
     for step in decoding.walk(lab.decoder, latent, **knobs):
-        show = preview_every and step.number % preview_every == 0 and step.number < step.total
-        shown = decoding.pictures(lab.decoder, step.x_0[:PREVIEWED]) if show else None
+        due = preview_every and (step.number == 1 or step.number % preview_every == 0)
+        shown = decoding.pictures(lab.decoder, step.x_0[:PREVIEWED]) if due and step.number < step.total else None
         yield Progress("decoder", step.number, step.total, shown)
     return decoding.pictures(lab.decoder, step.x_t)
 
