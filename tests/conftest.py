@@ -218,13 +218,13 @@ def family(published):
     return functools.cache(lambda name: models.load(published, family=name, device="cpu"))
 
 
-IGNORED = pytest.StashKey[dict[str, list[str]]]()
+IGNORED = pytest.StashKey[list[tuple[str, list[str]]]]()
 
 
 @pytest.fixture
 def list_ignored(request):
     """Note the cells of notebooks whose output is not compared, for a list at the end of the run."""
-    return lambda named: request.config.stash.setdefault(IGNORED, {}).update(named)
+    return lambda named: request.config.stash.setdefault(IGNORED, []).extend(named.items())
 
 
 PARITY = pytest.StashKey[list]()
@@ -243,29 +243,26 @@ def same(request):
     return check
 
 
-LISTS = {"ignored": (IGNORED, dict), "parity": (PARITY, list)}
+LISTS = {"ignored": IGNORED, "parity": PARITY}
 
 
 def pytest_sessionfinish(session):
     """A worker of pytest-xdist hands what it noted to the process that prints the summary."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput |= {
-            name: session.config.stash.get(key, kind()) for name, (key, kind) in LISTS.items()
-        }
+        session.config.workeroutput |= {name: session.config.stash.get(key, []) for name, key in LISTS.items()}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    for name, (key, kind) in LISTS.items():
-        mine, found = node.config.stash.setdefault(key, kind()), getattr(node, "workeroutput", {}).get(name, kind())
-        mine.update(found) if kind is dict else mine.extend(found)
+    for name, key in LISTS.items():
+        node.config.stash.setdefault(key, []).extend(getattr(node, "workeroutput", {}).get(name, []))
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    ignored = config.stash.get(IGNORED, {})
+    ignored = config.stash.get(IGNORED, [])
     if ignored:
         terminalreporter.section("cells of notebooks whose output is not compared")
-        for name, cells in ignored.items():
+        for name, cells in ignored:
             terminalreporter.write_line(f"{name:<36} {', '.join(cells)}")
     found = config.stash.get(PARITY, [])
     if found:
