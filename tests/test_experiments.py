@@ -64,6 +64,8 @@ def test_an_inversion_shows_at_once_what_the_first_stage_keeps(miniature):
     first = next(iter(experiments.invert.stream(miniature, pixels, steps=2)))
     original = images.resize(pixels, miniature.decoder.pixels)
     torch.testing.assert_close(first.pixels, miniature.decoder.to_pixels(miniature.decoder.to_x0(original)))
+    unseen = experiments.invert.stream(miniature, pixels, steps=2, preview_every=0)
+    assert not any(isinstance(value, Progress) and value.pixels is not None for value in unseen)
 
 
 @pytest.mark.parametrize("name", ["interpolate", "diff", "walk_components"])

@@ -107,7 +107,7 @@ def interpolate(
         raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
     fractions(thetas)  # refuse before the inversion
     seeds = checked_seeds(seeds) if len(seeds) else ()
-    found = yield from inverted(lab, pictures, steps=steps)
+    found = yield from inverted(lab, pictures, steps=steps, preview_every=preview_every)
     if len(found) != 2:
         raise UserError(f"{len(found)} pictures: an interpolation is between two; pass pixels[:2]")
     arc = angle(found.latent.z_i[:1], found.latent.z_i[1:])

@@ -209,7 +209,7 @@ def walk_components(
         raise UserError("components and sigmas each want at least one value")
     for c in components:
         directions.walk(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
-    found = yield from inverted(lab, picture, steps=steps)
+    found = yield from inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: this walk is of one; pass pixels[:1]")
     z_i = torch.cat([directions.walk(found.latent.z_i, c, sigmas) for c in components])

@@ -15,7 +15,7 @@ from ..decoding import pictures, walk
 from ..diffusion import noise
 from ..intervals import mean
 from ..latents import Latent
-from .running import Inverted, Progress, Result, cosine, decoded, enlarged, invert, settings_of, streamed
+from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,12 +98,9 @@ def reconstruct(
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
     """
     knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
-    found, known = pixels, {"seed": seed}
-    if not isinstance(found, Inverted):  # of what was inverted before only its steps and its method are known
-        known |= knobs
-        for found in invert.stream(lab, pixels, **knobs):
-            if isinstance(found, Progress):
-                yield found
+    # Of what was inverted before only its steps and its method are known.
+    known = {"seed": seed} | ({} if isinstance(pixels, Inverted) else knobs)
+    found = yield from inverted(lab, pixels, **knobs, preview_every=preview_every)
     steps, z_i = found.steps, found.latent.z_i
     other = Latent(z_i, noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
     if isinstance(found.latent, Latent):

@@ -164,6 +164,7 @@ def invert(
     iterations: int = 20,
     memory: int = 2,
     tolerance: float = 2e-4,
+    preview_every: int = 5,
 ) -> Iterator[Progress | Inverted]:
     """Find pictures' two latents (z_i, x_T).  Ramesh et al. 2022, section 3.
 
@@ -180,22 +181,25 @@ def invert(
     original = images.resize(pixels, lab.decoder.pixels)
     z_i = lab.encoder.encode_image(images.resize(pixels, lab.pixels))
     x_0 = lab.decoder.to_x0(original)
-    # Something to look at while x_T is sought: what the best inversion can bring back.
-    yield Progress("first stage", 1, 1, decoding.pictures(lab.decoder, x_0[:PREVIEWED]))
+    if preview_every:  # something to look at while x_T is sought: what the best inversion can bring back
+        yield Progress("first stage", 1, 1, decoding.pictures(lab.decoder, x_0[:PREVIEWED]))
     knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
     for number, total, found in inversion.walk(lab.decoder, x_0, Condition(z_i), **knobs):  # noqa: B007
         yield Progress("inversion", number, total)
     yield Inverted(original, found.latent, found.residual, found.converged, found.evaluations, steps, method)
 
 
-def inverted(lab: Lab, given: Tensor | Inverted, *, steps: int) -> Iterator[Progress]:
-    """`yield from` this: the pictures inverted, or what was inverted before as it is."""
-    if isinstance(given, Inverted):
-        return given
-    for value in invert.stream(lab, given, steps=steps):
+def each(stream: Iterator) -> Iterator[Progress]:
+    """`yield from` this: an experiment's progress; its result."""
+    for value in stream:
         if isinstance(value, Progress):
             yield value
     return value
+
+
+def inverted(lab: Lab, given: Tensor | Inverted, **knobs) -> Iterator[Progress]:
+    """`yield from` this: the pictures inverted, or what was inverted before as it is; knobs as in `invert`."""
+    return given if isinstance(given, Inverted) else (yield from each(invert.stream(lab, given, **knobs)))
 
 
 def decoded(lab: Lab, latent: Latent, *, preview_every: int = 0, **knobs) -> Iterator[Progress]:

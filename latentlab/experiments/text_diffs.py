@@ -118,7 +118,7 @@ def diff(
     z_t = lab.encoder.encode_text([source, *targets])
     fractions(thetas)  # refuse before the inversion
     _checked_direction(z_t, (source, *targets), notes)
-    found = yield from inverted(lab, picture, steps=steps)
+    found = yield from inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: a text diff is of one; pass pixels[:1]")
     moved = [t for t in thetas if t > 0]

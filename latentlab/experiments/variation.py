@@ -100,7 +100,7 @@ def vary(
     etas, seeds = tuple(float(e) for e in etas), checked_seeds(seeds)
     if not etas or len(set(etas)) < len(etas) or not all(0 <= e <= 1 for e in etas):
         raise UserError(f"etas is {etas}: give numbers from 0 (reconstructs) to 1 (ancestral), at least one, each once")
-    found = yield from inverted(lab, picture, steps=steps)
+    found = yield from inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: variations are of one; pass pixels[:1]")
     grid = (len(etas), len(seeds))
