@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +38,15 @@ class Reading:
     near: tuple[tuple[str, ...], ...] = ()
     kept: str | None = None
 
-    def warnings(self) -> list[str]:
-        """One sentence for each thing that the model will not see."""
-        found = []
-        for word, near in zip(self.unknown, self.near):
-            hint = f"; near words: {', '.join(near)}" if near else ""
-            found.append(f"the model does not know the word “{word}”{hint}")
-        if self.kept is not None:
-            found.append(f"the caption is longer than the model reads; it was cut after “{self.kept}”")
-        return found
+
+def warnings(readings: Iterable[Reading]) -> list[str]:
+    """A sentence on all words that the model does not know, and one on each caption that it cuts."""
+    readings = list(readings)
+    near = {word: found for reading in readings for word, found in zip(reading.unknown, reading.near)}
+    hints = [f"“{word}”" + (f" (near words: {', '.join(found)})" if found else "") for word, found in near.items()]
+    said = [f"the model does not know {', '.join(hints)}"] if hints else []
+    cut = dict.fromkeys(reading.kept for reading in readings if reading.kept is not None)
+    return said + [f"the caption is longer than the model reads; it was cut after “{kept}”" for kept in cut]
 
 
 class Encoder:

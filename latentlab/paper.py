@@ -80,7 +80,7 @@ def components(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 
 
 def prior(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    found = yield from each(experiments.ablate.stream(lab, given.things(8)))
+    found = yield from each(experiments.ablate.stream(lab, given.things(6)))
     yield found, [("three signals", found.figure())]
 
 
@@ -91,7 +91,7 @@ def guidance(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
 
 
 def binding(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    asked = grammar.arrangements(8, seed=0)
+    asked = grammar.arrangements(6, seed=0)
     found = yield from each(experiments.bind.stream(lab, asked, seeds=range(4)))
     yield found, [("two coloured solids", found.figure(len(asked)))]
 

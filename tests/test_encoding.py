@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from latentlab import images
-from latentlab.encoding import Encoder, Reading, local
+from latentlab.encoding import Encoder, Reading, local, warnings
 from latentlab.errors import UserError
 from latentlab.training.vocabulary import CONTEXT, words
 
@@ -121,7 +121,7 @@ def test_a_template_said_twice_changes_nothing(encoder, pictures):
 
 def test_a_caption_of_known_words_is_read_without_a_warning(encoder):
     assert encoder.read(KNOWN) == Reading()
-    assert encoder.read(KNOWN).warnings() == []
+    assert warnings([encoder.read(KNOWN)]) == []
 
 
 def test_unknown_words_are_named_with_near_words(encoder):
@@ -129,9 +129,9 @@ def test_unknown_words_are_named_with_near_words(encoder):
     assert reading.unknown == ("zebr", "aple", "xqzwv")
     assert "apple" in reading.near[1] and reading.near[2] == ()
     assert set(sum(reading.near, ())) <= set(words())
-    warnings = reading.warnings()
-    assert "“aple”; near words: " in warnings[1] and "apple" in warnings[1]
-    assert warnings[2].endswith("“xqzwv”")
+    (warning,) = warnings([reading])
+    assert "“aple” (near words: maple, apple, apples)" in warning and warning.endswith(", “xqzwv”")
+    assert warnings(encoder.read(f"a {word}") for word in ("zebr", "aple", "xqzwv", "aple")) == [warning]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_exactly_the_words_that_the_model_lacks_are_reported(encoder, caption):
 def test_a_caption_that_is_too_long_says_where_it_was_cut(encoder, caption):
     kept = encoder.read(caption).kept
     assert kept is not None and caption.startswith(kept)
-    assert any("it was cut after" in warning for warning in encoder.read(caption).warnings())
+    assert any("it was cut after" in sentence for sentence in warnings([encoder.read(caption)]))
 
 
 @pytest.mark.parametrize("count", range(CONTEXT - 4, CONTEXT + 6))

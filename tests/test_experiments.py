@@ -334,7 +334,7 @@ def test_a_text_diff_refuses_equal_captions_and_no_target(lab, found):
     [
         ("a cat", {"thetas": [1.5]}, "theta"), ("a cat", {"thetas": [0.2, 0.2]}, "each of them once"),
         (["a dog", "a dog"], {}, "each of them once"),
-        ("a quokka", {"source": "a wombat"}, "say the same.*does not know the word “quokka”"),
+        ("a quokka", {"source": "a wombat"}, "say the same.*does not know “quokka”"),
     ],
 )  # fmt: skip
 def test_a_text_diff_refuses_before_it_inverts(miniature, targets, knobs, said):
@@ -536,13 +536,13 @@ def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
     assert result.value("attack succeeds") == 1
     assert result.value("right again in variations of those") == 1
     assert result.variations.shape[:3] == (1, 1, 2)
-    assert "100% of them show the thing itself: the embedding still holds" in result.summary()
+    assert "it is right again in variations decoded from the attacked z_i: the embedding" in result.summary()
     monkeypatch.setattr(type(gullible.decoder), "to_pixels", lambda self, x_0: torch.ones(len(x_0), 3, 64, 64))
     assert [row["n"] for row in result.table if "right again" in row["quantity"]] == [1]  # of two variations
     lost = experiments.attack(
         gullible, torch.full((1, 3, 64, 64), -0.5), "pizza", "an apple", variations=2, steps=2, preview_every=0
     )
-    assert "0% of them show the thing itself: here the word has displaced" in lost.summary()
+    assert "it is not right again in variations decoded from the attacked z_i: here the word" in lost.summary()
 
 
 def test_a_picture_that_was_taken_for_the_word_before_is_no_success(gullible):

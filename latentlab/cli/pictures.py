@@ -51,6 +51,7 @@ def generate(
 ) -> None:
     """Make pictures of a caption: prior, decoder, upsampler."""
     from .. import experiments, files, images
+    from ..encoding import warnings
 
     if not prompt.strip():
         raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
@@ -58,7 +59,7 @@ def generate(
         raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
     folder = files.writable_folder(out)
     lab = model.load(as_json)
-    note(lab.encoder.read(prompt).warnings())
+    note(warnings([lab.encoder.read(prompt)]))
     seeds = range(seed, seed + count)
     stream = experiments.generate.stream(
         lab, prompt, seeds=seeds, steps=steps, guidance=guidance, prior_steps=prior_steps,

@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import prior
 from ..diffusion import checked_seeds, noise
 from ..distances import GROUPS, cmmd, frechet, jackknife, recalled
+from ..encoding import warnings
 from ..errors import UserError
 from ..intervals import mean, mean_of_pairs, proportion
 from ..latents import Latent
@@ -152,10 +153,10 @@ def ablate(
     elif real is not None:
         notes.append(f"{len(real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
     pixels = yield from enlarged(lab, pixels, own * len(signals))
-    notes += [sentence for reading in readings for sentence in reading.warnings()]
+    notes += warnings(readings)
     yield Ablated(
         pixels=pixels.unflatten(0, (len(signals), -1)), signals=tuple(signals), captions=tuple(columns),
-        seeds=tuple(own), table=tuple(table), notes=tuple(dict.fromkeys(notes)),
+        seeds=tuple(own), table=tuple(table), notes=tuple(notes),
         settings=settings_of(lab, "ablate", captions=captions, seeds=seeds, steps=steps, guidance=guidance),
     )  # fmt: skip
 
@@ -226,7 +227,7 @@ def sweep_guidance(
     if lab.prior is None:
         raise UserError(f"{lab.name} has no prior to sweep: load a model that has one, like emoji")
     seeds = checked_seeds(seeds)
-    notes = [sentence for c in captions for sentence in lab.encoder.read(c).warnings()]
+    notes = warnings(lab.encoder.read(c) for c in captions)
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
@@ -258,5 +259,5 @@ def sweep_guidance(
     )  # fmt: skip
     yield Guided(
         pixels=pixels.unflatten(0, shape), prior_guidances=tuple(prior_guidances), guidances=tuple(guidances),
-        seeds=tuple(own), table=tuple(table), notes=tuple(dict.fromkeys(notes)), settings=settings,
+        seeds=tuple(own), table=tuple(table), notes=tuple(notes), settings=settings,
     )  # fmt: skip

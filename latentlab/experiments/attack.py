@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import images
 from ..attacks import Label, paste
 from ..diffusion import noise
-from ..encoding import TEMPLATES, class_embeddings, probabilities
+from ..encoding import TEMPLATES, class_embeddings, probabilities, warnings
 from ..errors import UserError
 from ..grammar import article
 from ..intervals import mean, proportion
@@ -88,13 +88,14 @@ class Attacked(Result):
         recovered = [r for r in self.table if r["quantity"] == "right again in variations of those"]
         if not recovered:
             return f"{said}."
-        right = recovered[0]["value"]
+        right, count = recovered[0]["value"], recovered[0]["n"]
         meaning = (
             "the embedding still holds what classification lost"
             if right > 0.5
             else "here the word has displaced the thing in the embedding itself"
         )
-        return f"{said}; decoded again from the attacked z_i, {right:.0%} of them show the thing itself: {meaning}."
+        again = f"{round(right * count)} of those {count} are" if count > 1 else f"it is{'' if right else ' not'}"
+        return f"{said}; {again} right again in variations decoded from the attacked z_i: {meaning}."
 
 
 def _label_of(word: str, labels: Sequence[str]) -> str:
@@ -190,13 +191,12 @@ def attack(
         lab, "attack", words=words, truth=truth, labels=labels, variations=variations, seed=seed, steps=steps,
         guidance=guidance,
     )  # fmt: skip
-    notes = [s for x in labels for s in lab.encoder.read(x).warnings()]
+    notes = warnings(lab.encoder.read(x) for x in labels)
     notes += [] if lab.draws else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
-    notes = tuple(dict.fromkeys(notes))
     yield Attacked(
         original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), before=before, attacked=attacked,
         after=after, others={name: seen[name][1] for name in encoders or {}}, labels=labels, truth=truth, words=words,
-        word_labels=word_labels, table=table, settings=settings, notes=notes,
+        word_labels=word_labels, table=table, settings=settings, notes=tuple(notes),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..encoding import TEMPLATES, Encoder
+from ..encoding import TEMPLATES, Encoder, warnings
 from ..errors import UserError
 from ..intervals import mean, mean_of_pairs, proportion
 from ..sphere import normalize
@@ -77,7 +77,7 @@ def classify(
     if truth and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
     checked_pixels(pixels, encoder.size)
-    notes = dict.fromkeys(sentence for label in labels for sentence in encoder.read(label).warnings())
+    notes = warnings(encoder.read(label) for label in labels)
     yield Progress("CLIP", 0, 1)
     probabilities = encoder.zero_shot(pixels, labels, templates)
     best = probabilities.topk(2).values
@@ -153,7 +153,7 @@ def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterat
     if len(captions) < 2 or len(pixels) < 2:
         raise UserError(f"{len(pixels)} pictures and {len(captions)} captions: give two or more of each")
     checked_pixels(pixels, encoder.size)
-    notes = dict.fromkeys(sentence for caption in captions for sentence in encoder.read(caption).warnings())
+    notes = warnings(encoder.read(caption) for caption in captions)
     yield Progress("CLIP", 0, 1)
     z_i, z_t = encoder.encode_image(pixels), encoder.encode_text(captions)
     a, b = normalize(z_i), normalize(z_t)

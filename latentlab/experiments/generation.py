@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import prior
 from ..diffusion import checked_seeds, noise
+from ..encoding import warnings
 from ..errors import UserError
 from ..intervals import mean
 from ..latents import Latent
@@ -109,5 +110,5 @@ def generate(
     table = (mean(similarity, quantity="cosine to the caption"),)
     yield Generated(
         pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table, settings=settings,
-        notes=tuple(reading.warnings()),
+        notes=tuple(warnings([reading])),
     )  # fmt: skip

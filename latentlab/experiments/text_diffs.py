@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import images
+from ..encoding import warnings
 from ..errors import UserError
 from ..intervals import mean
 from ..latents import Latent
@@ -114,7 +115,7 @@ def diff(
     if not thetas or len(set(thetas)) < len(thetas):
         raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
     readings = [lab.encoder.read(t) for t in (*targets, *([source] if source else []))]
-    notes = tuple(dict.fromkeys(sentence for reading in readings for sentence in reading.warnings()))
+    notes = tuple(warnings(readings))
     z_t = lab.encoder.encode_text([source, *targets])
     fractions(thetas)  # refuse before the inversion
     _checked_direction(z_t, (source, *targets), notes)
