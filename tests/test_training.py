@@ -165,3 +165,20 @@ def test_the_comparison_asks_for_held_out_scenes_once_each_and_measures_four_sig
     lines = comparison.table(found).splitlines()
     assert lines[0].startswith("| n = 40 | Fréchet distance | CMMD | CLIP score | accuracy | recall | ")
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| " + signal for signal in found.signals]
+
+
+def test_z_i_is_turned_where_text_diffs_go_in_five_of_nine_and_by_no_more_than_half_the_arc():
+    from types import SimpleNamespace
+
+    from latentlab.sphere import angle
+    from latentlab.training.decoder import Decoder
+
+    generator = torch.Generator().manual_seed(0)
+    z_i, captions = torch.randn(4000, 32, generator=generator), torch.randn(50, 32, generator=generator).half()
+    turned = Decoder._turned(SimpleNamespace(captions=captions), z_i, generator)
+    moved = angle(z_i, turned)
+    assert abs((moved > 1e-3).float().mean() - 5 / 9) < 0.03
+    assert moved.max() < 0.55 * torch.pi
+    torch.testing.assert_close(turned.norm(dim=1), z_i.norm(dim=1))
+    same = Decoder._turned(SimpleNamespace(captions=captions[:1]), z_i, generator)  # whose difference is no direction
+    assert same.isfinite().all()

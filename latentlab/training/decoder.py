@@ -17,12 +17,19 @@ from ..files import whole
 from ..images import to_pil
 from ..latents import Latent
 from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
+from ..sphere import normalize, slerp
 from . import scenes
 from .drawings import Sprites, things
 from .loop import Part, save_half
 from .rendering import Renderer
 
 TIME_LIMIT = 981  # later times are never visited: see diffusion.levels
+# Captions that say little or nothing of a picture: what text diffs turn away from.
+BLANK = (
+    "a photo", " ", "a picture", "an image", "a drawing", "a thing", "an emoji", "a sign", "something",
+    "a photo of a thing", "a picture of something", "a background", "nothing", "a scene", "flat", "glossy", "outlined",
+    "a colour", "two things", "a word",
+)  # fmt: skip
 
 
 class Pool(NamedTuple):
@@ -98,6 +105,8 @@ class Decoder(Part):
         self.encoder, self.autoencoder, self.sprites = encoder, autoencoder, sprites
         self.side = 64 if autoencoder is not None else 32
         self.pool = pool
+        blank = encoder.encode_text(BLANK).half().cpu()
+        self.captions = torch.cat([pool.z_t[::8].cpu(), blank.repeat(1 + len(pool.z_t) // 24 // len(BLANK), 1)])
         self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=512, side=self.side)
         self.abar = cosine_abar().float().to(encoder.device)
 
@@ -114,6 +123,7 @@ class Decoder(Part):
         t = torch.randint(0, TIME_LIMIT, (count,), generator=generator).to(device)
         eps = torch.randn(x_0.shape, generator=generator).to(device)
         if drop:
+            z_i = self._turned(z_i, generator)
             coin = torch.rand(2, count, generator=generator).to(device)
             z_i = z_i * (coin[0] > 0.1)[:, None]
             text = text * (coin[1] > 0.5)[:, None, None]
@@ -121,6 +131,23 @@ class Decoder(Part):
         x_t, v = a.sqrt() * x_0 + (1 - a).sqrt() * eps, a.sqrt() * eps - (1 - a).sqrt() * x_0
         z_i = scaled(z_i)
         return F.mse_loss(network(x_t, context(z_i, text), z_i, t).sample.float(), v)
+
+    def _turned(self, z_i: Tensor, generator: torch.Generator) -> Tensor:
+        """Five of nine z_i turned towards a difference of captions, a caption or noise, by up to 0.55 of the arc.
+
+        Text diffs lead to where no picture is: there a decoder that knows pictures' z_i alone breaks down.
+        """
+        count, width = z_i.shape
+        a, b = (
+            normalize(self.captions[torch.randint(len(self.captions), (count,), generator=generator)].float())
+            for _ in range(2)
+        )
+        noise = torch.randn(count, width, generator=generator)
+        kind = torch.rand(count, 1, generator=generator)
+        kind = kind.where((a != b).any(1, keepdim=True), torch.zeros(()))  # a caption against itself is no direction
+        towards = torch.where(kind < 0.2, noise, torch.where(kind < 0.3, a, a - b)).to(z_i)
+        theta = (0.99 * torch.rand(count, 1, generator=generator) - 0.44).clamp_min(0).to(z_i)
+        return slerp(z_i, towards * z_i.norm(dim=1, keepdim=True) / towards.norm(dim=1, keepdim=True), theta)
 
     def loss(self, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
