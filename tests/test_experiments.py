@@ -543,6 +543,10 @@ def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
         gullible, torch.full((1, 3, 64, 64), -0.5), "pizza", "an apple", variations=2, steps=2, preview_every=0
     )
     assert "it is not right again in variations decoded from the attacked z_i: here the word" in lost.summary()
+    several = experiments.attack(
+        gullible, torch.full((2, 3, 64, 64), -0.5), "pizza", "an apple", variations=1, steps=2, preview_every=0
+    )
+    assert "in 100% of 2 cases; 0 of those 2 are right again" in several.summary()
 
 
 def test_a_picture_that_was_taken_for_the_word_before_is_no_success(gullible):

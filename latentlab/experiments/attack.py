@@ -94,7 +94,10 @@ class Attacked(Result):
             if right > 0.5
             else "here the word has displaced the thing in the embedding itself"
         )
-        again = f"{round(right * count)} of those {count} are" if count > 1 else f"it is{'' if right else ' not'}"
+        still = round(right * count)
+        again = f"{still} of those {count} {'is' if still == 1 else 'are'}"
+        if cases == 1:
+            again = "it is" if right else "it is not"
         return f"{said}; {again} right again in variations decoded from the attacked z_i: {meaning}."
 
 

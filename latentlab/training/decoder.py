@@ -105,8 +105,8 @@ class Decoder(Part):
         self.encoder, self.autoencoder, self.sprites = encoder, autoencoder, sprites
         self.side = 64 if autoencoder is not None else 32
         self.pool = pool
-        blank = encoder.encode_text(BLANK).half().cpu()
-        self.captions = torch.cat([pool.z_t[::8].cpu(), blank.repeat(1 + len(pool.z_t) // 24 // len(BLANK), 1)])
+        blank = encoder.encode_text(BLANK).cpu().repeat(1 + len(pool.z_t) // 24 // len(BLANK), 1)
+        self.captions = normalize(torch.cat([pool.z_t[::8].cpu().float(), blank]))  # about a quarter of them blank
         self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=512, side=self.side)
         self.abar = cosine_abar().float().to(encoder.device)
 
@@ -138,16 +138,13 @@ class Decoder(Part):
         Text diffs lead to where no picture is: there a decoder that knows pictures' z_i alone breaks down.
         """
         count, width = z_i.shape
-        a, b = (
-            normalize(self.captions[torch.randint(len(self.captions), (count,), generator=generator)].float())
-            for _ in range(2)
-        )
+        a, b = (self.captions[torch.randint(len(self.captions), (count,), generator=generator)] for _ in range(2))
         noise = torch.randn(count, width, generator=generator)
         kind = torch.rand(count, 1, generator=generator)
         kind = kind.where((a != b).any(1, keepdim=True), torch.zeros(()))  # a caption against itself is no direction
         towards = torch.where(kind < 0.2, noise, torch.where(kind < 0.3, a, a - b)).to(z_i)
         theta = (0.99 * torch.rand(count, 1, generator=generator) - 0.44).clamp_min(0).to(z_i)
-        return slerp(z_i, towards * z_i.norm(dim=1, keepdim=True) / towards.norm(dim=1, keepdim=True), theta)
+        return slerp(z_i, normalize(towards) * z_i.norm(dim=1, keepdim=True), theta)
 
     def loss(self, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
