@@ -15,7 +15,7 @@ from huggingface_hub import errors as hub_errors
 from latentlab import experiments, images, models
 from latentlab.decoding import decode
 from latentlab.diffusion import CLEAN, Condition, noise
-from latentlab.encoding import local
+from latentlab.encoding import local, warnings
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent
@@ -250,7 +250,7 @@ def test_the_encoder_has_the_methods_of_every_encoder(family):
     assert found.shape == (2, 3)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
     assert encoder.encode_text("a cat").shape == (1, D) and encoder.size == 32
-    assert encoder.read("a cat").warnings() == []
+    assert warnings([encoder.read("a cat")]) == []
     with pytest.raises(UserError, match="the caption is empty"):
         encoder.read("  ")
 

@@ -8,6 +8,7 @@ import torch
 
 from latentlab.decoding import decode
 from latentlab.diffusion import Condition, abar_at, levels
+from latentlab.encoding import warnings
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent
@@ -126,4 +127,4 @@ def test_zero_shot_rows_are_probabilities(lab, normal, templates):
 def test_an_empty_caption_is_refused(lab):
     with pytest.raises(UserError, match="the caption is empty"):
         lab.encoder.read("  \n")
-    assert lab.encoder.read("anything").warnings() == []
+    assert warnings([lab.encoder.read("anything")]) == []
