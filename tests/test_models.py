@@ -2,7 +2,9 @@
 
 import ast
 import dataclasses
+import gc
 import graphlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,20 @@ def test_each_row_is_complete_and_its_family_can_load(name):
 
 
 def test_the_embedded_miniature_is_the_default():
-    assert models.load.__defaults__ == ("emoji",) and "emoji" in models.ROWS
+    assert inspect.signature(models.load).parameters["name"].default == "emoji" and "emoji" in models.ROWS
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_load_leaves_the_garbage_collector_as_it_was(was_on, monkeypatch):
+    meanwhile = []
+    monkeypatch.setattr(models, "_which", lambda *_: meanwhile.append(gc.isenabled()) or 1 / 0)
+    try:
+        (gc.enable if was_on else gc.disable)()
+        with pytest.raises(ZeroDivisionError):
+            models.load("toy")
+        assert gc.isenabled() is was_on and meanwhile == [False]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(("name", "near"), [("emojy", "emoji"), ("toys", "toy"), ("Emoji", "emoji")])
