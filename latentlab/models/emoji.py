@@ -226,7 +226,9 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     Raises:
         UserError: a file is missing, damaged or not finite.
     """
-    from diffusers import AutoencoderDC, PriorTransformer, SD3Transformer2DModel, UNet2DModel
+    from diffusers import AutoencoderDC, SD3Transformer2DModel, UNet2DModel
+
+    from .causal_prior import CausalPrior
 
     problems = verify(folder)
     if problems:
@@ -239,7 +241,7 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
 
     encoder = local(folder / "clip", device=device)
     decoder = EmojiDecoder(part(SD3Transformer2DModel, "decoder"), part(AutoencoderDC, "autoencoder"), encoder)
-    prior = EmojiPrior(part(PriorTransformer, "prior"), encoder)
+    prior = EmojiPrior(part(CausalPrior, "prior"), encoder)
     upsampler = part(UNet2DModel, "upsampler")
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
     labels = folder / "clip" / "labels.json"

@@ -73,13 +73,15 @@ class KandinskyDecoder:
 
 def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
     """The lab of the two published repositories, or of a user's own copies."""
-    from diffusers import PriorTransformer, UNet2DConditionModel, VQModel
+    from diffusers import UNet2DConditionModel, VQModel
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+    from .causal_prior import CausalPrior
 
     files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "prior", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
-    prior = files.network(PriorTransformer, "prior", "prior")
+    prior = files.network(CausalPrior, "prior", "prior")
     network = files.network(UNet2DConditionModel, "decoder", "unet")
     same_width(
         {

@@ -113,14 +113,16 @@ class KarloUpsampler:
 
 def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
     """The lab, assembled part by part: the published index names a module that diffusers has moved."""
-    from diffusers import PriorTransformer, UNet2DConditionModel, UNet2DModel
+    from diffusers import UNet2DConditionModel, UNet2DModel
     from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+    from .causal_prior import CausalPrior
 
     files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "clip", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "decoder", "text_encoder")
-    prior = files.network(PriorTransformer, "prior", "prior")
+    prior = files.network(CausalPrior, "prior", "prior")
     projection = files.network(UnCLIPTextProjModel, "decoder", "text_proj", stays=True)
     same_width(
         {

@@ -123,9 +123,11 @@ class StableUnclipDecoder:
 
 def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
     """The lab: `-l` takes z_t and the prior from Karlo, which has the same CLIP; `-h` has no prior."""
-    from diffusers import AutoencoderKL, PriorTransformer, UNet2DConditionModel
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPVisionModelWithProjection
+
+    from .causal_prior import CausalPrior
 
     files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "decoder", "image_encoder")
@@ -147,7 +149,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
         encoder = Towers(image, lambda: z_t_encoder(row(name).open_clip, given, device), tokenizer, processor, device)
         return Lab(name, encoder, None, decoder, weights=files.weights)
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
-    prior = files.network(PriorTransformer, "prior", "prior")
+    prior = files.network(CausalPrior, "prior", "prior")
     same_width({**widths, "text tower": text.config.projection_dim, "prior": prior.config.embedding_dim})
     encoder = Towers(image, text, files.tokenizer("prior", "tokenizer"), processor, device)
     prior = UnclipPrior(prior, encoder, files.scheduler("prior", "prior_scheduler"))

@@ -1,0 +1,69 @@
+"""The prior that reads a caption once against diffusers' own, which reads it at every step."""
+
+import pytest
+import torch
+from diffusers import PriorTransformer
+
+from latentlab.models.causal_prior import CausalPrior
+
+L, D = 7, 16  # tokens of a caption, width of z
+VARIANTS = {
+    "as Karlo": {},
+    "text as wide as the network": {"encoder_hid_proj_type": None, "embedding_dim": 24},
+    "normalised": {"norm_in_type": "layer", "embedding_proj_norm_type": "layer"},
+    "without a query": {"added_emb_type": None, "additional_embeddings": 3},
+}
+
+
+def networks(**config):
+    """The same random weights in both."""
+    config = {"embedding_dim": D, "num_embeddings": L, "num_attention_heads": 3, "attention_head_dim": 8} | config
+    torch.manual_seed(0)
+    stock = PriorTransformer(**config, num_layers=3).double().eval()
+    for weight in stock.parameters():
+        weight.data = 0.3 * torch.randn(weight.shape, dtype=weight.dtype)
+    ours = CausalPrior(**config, num_layers=3).double().eval()
+    ours.load_state_dict(stock.state_dict())
+    return stock, ours
+
+
+def told(network, seeds):
+    """z_t, states and a mask of one caption a seed: the same seed gives the same caption."""
+    width, rows = network.config.embedding_dim, [torch.Generator().manual_seed(seed) for seed in seeds]
+    z_t = torch.stack([torch.randn(width, generator=g, dtype=torch.float64) for g in rows])
+    states = torch.stack([torch.randn(L, width, generator=g, dtype=torch.float64) for g in rows])
+    return z_t, states, torch.arange(L) < 3 + torch.tensor(seeds)[:, None] % 4
+
+
+def noised(network, count, seed):
+    return torch.randn(count, network.config.embedding_dim, dtype=torch.float64, generator=torch.manual_seed(seed))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@torch.no_grad()
+def test_every_step_is_that_of_diffusers(variant):
+    stock, ours = networks(**VARIANTS[variant])
+    for k, captions in enumerate([[1, 1, 2], [1, 1, 2], [2, 1, 1], [3], [3, 4, 3, 4], [3, 4, 3, 4]]):
+        x, text = noised(stock, len(captions), k), told(stock, captions)
+        for t in (900, torch.tensor(400), torch.full((len(x),), 3)):
+            wanted, found = (network(x, t, *text).predicted_image_embedding for network in (stock, ours))
+            torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(ours(x, t, *text, return_dict=False)[0], wanted, rtol=1e-9, atol=1e-9)
+
+
+@torch.no_grad()
+def test_a_caption_is_read_once_for_all_steps_and_samples():
+    _, ours = networks()
+    seen = []
+    ours.transformer_blocks[0].ff.register_forward_hook(lambda module, given, found: seen.append(found.shape[:2]))
+    for t in (900, 500, 100):
+        ours(noised(ours, 6, t), t, *told(ours, [5, 6, 5, 6, 5, 5]))
+    assert seen == [(2, L + 1), (6, 3), (6, 3), (6, 3)]
+
+
+def test_with_gradients_it_is_the_stock_network():
+    stock, ours = networks()
+    for network in (stock, ours):
+        network(noised(network, 2, 0), 500, *told(network, [1, 2])).predicted_image_embedding.square().sum().backward()
+    for (name, a), b in zip(stock.named_parameters(), ours.parameters()):
+        torch.testing.assert_close(b.grad, a.grad, msg=name)
