@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from apps.workbench import knobs, labs, layout, links, picker, running, saying, 
 from apps.workbench.bench import Bench
 from apps.workbench.describing import stamp
 from latentlab import UserError, decoding, images, models
+from latentlab.experiments import Progress
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +180,26 @@ def test_a_picture_made_of_an_example_is_compared_with_its_own_caption(lab, monk
     next(stream := clip.run("toy", again, "compare", "a label", True))
     stream.close()
     assert seen["captions"][0] == one.caption and len(set(seen["captions"])) == seen["pixels"] + 1
+
+
+def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_up(monkeypatch):
+    drawn, clock, told = torch.zeros(1, 3, 4, 4), [9.0], []
+    monkeypatch.setattr(layout, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def stream():
+        steps = [("prior", 0, None), *(("decoder", k, drawn if k % 5 == 1 else None) for k in range(1, 10))]
+        for stage, step, pixels in steps:
+            clock[0] += 0.4 * layout.PAUSE
+            yield Progress(stage, step, 9, pixels)
+        return "the outcome"
+
+    updates = layout._shown(stream(), "said", "gallery", True)
+    with pytest.raises(StopIteration) as end:
+        while True:
+            update = next(updates)
+            told.append((int(re.search(r'value="(\d)"', update["said"])[1]), "gallery" in update))
+    assert end.value.value == "the outcome"
+    assert told == [(0, False), (1, True), (4, False), (6, True), (9, False)]
 
 
 def test_what_a_user_wrote_is_text_and_never_markup():

@@ -19,7 +19,7 @@ from .endpoints import HEAVY, endpoint
 from .shots import Made
 
 log = logging.getLogger("latentlab.app")
-PREVIEW_SECONDS = 0.25
+PAUSE = 0.25  # seconds between two updates: the browser takes a tenth of a second for each, and so may the same cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +67,21 @@ def handler(page: Page, told: dict, pair: Pair, said, gallery, numbers, made, ex
 
 def _shown(stream, said: gr.HTML, gallery: gr.Gallery, previews: bool) -> Iterator[dict]:
     """`yield from` this: the outcome; the bar and the previews on the way."""
-    stage, began, last = None, 0.0, 0.0
+    stage, began, said_at, shown_at = None, 0.0, 0.0, 0.0
     while True:
         try:
             value = next(stream)
         except StopIteration as end:
             return end.value
         now = time.monotonic()
+        shows = previews and value.pixels is not None and now - shown_at > PAUSE
         if value.stage != stage:
             stage, began = value.stage, now
-        update = {said: saying.bar(value.stage, value.step, value.steps, began)}
-        if previews and value.pixels is not None and now - last > PREVIEW_SECONDS:
-            update[gallery], last = images.to_pil(value.pixels), now
+        elif not shows and now - said_at < PAUSE:
+            continue
+        update, said_at = {said: saying.bar(value.stage, value.step, value.steps, began)}, now
+        if shows:
+            update[gallery], shown_at = images.to_pil(value.pixels), now
         yield update
 
 
