@@ -193,11 +193,12 @@ def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_
             yield Progress(stage, step, 9, pixels)
         return "the outcome"
 
-    updates = layout._shown(stream(), "said", "gallery", True)
+    updates = layout._shown(stream(), "said", "gallery", True, {"run": "held"})
     with pytest.raises(StopIteration) as end:
         while True:
             update = next(updates)
             told.append((int(re.search(r'value="(\d)"', update["said"])[1]), "gallery" in update))
+            assert ("run" in update) == (len(told) == 1)
     assert end.value.value == "the outcome"
     assert told == [(0, False), (1, True), (4, False), (6, True), (9, False)]
 

@@ -42,12 +42,12 @@ def handler(page: Page, told: dict, pair: Pair, said, gallery, numbers, made, ex
     def handle(model: str, *values) -> Iterator[dict]:
         started = time.monotonic()
         chosen = values[: len(page.pictures)]
-        yield {said: saying.bar("waiting for the model", 0, 1, started), **pair.held()}
         try:
             knobs = fitting(told, values[len(page.pictures) :])
             if None in chosen:
                 raise UserError("there is no picture yet: drop a file, or click one of the examples")
-            outcome = yield from _shown(page.run(labs.checked(model), *chosen, **knobs), said, gallery, page.gallery)
+            stream = page.run(labs.checked(model), *chosen, **knobs)
+            outcome = yield from _shown(stream, said, gallery, page.gallery, pair.held())
         except UserError as error:
             yield {said: saying.sentence(saying.whole(error), "wrong")}
             return
@@ -65,8 +65,8 @@ def handler(page: Page, told: dict, pair: Pair, said, gallery, numbers, made, ex
     return handle
 
 
-def _shown(stream, said: gr.HTML, gallery: gr.Gallery, previews: bool) -> Iterator[dict]:
-    """`yield from` this: the outcome; the bar and the previews on the way."""
+def _shown(stream, said: gr.HTML, gallery: gr.Gallery, previews: bool, first: dict) -> Iterator[dict]:
+    """`yield from` this: the outcome; the bar and the previews on the way, and something more with the first."""
     stage, began, said_at, shown_at = None, 0.0, 0.0, 0.0
     while True:
         try:
@@ -79,7 +79,8 @@ def _shown(stream, said: gr.HTML, gallery: gr.Gallery, previews: bool) -> Iterat
             stage, began = value.stage, now
         elif not shows and now - said_at < PAUSE:
             continue
-        update, said_at = {said: saying.bar(value.stage, value.step, value.steps, began)}, now
+        update = {said: saying.bar(value.stage, value.step, value.steps, began), **first}
+        first, said_at = {}, now
         if shows:
             update[gallery], shown_at = images.to_pil(value.pixels), now
         yield update
