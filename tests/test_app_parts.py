@@ -275,9 +275,10 @@ def test_the_label_is_shown_where_the_sliders_put_it():
         assert (top + bottom) / 2 / shown.height == pytest.approx(0.4, abs=0.02)
 
 
-@pytest.mark.parametrize("seed", [-5, 10**20, knobs.SEED_MAX + 1])
+@pytest.mark.parametrize("seed", [-5, 10**20, knobs.SEED_MAX + 1, 1.5])
 def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
-    with pytest.raises(gr.Error, match=f"Seed of x_T: {seed} is given, wanted is 0 to {knobs.SEED_MAX}"):
+    wanted = f"Seed of x_T: {seed} is given, wanted is a whole number from 0 to {knobs.SEED_MAX}"
+    with pytest.raises(gr.Error, match=wanted):
         knobs.seed("Seed of x_T").preprocess(seed)
     assert [knobs.seed().preprocess(good) for good in (None, 0, knobs.SEED_MAX)] == [None, 0, knobs.SEED_MAX]
 

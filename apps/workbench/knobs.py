@@ -28,9 +28,10 @@ def seed(label: str = "Seed", info: str = "The same seed gives the same noise, o
 
 
 def _refuse_outside(label: str, number: float, low: int, high: int) -> None:
-    """Gradio's own refusal names neither the control nor what to do, and prints a traceback."""
-    if not low <= number <= high:
-        raise gr.Error(f"{label}: {number} is given, wanted is {low} to {high}. Change it.", print_exception=False)
+    """Gradio's own refusal names neither the control nor what to do, and prints a traceback; a fraction it rounds."""
+    if not low <= number <= high or number != int(number):
+        wanted = f"a whole number from {low} to {high}"
+        raise gr.Error(f"{label}: {number} is given, wanted is {wanted}. Change it.", print_exception=False)
 
 
 def count(value: int = 4, most: int = 8, label: str = "Pictures") -> gr.Slider:
