@@ -19,7 +19,8 @@ class CausalPrior(PriorTransformer):
     values are the same at all steps, and for all samples of one caption.  Those of the last call's captions are kept;
     a further step then computes three tokens a sample, where Karlo's prior has 81.
 
-    For frozen weights: with gradients, or without a mask or a query, it goes the stock way.
+    For frozen weights: with gradients, without a mask or a query, or on the meta device, where captions can't be told
+    apart, it goes the stock way.
     """
 
     _kept: tuple[tuple[Tensor, ...], Tensor, Layers] | None = None
@@ -34,7 +35,8 @@ class CausalPrior(PriorTransformer):
         return_dict: bool = True,
     ) -> PriorTransformerOutput | tuple[Tensor]:
         told = proj_embedding, encoder_hidden_states, attention_mask
-        if torch.is_grad_enabled() or self.prd_embedding is None or any(part is None for part in told):
+        stock = torch.is_grad_enabled() or hidden_states.is_meta or self.prd_embedding is None
+        if stock or any(part is None for part in told):
             return super().forward(hidden_states, timestep, *told, return_dict)
         rows, before = self._read(told)
         time = torch.as_tensor(timestep, device=hidden_states.device).expand(len(hidden_states))
