@@ -23,7 +23,7 @@ class CausalPrior(PriorTransformer):
     apart, it goes the stock way.
     """
 
-    _kept: tuple[tuple[Tensor, ...], Tensor, Layers] | None = None
+    _kept: tuple[tuple[Tensor, ...], Tensor, Tensor, Layers] | None = None
 
     def forward(
         self,
@@ -38,39 +38,39 @@ class CausalPrior(PriorTransformer):
         stock = torch.is_grad_enabled() or hidden_states.is_meta or self.prd_embedding is None
         if stock or any(part is None for part in told):
             return super().forward(hidden_states, timestep, *told, return_dict)
-        rows, before = self._read(told)
+        rows, bias, before = self._read(told)
         time = torch.as_tensor(timestep, device=hidden_states.device).expand(len(hidden_states))
         time = self.time_embedding(self.time_proj(time).to(self.dtype))
         query = self.prd_embedding.to(time).expand(len(time), -1, -1)
         x = self._placed(torch.cat([time[:, None], self.proj_in(hidden_states)[:, None], query], 1), last=True)
-        bias = self._bias(attention_mask, x)[:, :, -x.shape[1] :]
         for block, (keys, values) in zip(self.transformer_blocks, before):
-            x, _ = _layer(block, x, bias, keys[rows], values[rows])
+            x, _ = _layer(block, x, bias[rows], keys[rows], values[rows])
         found = self.proj_to_clip_embeddings(self.norm_out(x)[:, -1])
         return PriorTransformerOutput(found) if return_dict else (found,)
 
-    def _read(self, told: tuple[Tensor, ...]) -> tuple[Tensor, Layers]:
-        """Every layer's keys and values of [text, z_t], each caption once, and which caption each row has."""
+    def _read(self, told: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Layers]:
+        """Which caption each row has; and of each caption once, what `_layers` makes of it."""
         kept = self._kept
         if kept is None or not all(a.shape == b.shape and a.equal(b) for a, b in zip(told, kept[0])):
             flat = torch.cat([part.flatten(1).float() for part in told], 1)
             rows = flat.unique(dim=0, return_inverse=True)[1]
             which = rows.tolist()
             firsts = [which.index(caption) for caption in range(max(which) + 1)]
-            kept = self._kept = told, rows, self._layers(*(part[firsts] for part in told))
+            kept = self._kept = told, rows, *self._layers(*(part[firsts] for part in told))
         return kept[1:]
 
-    def _layers(self, z_t: Tensor, text: Tensor, mask: Tensor) -> Layers:
+    def _layers(self, z_t: Tensor, text: Tensor, mask: Tensor) -> tuple[Tensor, Layers]:
+        """What is added to the logits of the tokens after [text, z_t], and every layer's keys and values of it."""
         if self.embedding_proj_norm is not None:
             z_t = self.embedding_proj_norm(z_t)
         if self.encoder_hidden_states_proj is not None:
             text = self.encoder_hidden_states_proj(text)
         x = self._placed(torch.cat([text, self.embedding_proj(z_t)[:, None]], 1))
-        bias, found = self._bias(mask, x)[:, :, : x.shape[1], : x.shape[1]], []
+        count, bias, found = x.shape[1], self._bias(mask, x), []
         for block in self.transformer_blocks:
-            x, seen = _layer(block, x, bias)
+            x, seen = _layer(block, x, bias[:, :, :count, :count])
             found.append(seen)
-        return found
+        return bias[:, :, count:], found
 
     def _placed(self, x: Tensor, last: bool = False) -> Tensor:
         """The first tokens of the sequence, or its last, with their places."""
