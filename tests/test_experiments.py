@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import Spy
 
-from latentlab import UserError, experiments, images
+from latentlab import UserError, decoding, experiments, images
 from latentlab.diffusion import SeededNoise, noise
 from latentlab.directions import Directions
 from latentlab.distances import cmmd, frechet
@@ -608,7 +608,7 @@ def test_colours_are_looked_for_where_the_caption_puts_them(lab, monkeypatch, re
         from latentlab.grammar import parse
 
         yield Progress("prior", 0, 1)
-        return drawn(zip(parse(prompt).boxes, colours))[None].repeat(3, 1, 1, 1)
+        return None, drawn(zip(parse(prompt).boxes, colours))[None].repeat(3, 1, 1, 1)
 
     monkeypatch.setattr(experiments.binding, "_drawn", fake)
     result = experiments.bind(lab, prompt, seeds=[0, 1, 2])
@@ -622,7 +622,7 @@ def test_a_picture_that_clip_finds_nearest_to_its_caption_is_read_as_asked(lab, 
 
     def fake(*args):
         yield Progress("prior", 0, 1)
-        return lab.decoder.mean(lab.encoder.encode_text([prompt]))
+        return None, lab.decoder.mean(lab.encoder.encode_text([prompt]))
 
     monkeypatch.setattr(experiments.binding, "_drawn", fake)
     result = experiments.bind(lab, prompt, seeds=[0])
@@ -633,12 +633,30 @@ def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
     def fake(*args):
         yield Progress("prior", 0, 1)
         captions = [f"a sign that says {w}" for w in ("hello", "stop", "stop", "stop")]
-        return lab.decoder.mean(lab.encoder.encode_text(captions))
+        return None, lab.decoder.mean(lab.encoder.encode_text(captions))
 
     monkeypatch.setattr(experiments.binding, "_drawn", fake)
     result = experiments.spell(lab, ["hello", "stop"], alternatives=["go"], seeds=[0, 1])
     assert result.read == (("hello", "stop"), ("stop", "stop"))
     assert result.value("read back as written") == 0.75
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "knobs"),
+    [
+        ("ablate", ["a red apple", "a blue fox"], {}),
+        ("sweep_guidance", ["a red apple", "a blue fox"], {"guidances": (2.0,), "prior_guidances": (1.0, 2.0)}),
+        ("bind", ["a red cube left of a blue ball", "a green cone above a red ball"], {}),
+        ("spell", ["hello", "stop"], {"template": "{}"}),
+    ],
+)
+def test_the_latents_that_come_with_pictures_are_what_they_are_decoded_from(lab, name, asked, knobs):
+    result = getattr(experiments, name)(lab, asked, seeds=(3, 4), steps=3, **knobs)
+    pixels = result.pixels.flatten(0, -4)
+    text = lab.decoder.read([c for c in asked for _ in range(2)])
+    text = None if text is None else text.repeat(len(pixels) // len(text), 1, 1)
+    again = decoding.decode(lab.decoder, result.latent, text=text, steps=3, guidance=2.0)
+    torch.testing.assert_close(decoding.pictures(lab.decoder, again), pixels, atol=1e-5, rtol=0)
 
 
 def test_binding_and_spelling_refuse_what_they_can_not_score(lab):

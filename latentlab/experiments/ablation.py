@@ -32,9 +32,11 @@ class Ablated(Result):
         pixels: (S, N, 3, H, W), upsampled where the lab can; a row for each signal, a column for each caption and seed.
         signals: S of "caption only", "z_t", "prior", "real z_i": those that the lab has and the pictures allow.
         captions: N, one a column. seeds: N.
+        latent: S * N, what the pictures are decoded from, with their captions.
     """
 
     pixels: Tensor
+    latent: Latent
     signals: tuple[str, ...]
     captions: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -155,7 +157,7 @@ def ablate(
     pixels = yield from enlarged(lab, pixels, own * len(signals))
     notes += warnings(readings)
     yield Ablated(
-        pixels=pixels.unflatten(0, (len(signals), -1)), signals=tuple(signals), captions=tuple(columns),
+        pixels=pixels.unflatten(0, (len(signals), -1)), latent=latent, signals=tuple(signals), captions=tuple(columns),
         seeds=tuple(own), table=tuple(table), notes=tuple(notes),
         settings=settings_of(lab, "ablate", captions=captions, seeds=seeds, steps=steps, guidance=guidance),
     )  # fmt: skip
@@ -168,9 +170,11 @@ class Guided(Result):
     Args:
         pixels: (P, G, N, 3, H, W), upsampled where the lab can.
         prior_guidances: P. guidances: G. seeds: N.
+        latent: P * N, the same at every guidance of the decoder.
     """
 
     pixels: Tensor
+    latent: Latent
     prior_guidances: tuple[float, ...]
     guidances: tuple[float, ...]
     seeds: tuple[int, ...]
@@ -231,13 +235,13 @@ def sweep_guidance(
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
-    x_T = noise(lab.decoder, own, device=lab.device).repeat(len(z_i), 1, 1, 1)
+    latent = Latent(torch.cat(z_i), noise(lab.decoder, own, device=lab.device).repeat(len(z_i), 1, 1, 1))
     text = lab.decoder.read(columns)
     text = None if text is None else text.repeat(len(z_i), 1, 1)
     grids = []
     for guidance in guidances:
         knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-        grids.append((yield from decoded(lab, Latent(torch.cat(z_i), x_T), **knobs)))
+        grids.append((yield from decoded(lab, latent, **knobs)))
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
     pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
@@ -258,6 +262,6 @@ def sweep_guidance(
         seeds=seeds, steps=steps,
     )  # fmt: skip
     yield Guided(
-        pixels=pixels.unflatten(0, shape), prior_guidances=tuple(prior_guidances), guidances=tuple(guidances),
-        seeds=tuple(own), table=tuple(table), notes=tuple(notes), settings=settings,
+        pixels=pixels.unflatten(0, shape), latent=latent, prior_guidances=tuple(prior_guidances),
+        guidances=tuple(guidances), seeds=tuple(own), table=tuple(table), notes=tuple(notes), settings=settings,
     )  # fmt: skip

@@ -31,12 +31,14 @@ class Bound(Result):
 
     Args:
         pixels: (P, N, 3, H, W), upsampled where the lab can.
+        latent: P * N, what the pictures are decoded from, with their captions.
         arrangements: P, what was asked for. seeds: N.
         read_as: for each prompt and seed, which reading of its words (`Arrangement.swaps`) CLIP finds nearest.
         colours: for each prompt and seed the colours found at the first and at the second place.
     """
 
     pixels: Tensor
+    latent: Latent
     arrangements: tuple[Arrangement, ...]
     seeds: tuple[int, ...]
     read_as: tuple[tuple[Arrangement, ...], ...]
@@ -79,13 +81,13 @@ def _exchanged(a: Arrangement, found: tuple[str, str]) -> bool:
 
 
 def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int):
-    """`yield from` this: every caption from every seed through the whole pipeline; pictures (captions * seeds, …)."""
+    """`yield from` this: every caption from every seed through prior and decoder; latents and pictures."""
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     z_i = prior.sample(lab.prior, columns, seeds=own)
     latent = Latent(z_i, noise(lab.decoder, own, device=lab.device))
     knobs = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    return (yield from decoded(lab, latent, text=lab.decoder.read(columns), **knobs))
+    return latent, (yield from decoded(lab, latent, text=lab.decoder.read(columns), **knobs))
 
 
 @streamed(Bound)
@@ -117,7 +119,7 @@ def bind(
     seeds = checked_seeds(seeds)
     captions = [a.caption for a in asked]
     notes = tuple(warnings(lab.encoder.read(c) for c in captions))
-    pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
+    latent, pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
     grid = (len(asked), len(seeds))
     z = normalize(lab.encoder.encode_image(pixels)).unflatten(0, grid)  # (P, N, D)
     readings = [tuple(a.swaps().values()) for a in asked]
@@ -140,8 +142,8 @@ def bind(
     )
     pixels = yield from enlarged(lab, pixels, list(seeds) * len(asked))
     yield Bound(
-        pixels=pixels.unflatten(0, grid), arrangements=asked, seeds=seeds, read_as=read_as, colours=found, table=table,
-        notes=notes,
+        pixels=pixels.unflatten(0, grid), latent=latent, arrangements=asked, seeds=seeds, read_as=read_as,
+        colours=found, table=table, notes=notes,
         settings=settings_of(lab, "bind", prompts=tuple(captions), seeds=seeds, steps=steps, guidance=guidance),
     )  # fmt: skip
 
@@ -152,11 +154,13 @@ class Spelled(Result):
 
     Args:
         pixels: (W, N, 3, H, W), upsampled where the lab can.
+        latent: W * N, what the pictures are decoded from, with their captions.
         words: W, what was to be written. seeds: N.
         read: for each word and seed what CLIP reads.
     """
 
     pixels: Tensor
+    latent: Latent
     words: tuple[str, ...]
     seeds: tuple[int, ...]
     read: tuple[tuple[str, ...], ...]
@@ -209,15 +213,15 @@ def spell(
     seeds = checked_seeds(seeds)
     captions = [template.format(w) for w in words]
     notes = tuple(warnings(lab.encoder.read(c) for c in captions))
-    pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
+    latent, pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
     z_t = normalize(lab.encoder.encode_text([template.format(w) for w in choices]))
     best = (normalize(lab.encoder.encode_image(pixels)) @ z_t.T).argmax(-1).tolist()
     read = tuple(tuple(choices[k] for k in best[i : i + len(seeds)]) for i in range(0, len(best), len(seeds)))
     right = torch.tensor([r == w for w, row in zip(words, read) for r in row])
     pixels = yield from enlarged(lab, pixels, list(seeds) * len(words))
     yield Spelled(
-        pixels=pixels.unflatten(0, (len(words), len(seeds))), words=words, seeds=seeds, read=read, notes=notes,
-        table=(proportion(right, quantity="read back as written"),),
+        pixels=pixels.unflatten(0, (len(words), len(seeds))), latent=latent, words=words, seeds=seeds, read=read,
+        notes=notes, table=(proportion(right, quantity="read back as written"),),
         settings=settings_of(
             lab, "spell", words=words, alternatives=len(choices), template=template, seeds=seeds, steps=steps,
             guidance=guidance,
