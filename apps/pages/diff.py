@@ -14,8 +14,8 @@ from ..workbench.shots import knows, shots
 
 def inputs() -> dict:
     return {
-        "source": gr.Textbox("a heart on an orange background", label="The picture shows", max_length=300),
-        "target": gr.Textbox("a broken heart on a blue background", label="It should show", max_length=300),
+        "source": gr.Textbox("a strawberry and a purple background", label="The picture shows", max_length=300),
+        "target": gr.Textbox("a watermelon and a purple background", label="It should show", max_length=300),
         "theta": gr.Slider(
             0.05, 1, 0.5, step=0.05, label="θ, how far", info="A fraction of the arc; the paper goes to 0.25-0.50. "
             "Moving it after a run decodes again, without inverting."
@@ -58,5 +58,5 @@ PAGE = Page(
     "text-diff", "Text diff",
     "z_i turns towards the difference of two captions, and x_T stays. Look for what the captions change, and for what "
     "changes along with it.",
-    inputs, run, advanced, pictures=("Picture",), firsts=("heart",), caption="source", live=("theta",), columns=3,
+    inputs, run, advanced, pictures=("Picture",), firsts=("strawberry",), caption="source", live=("theta",), columns=3,
 )  # fmt: skip

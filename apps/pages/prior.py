@@ -9,7 +9,7 @@ from latentlab.errors import UserError
 from ..workbench import knobs, labs
 from ..workbench.describing import Outcome, Page
 from ..workbench.running import PREVIEW, watched
-from ..workbench.shots import shots
+from ..workbench.shots import kept, shots
 
 TASKS = [("With and without the prior", "ablate"), ("Guidance of prior and decoder", "sweep")]
 CAPTIONS = "a red apple on a blue background\na penguin\na castle on green"
@@ -37,18 +37,20 @@ def run(model, captions, task, seed, steps, guidance):
         grid = {"guidances": (1.0, 2.0, 4.0), "prior_guidances": (1.0, 2.0, 4.0)}
         found = yield from watched(model, "sweep_guidance", lines[0], **grid, **more)
         titles = [f"prior {p:g} · decoder {g:g}" for p in found.prior_guidances for g in found.guidances]
-        return Outcome(found, shots(found.pixels[:, :, 0].flatten(0, 1), titles, captions=lines[:1] * len(titles)))
+        latents = [kept(found.latent, k) for k in range(len(found.prior_guidances)) for _ in found.guidances]
+        pixels = found.pixels[:, :, 0].flatten(0, 1)
+        return Outcome(found, shots(pixels, titles, captions=lines[:1] * len(titles), latents=latents))
     found = yield from watched(model, "ablate", lines, guidance=guidance, **more)
-    titles = [f"{SIGNALS[s]} · {c}" for s in found.signals for c in found.captions]
-    made = shots(found.pixels.flatten(0, 1), titles, captions=list(found.captions) * len(found.signals))
+    titles = [f"{s} · {c}" for s in found.signals for c in found.captions]
+    latents = [kept(found.latent, k) for k in range(len(titles))]
+    captions = list(found.captions) * len(found.signals)
+    made = shots(found.pixels.flatten(0, 1), titles, captions=captions, latents=latents)
     return Outcome(found, made, columns=len(found.captions))
 
 
-SIGNALS = {"caption only": "caption alone", "z_t": "text embedding", "prior": "prior"}
-
 PAGE = Page(
     "prior", "Prior",
-    "The decoder wants an image embedding; a caption only has a text embedding. Compare rows: the caption alone, its "
-    "text embedding in the image's place, and what the prior makes of it.",
+    "The decoder wants an image embedding; a caption only has a text embedding. Compare rows: the caption only, its "
+    "text embedding z_t in the image's place, and what the prior makes of it.",
     inputs, run, advanced, columns=3,
 )  # fmt: skip
