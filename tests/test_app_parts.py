@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ from apps.app import build
 from apps.pages import PAGES, attack, clip, interpolate, pca
 from apps.workbench import knobs, labs, layout, links, picker, running, saying, shots
 from apps.workbench.bench import Bench
-from apps.workbench.describing import stamp
+from apps.workbench.describing import fitting, stamp
 from latentlab import UserError, decoding, images, models
 from latentlab.experiments import Progress
 
@@ -183,7 +184,7 @@ def test_a_picture_made_of_an_example_is_compared_with_its_own_caption(lab, monk
 
 
 def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_up(monkeypatch):
-    drawn, clock, told = torch.zeros(1, 3, 4, 4), [9.0], []
+    drawn, clock, told, emptied = torch.zeros(1, 3, 4, 4), [9.0], [], 0
     monkeypatch.setattr(layout, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def stream():
@@ -193,14 +194,52 @@ def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_
             yield Progress(stage, step, 9, pixels)
         return "the outcome"
 
-    updates = layout._shown(stream(), "said", "gallery", True, {"run": "held"})
+    updates = layout._shown(stream(), "said", "gallery", "made", {"run": "held"})
     with pytest.raises(StopIteration) as end:
         while True:
             update = next(updates)
             told.append((int(re.search(r'value="(\d)"', update["said"])[1]), "gallery" in update))
             assert ("run" in update) == (len(told) == 1)
+            assert "made" not in update or ("gallery" in update and not update["made"].shots)
+            emptied += "made" in update
+            if "gallery" in update:
+                (shown, title), *_ = update["gallery"]
+                assert Path(shown).suffix == ".png" and title.startswith("unfinished, step ")
     assert end.value.value == "the outcome"
     assert told == [(0, False), (1, True), (4, False), (6, True), (9, False)]
+    assert emptied == 1  # what the run before has made is gone with the first preview, and not before
+
+
+def test_the_time_left_is_told_when_steps_have_shown_it_and_begins_anew_with_each_walk(monkeypatch):
+    now, clock, told = [0.0], saying.Clock(), []
+    monkeypatch.setattr(saying, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    for stage, step, seconds in [
+        ("prior", 0, 0), *(("decoder", k, 5 if k == 1 else 2) for k in range(1, 7)), ("decoder", 1, 5)
+    ]:  # fmt: skip
+        now[0] += seconds
+        told.append(clock.left(stage, step, 6))
+    assert told == [None] * 4 + [4, 2, 0, None]  # the first step is slow, and no measure of the others
+    assert "about 4 s left of this stage" in saying.bar("decoder", 4, 6, 4.0)
+    assert "left" not in saying.bar("decoder", 2, 6)
+
+
+@pytest.mark.parametrize("key", ["reconstruct", "generate"])
+def test_pictures_are_shown_as_files_so_that_none_is_written_over_while_it_is_read(lab, key):
+    labs.keep(lab)
+    with gr.Blocks():
+        built = layout.build(next(p for p in PAGES if p.key == key), gr.Dropdown(["toy"]), picker.examples())
+    values = [4 if name == "steps" else control.value for name, control in built.knobs.items()]
+    *_, last = updates = list(built.events[0].fn("toy", *(p.state.value for p in built.pickers), *values))
+    assert len(last[built.made].shots) == len(last[built.gallery]["value"]) > 1
+
+    def pictures(value):
+        if isinstance(value, dict | list | tuple):
+            return [p for v in (value.values() if isinstance(value, dict) else value) for p in pictures(v)]
+        return [value] if isinstance(value, Image.Image) else []
+
+    assert not [p for told in updates for c, v in told.items() if c is not built.made for p in pictures(v)]
+    for one, shot in zip(last[built.gallery]["value"], last[built.made].shots):
+        assert images.read_metadata(one[0])["shows"] == shot.title == one[1]
 
 
 def test_what_a_user_wrote_is_text_and_never_markup():
@@ -208,7 +247,7 @@ def test_what_a_user_wrote_is_text_and_never_markup():
     table = saying.table([{"quantity": evil, "value": 1.0, "n": 1, "low": None, "high": None}])
     for written in (
         saying.sentence(evil, notes=[evil]),
-        saying.bar(evil, 1, 2, 0.0),
+        saying.bar(evil, 1, 2, 3.0),
         saying.chances({evil: [(evil, 1)]}),
         table,
     ):
@@ -275,12 +314,18 @@ def test_the_label_is_shown_where_the_sliders_put_it():
         assert (top + bottom) / 2 / shown.height == pytest.approx(0.4, abs=0.02)
 
 
-@pytest.mark.parametrize("seed", [-5, 10**20, knobs.SEED_MAX + 1, 1.5])
+@pytest.mark.parametrize("seed", [-5, 10**20, knobs.SEED_MAX + 1, 1.5, float("nan"), float("inf"), None])
 def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
-    wanted = f"Seed of x_T: {seed} is given, wanted is a whole number from 0 to {knobs.SEED_MAX}"
-    with pytest.raises(gr.Error, match=wanted):
-        knobs.seed("Seed of x_T").preprocess(seed)
-    assert [knobs.seed().preprocess(good) for good in (None, 0, knobs.SEED_MAX)] == [None, 0, knobs.SEED_MAX]
+    given = "nothing" if seed is None else seed
+    wanted = f"Seed of x_T: {given} is given, wanted is a whole number from 0 to {knobs.SEED_MAX}"
+    box = knobs.seed("Seed of x_T")
+    box = type(box)(
+        **box.constructor_args
+    )  # as Gradio makes a visitor's own one, which loses what was hung on the first
+    with pytest.raises(UserError, match=wanted):
+        fitting({"seed": box}, [box.preprocess(seed)])
+    for good in (0, 7.0, knobs.SEED_MAX):
+        assert fitting({"seed": box}, [box.preprocess(good)]) == {"seed": good}
 
 
 @pytest.mark.parametrize(

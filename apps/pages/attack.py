@@ -14,7 +14,7 @@ from ..workbench import knobs, labs, saying
 from ..workbench.describing import Outcome, Page
 from ..workbench.picker import says
 from ..workbench.running import PREVIEW, watched
-from ..workbench.shots import Chosen, shots
+from ..workbench.shots import Chosen, file, shots
 
 LABELS = "a dog, a car, a clock, a house"
 SHOWN, PLACE = 256, {"x": 0.5, "y": 0.64, "size": 0.9}
@@ -80,12 +80,12 @@ def wire(picker, told: dict) -> None:
 
     def show(picture, word, x, y, size):
         try:
-            return labelled(picture, word, x=x, y=y, size=size), says(picker.label, picture)
+            return file(labelled(picture, word, x=x, y=y, size=size)), says(picker.label, picture)
         except UserError as error:
-            return images.square(picture.picture, SHOWN), saying.sentence(saying.whole(error), "wrong")
+            return file(images.square(picture.picture, SHOWN)), saying.sentence(saying.whole(error), "wrong")
 
     def ground(picture):
-        return {"background": images.square(picture.picture, SHOWN), "layers": [], "composite": None}
+        return {"background": file(images.square(picture.picture, SHOWN)), "layers": [], "composite": None}
 
     def place(size: float, at: gr.SelectData):
         high = size * attacks.HEIGHT
@@ -123,10 +123,10 @@ def run(model, picture, word, truth, x, y, size, labels, count, seed, steps, gui
     names = list(dict.fromkeys([truth.strip(), *(x.strip() for x in labels.split(",") if x.strip())]))
     drawn = drawing(sketch)
     if drawn is not None:
-        return (yield from _drawn(model, picture, drawn, word, names, int(steps), int(seed or 0)))
+        return (yield from _drawn(model, picture, drawn, word, names, int(steps), seed))
     result = yield from watched(
         model, "attack", picture.pixels(lab), [word.strip()], truth.strip(), labels=names,
-        label=attacks.Label(word, x=x, y=y, size=size), variations=int(count), seed=int(seed or 0), steps=int(steps),
+        label=attacks.Label(word, x=x, y=y, size=size), variations=int(count), seed=seed, steps=int(steps),
         guidance=guidance, preview_every=PREVIEW,
     )  # fmt: skip
     side = result.variations.shape[-1]

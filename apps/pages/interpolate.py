@@ -34,7 +34,7 @@ def advanced() -> dict:
 def extras() -> dict:
     film = gr.Image(
         label="There and back", type="filepath", interactive=False, height=280, elem_classes="frame",
-        buttons=["download"], alt_text="The interpolation as an animation that goes there and back",
+        buttons=["download"], visible=False, alt_text="The interpolation as an animation that goes there and back",
     )  # fmt: skip
     return {"film": film}
 

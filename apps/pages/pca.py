@@ -54,7 +54,7 @@ def run(model, picture, task, first, reach, seed, steps):
     dims = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < len(axes)] + [len(axes)]
     pixels = picture.pixels(lab)
     result = yield from watched(
-        model, "truncate", pixels, axes, dims=dims, seed=int(seed or 0), steps=int(steps), preview_every=PREVIEW
+        model, "truncate", pixels, axes, dims=dims, seed=seed, steps=int(steps), preview_every=PREVIEW
     )
     titles = [f"{k} component{'s' * (k > 1)} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
     plot = saying.figure(result.curves(), "Variance explained and cosines against the number of components kept")

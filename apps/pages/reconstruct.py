@@ -12,7 +12,7 @@ from latentlab.latents import Latent
 from ..workbench import knobs, labs
 from ..workbench.describing import Outcome, Page
 from ..workbench.running import PREVIEW, inverted, watched
-from ..workbench.shots import Known, knows, shots
+from ..workbench.shots import Known, files, knows, shots
 
 
 def advanced() -> dict:
@@ -31,7 +31,7 @@ def advanced() -> dict:
 def extras() -> dict:
     slider = gr.ImageSlider(
         label="Drag the line", type="pil", format="png", interactive=False,
-        height=340, max_height=338, elem_classes="slider", buttons=["fullscreen"],
+        height=340, max_height=338, elem_classes="slider", buttons=["fullscreen"], visible=False,
     )  # fmt: skip
     return {"slider": slider}
 
@@ -39,7 +39,6 @@ def extras() -> dict:
 def run(model, picture, steps, method, iterations, fit, seed):
     more = {"iterations": int(iterations)} if method == "fixed-point" else {}
     found = yield from inverted(model, [picture], fit=fit, steps=int(steps), method=method, **more)
-    seed = int(seed or 0)
     back = yield from watched(model, "reconstruct", found, steps=int(steps), seed=seed, preview_every=PREVIEW)
     lab = labs.get(model)
     side = max(256, back.large.shape[-1])
@@ -60,7 +59,7 @@ def run(model, picture, steps, method, iterations, fit, seed):
     notes = () if method in ("naive",) or bool(found.converged.all()) else (
         "the inversion did not reach its tolerance; give it more evaluations or steps",
     )  # fmt: skip
-    pair = tuple(shot.picture for shot in made[:2])
+    pair = tuple(files([shot.picture for shot in made[:2]]))
     return Outcome(back, made, {"slider": pair}, notes=notes)
 
 

@@ -116,7 +116,7 @@ class Bench:
         own = [*(c for c in shelf if c.name != shot.title), shot.chosen()][-SHELF:]
         ready = {"interactive": True}
         return [
-            (made, row), framed(shot.chosen()), says, gr.update(**ready),
+            (made, row), shots.file(framed(shot.chosen())), says, gr.update(**ready),
             gr.update(value=shots.save_picture(made, row), **ready),
             gr.update(value=latents, interactive=latents is not None),
             gr.update(value=shots.save_all(made), **ready), again, own,

@@ -11,6 +11,7 @@ import gradio as gr
 from latentlab.errors import UserError
 from latentlab.experiments import Progress, Result
 
+from . import knobs
 from .shots import Chosen, Shot
 
 if TYPE_CHECKING:
@@ -77,12 +78,20 @@ class Page:
 
 
 def fitting(told: dict, values: Sequence) -> dict:
-    """The knobs' values by name; a text is only measured by the browser, so it is measured again."""
-    for control, value in zip(told.values(), values):
+    """The knobs' values by name; a text is only measured by the browser, so it is measured again.
+
+    Raises:
+        UserError: a text that is too long, or a seed that is none.
+    """
+    found = dict(zip(told, values))
+    for name, control in told.items():
+        value = found[name]
         if isinstance(control, gr.Textbox) and len(value or "") > (control.max_length or 1000):
             given = f"{control.label} has {len(value)} letters, at most {control.max_length} are read"
             raise UserError(f"{given}: shorten it")
-    return dict(zip(told, values))
+        if isinstance(control, gr.Number):
+            found[name] = knobs.whole(control.label, value)
+    return found
 
 
 def stamp(page: Page, shot: Shot, result: Result, fields: dict) -> Shot:

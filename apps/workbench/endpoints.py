@@ -11,6 +11,7 @@ from latentlab.errors import UserError
 
 from . import labs, saying, shots
 from .describing import Page, fitting, names, stamp
+from .shots import Made
 
 log = logging.getLogger("latentlab.app")
 HEAVY = {"concurrency_limit": 1, "concurrency_id": "model"}  # one at a time, for all pages: the model is one
@@ -35,12 +36,12 @@ def endpoint(page: Page, model, pickers: list, told: dict) -> None:
         except Exception:
             log.exception("a call of the endpoint %s failed", page.key)
             raise gr.Error(saying.OURS, print_exception=False) from None
-        made = [stamp(page, shot, outcome.result, {}) for shot in outcome.shots]
+        made = Made(page.key, tuple(stamp(page, shot, outcome.result, {}) for shot in outcome.shots))
         found = {
             "summary": outcome.result.summary(), "table": list(outcome.result.table),
             "notes": list(outcome.result.notes), "settings": outcome.result.settings,
         }  # fmt: skip
-        return [(shot.stamped(), shot.title) for shot in made], found
+        return [(path, shot.title) for path, shot in zip(shots.save_pictures(made), made.shots)], found
 
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     call.__signature__ = inspect.Signature([inspect.Parameter(n, keyword) for n in ["model", *names(pickers), *told]])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
+from latentlab.errors import UserError
 from latentlab.inversion import METHODS
 
 SEED_MAX = 2**31 - 1
@@ -22,16 +25,20 @@ def back_guidance() -> gr.Slider:
 
 
 def seed(label: str = "Seed", info: str = "The same seed gives the same noise, on any machine.") -> gr.Number:
-    box = gr.Number(0, precision=0, minimum=0, maximum=SEED_MAX, label=label, info=info)
-    box.raise_if_out_of_bounds = lambda number, low, high: _refuse_outside(label, number, low, high)
-    return box
+    """A box that takes any number: Gradio would round a fraction unsaid, and its refusals don't name the box."""
+    return gr.Number(0, label=label, info=info)
 
 
-def _refuse_outside(label: str, number: float, low: int, high: int) -> None:
-    """Gradio's own refusal names neither the control nor what to do, and prints a traceback; a fraction it rounds."""
-    if not low <= number <= high or number != int(number):
-        wanted = f"a whole number from {low} to {high}"
-        raise gr.Error(f"{label}: {number} is given, wanted is {wanted}. Change it.", print_exception=False)
+def whole(label: str, value: Any) -> int:
+    """A seed as it came from its box, a link or a call.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not isinstance(value, int | float) or not 0 <= value <= SEED_MAX or value != int(value):
+        given = "nothing" if value is None else value
+        raise UserError(f"{label}: {given} is given, wanted is a whole number from 0 to {SEED_MAX}: change it")
+    return int(value)
 
 
 def count(value: int = 4, most: int = 8, label: str = "Pictures") -> gr.Slider:
@@ -45,7 +52,6 @@ def method() -> gr.Radio:
     )  # fmt: skip
 
 
-def seeds(first: int | None, many: int) -> range:
+def seeds(first: int, many: int) -> range:
     """The seeds of some pictures, the first one given."""
-    first = int(first or 0)
     return range(first, first + int(many))

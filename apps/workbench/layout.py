@@ -12,7 +12,7 @@ import gradio as gr
 from latentlab import images
 from latentlab.errors import UserError
 
-from . import labs, picker, saying
+from . import labs, picker, saying, shots
 from .buttons import Pair
 from .describing import Page, fitting, names, stamp
 from .endpoints import HEAVY, endpoint
@@ -47,7 +47,7 @@ def handler(page: Page, told: dict, pair: Pair, said, gallery, numbers, made, ex
             if None in chosen:
                 raise UserError("there is no picture yet: drop a file, or click one of the examples")
             stream = page.run(labs.checked(model), *chosen, **knobs)
-            outcome = yield from _shown(stream, said, gallery, page.gallery, pair.held())
+            outcome = yield from _shown(stream, said, gallery if page.gallery else None, made, pair.held())
         except UserError as error:
             yield {said: saying.sentence(saying.whole(error), "wrong")}
             return
@@ -65,40 +65,47 @@ def handler(page: Page, told: dict, pair: Pair, said, gallery, numbers, made, ex
     return handle
 
 
-def _shown(stream, said: gr.HTML, gallery: gr.Gallery, previews: bool, first: dict) -> Iterator[dict]:
-    """`yield from` this: the outcome; the bar and the previews on the way, and something more with the first."""
-    stage, began, said_at, shown_at = None, 0.0, 0.0, 0.0
+def _shown(stream, said: gr.HTML, gallery: gr.Gallery | None, made: gr.State, first: dict) -> Iterator[dict]:
+    """`yield from` this: the outcome; the bar and the previews on the way, and something more with the first.
+
+    With its first previews what the run before has made is gone from the page, and so it is from `made`.
+    """
+    stage, said_at, shown_at, clock = None, 0.0, 0.0, saying.Clock()
     while True:
         try:
             value = next(stream)
         except StopIteration as end:
             return end.value
         now = time.monotonic()
-        shows = previews and value.pixels is not None and now - shown_at > PAUSE
-        if value.stage != stage:
-            stage, began = value.stage, now
-        elif not shows and now - said_at < PAUSE:
+        left = clock.left(*value[:3])
+        shows = gallery is not None and value.pixels is not None and now - shown_at > PAUSE
+        if value.stage == stage and not shows and now - said_at < PAUSE:
             continue
-        update = {said: saying.bar(value.stage, value.step, value.steps, began), **first}
-        first, said_at = {}, now
+        update = {said: saying.bar(*value[:3], left), **first}
+        first, stage, said_at = {}, value.stage, now
         if shows:
-            update[gallery], shown_at = images.to_pil(value.pixels), now
+            if not shown_at:
+                update[made] = Made()
+            title = f"unfinished, step {value.step} of {value.steps}" if value.steps > 1 else "unfinished"
+            update[gallery] = [(path, title) for path in shots.files(images.to_pil(value.pixels))]
+            shown_at = now
         yield update
 
 
 def _final(page, outcome, fields, seconds, said, gallery, numbers, made, extras) -> dict:
     stamped = tuple(stamp(page, shot, outcome.result, fields) for shot in outcome.shots)
+    left = Made(page.key, stamped, fields)
     words = f"{outcome.result.summary()} ({seconds:.1f} s)"
     notes = tuple(dict.fromkeys([*outcome.notes, *outcome.result.notes]))
     table = saying.table(outcome.result.table) if outcome.result.table else ""
     update = {
         said: saying.sentence(words, "done", notes),
         numbers: outcome.drawn + table,
-        made: Made(page.key, stamped, fields),
-        **{extras[name]: value for name, value in outcome.extras.items()},
+        made: left,
+        **{extras[name]: gr.update(value=value, visible=True) for name, value in outcome.extras.items()},
     }
     if page.gallery:
-        pictures = [(shot.stamped(), shot.title) for shot in stamped]
+        pictures = [(path, shot.title) for path, shot in zip(shots.save_pictures(left), stamped)]
         update[gallery] = gr.update(value=pictures, columns=outcome.columns or page.columns)
     return update
 
@@ -112,8 +119,7 @@ def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
                 knobs, pickers, pair = _inputs(page, examples)
             with gr.Column(scale=2, min_width=330):
                 said = gr.HTML(saying.sentence("Press Run: the inputs are filled in already."), padding=False)
-                extras = page.extras()
-                gallery, numbers = _results(page)
+                gallery, extras, numbers = _results(page)
         made = gr.State(Made())
         endpoint(page, model, pickers, knobs)
     outputs = [said, numbers, made, gallery, pair.run, pair.stop, *extras.values()]
@@ -147,15 +153,16 @@ def _inputs(page: Page, examples: list) -> tuple[dict, list[picker.Picker], Pair
     return knobs, pickers, Pair(run, stop)
 
 
-def _results(page: Page) -> tuple[gr.Gallery, gr.HTML]:
-    """The right side, under what is said: the pictures, and the numbers in their drawer."""
+def _results(page: Page) -> tuple[gr.Gallery, dict, gr.HTML]:
+    """The right side, under what is said: the pictures, the page's own, and the numbers in their drawer."""
     classes = ["shots", "rows"] if page.columns == 3 else ["shots"]  # rows that mean something stay rows on a phone
     gallery = gr.Gallery(
         label=f"Pictures: {page.title}", show_label=False, columns=page.columns, height="auto", object_fit="contain",
         format="png", buttons=["download", "fullscreen"], elem_classes=classes, visible=page.gallery, interactive=False,
     )  # fmt: skip
+    extras = page.extras()
     with gr.Accordion("Numbers", open=not page.gallery):
-        return gallery, gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
+        return gallery, extras, gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
 
 
 def _cancelled() -> str:

@@ -8,6 +8,9 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
+from latentlab.errors import UserError
+
+from . import knobs
 from .describing import names
 from .layout import Built
 
@@ -25,12 +28,13 @@ def accepted(component, value):
     if isinstance(component, gr.Slider | gr.Number):
         try:
             number = float(value)
-        except (TypeError, ValueError, OverflowError):
+            if isinstance(component, gr.Number):
+                return knobs.whole(component.label, number)
+        except (TypeError, ValueError, OverflowError, UserError):
             return None
         if not math.isfinite(number) or not component.minimum <= number <= component.maximum:
             return None
-        whole = component.precision == 0 if isinstance(component, gr.Number) else component.step == 1
-        return number if not whole else int(number) if number == int(number) else None
+        return number if component.step != 1 else int(number) if number == int(number) else None
     return None
 
 

@@ -109,7 +109,7 @@ class Map:
         found = [*self.examples, *(c for c in own if not c.example)]
         try:
             for now in labs.obtain(labs.checked(model)):
-                said = saying.bar(now.stage, now.step, now.steps, 0)
+                said = saying.bar(*now[:3])
                 yield [said if c is self.says else gr.skip() for c in self.told]
             at = places(model, found, len(self.examples))
         except UserError as error:

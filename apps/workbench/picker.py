@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import gradio as gr
+from PIL import Image
 
 from latentlab import images
 from latentlab.errors import UserError
@@ -37,11 +38,11 @@ class Picker:
 
     def show(self, chosen: Chosen) -> list:
         """What the outputs become when a picture is chosen."""
-        found = [chosen, framed(chosen), says(self.label, chosen)]
+        found = [chosen, shots.file(framed(chosen)), says(self.label, chosen)]
         return found + ([self.worded(chosen.caption) or gr.skip()] if self.caption else [])
 
 
-def framed(chosen: Chosen):
+def framed(chosen: Chosen) -> Image.Image:
     return images.square(chosen.picture, 256)
 
 

@@ -23,11 +23,27 @@ STAGES = {
 OURS = "Something went wrong on our side; nothing that you did. Please try again, or with fewer pictures."
 
 
-def bar(stage: str, step: int, steps: int, started: float) -> str:
-    """Progress: the stage, the steps and the time left, counted from the stage's start."""
-    left = ""
-    if 0 < step < steps:
-        left = f" · about {max(1, round((time.monotonic() - started) / step * (steps - step)))} s left"
+class Clock:
+    """The seconds that a stage still takes, told once a few of its steps have shown how long one takes."""
+
+    def __init__(self, needed: int = 3):
+        self.needed, self.stage, self.marks = needed, None, []
+
+    def left(self, stage: str, step: int, steps: int) -> float | None:
+        if stage != self.stage or (self.marks and step < self.marks[-1][0]):  # a sweep decodes more than once
+            self.stage, self.marks = stage, []
+        if step and (not self.marks or step > self.marks[-1][0]):
+            self.marks.append((step, time.monotonic()))
+        if len(self.marks) <= self.needed:
+            return None
+        # Of all steps but the first, which warms up: its beginning was not seen.
+        (first, began), (last, now) = self.marks[0], self.marks[-1]
+        return (now - began) / (last - first) * (steps - last)
+
+
+def bar(stage: str, step: int, steps: int, seconds: float | None = None) -> str:
+    """Progress: the stage, its steps, and the seconds that it still takes where they can be told."""
+    left = "" if seconds is None or step >= steps else f" · about {max(1, round(seconds))} s left of this stage"
     words = STAGES.get(stage, stage[:1].upper() + stage[1:])
     done = f" · step {step} of {steps}" if steps > 1 else " …"
     label = html.escape(f"{words}{done}{left}")

@@ -99,12 +99,6 @@ class Shot:
     def chosen(self) -> Chosen:
         return Chosen(self.title, self.picture, self.caption, self.known)
 
-    def stamped(self) -> Image.Image:
-        """The picture with its settings inside, for a PNG."""
-        picture = self.picture.copy()
-        picture.info[images.METADATA_KEY] = json.dumps(self.settings, ensure_ascii=False, default=str)
-        return picture
-
 
 @dataclass(frozen=True, eq=False)
 class Made:
@@ -136,14 +130,34 @@ def folder() -> Path:
     return _FOLDERS[-1]
 
 
+def files(pictures: Sequence[Image.Image]) -> list[str]:
+    """Pictures as files to show.
+
+    A picture itself Gradio would write to a place that is named by its bytes, over the same picture that somebody's
+    browser may be reading; a file it copies there once.
+    """
+    inside = folder()
+    return [str(images.save_png(picture, inside / f"{k + 1}.png")) for k, picture in enumerate(pictures)]
+
+
+def file(picture: Image.Image) -> str:
+    return files([picture])[0]
+
+
 def _name(made: Made, row: int) -> str:
     words = "".join(c if c.isascii() and c.isalnum() else "-" for c in made.shots[row].title.lower())
     return f"{made.page}-{row + 1:02d}-{'-'.join(w for w in words.split('-') if w)}"[:60]
 
 
-def save_picture(made: Made, row: int) -> str:
+def save_picture(made: Made, row: int, inside: Path | None = None) -> str:
+    """One picture as a PNG with its settings, in a folder of its own unless one is given."""
     shot = made.shots[row]
-    return str(images.save_png(shot.picture, folder() / f"{_name(made, row)}.png", shot.settings))
+    return str(images.save_png(shot.picture, (inside or folder()) / f"{_name(made, row)}.png", shot.settings))
+
+
+def save_pictures(made: Made) -> list[str]:
+    inside = folder()
+    return [save_picture(made, row, inside) for row in range(len(made.shots))]
 
 
 def save_latents(made: Made, row: int) -> str | None:
@@ -157,13 +171,11 @@ def save_latents(made: Made, row: int) -> str | None:
 
 
 def save_all(made: Made) -> str:
-    """Every picture of the run in one zip, each PNG with its settings."""
-    inside = folder()
-    path = inside / f"{made.page}.zip"
+    """Every picture of the run in one zip."""
+    path = folder() / f"{made.page}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for row, shot in enumerate(made.shots):
-            name = f"{_name(made, row)}.png"
-            archive.write(images.save_png(shot.picture, inside / name, shot.settings), name)
+        for picture in save_pictures(made):
+            archive.write(picture, Path(picture).name)
     return str(path)
 
 
