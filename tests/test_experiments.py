@@ -549,6 +549,15 @@ def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
     assert "in 100% of 2 cases; 0 of those 2 are right again" in several.summary()
 
 
+def test_variations_come_with_the_latents_that_they_are_decoded_from(gullible):
+    pixels = torch.full((2, 3, 64, 64), -0.5)
+    knobs = {"steps": 2, "guidance": 1.5}
+    result = experiments.attack(gullible, pixels, ["pizza", "cat"], "an apple", variations=3, seed=5, **knobs)
+    again = decoding.pictures(gullible.decoder, decoding.decode(gullible.decoder, result.latent, **knobs))
+    torch.testing.assert_close(again, result.variations.flatten(0, 2), atol=1e-5, rtol=0)
+    assert experiments.attack(gullible, pixels, "pizza", "an apple", variations=0).latent is None
+
+
 def test_a_picture_that_was_taken_for_the_word_before_is_no_success(gullible):
     white = torch.ones(1, 3, 64, 64)  # already read as a pizza
     assert experiments.attack(gullible, white, "pizza", "an apple", variations=0).value("attack succeeds") == 0

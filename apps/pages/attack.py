@@ -14,7 +14,7 @@ from ..workbench import knobs, labs, saying
 from ..workbench.describing import Outcome, Page
 from ..workbench.picker import says
 from ..workbench.running import PREVIEW, watched
-from ..workbench.shots import Chosen, file, shots
+from ..workbench.shots import Chosen, file, kept, shots
 
 LABELS = "a dog, a car, a clock, a house"
 SHOWN, PLACE = 256, {"x": 0.5, "y": 0.64, "size": 0.9}
@@ -137,7 +137,8 @@ def run(model, picture, word, truth, x, y, size, labels, count, seed, steps, gui
     if int(count):
         chances["decoded, on average"] = result.after[0, 0].mean(0)
     bars = {name: _top(p, result.labels) for name, p in chances.items()}
-    return Outcome(result, shots(pixels, titles), {"chances": saying.chances(bars)})
+    latents = [None, None, *(kept(result.latent, k) for k in range(len(titles) - 2))]
+    return Outcome(result, shots(pixels, titles, latents=latents), {"chances": saying.chances(bars)})
 
 
 def _top(p, labels) -> list[tuple[str, float]]:

@@ -16,6 +16,7 @@ from .picker import Picker, framed
 from .shots import Chosen, Made
 
 QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+LATENTS, NO_LATENTS = "Its latents (safetensors)", "No latents are known of it"
 SHELF = 12  # how many of a visitor's own pictures the map shows
 
 
@@ -69,7 +70,7 @@ class Bench:
 
     def _away(self) -> None:
         self.png = gr.DownloadButton("This picture (PNG, settings inside)", interactive=False, size="md")
-        self.latents = gr.DownloadButton("Its latents (safetensors)", interactive=False, size="md")
+        self.latents = gr.DownloadButton(LATENTS, interactive=False, size="md")
         self.zip = gr.DownloadButton("All pictures of the run (zip)", interactive=False, size="md")
         self.link = gr.HTML(padding=False)
 
@@ -118,7 +119,7 @@ class Bench:
         return [
             (made, row), shots.file(framed(shot.chosen())), says, gr.update(**ready),
             gr.update(value=shots.save_picture(made, row), **ready),
-            gr.update(value=latents, interactive=latents is not None),
+            gr.update(value=latents, label=LATENTS if latents else NO_LATENTS, interactive=latents is not None),
             gr.update(value=shots.save_all(made), **ready), again, own,
         ]  # fmt: skip
 

@@ -116,13 +116,17 @@ def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
         gr.HTML(f"<h2>{page.title}</h2><p>{page.look}</p>", padding=False, elem_classes="look")
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=330):
-                knobs, pickers, pair = _inputs(page, examples)
+                knobs, pickers, *buttons = _inputs(page, examples)
             with gr.Column(scale=2, min_width=330):
-                said = gr.HTML(saying.sentence("Press Run: the inputs are filled in already."), padding=False)
+                ended = saying.sentence("Cancelled. Press Run to begin again.")
+                pair = Pair(*buttons, gr.HTML(ended, padding=False, visible=False, elem_classes="cancelled"))
+                said = gr.HTML(
+                    saying.sentence("Press Run: the inputs are filled in already."), padding=False, elem_classes="said"
+                )
                 gallery, extras, numbers = _results(page)
         made = gr.State(Made())
         endpoint(page, model, pickers, knobs)
-    outputs = [said, numbers, made, gallery, pair.run, pair.stop, *extras.values()]
+    outputs = [said, numbers, made, gallery, *pair.held(), *extras.values()]
     handle = handler(page, knobs, pair, said, gallery, numbers, made, extras)
     events = _events(
         page, handle, knobs, pair, said, made, [model, *(p.state for p in pickers), *knobs.values()], outputs
@@ -131,11 +135,11 @@ def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
         picker.wire(each, examples, pair)
         if page.wire:
             page.wire(each, knobs)
-    pair.stop.click(_cancelled, None, said, cancels=events, queue=False, api_visibility="private")
+    pair.cancel(events)
     return Built(page, knobs, pickers, pair.run, said, gallery, made, events)
 
 
-def _inputs(page: Page, examples: list) -> tuple[dict, list[picker.Picker], Pair]:
+def _inputs(page: Page, examples: list) -> tuple[dict, list[picker.Picker], gr.Button, gr.Button]:
     """The left side: pictures, knobs, Run and Cancel, and the drawer."""
     slots = gr.Column(visible=bool(page.pictures))
     knobs = page.knobs()
@@ -150,7 +154,7 @@ def _inputs(page: Page, examples: list) -> tuple[dict, list[picker.Picker], Pair
     if page.advanced is not dict:
         with gr.Accordion("Advanced", open=False):
             knobs = {**knobs, **page.advanced()}
-    return knobs, pickers, Pair(run, stop)
+    return knobs, pickers, run, stop
 
 
 def _results(page: Page) -> tuple[gr.Gallery, dict, gr.HTML]:
@@ -163,10 +167,6 @@ def _results(page: Page) -> tuple[gr.Gallery, dict, gr.HTML]:
     extras = page.extras()
     with gr.Accordion("Numbers", open=not page.gallery):
         return gallery, extras, gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
-
-
-def _cancelled() -> str:
-    return saying.sentence("Cancelled. Press Run to begin again.")
 
 
 def _events(page: Page, handle, told: dict, pair: Pair, said, made, inputs: list, outputs: list) -> list:

@@ -34,6 +34,7 @@ class Attacked(Result):
         original: (B, 3, H, W).
         pixels: (B, W, 3, H, W), each picture wearing each word.
         variations: (B, W, N, 3, H, W), decoded from the attacked z_i and fresh x_T, upsampled where the lab can.
+        latent: B * W * N, what the variations are decoded from; None where there are none.
         before: (B, L), zero-shot probabilities of the clean pictures.
         attacked: (B, W, L), of those that wear a word. after: (B, W, N, L), of the variations.
         others: for each further encoder, (B, W, L) of the attacked pictures.
@@ -43,6 +44,7 @@ class Attacked(Result):
     original: Tensor
     pixels: Tensor
     variations: Tensor
+    latent: Latent | None
     before: Tensor
     attacked: Tensor
     after: Tensor
@@ -177,7 +179,7 @@ def attack(
         both = encoder.zero_shot(torch.cat([original, worn.flatten(0, 1)]), labels, templates).to(z_i.device)
         seen[name] = both[: grid[0]], both[grid[0] :].unflatten(0, grid)
         yield Progress("CLIP", number, 1 + len(encoders))
-    shape = (*grid, variations)
+    shape, latent = (*grid, variations), None
     if variations:
         x_T = noise(lab.decoder, range(seed, seed + variations), device=lab.device)
         latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
@@ -197,9 +199,9 @@ def attack(
     notes = warnings(lab.encoder.read(x) for x in labels)
     notes += [] if lab.draws else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     yield Attacked(
-        original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), before=before, attacked=attacked,
-        after=after, others={name: seen[name][1] for name in encoders or {}}, labels=labels, truth=truth, words=words,
-        word_labels=word_labels, table=table, settings=settings, notes=tuple(notes),
+        original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), latent=latent, before=before,
+        attacked=attacked, after=after, others={name: seen[name][1] for name in encoders or {}}, labels=labels,
+        truth=truth, words=words, word_labels=word_labels, table=table, settings=settings, notes=tuple(notes),
     )  # fmt: skip
 
 
