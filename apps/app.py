@@ -42,7 +42,7 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             built = [layout.build(each, model, examples) for each in PAGES]
             chart = Map(examples, [title for _, title in slots(built)]) if len(examples) > 2 else None
-        bench = Bench(built, tabs, model, examples)
+        bench = Bench(built, tabs, model, news, examples)
         if chart:
             chart.wire(bench)
         model.change(_model_news, model, news, **QUICK)

@@ -143,16 +143,39 @@ def test_an_empty_caption_is_refused_with_a_sentence(page):
     status(page, "The caption is empty")
 
 
-def test_cancel_stops_a_run_and_the_next_one_works(visit):
-    page = visit("?page=generate&steps=100&count=4")
+def test_cancel_stops_a_run_and_leaves_nothing_to_take_and_the_next_one_works(visit):
+    page = visit("?page=generate&steps=4&count=2")
     run(page)
-    status(page, "of 100")
+    status(page, "2 pictures of “a red apple")
+    taken = page.locator(".bench p b")
+    taken.wait_for()
+    before = taken.inner_text()
+    page.locator("button:visible", has_text="Advanced").first.click()
+    field(page, "Steps").fill("100")
+    page.get_by_label("Caption", exact=False).locator("visible=true").first.fill("a penguin")
+    run(page)
+    preview = page.locator(".shots .thumbnail-item:visible", has_text="unfinished, step").nth(1)
+    preview.wait_for()
     page.locator("button:visible", has_text="Cancel").first.click()
     status(page, "Cancelled.")
-    page.locator("button:visible", has_text="Advanced").first.click()
+    preview.click()  # once it was the apple of the run before that this took
+    page.get_by_label("detailed view of selected image").wait_for()
+    page.wait_for_timeout(1000)
+    assert taken.inner_text() == before
+    assert page.locator(".bar:visible").count() == 1 and status(page, "Cancelled.")  # whatever came late
     field(page, "Steps").fill("4")
     run(page)
-    status(page, "4 pictures of")
+    status(page, "2 pictures of “a penguin”")
+
+
+@pytest.mark.parametrize(("given", "said"), [("-3", "-3 is given"), ("1.5", "1.5 is given"), ("", "nothing is given")])
+def test_a_seed_that_is_none_is_refused_by_its_name(visit, given, said):
+    page = visit("?page=generate&steps=4&count=1")
+    page.locator("button:visible", has_text="Advanced").first.click()
+    page.get_by_label("Seed of the first picture").locator("visible=true").first.fill(given)
+    run(page)
+    status(page, f"Seed of the first picture: {said}, wanted is a whole number from 0 to")
+    page.locator("#run-generate:enabled").wait_for()
 
 
 def test_a_double_click_runs_once_and_a_picture_that_is_still_coming_is_waited_for(visit):
@@ -261,12 +284,12 @@ def test_the_settings_of_a_png_are_offered_and_nothing_is_overwritten_before(vis
 def test_a_picture_of_the_run_can_be_taken_away_with_its_settings(visit):
     page = visit("?page=generate&steps=4&count=2&seed=8")
     run(page)
-    page.get_by_text("Link to this page").wait_for()
+    page.get_by_text("Link to Generate with").wait_for()
     with page.expect_download() as download:
         page.get_by_text("This picture (PNG").click()
     found = images.read_metadata(download.value.path())
     assert (found["page"], found["seed"], found["steps"]) == ("generate", 8, 4)
-    assert "seed=8" in page.get_by_role("link", name="Link to this page").get_attribute("href")
+    assert "seed=8" in page.get_by_role("link", name="Link to Generate").get_attribute("href")
 
 
 def test_a_file_that_is_no_picture_is_refused_with_a_sentence_and_no_path(visit, tmp_path):
@@ -307,7 +330,7 @@ def test_a_link_brings_the_example_back(visit):
     page = visit("?page=interpolate&steps=4&frames=3&picture_1=07-taxi&picture_2=17-bus")
     run(page)
     page.locator(".bar.done:visible").wait_for()
-    link = page.get_by_role("link", name="Link to this page").get_attribute("href")
+    link = page.get_by_role("link", name="Link to Interpolate").get_attribute("href")
     assert "picture_1=07-taxi" in link and "picture_2=17-bus" in link
     assert page.locator(".note:visible", has_text="Second picture: bus").count() == 1
 

@@ -127,7 +127,7 @@ def test_a_link_sets_the_picture_and_keeps_its_own_words(lab):
     built = built_pages(lab)
     diff = next(b for b in built if b.page.key == "text-diff")
     with gr.Blocks():
-        bench = Bench(built, gr.Tabs(), gr.Dropdown(["toy"]), picker.examples())
+        bench = Bench(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.examples())
     name = next(iter(bench.examples))
     both = [*bench.fields(), *bench.all_pickers()]
     told = bench.filled(diff, {"picture": name, "source": "a cat"})
@@ -161,7 +161,7 @@ def test_the_link_of_a_picture_names_the_model_that_made_it(lab):
     _, outcome = ended(interpolate.run("toy", picture(), picture((0, 99, 9)), 3, "slerp", 0, 4, 1.0))
     built = built_pages(lab)
     with gr.Blocks():
-        bench = Bench(built, gr.Tabs(), gr.Dropdown(["toy"]), picker.examples())
+        bench = Bench(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.examples())
     made = shots.Made("interpolate", tuple(stamp(built[0].page, s, outcome.result, {}) for s in outcome.shots))
     assert any("model=toy" in str(told) for told in bench._take(made, 0, "emoji", []))
 
@@ -203,7 +203,11 @@ def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_
             assert "made" not in update or ("gallery" in update and not update["made"].shots)
             emptied += "made" in update
             if "gallery" in update:
-                (shown, title), *_ = update["gallery"]
+                pictures = update["gallery"]
+                if "made" in update:  # and what was opened of it
+                    assert pictures["selected_index"] is None
+                    pictures = pictures["value"]
+                (shown, title), *_ = pictures
                 assert Path(shown).suffix == ".png" and title.startswith("unfinished, step ")
     assert end.value.value == "the outcome"
     assert told == [(0, False), (1, True), (4, False), (6, True), (9, False)]
@@ -341,8 +345,8 @@ def test_a_sentence_begins_with_a_capital_and_a_name_as_it_is_written(error, sai
 
 
 def test_captions_that_find_no_room_beside_the_pictures_own_are_named(lab):
-    labels = ", ".join(f"a cat {k}" for k in range(8))
+    labels = ", ".join(f"a cat {k}" for k in range(clip.MORE + 2))
     _, outcome = ended(clip.run("toy", picture(), "compare", labels, True))
-    assert "a cat 6, a cat 7" in outcome.notes[0]
+    assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in outcome.notes[0]
     _, outcome = ended(clip.run("toy", picture(), "compare", "a cat", True))
     assert not outcome.notes

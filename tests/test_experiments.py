@@ -536,13 +536,19 @@ def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
     assert result.value("attack succeeds") == 1
     assert result.value("right again in variations of those") == 1
     assert result.variations.shape[:3] == (1, 1, 2)
-    assert "it is right again in variations decoded from the attacked z_i: the embedding" in result.summary()
+    assert (
+        "wins over an apple, and no longer does in most variations decoded from the attacked z_i: the embedding"
+        in result.summary()
+    )
     monkeypatch.setattr(type(gullible.decoder), "to_pixels", lambda self, x_0: torch.ones(len(x_0), 3, 64, 64))
     assert [row["n"] for row in result.table if "right again" in row["quantity"]] == [1]  # of two variations
     lost = experiments.attack(
         gullible, torch.full((1, 3, 64, 64), -0.5), "pizza", "an apple", variations=2, steps=2, preview_every=0
     )
-    assert "it is not right again in variations decoded from the attacked z_i: here the word" in lost.summary()
+    assert (
+        "wins over an apple, and still does in most variations decoded from the attacked z_i: here the word"
+        in lost.summary()
+    )
     several = experiments.attack(
         gullible, torch.full((2, 3, 64, 64), -0.5), "pizza", "an apple", variations=1, steps=2, preview_every=0
     )

@@ -32,9 +32,9 @@ def inputs() -> dict:
 
 
 def sketch_pad() -> gr.ImageEditor:
-    with gr.Accordion("Draw on it instead", open=False):
+    with gr.Accordion("Draw on it instead: a drawing takes the label's place", open=False):
         return gr.ImageEditor(
-            label="A drawing takes the label's place", type="pil", height=380, canvas_size=(SHOWN, SHOWN), sources=(),
+            label="Your drawing", show_label=False, type="pil", height=380, canvas_size=(SHOWN, SHOWN), sources=(),
             layers=False, transforms=(), image_mode="RGBA", eraser=gr.Eraser(default_size=16),
             brush=gr.Brush(default_size=8, colors=["#0f0f14", "#fdfaee", "#dc2626"], default_color="#0f0f14"),
         )  # fmt: skip
@@ -102,7 +102,7 @@ def wire(picker, told: dict) -> None:
 
 
 def extras() -> dict:
-    return {"chances": gr.HTML(padding=False)}
+    return {"chances": gr.HTML(padding=False, visible=False, elem_classes="result")}
 
 
 def thing(caption: str) -> str:
@@ -147,18 +147,24 @@ def _top(p, labels) -> list[tuple[str, float]]:
 
 
 def _drawn(model, picture, drawn, word, names, steps, seed):
-    """The same with the visitor's own drawing: classified clean and drawn on, and decoded from its z_i."""
+    """The same with the visitor's own drawing: decoded from its z_i, and all three classified."""
     lab = labs.get(model)
     clean = picture.pixels(lab)
     worn = attacks.overlay(clean, drawn)
     if word.strip():
         names = list(dict.fromkeys([*names, article(word.strip())]))
-    result = yield from watched(model, "classify", torch.cat([clean, worn]), names)
     back = yield from watched(model, "reconstruct", worn, steps=steps, seed=seed, preview_every=PREVIEW)
-    pixels = [images.resize(p.cpu(), back.large.shape[-1]) for p in (clean, worn, back.large_from_z_i)]
-    bars = {name: result.top(k) for k, name in enumerate(("clean", "with your drawing"))}
+    pixels = [clean, worn, back.large_from_z_i.cpu()]
+    seen = torch.cat([images.resize(p, clean.shape[-1]) for p in pixels])
+    result = yield from watched(model, "classify", seen, names)
     titles = ["clean", "with your drawing", "decoded from its z_i, another x_T"]
-    return Outcome(result, shots(torch.cat(pixels), titles), {"chances": saying.chances(bars)})
+    top = [result.top(k) for k in range(len(titles))]
+    bare, worn, again = (f"“{label}” ({p:.0%})" for (label, p), *_ in top)
+    said = (
+        f"CLIP takes {bare} for the clean picture, {worn} with your drawing, and {again} for what is decoded from it."
+    )
+    large = torch.cat([images.resize(p, back.large.shape[-1]) for p in pixels])
+    return Outcome(result, shots(large, titles), {"chances": saying.chances(dict(zip(titles, top)))}, said=said)
 
 
 PAGE = Page(

@@ -14,7 +14,7 @@ from ..workbench.running import watched
 
 TASKS = [("Zero-shot: which label?", "classify"), ("Similarity: pictures and captions", "compare")]
 LABELS = "an apple, a strawberry, cherries, a heart, a ball, a frog, a fish, a bus"
-OTHERS, MORE = 7, 6
+OTHERS, MORE = 7, 8
 
 
 def inputs() -> dict:
@@ -35,7 +35,7 @@ def advanced() -> dict:
 
 
 def extras() -> dict:
-    return {"answer": gr.HTML('<p class="note">The answer will stand here.</p>', padding=False)}
+    return {"answer": gr.HTML(padding=False, visible=False, elem_classes="result")}
 
 
 def run(model, picture, task, labels, ensemble):
@@ -52,7 +52,7 @@ def run(model, picture, task, labels, ensemble):
     extra = [x for x in names if x not in captions]
     found = yield from watched(model, "compare", pixels, [*captions, *extra[:MORE]])
     alt = "Cosines of pictures, in rows, with captions, in columns"
-    gap = "Pictures and captions on the plane of their first two principal components: two clouds"
+    gap = "Pictures and captions on the plane of their first two principal components"
     drawn = saying.figure(found.figure(), alt) + saying.figure(found.gap_figure(), gap)
     left = f"there is room for {MORE} captions beside the pictures' own; not read: {', '.join(extra[MORE:])}"
     notes = (left,) if extra[MORE:] else ()

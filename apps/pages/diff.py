@@ -58,5 +58,6 @@ PAGE = Page(
     "text-diff", "Text diff",
     "z_i turns towards the difference of two captions, and x_T stays. Look for what the captions change, and for what "
     "changes along with it.",
-    inputs, run, advanced, pictures=("Picture",), firsts=("strawberry",), caption="source", live=("theta",), columns=3,
+    inputs, run, advanced, pictures=("Picture",), firsts=("strawberry",), caption="source", live=("theta",),
+    columns=3, rows=True,
 )  # fmt: skip

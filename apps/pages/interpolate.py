@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from latentlab.diffusion import noise as draw
+from latentlab.errors import UserError
 from latentlab.latents import Latent
 from latentlab.manipulation import interpolate as between
 
@@ -33,13 +34,15 @@ def advanced() -> dict:
 
 def extras() -> dict:
     film = gr.Image(
-        label="There and back", type="filepath", interactive=False, height=280, elem_classes="frame",
+        label="There and back", type="filepath", interactive=False, height=280, elem_classes=["frame", "result"],
         buttons=["download"], visible=False, alt_text="The interpolation as an animation that goes there and back",
     )  # fmt: skip
     return {"film": film}
 
 
 def run(model, first, second, frames, noise, seed, steps, guidance):
+    if first.picture.tobytes() == second.picture.tobytes():
+        raise UserError("both pictures are the same: choose another one for one of the ends")
     ends = yield from inverted(model, [first, second], steps=int(steps))
     seeds = () if noise != "fixed" else knobs.seeds(seed, 1)
     found = yield from watched(

@@ -85,5 +85,5 @@ PAGE = Page(
     "pca", "PCA",
     "The directions along which most pictures differ, the largest first. Look for how few components bring back the "
     "colour, how many the thing itself; and for what a single one means.",
-    inputs, run, advanced, pictures=("Picture",), firsts=("strawberry|apple",), columns=5,
+    inputs, run, advanced, pictures=("Picture",), firsts=("strawberry|apple",), columns=5, rows=True,
 )  # fmt: skip

@@ -51,6 +51,7 @@ def run(model, captions, task, seed, steps, guidance):
 PAGE = Page(
     "prior", "Prior",
     "The decoder wants an image embedding; a caption only has a text embedding. Compare rows: the caption only, its "
-    "text embedding z_t in the image's place, and what the prior makes of it.",
-    inputs, run, advanced, columns=3,
+    "text embedding z_t in the image's place, and what the prior makes of it; "
+    "or on a grid, how hard prior and decoder are told to pull.",
+    inputs, run, advanced, columns=3, rows=True,
 )  # fmt: skip

@@ -31,7 +31,7 @@ def advanced() -> dict:
 def extras() -> dict:
     slider = gr.ImageSlider(
         label="Drag the line", type="pil", format="png", interactive=False,
-        height=340, max_height=338, elem_classes="slider", buttons=["fullscreen"], visible=False,
+        height=340, max_height=338, elem_classes=["slider", "result"], buttons=["fullscreen"], visible=False,
     )  # fmt: skip
     return {"slider": slider}
 
@@ -67,5 +67,5 @@ PAGE = Page(
     "reconstruct", "Reconstruct",
     "A picture becomes two latents: z_i, what CLIP sees, and x_T, everything else. Compare what comes back from both "
     "with what comes back from z_i alone.",
-    dict, run, advanced, extras, pictures=("Picture",), firsts=("strawberry|heart",), columns=3,
+    dict, run, advanced, extras, pictures=("Picture",), firsts=("strawberry|heart",), columns=3, rows=True,
 )  # fmt: skip

@@ -56,5 +56,5 @@ PAGE = Page(
     "variations", "Variations",
     "The picture's own z_i, decoded with fresh noise. What all variations share is what CLIP saw; what changes is "
     "what only x_T knew.",
-    inputs, run, advanced, pictures=("Picture",), firsts=("taxi|bus",), live=("eta",), columns=4,
+    inputs, run, advanced, pictures=("Picture",), firsts=("taxi|bus",), live=("eta",), columns=5, rows=True,
 )  # fmt: skip

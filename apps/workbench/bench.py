@@ -30,8 +30,8 @@ def slots(built: Sequence[Built]) -> list[tuple[Picker, str]]:
 class Bench:
     """The components of the bar. `hand` holds (Made, row); `shelf` the visitor's own pictures."""
 
-    def __init__(self, built: Sequence[Built], tabs: gr.Tabs, model: gr.Dropdown, examples: Sequence[Chosen]):
-        self.built, self.tabs, self.model = list(built), tabs, model
+    def __init__(self, built: Sequence[Built], tabs: gr.Tabs, model, news: gr.HTML, examples: Sequence[Chosen]):
+        self.built, self.tabs, self.model, self.news = list(built), tabs, model, news
         self.examples = {c.example: c for c in examples}
         self.slots = slots(built)
         self.others: list[str] = []  # keys of tabs that have no settings
@@ -86,38 +86,55 @@ class Bench:
     def _wire(self) -> None:
         for b in self.built:
             for event in b.events:
+                event.success(None, None, self.news, js="() => ''", **QUICK)  # what it says of the next run is past
                 event.success(self._first, [b.made, self.hand, self.model, self.shelf], self.hand_outputs, **QUICK)
-            b.gallery.select(self._pick, [b.made, self.model, self.shelf], self.hand_outputs, **QUICK)
+            b.gallery.select(self._pick, [b.made, self.hand, self.model, self.shelf], self.hand_outputs, **QUICK)
         self.use.click(self._use, [self.target, self.hand], [self.tabs, *self.all_pickers()], **QUICK)
         self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUICK)
-        told = [self.tabs, self.offer, self.apply, *self.fields(), *self.all_pickers()]
+        told = [self.tabs, self.news, self.offer, self.apply, *self.fields(), *self.all_pickers()]
         self.apply.click(self._apply, self.offered, told, **QUICK)
 
     def _first(self, made: Made, hand, model, shelf):
-        if not made.shots or (hand and hand[0] is made):
+        if not made.page or (hand and hand[0] is made):
             return [gr.skip()] * len(self.hand_outputs)
-        return self._take(made, 0, model, shelf)
+        if made.shots:
+            return self._take(made, 0, model, shelf)
+        return [self._again(made, model) if c is self.link else gr.skip() for c in self.hand_outputs]
 
-    def _pick(self, made: Made, model, shelf, chosen: gr.SelectData):
-        if not 0 <= chosen.index < len(made.shots):  # a preview of a run that goes on
-            return [gr.skip()] * len(self.hand_outputs)
-        return self._take(made, chosen.index, model, shelf)
+    def _pick(self, made: Made, hand, model, shelf, chosen: gr.SelectData):
+        if 0 <= chosen.index < len(made.shots):
+            return self._take(made, chosen.index, model, shelf)
+        said = '<p class="note">What you clicked is unfinished and can\'t be taken.</p>'
+        said += f'<p class="note">In hand is still:</p>{self._says(*hand)}' if hand else ""
+        return [said if c is self.says else gr.skip() for c in self.hand_outputs]
+
+    def _says(self, made: Made, row: int) -> str:
+        shot = made.shots[row]
+        known = "z_i and x_T go with it" if shot.known else "it will be inverted where it is used"
+        if shot.latent and not shot.known:
+            known = f"its caption or guidance made it too, so {known}"
+        page = self.page(made.page).page.title
+        return f'<p><b>{html.escape(shot.title)}</b></p><p class="note">From {html.escape(page)}; {known}.</p>'
+
+    def _again(self, made: Made, model: str) -> str:
+        """The link to what was run."""
+        page = self.page(made.page)
+        address = html.escape(links.link(made.page, model, made.fields), quote=True)
+        again = (
+            f'<p class="note"><a href="{address}">Link to {html.escape(page.page.title)} with these settings</a></p>'
+        )
+        if set(names(page.pickers)) - set(made.fields):
+            again += '<p class="note">Your own picture is not in the link.</p>'
+        return again
 
     def _take(self, made: Made, row: int, model: str, shelf: list) -> list:
         shot = made.shots[row]
         latents = shots.save_latents(made, row)
-        known = "z_i and x_T go with it" if shot.known else "it will be inverted where it is used"
-        page = self.page(made.page).page.title
-        says = f'<p><b>{html.escape(shot.title)}</b></p><p class="note">From {html.escape(page)}; {known}.</p>'
-        ran = shot.settings.get("model", model)  # another one may have been chosen since
-        address = html.escape(links.link(made.page, ran, made.fields), quote=True)
-        again = f'<p class="note"><a href="{address}">Link to this page with these settings</a></p>'
-        if set(names(self.page(made.page).pickers)) - set(made.fields):
-            again += '<p class="note">Your own picture is not in the link.</p>'
+        again = self._again(made, shot.settings.get("model", model))  # another one may have been chosen since
         own = [*(c for c in shelf if c.name != shot.title), shot.chosen()][-SHELF:]
         ready = {"interactive": True}
         return [
-            (made, row), shots.file(framed(shot.chosen())), says, gr.update(**ready),
+            (made, row), shots.file(framed(shot.chosen())), self._says(made, row), gr.update(**ready),
             gr.update(value=shots.save_picture(made, row), **ready),
             gr.update(value=latents, label=LATENTS if latents else NO_LATENTS, interactive=latents is not None),
             gr.update(value=shots.save_all(made), **ready), again, own,
@@ -177,9 +194,9 @@ class Bench:
     def _apply(self, offered):
         built = self.page(offered[0]) if offered else None
         if built is None:
-            return [gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {})]
-        said = saying.sentence(f"The settings are on the page {built.page.title}: press Run there.")
-        return [gr.Tabs(selected=built.page.key), said, gr.update(visible=False), *self.filled(built, offered[1])]
+            return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {})]
+        said = f'<p class="note" role="status">The settings are on the page {built.page.title}: press Run there.</p>'
+        return [gr.Tabs(selected=built.page.key), said, "", gr.update(visible=False), *self.filled(built, offered[1])]
 
     def open_link(self, request: gr.Request):
         """A visitor's `?page=…&prompt=…`: what is good is set, the rest is named."""

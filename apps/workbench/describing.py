@@ -30,6 +30,7 @@ class Outcome:
     Args:
         extras: values for the page's own outputs, by name.
         drawn: figures as HTML, shown above the numbers.
+        said: the sentence, where the page has a better one than the result's summary.
         notes: what the page itself has to say, beside the result's own.
         columns: of the gallery, where a run has its own.
     """
@@ -38,6 +39,7 @@ class Outcome:
     shots: Sequence[Shot] = ()
     extras: dict[str, Any] = field(default_factory=dict)
     drawn: str = ""
+    said: str = ""
     notes: tuple[str, ...] = ()
     columns: int = 0
 
@@ -54,7 +56,8 @@ class Page:
         caption: the knob that an example's own caption fills, as `worded` puts it.
         live: knobs that run again when they are moved after a run.
         dress: an input picture as it is shown before the run; wire: (picker, knobs) -> None, the page's own events.
-        columns: of the gallery; gallery: whether it has one.
+        columns: of the gallery; rows: whether its rows mean something, and stay rows on a phone; gallery: whether there
+            is one.
         private: knobs that the page's endpoint lacks.
     """
 
@@ -73,6 +76,7 @@ class Page:
     dress: Callable[[Chosen], Image.Image] | None = None
     wire: Callable[[Any, dict], None] | None = None
     columns: int = 4
+    rows: bool = False
     gallery: bool = True
     private: tuple[str, ...] = ()
 

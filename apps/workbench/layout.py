@@ -13,12 +13,13 @@ from latentlab import images
 from latentlab.errors import UserError
 
 from . import labs, picker, saying, shots
-from .buttons import Pair
+from .buttons import ENDED, Pair
 from .describing import Page, fitting, names, stamp
 from .endpoints import HEAVY, endpoint
 from .shots import Made
 
 log = logging.getLogger("latentlab.app")
+READY = saying.sentence("Press Run: the inputs are filled in already.")
 PAUSE = 0.25  # seconds between two updates: the browser takes a tenth of a second for each, and so may the same cores
 
 
@@ -36,8 +37,10 @@ class Built:
     events: list
 
 
-def handler(page: Page, told: dict, pair: Pair, said, gallery, numbers, made, extras: dict):
+def handler(page: Page, told: dict, pair: Pair, gallery, drawer, numbers, made, extras: dict):
     """The event's generator: progress and previews, then the result; a refusal as a sentence."""
+
+    said = pair.said
 
     def handle(model: str, *values) -> Iterator[dict]:
         started = time.monotonic()
@@ -60,7 +63,10 @@ def handler(page: Page, told: dict, pair: Pair, said, gallery, numbers, made, ex
             return
         fields = {name: value for name, value in knobs.items() if isinstance(value, str | int | float | bool)}
         fields |= {name: c.example for name, c in zip(names(chosen), chosen) if c.example}
-        yield _final(page, outcome, fields, time.monotonic() - started, said, gallery, numbers, made, extras)
+        yield {
+            drawer: gr.update(visible=True),
+            **_final(page, outcome, fields, time.monotonic() - started, said, gallery, numbers, made, extras),
+        }
 
     return handle
 
@@ -84,10 +90,11 @@ def _shown(stream, said: gr.HTML, gallery: gr.Gallery | None, made: gr.State, fi
         update = {said: saying.bar(*value[:3], left), **first}
         first, stage, said_at = {}, value.stage, now
         if shows:
-            if not shown_at:
-                update[made] = Made()
             title = f"unfinished, step {value.step} of {value.steps}" if value.steps > 1 else "unfinished"
-            update[gallery] = [(path, title) for path in shots.files(images.to_pil(value.pixels))]
+            pictures = [(path, title) for path in shots.files(images.to_pil(value.pixels))]
+            update[gallery] = pictures
+            if not shown_at:
+                update |= {made: Made(), gallery: gr.update(value=pictures, selected_index=None)}
             shown_at = now
         yield update
 
@@ -95,7 +102,7 @@ def _shown(stream, said: gr.HTML, gallery: gr.Gallery | None, made: gr.State, fi
 def _final(page, outcome, fields, seconds, said, gallery, numbers, made, extras) -> dict:
     stamped = tuple(stamp(page, shot, outcome.result, fields) for shot in outcome.shots)
     left = Made(page.key, stamped, fields)
-    words = f"{outcome.result.summary()} ({seconds:.1f} s)"
+    words = f"{outcome.said or outcome.result.summary()} ({seconds:.1f} s)"
     notes = tuple(dict.fromkeys([*outcome.notes, *outcome.result.notes]))
     table = saying.table(outcome.result.table) if outcome.result.table else ""
     update = {
@@ -106,7 +113,8 @@ def _final(page, outcome, fields, seconds, said, gallery, numbers, made, extras)
     }
     if page.gallery:
         pictures = [(path, shot.title) for path, shot in zip(shots.save_pictures(left), stamped)]
-        update[gallery] = gr.update(value=pictures, columns=outcome.columns or page.columns)
+        columns = outcome.columns or page.columns
+        update[gallery] = gr.update(value=pictures, columns=columns, selected_index=None)
     return update
 
 
@@ -118,19 +126,15 @@ def build(page: Page, model: gr.Dropdown, examples: list) -> Built:
             with gr.Column(scale=1, min_width=330):
                 knobs, pickers, *buttons = _inputs(page, examples)
             with gr.Column(scale=2, min_width=330):
-                ended = saying.sentence("Cancelled. Press Run to begin again.")
-                pair = Pair(*buttons, gr.HTML(ended, padding=False, visible=False, elem_classes="cancelled"))
-                said = gr.HTML(
-                    saying.sentence("Press Run: the inputs are filled in already."), padding=False, elem_classes="said"
-                )
-                gallery, extras, numbers = _results(page)
+                cancelled = gr.HTML(ENDED, padding=False, visible=False, elem_classes="cancelled")
+                said = gr.HTML(READY, padding=False, elem_classes="said")
+                pair = Pair(*buttons, cancelled, said)
+                gallery, extras, drawer, numbers = _results(page)
         made = gr.State(Made())
         endpoint(page, model, pickers, knobs)
-    outputs = [said, numbers, made, gallery, *pair.held(), *extras.values()]
-    handle = handler(page, knobs, pair, said, gallery, numbers, made, extras)
-    events = _events(
-        page, handle, knobs, pair, said, made, [model, *(p.state for p in pickers), *knobs.values()], outputs
-    )
+    outputs = [said, drawer, numbers, made, gallery, *pair.held(), *extras.values()]
+    handle = handler(page, knobs, pair, gallery, drawer, numbers, made, extras)
+    events = _events(page, handle, knobs, pair, made, [model, *(p.state for p in pickers), *knobs.values()], outputs)
     for each in pickers:
         picker.wire(each, examples, pair)
         if page.wire:
@@ -157,28 +161,28 @@ def _inputs(page: Page, examples: list) -> tuple[dict, list[picker.Picker], gr.B
     return knobs, pickers, run, stop
 
 
-def _results(page: Page) -> tuple[gr.Gallery, dict, gr.HTML]:
+def _results(page: Page) -> tuple[gr.Gallery, dict, gr.Accordion, gr.HTML]:
     """The right side, under what is said: the pictures, the page's own, and the numbers in their drawer."""
-    classes = ["shots", "rows"] if page.columns == 3 else ["shots"]  # rows that mean something stay rows on a phone
+    classes = ["shots", "result", *["rows"] * page.rows]
     gallery = gr.Gallery(
         label=f"Pictures: {page.title}", show_label=False, columns=page.columns, height="auto", object_fit="contain",
         format="png", buttons=["download", "fullscreen"], elem_classes=classes, visible=page.gallery, interactive=False,
     )  # fmt: skip
     extras = page.extras()
-    with gr.Accordion("Numbers", open=not page.gallery):
-        return gallery, extras, gr.HTML('<p class="note">They come with the first run.</p>', padding=False)
+    with gr.Accordion("Numbers", open=not page.gallery, visible=False, elem_classes="result") as drawer:
+        return gallery, extras, drawer, gr.HTML(padding=False)
 
 
-def _events(page: Page, handle, told: dict, pair: Pair, said, made, inputs: list, outputs: list) -> list:
+def _events(page: Page, handle, told: dict, pair: Pair, made, inputs: list, outputs: list) -> list:
     """Run, Enter in a text box, and the knobs that run again."""
-    options = {**HEAVY, "show_progress": "minimal", "show_progress_on": said, "api_visibility": "private"}
+    options = {**HEAVY, "show_progress": "minimal", "show_progress_on": pair.said, "api_visibility": "private"}
     enter = [c.submit for c in told.values() if isinstance(c, gr.Textbox) and c.lines == 1]
 
     def again(before: Made, model: str, *values) -> Iterator[dict]:
         if before.shots:
             yield from handle(model, *values)
         else:
-            yield {said: gr.skip()}
+            yield {pair.said: READY}
 
     pair.hold([pair.run.click, *enter])
     events = [gr.on([pair.run.click, *enter], handle, inputs, outputs, **options)]

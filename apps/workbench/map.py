@@ -59,7 +59,8 @@ def drawn(found: list[Chosen], at: list[tuple[float, float]], own: int, marked: 
             f'aria-pressed="{str(row in marked).lower()}"><img src="{thumbnail(chosen)}" alt="{name}">'
             f'<span aria-hidden="true">{name}</span></button>'
         )
-    return f'<div class="map" role="group" aria-label="Map of the pictures">{"".join(buttons)}</div>'
+    note = '<p class="note">Orange frames: your own pictures.</p>' if len(found) > own else ""
+    return f'<div class="map" role="group" aria-label="Map of the pictures">{"".join(buttons)}</div>{note}'
 
 
 class Map:
@@ -81,7 +82,6 @@ class Map:
                 )  # fmt: skip
                 self.use = gr.Button("Use as input there", interactive=False, scale=1, size="md")
             self.plane = gr.HTML(padding=False, js_on_load=CLICKS)
-            gr.HTML('<p class="note">Orange frames: your own pictures.</p>', padding=False)
         self.told = [self.plane, self.points, self.marked, self.says, self.between, self.use]
 
     def wire(self, bench: Bench) -> None:

@@ -91,17 +91,17 @@ def wire(picker: Picker, found: list[Chosen], pair: Pair) -> None:
     """Take an example or a file when it is given; a run waits until it is there."""
 
     def take(index: gr.SelectData) -> list:
-        return picker.show(found[index.index])
+        return [*picker.show(found[index.index]), None]
 
     def read(path: str | None, now: Chosen | None) -> list:
         kept = says(picker.label, now) if now else ""
-        rest = [gr.skip()] * (len(picker.outputs) - 3)
+        rest = [gr.skip()] * (len(picker.outputs) - 2)
         if not path:
             return [gr.skip(), gr.skip(), kept, *rest]
         try:
-            return picker.show(shots.uploaded(path))
+            return [*picker.show(shots.uploaded(path)), gr.update(selected_index=None)]
         except UserError as error:
             return [gr.skip(), gr.skip(), saying.sentence(saying.whole(error), "wrong") + kept, *rest]
 
-    pair.after(picker.shelf.select, take, None, picker.outputs)
-    pair.after(picker.file.change, read, [picker.file, picker.state], picker.outputs)
+    pair.after(picker.shelf.select, take, None, [*picker.outputs, picker.file])
+    pair.after(picker.file.change, read, [picker.file, picker.state], [*picker.outputs, picker.shelf])

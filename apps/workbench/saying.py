@@ -20,6 +20,7 @@ STAGES = {
     "upsampler": "Upsampler: to full size",
     "CLIP": "CLIP: reading pictures and captions",
 }
+GREEK = {"eta": "η", "theta": "θ", "sigma": "σ"}  # as the pages write them
 OURS = "Something went wrong on our side; nothing that you did. Please try again, or with fewer pictures."
 
 
@@ -92,7 +93,8 @@ def table(rows: Sequence[dict], places: int = 8) -> str:
     for row in rows:
         name = (row["quantity"], *(str(row[k]) for k in keys if k != across and k in row))
         lines.setdefault(name, {})[row.get(across)] = row
-    head = [_number(c) if isinstance(c, str) else f"{across} = {_number(c)}" for c in columns] or ["value"]
+    sign = GREEK.get(across, across)
+    head = [_number(c) if isinstance(c, str) else f"{sign} = {_number(c)}" for c in columns] or ["value"]
     body = "".join(
         f'<tr><th scope="row">{html.escape(" · ".join(name))}</th>'
         + "".join(_cell(found.get(c, found.get(None))) for c in columns or [None])
@@ -124,4 +126,4 @@ def figure(drawn: Figure, alt: str) -> str:
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=110)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="figure" alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}">'
+    return f'<div class="figure"><img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}"></div>'

@@ -189,9 +189,10 @@ class Guided(Result):
     def summary(self) -> str:
         rows = [r for r in self.table if r["quantity"] == "CLIP score"]
         best = max(rows, key=lambda r: r["value"])
+        several = any(r["quantity"] == "distance among samples" for r in self.table)
         return (
             f"The CLIP score is highest, {best['value']:.2f}, at guidance {best['guidance']:g} of the decoder and "
-            f"{best['prior_guidance']:g} of the prior; what it gains, the samples lose in variety."
+            f"{best['prior_guidance']:g} of the prior{'; what it gains, the samples lose in variety' * several}."
         )
 
 

@@ -97,10 +97,10 @@ class Attacked(Result):
             else "here the word has displaced the thing in the embedding itself"
         )
         still = round(right * count)
-        again = f"{still} of those {count} {'is' if still == 1 else 'are'}"
+        again = f"; {still} of those {count} {'is' if still == 1 else 'are'} right again in"
         if cases == 1:
-            again = "it is" if right else "it is not"
-        return f"{said}; {again} right again in variations decoded from the attacked z_i: {meaning}."
+            again = f", and {'no longer' if right else 'still'} does in most"
+        return f"{said}{again} variations decoded from the attacked z_i: {meaning}."
 
 
 def _label_of(word: str, labels: Sequence[str]) -> str:

@@ -46,7 +46,8 @@ class Classified(Result):
 
     def summary(self) -> str:
         label, p = self.top(0)[0]
-        return f"Of {len(self.labels)} labels CLIP takes “{label}” for the first picture, with {p:.0%}."
+        which = "the picture" if len(self.probabilities) == 1 else "the first picture"
+        return f"Of {len(self.labels)} labels CLIP takes “{label}” for {which}, with {p:.0%}."
 
 
 @streamed(Classified)
@@ -131,7 +132,7 @@ class Compared(Result):
         among = self.value("cosine among pictures"), self.value("cosine among captions")
         return (
             f"The means of pictures and of captions lie {gap:.2f} apart on the unit sphere, while pictures have a "
-            f"cosine of {among[0]:.2f} among one another and captions {among[1]:.2f}: two cones, not one cloud."
+            f"cosine of {among[0]:.2f} among one another and captions {among[1]:.2f}."
         )
 
 

@@ -60,11 +60,9 @@ class Generated(Result):
         return grid(self.pixels, titles=titles, heading=self.settings["prompt"])
 
     def summary(self) -> str:
-        count = len(self.seeds)
-        return (
-            f"{count} picture{'s' * (count > 1)} of “{self.settings['prompt']}”; cosine to the caption "
-            f"{self.similarity.mean():.2f} on average, {self.similarity.max():.2f} for the best."
-        )
+        count, best = len(self.seeds), f"{self.similarity.max():.2f}"
+        likeness = best if count == 1 else f"{self.similarity.mean():.2f} on average, {best} for the best"
+        return f"{count} picture{'s' * (count > 1)} of “{self.settings['prompt']}”; cosine to the caption {likeness}."
 
 
 @streamed(Generated)

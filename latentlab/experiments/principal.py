@@ -176,8 +176,11 @@ class Walked(Result):
         return rows(dict(zip(labels, self.pixels)), titles=titles, wide_labels=any(self.names))
 
     def summary(self) -> str:
-        named = "; ".join(f"{c}: {name}" for c, name in zip(self.components, self.names) if name)
-        return f"One component moves at a time, everything else and x_T stay. {named}".strip()
+        named = [
+            f"component {c}, {name.replace(' … ', ' to ')}" for c, name in zip(self.components, self.names) if name
+        ]
+        ends = f" From one end to the other: {'; '.join(named)}." if named else ""
+        return f"One component moves at a time, everything else and x_T stay.{ends}"
 
 
 @streamed(Walked)

@@ -66,9 +66,12 @@ class Varied(Result):
         if len(self.seeds) == 1:
             return f"At η = {last:g} the sample keeps a cosine of {kept:.2f} to z_i; several show what they share."
         differ = self.value("distance among samples", eta=last)
+        meaning = "what they share is what CLIP saw, what changes is what only x_T knew"
+        if last < 1:
+            meaning = "below η = 1 they share some of x_T as well"
         return (
             f"At η = {last:g} the samples keep a cosine of {kept:.2f} to z_i, and lie {differ:.2f} (1 - cosine) from "
-            "one another: what they share is what CLIP saw, what changes is what only x_T knew."
+            f"one another: {meaning}."
         )
 
 
