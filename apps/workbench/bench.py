@@ -17,6 +17,9 @@ from .shots import Chosen, Made
 
 QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 LATENTS, NO_LATENTS = "Its latents (safetensors)", "No latents are known of it"
+# Adds to an event's inputs which picture of a gallery is opened.
+OPENED = """(...told) => [...told.slice(0, -1),
+    Math.max(0, [...document.querySelectorAll('#%s .thumbnails button')].findIndex(b => b.matches('.selected')))]"""
 SHELF = 12  # how many of a visitor's own pictures the map shows
 
 
@@ -36,6 +39,7 @@ class Bench:
         self.slots = slots(built)
         self.others: list[str] = []  # keys of tabs that have no settings
         self.hand, self.shelf, self.offered = gr.State(), gr.State([]), gr.State()
+        self.row = gr.Number(0, precision=0, visible=False)
         with gr.Column(elem_classes="bench"):
             gr.HTML("<h2>Workbench</h2>", padding=False)
             with gr.Row(equal_height=False):
@@ -87,18 +91,21 @@ class Bench:
         for b in self.built:
             for event in b.events:
                 event.success(None, None, self.news, js="() => ''", **QUICK)  # what it says of the next run is past
-                event.success(self._first, [b.made, self.hand, self.model, self.shelf], self.hand_outputs, **QUICK)
+                told, js = [b.made, self.hand, self.model, self.shelf, self.row], OPENED % b.gallery.elem_id
+                event.success(self._first, told, self.hand_outputs, js=js, **QUICK)
             b.gallery.select(self._pick, [b.made, self.hand, self.model, self.shelf], self.hand_outputs, **QUICK)
         self.use.click(self._use, [self.target, self.hand], [self.tabs, *self.all_pickers()], **QUICK)
         self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUICK)
         told = [self.tabs, self.news, self.offer, self.apply, *self.fields(), *self.all_pickers()]
         self.apply.click(self._apply, self.offered, told, **QUICK)
 
-    def _first(self, made: Made, hand, model, shelf):
+    def _first(self, made: Made, hand, model, shelf, opened: int):
+        """A new run's picture that the visitor looks at, or its first."""
         if not made.page or (hand and hand[0] is made):
             return [gr.skip()] * len(self.hand_outputs)
         if made.shots:
-            return self._take(made, 0, model, shelf)
+            row = opened if isinstance(opened, int) and 0 <= opened < len(made.shots) else 0
+            return self._take(made, row, model, shelf)
         return [self._again(made, model) if c is self.link else gr.skip() for c in self.hand_outputs]
 
     def _pick(self, made: Made, hand, model, shelf, chosen: gr.SelectData):
@@ -112,7 +119,7 @@ class Bench:
         shot = made.shots[row]
         known = "z_i and x_T go with it" if shot.known else "it will be inverted where it is used"
         if shot.latent and not shot.known:
-            known = f"its caption or guidance made it too, so {known}"
+            known = f"its latents can be taken, but {known}"
         page = self.page(made.page).page.title
         return f'<p><b>{html.escape(shot.title)}</b></p><p class="note">From {html.escape(page)}; {known}.</p>'
 

@@ -91,10 +91,9 @@ def _shown(stream, said: gr.HTML, gallery: gr.Gallery | None, made: gr.State, fi
         first, stage, said_at = {}, value.stage, now
         if shows:
             title = f"unfinished, step {value.step} of {value.steps}" if value.steps > 1 else "unfinished"
-            pictures = [(path, title) for path in shots.files(images.to_pil(value.pixels))]
-            update[gallery] = pictures
             if not shown_at:
-                update |= {made: Made(), gallery: gr.update(value=pictures, selected_index=None)}
+                update[made] = Made()
+            update[gallery] = [(path, title) for path in shots.files(images.to_pil(value.pixels))]
             shown_at = now
         yield update
 
@@ -114,7 +113,7 @@ def _final(page, outcome, fields, seconds, said, gallery, numbers, made, extras)
     if page.gallery:
         pictures = [(path, shot.title) for path, shot in zip(shots.save_pictures(left), stamped)]
         columns = outcome.columns or page.columns
-        update[gallery] = gr.update(value=pictures, columns=columns, selected_index=None)
+        update[gallery] = gr.update(value=pictures, columns=columns)
     return update
 
 
@@ -167,6 +166,7 @@ def _results(page: Page) -> tuple[gr.Gallery, dict, gr.Accordion, gr.HTML]:
     gallery = gr.Gallery(
         label=f"Pictures: {page.title}", show_label=False, columns=page.columns, height="auto", object_fit="contain",
         format="png", buttons=["download", "fullscreen"], elem_classes=classes, visible=page.gallery, interactive=False,
+        elem_id=f"shots-{page.key}",
     )  # fmt: skip
     extras = page.extras()
     with gr.Accordion("Numbers", open=not page.gallery, visible=False, elem_classes="result") as drawer:

@@ -27,13 +27,12 @@ def theme() -> gr.themes.Base:
 
 CSS = Path(__file__).with_name("style.css").read_text("utf-8")
 # Gradio tells of a slider's new value when the pointer lets it go; an arrow key that comes up lets it go as well.
-# It leaves the list of a drop-down open when one goes on with Tab; Escape closes it.
+# Tab is to a drop-down a key like any other, which opens its list: after it has lost the focus and closed it.
 KEYS = """() => {
     document.addEventListener("keyup", event => {
         if (event.target.type === "range") event.target.dispatchEvent(new PointerEvent("pointerup", {bubbles: true}))
     })
     document.addEventListener("keydown", event => {
-        if (event.key === "Tab" && event.target.role === "combobox")
-            event.target.dispatchEvent(new KeyboardEvent("keydown", {key: "Escape", bubbles: true}))
+        if (event.key === "Tab" && event.target.role === "combobox") event.stopImmediatePropagation()
     }, true)
 }"""
