@@ -343,6 +343,6 @@ def test_a_sentence_begins_with_a_capital_and_a_name_as_it_is_written(error, sai
 def test_captions_that_find_no_room_beside_the_pictures_own_are_named(lab):
     labels = ", ".join(f"a cat {k}" for k in range(clip.MORE + 2))
     _, outcome = ended(clip.run("toy", picture(), "compare", labels, True))
-    assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in outcome.notes[0]
+    assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in outcome.notes[-1]
     _, outcome = ended(clip.run("toy", picture(), "compare", "a cat", True))
-    assert not outcome.notes
+    assert not any("not read" in note for note in outcome.notes)

@@ -55,7 +55,8 @@ def run(model, picture, task, labels, ensemble):
     gap = "Pictures and captions on the plane of their first two principal components"
     drawn = saying.figure(found.figure(), alt) + saying.figure(found.gap_figure(), gap)
     left = f"there is room for {MORE} captions beside the pictures' own; not read: {', '.join(extra[MORE:])}"
-    notes = (left,) if extra[MORE:] else ()
+    plane = f"the plane shows two directions of {found.z_i.shape[1]}, and the gap is measured in all of them"
+    notes = (plane, left) if extra[MORE:] else (plane,)
     return Outcome(found, extras={"answer": drawn}, notes=notes)
 
 

@@ -176,11 +176,10 @@ class Walked(Result):
         return rows(dict(zip(labels, self.pixels)), titles=titles, wide_labels=any(self.names))
 
     def summary(self) -> str:
-        named = [
-            f"component {c}, {name.replace(' … ', ' to ')}" for c, name in zip(self.components, self.names) if name
-        ]
-        ends = f" From one end to the other: {'; '.join(named)}." if named else ""
-        return f"One component moves at a time, everything else and x_T stay.{ends}"
+        ends = [name.replace(", ", " and ").replace(" … ", " to ") for name in self.names]
+        named = [f"component {c} from {end}" for c, end in zip(self.components, ends) if end]
+        said = f" To CLIP goes {', '.join(named)}." if named else ""
+        return f"One component moves at a time, everything else and x_T stay.{said}"
 
 
 @streamed(Walked)
