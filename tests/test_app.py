@@ -99,8 +99,13 @@ def page(visit):
 
 
 def status(page, text: str):
+    from playwright.sync_api import TimeoutError
+
     found = page.locator(".bar:visible", has_text=text)
-    found.first.wait_for()
+    try:
+        found.first.wait_for()
+    except TimeoutError:
+        pytest.fail(f"“{text}” is not said, but {page.locator('.bar:visible').all_inner_texts()}")
     return found.first
 
 
