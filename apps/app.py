@@ -75,6 +75,7 @@ def launch(page: gr.Blocks, **options) -> tuple:
 if __name__ == "__main__":
     try:
         lab = labs.get(labs.DEFAULT)
+        labs.warm(lab)
     except UserError as error:
         sys.exit(f"error: {error}")
     at_home = "SPACE_ID" not in os.environ and sys.stdout.isatty()

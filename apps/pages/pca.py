@@ -56,7 +56,7 @@ def run(model, picture, task, first, reach, seed, steps):
     result = yield from watched(
         model, "truncate", pixels, axes, dims=dims, seed=seed, steps=int(steps), preview_every=PREVIEW
     )
-    titles = [f"{k} component{'s' * (k > 1)} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
+    titles = [f"first {k} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
     plot = saying.figure(result.curves(), "Variance explained and cosines against the number of components kept")
     x_T = noise(lab.decoder, [result.seed]).expand(len(dims), -1, -1, -1)
     z_i = running.z_i(model, pixels)  # what CLIP sees: a picture that was made here came from another z_i

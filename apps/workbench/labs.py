@@ -65,6 +65,15 @@ def obtain(name: str) -> Iterator[Progress]:
     return get(name)
 
 
+def warm(lab: models.Lab) -> None:
+    """Draw once before the first visitor does: what is set up at a first use is not theirs to wait for.
+
+    Only on an embedded model, which takes a second or two for it.
+    """
+    if not zero() and not models.row(lab.name).sources:
+        latentlab.generate(lab, "a red apple", seeds=range(4), steps=2)
+
+
 def keep(lab: models.Lab) -> None:
     """Take a lab that was loaded elsewhere as the present one."""
     _LOADED[lab.name] = lab
