@@ -18,7 +18,8 @@ from starlette.middleware import Middleware
 import latentlab
 from apps.pages import PAGES
 from apps.workbench import labs, layout, links, picker, style
-from apps.workbench.bench import QUICK, Bench, slots
+from apps.workbench.bench import Bench, slots
+from apps.workbench.buttons import QUIET
 from apps.workbench.door import Door
 from apps.workbench.map import Map
 from latentlab import images
@@ -45,8 +46,8 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
         bench = Bench(built, tabs, model, news, examples)
         if chart:
             chart.wire(bench)
-        model.change(_model_news, model, news, **QUICK)
-        page.load(bench.open_link, None, [tabs, model, news, *bench.fields(), *bench.all_pickers()], **QUICK)
+        model.change(_model_news, model, news, **QUIET)
+        page.load(bench.open_link, None, [tabs, model, news, *bench.fields(), *bench.all_pickers()], **QUIET)
     return page
 
 

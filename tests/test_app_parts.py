@@ -319,9 +319,8 @@ def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
     given = "nothing" if seed is None else seed
     wanted = f"Seed of x_T: {given} is given, wanted is a whole number from 0 to {knobs.SEED_MAX}"
     box = knobs.seed("Seed of x_T")
-    box = type(box)(
-        **box.constructor_args
-    )  # as Gradio makes a visitor's own one, which loses what was hung on the first
+    # As Gradio makes a visitor's own one, which loses what was hung on the first.
+    box = type(box)(**box.constructor_args)
     with pytest.raises(UserError, match=wanted):
         fitting({"seed": box}, [box.preprocess(seed)])
     for good in (0, 7.0, knobs.SEED_MAX):

@@ -11,6 +11,7 @@ from latentlab.errors import UserError
 from latentlab.grammar import article
 
 from ..workbench import knobs, labs, saying
+from ..workbench.buttons import QUIET
 from ..workbench.describing import Outcome, Page
 from ..workbench.picker import says
 from ..workbench.running import PREVIEW, watched
@@ -93,12 +94,10 @@ def wire(picker, told: dict) -> None:
             round(min(max(a / SHOWN, half / 2 + 0.01), 0.99 - half / 2), 2) for a, half in zip(at.index, (size, high))
         ]
 
-    seen = {"outputs": [picker.preview, picker.says], "show_progress": "hidden", "queue": False}
-    seen |= {"trigger_mode": "always_last", "api_visibility": "private"}
+    seen = {"outputs": [picker.preview, picker.says], "trigger_mode": "always_last", **QUIET}
     gr.on([picker.state.change, *(c.change for c in label)], show, [picker.state, *label], **seen)
-    quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    picker.state.change(ground, picker.state, told["sketch"], **quiet)
-    picker.preview.select(place, told["size"], [told["x"], told["y"]], **quiet)
+    picker.state.change(ground, picker.state, told["sketch"], **QUIET)
+    picker.preview.select(place, told["size"], [told["x"], told["y"]], **QUIET)
 
 
 def extras() -> dict:

@@ -7,9 +7,10 @@ import gradio as gr
 from latentlab.errors import UserError
 
 from ..workbench import knobs, labs
+from ..workbench.buttons import QUIET
 from ..workbench.describing import Outcome, Page
 from ..workbench.running import PREVIEW, watched
-from ..workbench.shots import kept, shots
+from ..workbench.shots import shots
 
 TASKS = [("Colours and things", "bind"), ("Words on signs", "spell")]
 PROMPTS = (
@@ -32,8 +33,7 @@ def inputs() -> dict:
                         "blue, …; cube, ball, cone or star; on top of, below, left of, right of, beside.")  # fmt: skip
     examples = gr.Examples([[p] for p in PROMPTS], prompt, label="Captions to try", example_labels=list(PROMPTS))
     word = gr.Textbox("hello", label="Words for signs, with commas", max_length=80, visible=False)
-    quiet = {"show_progress": "hidden", "queue": False, "api_visibility": "private"}
-    task.change(_asks, task, [prompt, examples.dataset, word], **quiet)
+    task.change(_asks, task, [prompt, examples.dataset, word], **QUIET)
     return {"task": task, "prompt": prompt, "words": word, "count": knobs.count(4)}
 
 
@@ -56,16 +56,14 @@ def run(model, task, prompt, words, count, seed, steps, guidance):
         others = [w for w in (lab.words or WORDS) if w not in wanted]
         found = yield from watched(model, "spell", wanted, alternatives=others, **more)
         titles = [f"“{w}”, read as “{r}”" for w, row in zip(found.words, found.read) for r in row]
-        latents = [kept(found.latent, k) for k in range(len(titles))]
-        return Outcome(found, shots(found.pixels.flatten(0, 1), titles, latents=latents))
+        return Outcome(found, shots(found.pixels.flatten(0, 1), titles, latents=found.latent))
     found = yield from watched(model, "bind", prompt, **more)
     rows = zip(found.seeds, found.colours[0], found.read_as[0])
     names = {swap: NAMES[name] for name, swap in found.arrangements[0].swaps().items()}
     titles = [
         f"seed {s} · shows {a or 'nothing'} and {b or 'nothing'}; CLIP reads it {names[r]}" for s, (a, b), r in rows
     ]
-    latents = [kept(found.latent, k) for k in range(len(titles))]
-    made = shots(found.pixels[0], titles, captions=[prompt] * len(titles), latents=latents)
+    made = shots(found.pixels[0], titles, captions=[prompt] * len(titles), latents=found.latent)
     return Outcome(found, made, notes=("only the colours are looked for; which shape has each is for you to see",))
 
 

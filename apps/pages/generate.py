@@ -7,7 +7,7 @@ import gradio as gr
 from ..workbench import knobs, labs
 from ..workbench.describing import Outcome, Page
 from ..workbench.running import PREVIEW, watched
-from ..workbench.shots import kept, shots
+from ..workbench.shots import shots
 
 CAPTIONS = (
     "a red apple on a blue background",
@@ -46,8 +46,7 @@ def run(model, prompt, count, seed, steps, guidance, prior_guidance, candidates)
         prior_guidance=prior_guidance, candidates=int(candidates), preview_every=PREVIEW,
     )  # fmt: skip
     titles = [f"seed {s} · cos {c:.2f}" for s, c in zip(found.seeds, found.similarity.tolist())]
-    latents = [kept(found.latent, k) for k in range(len(titles))]
-    made = shots(found.pixels, titles, captions=[prompt] * len(titles), latents=latents)
+    made = shots(found.pixels, titles, captions=[prompt] * len(titles), latents=found.latent)
     return Outcome(found, [shot.having(found.metadata(k)) for k, shot in enumerate(made)])
 
 

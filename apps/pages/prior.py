@@ -42,9 +42,8 @@ def run(model, captions, task, seed, steps, guidance):
         return Outcome(found, shots(pixels, titles, captions=lines[:1] * len(titles), latents=latents))
     found = yield from watched(model, "ablate", lines, guidance=guidance, **more)
     titles = [f"{s} · {c}" for s in found.signals for c in found.captions]
-    latents = [kept(found.latent, k) for k in range(len(titles))]
     captions = list(found.captions) * len(found.signals)
-    made = shots(found.pixels.flatten(0, 1), titles, captions=captions, latents=latents)
+    made = shots(found.pixels.flatten(0, 1), titles, captions=captions, latents=found.latent)
     return Outcome(found, made, columns=len(found.captions))
 
 

@@ -10,12 +10,12 @@ import gradio as gr
 from latentlab.errors import UserError
 
 from . import labs, links, saying, shots
+from .buttons import QUIET
 from .describing import names
 from .layout import Built
 from .picker import Picker, framed
 from .shots import Chosen, Made
 
-QUICK = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 LATENTS, NO_LATENTS = "Its latents (safetensors)", "No latents are known of it"
 # Adds to an event's inputs which picture of a gallery is opened.
 OPENED = """(...told) => [...told.slice(0, -1),
@@ -90,14 +90,14 @@ class Bench:
     def _wire(self) -> None:
         for b in self.built:
             for event in b.events:
-                event.success(None, None, self.news, js="() => ''", **QUICK)  # what it says of the next run is past
+                event.success(None, None, self.news, js="() => ''", **QUIET)  # what it says of the next run is past
                 told, js = [b.made, self.hand, self.model, self.shelf, self.row], OPENED % b.gallery.elem_id
-                event.success(self._first, told, self.hand_outputs, js=js, **QUICK)
-            b.gallery.select(self._pick, [b.made, self.hand, self.model, self.shelf], self.hand_outputs, **QUICK)
-        self.use.click(self._use, [self.target, self.hand], [self.tabs, *self.all_pickers()], **QUICK)
-        self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUICK)
+                event.success(self._first, told, self.hand_outputs, js=js, **QUIET)
+            b.gallery.select(self._pick, [b.made, self.hand, self.model, self.shelf], self.hand_outputs, **QUIET)
+        self.use.click(self._use, [self.target, self.hand], [self.tabs, *self.all_pickers()], **QUIET)
+        self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUIET)
         told = [self.tabs, self.news, self.offer, self.apply, *self.fields(), *self.all_pickers()]
-        self.apply.click(self._apply, self.offered, told, **QUICK)
+        self.apply.click(self._apply, self.offered, told, **QUIET)
 
     def _first(self, made: Made, hand, model, shelf, opened: int):
         """A new run's picture that the visitor looks at, or its first."""

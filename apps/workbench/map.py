@@ -14,7 +14,8 @@ from latentlab.errors import UserError
 from latentlab.sphere import normalize
 
 from . import labs, running, saying
-from .bench import QUICK, Bench
+from .bench import Bench
+from .buttons import QUIET
 from .endpoints import HEAVY
 from .shots import Chosen
 
@@ -90,7 +91,7 @@ class Map:
         theirs = [bench.model, bench.shelf, *(picker.state for picker, _ in bench.slots)]
         self.tab.select(self._draw, theirs, self.told, **options)
         chosen = [self.plane, self.marked, self.says, self.between, self.use]
-        self.plane.click(self._click, [self.points, self.marked], chosen, **QUICK)
+        self.plane.click(self._click, [self.points, self.marked], chosen, **QUIET)
         first, second = (k for k, (p, _) in enumerate(bench.slots) if p.page == "interpolate")
         marked, outputs = [self.points, self.marked], [bench.tabs, *bench.all_pickers()]
 
@@ -100,8 +101,8 @@ class Map:
         def use(points, marked, target):
             return bench.into({target: points[0][marked[-1]]})
 
-        self.between.click(between, marked, outputs, **QUICK)
-        self.use.click(use, [*marked, self.target], outputs, **QUICK)
+        self.between.click(between, marked, outputs, **QUIET)
+        self.use.click(use, [*marked, self.target], outputs, **QUIET)
 
     def _draw(self, model: str, shelf: list[Chosen], *inputs: Chosen | None):
         off = gr.update(interactive=False)

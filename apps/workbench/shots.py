@@ -111,7 +111,7 @@ class Made:
 
 def shots(
     pixels: Tensor, titles: Sequence[str], *, captions: Sequence[str] = (), known: Sequence[Known | None] = (),
-    latents: Sequence = (),
+    latents: Sequence | Latent = (),
 ) -> list[Shot]:  # fmt: skip
     """Pictures (B, 3, H, W) with a title each, and what is known of each of them."""
     found = []
