@@ -27,7 +27,8 @@ from unittest import mock
 import torch
 import typer
 
-from latentlab import intervals, models
+from latentlab import models
+from latentlab.analysis import intervals
 from latentlab.diffusion import Condition, noise
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))

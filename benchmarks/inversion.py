@@ -17,8 +17,11 @@ import typer
 from torch import Tensor
 
 import latentlab
-from latentlab import decoding, images, intervals, inversion, models
+from latentlab import decoding, inversion, models
+from latentlab.analysis import intervals
 from latentlab.diffusion import Condition, Decoder, evaluate
+from latentlab.io import images
+from latentlab.latents import PairLatent
 
 TUNING = 8  # pictures of the gallery
 Split = tuple[int, dict]  # steps, and the other knobs of `inversion.walk`
@@ -69,7 +72,7 @@ def round_trip(decoder: Decoder, x_0: Tensor, cond: Condition, method: str, spli
     if method == "diffusers' pair":
         return stock(decoder, x_0, cond, steps)
     found = inversion.invert(decoder, x_0, cond, steps=steps, **knobs)
-    back = {} if isinstance(found.latent, latentlab.PairLatent) else {"steps": steps}
+    back = {} if isinstance(found.latent, PairLatent) else {"steps": steps}
     *_, last = decoding.walk(decoder, found.latent, **back)
     return last.x_t, found.evaluations + last.evaluations
 

@@ -19,9 +19,11 @@ import torch
 import typer
 from torch import Tensor
 
-import latentlab
-from latentlab import experiments, images, intervals, models
+from latentlab import experiments, models
+from latentlab.analysis import intervals
 from latentlab.decoding import decode, pictures
+from latentlab.diffusion import noise
+from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.prior import sample
 
@@ -80,7 +82,7 @@ def made(lab: Lab, names: list[str], knobs: dict) -> Tensor:
     """A picture of each name, before the upsampler."""
     seeds = range(len(names))
     z_i = sample(lab.prior, names, seeds=seeds, candidates=knobs.get("candidates", 2))
-    latent = Latent(z_i, latentlab.noise(lab.decoder, seeds, device=lab.device))
+    latent = Latent(z_i, noise(lab.decoder, seeds, device=lab.device))
     steps, guidance = knobs.get("steps", 25), knobs.get("guidance", 2.0)
     x_0 = decode(lab.decoder, latent, text=lab.decoder.read(names), steps=steps, guidance=guidance)
     return pictures(lab.decoder, x_0)

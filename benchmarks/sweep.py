@@ -19,12 +19,14 @@ import typer
 from torch import Tensor
 
 import latentlab
-from latentlab import images, intervals, models
+from latentlab import models
+from latentlab.analysis import intervals
 from latentlab.decoding import decode, pictures
 from latentlab.diffusion import CLEAN, Condition, abar_at, to_eps
+from latentlab.edits import interpolate, text_diff
 from latentlab.inversion import invert
+from latentlab.io import images
 from latentlab.latents import Latent
-from latentlab.manipulation import interpolate, text_diff
 from latentlab.models.emoji import context, scaled, weights_folder
 
 STEPS = 25

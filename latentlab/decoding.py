@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from . import reversible
+from . import exact_inversion
 from .diffusion import Condition, Decoder, SeededNoise, abar_at, ddim_step, evaluate, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
@@ -108,7 +108,7 @@ def _walk_back(
             )
     levels(decoder.abar, pair.times)
     cond = Condition(pair.z_i, None if text is None else text.expand(len(pair), -1, -1))
-    yield from itertools.starmap(Step, reversible.descend(decoder, pair, cond))
+    yield from itertools.starmap(Step, exact_inversion.descend(decoder, pair, cond))
 
 
 def decode(decoder: Decoder, latent: Latent | PairLatent, **knobs) -> Tensor:

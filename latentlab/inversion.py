@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import reversible
+from . import exact_inversion
 from .diffusion import Condition, Decoder, abar_at, ddim_step, evaluate, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
 
-METHODS = ("naive", "fixed-point", *reversible.METHODS)
+METHODS = ("naive", "fixed-point", *exact_inversion.METHODS)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,10 @@ def walk(
         raise UserError("x_0 holds values that are not finite: check the picture it came from")
     cond = cond.expand(len(x_0))
     times = levels(decoder.abar, steps)
-    if method in reversible.METHODS:
-        for number, (pair, evaluations) in enumerate(reversible.ascend(decoder, x_0, cond, times, method=method), 1):
+    if method in exact_inversion.METHODS:
+        for number, (pair, evaluations) in enumerate(
+            exact_inversion.ascend(decoder, x_0, cond, times, method=method), 1
+        ):
             known = torch.ones(len(x_0), dtype=torch.bool, device=x_0.device)
             yield number, len(times) - 1, Inversion(pair, torch.zeros(number), evaluations, known)
         return

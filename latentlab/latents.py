@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
-from .files import open_tensors, whole
+from .io.atomic import open_tensors, whole
 
 PAIRS = ("bdia", "edict")  # the methods whose latent is a pair of states
 

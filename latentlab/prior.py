@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .diffusion import Condition, SeededNoise, abar_at, ddim_step, levels, to_eps
 from .errors import UserError
-from .sphere import normalize
+from .slerp import normalize
 
 
 class Prior(Protocol):

@@ -164,7 +164,7 @@ def clip_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def encoder(clip_folder):
     """The tiny CLIP."""
-    from latentlab.encoding import Encoder
+    from latentlab.clip import Encoder
 
     return Encoder(f"local-dir:{clip_folder}")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentlab import images
 from latentlab.decoding import decode, pictures, walk
 from latentlab.diffusion import CLEAN, levels, noise
 from latentlab.errors import UserError
+from latentlab.io import images
 from latentlab.latents import Latent
 
 

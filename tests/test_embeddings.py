@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from latentlab import __version__, embeddings, images
-from latentlab.directions import Directions
-from latentlab.embeddings import Embeddings
+from latentlab import __version__
+from latentlab.analysis.pca import Directions
 from latentlab.errors import UserError
+from latentlab.io import embeddings, images
+from latentlab.io.embeddings import Embeddings
 from latentlab.latents import Latent
 
 N, D = 23, 6

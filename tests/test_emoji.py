@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from latentlab import images
 from latentlab.decoding import decode
 from latentlab.diffusion import Condition, abar_at, cosine_abar, noise
 from latentlab.errors import UserError
 from latentlab.inversion import invert
+from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import emoji
 from latentlab.models.attention import merged

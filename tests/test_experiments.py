@@ -9,11 +9,12 @@ import pytest
 import torch
 from conftest import Spy
 
-from latentlab import UserError, decoding, experiments, images
+from latentlab import UserError, decoding, experiments
+from latentlab.analysis.distances import cmmd, frechet
+from latentlab.analysis.pca import Directions
 from latentlab.diffusion import SeededNoise, noise
-from latentlab.directions import Directions
-from latentlab.distances import cmmd, frechet
-from latentlab.experiments import Progress, running
+from latentlab.experiments import Progress, base
+from latentlab.io import images
 
 
 def pictures(count: int = 2, side: int = 8) -> torch.Tensor:
@@ -51,7 +52,7 @@ def streams(lab, found, directions):
             lab, one, directions, captions=["a cat", "a dog", "a fox"]
         ),
         "ablate": experiments.ablate.stream(lab, ["a cat", "a dog"], seeds=[0, 1], steps=3),
-        "sweep_guidance": experiments.sweep_guidance.stream(lab, "a cat", guidances=(1, 2), seeds=[0, 1], steps=3),
+        "guide": experiments.guide.stream(lab, "a cat", guidances=(1, 2), seeds=[0, 1], steps=3),
         "bind": experiments.bind.stream(lab, ["a red cube above a blue ball"], seeds=[0, 1], steps=3),
         "spell": experiments.spell.stream(lab, ["hello"], alternatives=["stop"], seeds=[0, 1], steps=3),
         "classify": experiments.classify.stream(lab.encoder, pictures(), ["a cat", "a dog"]),
@@ -76,14 +77,14 @@ def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, found, directio
         drawn.extend(seeds)
         return pixels
 
-    monkeypatch.setattr(running.upsampling, "upsample", upsample)
+    monkeypatch.setattr(base.upsampling, "upsample", upsample)
     list(streams(dataclasses.replace(lab, upsampler=object()), found, directions)[name])
     assert len(drawn) > 1
     assert len(set(drawn)) == 1
 
 
 @pytest.mark.parametrize("name", [
-    "generate", "reconstruct", "vary", "interpolate", "diff", "truncate", "walk_components", "ablate", "sweep_guidance",
+    "generate", "reconstruct", "vary", "interpolate", "diff", "truncate", "walk_components", "ablate", "guide",
     "bind", "spell", "classify", "compare",
 ])  # fmt: skip
 def test_every_experiment_reports_progress_then_numbers_with_intervals_a_figure_and_a_sentence(
@@ -448,7 +449,7 @@ def test_the_three_signals_differ_in_the_clip_slot_alone(miniature):
 
 
 def test_a_guidance_sweep_holds_every_pair_and_guidance_1_of_both_is_generate(lab):
-    result = experiments.sweep_guidance(lab, "a cat", guidances=(1, 3), prior_guidances=(1, 2), seeds=[0, 1], steps=4)
+    result = experiments.guide(lab, "a cat", guidances=(1, 3), prior_guidances=(1, 2), seeds=[0, 1], steps=4)
     assert result.pixels.shape[:3] == (2, 2, 2)
     plain = experiments.generate(lab, "a cat", seeds=[0, 1], steps=4, guidance=1, candidates=2)
     torch.testing.assert_close(result.pixels[0, 0], plain.pixels, atol=1 / 255, rtol=0)
@@ -507,7 +508,7 @@ class Gullible:
         return z
 
     def zero_shot(self, pixels, labels, templates=("{}",)):
-        from latentlab.encoding import class_embeddings, probabilities
+        from latentlab.clip import class_embeddings, probabilities
 
         return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
 
@@ -660,7 +661,7 @@ def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
     ("name", "asked", "knobs"),
     [
         ("ablate", ["a red apple", "a blue fox"], {}),
-        ("sweep_guidance", ["a red apple", "a blue fox"], {"guidances": (2.0,), "prior_guidances": (1.0, 2.0)}),
+        ("guide", ["a red apple", "a blue fox"], {"guidances": (2.0,), "prior_guidances": (1.0, 2.0)}),
         ("bind", ["a red cube left of a blue ball", "a green cone above a red ball"], {}),
         ("spell", ["hello", "stop"], {"template": "{}"}),
     ],
@@ -699,7 +700,7 @@ def test_a_sign_wants_a_word_and_a_place_for_it(lab, knobs):
 @pytest.mark.parametrize("prior_guidance", [-1.0, float("nan")])
 def test_a_guidance_of_the_prior_that_is_no_number_from_0_up_is_refused(lab, prior_guidance):
     with pytest.raises(UserError, match="prior's guidance is"):
-        experiments.sweep_guidance(lab, "a cat", prior_guidances=[prior_guidance])
+        experiments.guide(lab, "a cat", prior_guidances=[prior_guidance])
 
 
 @pytest.mark.parametrize(("words", "said"), [("apple", "what a picture shows"), ("", "at least one"), ([], "one")])

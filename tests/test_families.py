@@ -12,14 +12,15 @@ import pytest
 import torch
 from huggingface_hub import errors as hub_errors
 
-from latentlab import experiments, images, models
+from latentlab import experiments, models
+from latentlab.clip import local, warnings
 from latentlab.decoding import decode
 from latentlab.diffusion import CLEAN, Condition, noise
-from latentlab.encoding import local, warnings
 from latentlab.errors import UserError
 from latentlab.inversion import invert
+from latentlab.io import images
 from latentlab.latents import Latent
-from latentlab.models import checkpoints, configs, hub, memory
+from latentlab.models import checkpoint, configs, hub, offload
 
 FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
 WITH_PRIOR = [name for name in FAMILIES if name != "stable-unclip-h"]
@@ -131,8 +132,8 @@ def test_the_precision_that_a_config_names_is_not_taken_for_the_one_to_compute_i
 @pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("name", WITH_PRIOR)
 def test_networks_that_take_turns_give_the_same_picture(published, family, name, monkeypatch, on_disk):
-    monkeypatch.setattr(memory, "LARGE", 100)
-    monkeypatch.setattr(checkpoints.Checkpoint, "_plan", lambda self, *_: memory.Turns(self.device, on_disk=on_disk))
+    monkeypatch.setattr(offload, "LARGE", 100)
+    monkeypatch.setattr(checkpoint.Checkpoint, "_plan", lambda self, *_: offload.Turns(self.device, on_disk=on_disk))
     lab = load(published, name)
     found, wanted = (experiments.generate(x, "a cat", steps=2, prior_steps=2) for x in (lab, family(name)))
     torch.testing.assert_close(found.pixels, wanted.pixels)
@@ -147,8 +148,8 @@ def test_offloading_on_a_cpu_reads_each_network_when_its_turn_comes(published):
 
 
 def test_one_network_at_a_time_has_its_weights_and_small_ones_stay(monkeypatch):
-    monkeypatch.setattr(memory, "LARGE", 3)
-    turns, whole = memory.Turns(torch.device("cpu"), on_disk=True), [torch.nn.Linear(2, 2) for _ in range(2)]
+    monkeypatch.setattr(offload, "LARGE", 3)
+    turns, whole = offload.Turns(torch.device("cpu"), on_disk=True), [torch.nn.Linear(2, 2) for _ in range(2)]
     parts = [turns.add(copying.deepcopy(network), lambda network=network: network) for network in whole]
     for k in (0, 1, 0):
         torch.testing.assert_close(parts[k](torch.ones(1, 2)), whole[k](torch.ones(1, 2)))
@@ -157,8 +158,8 @@ def test_one_network_at_a_time_has_its_weights_and_small_ones_stay(monkeypatch):
 
 @pytest.mark.gpu
 def test_on_a_gpu_those_that_wait_are_in_the_machines_memory(monkeypatch):
-    monkeypatch.setattr(memory, "LARGE", 3)
-    turns = memory.Turns(torch.device("cuda"))
+    monkeypatch.setattr(offload, "LARGE", 3)
+    turns = offload.Turns(torch.device("cuda"))
     one, two = (turns.add(torch.nn.Linear(2, 2), lambda: None) for _ in range(2))
     for running, waiting in ((one, two), (two, one)):
         running(torch.zeros(1, 2, device="cuda"))
@@ -346,7 +347,7 @@ def test_a_part_whose_name_two_repositories_have_is_of_the_one_that_is_beside_it
     own = tmp_path / "own"
     for part in ("unet", "scheduler"):
         shutil.copytree(published / "kandinsky-2-2-decoder" / part, own / part, copy_function=os.link)
-    files = checkpoints.Checkpoint(models.row("kandinsky22"), own, device=torch.device("cpu"))
+    files = checkpoint.Checkpoint(models.row("kandinsky22"), own, device=torch.device("cpu"))
     assert files.folder("decoder", "scheduler") == own / "scheduler"
     assert files.folder("prior", "scheduler").is_relative_to(cache)
 
@@ -574,7 +575,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, name, family, said):
 
 
 def test_too_little_memory_even_for_one_network_is_refused_before_anything_is_loaded(published, monkeypatch):
-    monkeypatch.setattr(checkpoints, "free_gigabytes", lambda _: 1.0)
+    monkeypatch.setattr(checkpoint, "free_gigabytes", lambda _: 1.0)
     with pytest.raises(
         UserError,
         match=r"karlo in float32 wants 1.5 GB of memory on cpu, one network at a time, and 1.0 GB are free: give "
@@ -595,8 +596,8 @@ GPU, CPU = torch.device("cuda"), torch.device("cpu")
     ],
 )  # fmt: skip
 def test_networks_take_turns_where_they_do_not_all_fit(monkeypatch, device, free, machine, offload, turns):
-    monkeypatch.setattr(checkpoints, "free_gigabytes", lambda where: machine if where == CPU else free)
-    files = object.__new__(checkpoints.Checkpoint)
+    monkeypatch.setattr(checkpoint, "free_gigabytes", lambda where: machine if where == CPU else free)
+    files = object.__new__(checkpoint.Checkpoint)
     files.row, files.device, files.dtype = models.row("karlo"), device, torch.float16
     found = files._plan(8.0, 3.0, offload)
     assert (found and ("disk" if found.on_disk else "memory")) == turns
@@ -651,8 +652,8 @@ def test_the_list_says_what_each_model_takes_and_whether_it_is_here(command, cac
 
 def test_the_list_says_what_is_to_be_fetched_and_what_does_not_fit(command, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(memory, "target", lambda: (torch.device("cpu"), "float32"))
-    monkeypatch.setattr(memory, "free_gigabytes", lambda _: 8.0)
+    monkeypatch.setattr(offload, "target", lambda: (torch.device("cpu"), "float32"))
+    monkeypatch.setattr(offload, "free_gigabytes", lambda _: 8.0)
     monkeypatch.setenv("COLUMNS", "300")
     lines = {line.split()[0]: line for line in command("models")[1].splitlines() if line.split()}
     assert "15.4 GB" in lines["karlo"] and "to be fetched, slow here: one network at a time" in lines["karlo"]

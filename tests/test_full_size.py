@@ -11,7 +11,7 @@ import torch
 
 from latentlab import models, upsampling
 from latentlab.diffusion import CLEAN, Condition, abar_at, ddim_step
-from latentlab.models.memory import HEADROOM
+from latentlab.models.offload import HEADROOM
 
 FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
 META = torch.device("meta")

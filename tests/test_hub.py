@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from latentlab import cli, models
-from latentlab.encoding import Encoder
+from latentlab.clip import Encoder
 from latentlab.errors import UserError
 from latentlab.models import hub
 

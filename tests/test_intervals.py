@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
+from latentlab.analysis.intervals import jackknife, markdown, mean, mean_of_pairs, proportion, said, wilson
 from latentlab.errors import UserError
-from latentlab.intervals import jackknife, markdown, mean, mean_of_pairs, proportion, said, wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 20), (1, 7), (37, 50), (50, 50), (13, 4000)])

@@ -8,13 +8,14 @@ import sys
 
 import pytest
 import torch
+from slerp import normalize
 
-import latentlab
-from latentlab import UserError, experiments, images, models, prior
+from latentlab import UserError, experiments, models, prior
+from latentlab.decoding import decode
 from latentlab.diffusion import Condition, abar_at, noise, to_eps
+from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import emoji
-from latentlab.sphere import normalize
 
 THINGS = ("a red apple", "a banana", "a penguin", "a rocket", "a castle", "a guitar", "a cactus", "a heart")
 
@@ -149,7 +150,7 @@ def test_guidance_draws_towards_the_condition(lab):
 
 def test_a_latent_of_another_model_is_refused(lab):
     with pytest.raises(UserError, match="this decoder wants"):
-        latentlab.decode(lab.decoder, Latent(torch.zeros(1, 256), torch.zeros(1, 3, 64, 64)))
+        decode(lab.decoder, Latent(torch.zeros(1, 256), torch.zeros(1, 3, 64, 64)))
 
 
 def test_an_unknown_word_is_reported_and_the_picture_made_all_the_same(lab):

@@ -21,9 +21,9 @@ FACES = {
     "latentlab",
     "latentlab.cli",
     "latentlab.experiments",
-    "latentlab.health",
+    "latentlab.cli.diagnostics",
     "latentlab.paper",
-    "latentlab.samples",
+    "latentlab.paper.inputs",
 }  # they may meet the models
 
 
@@ -143,11 +143,11 @@ OUTSIDE = [name for name in FILES if not within(name, "latentlab.training")]
 
 
 def test_the_import_reader_sees_what_is_there():
-    assert ("latentlab.errors", "top") in imports("latentlab.images")
-    assert ("latentlab.images", "top") in imports("latentlab.models.emoji")
+    assert ("latentlab.errors", "top") in imports("latentlab.io.images")
+    assert ("latentlab.io.images", "top") in imports("latentlab.models.emoji")
     assert ("latentlab.diffusion", "types") in imports("latentlab.models")
-    assert ("skimage.metrics", "function") in imports("latentlab.images")
-    assert {"latentlab.images", "latentlab.diffusion", "latentlab.sphere", "latentlab.errors"} <= set(THEORY)
+    assert ("skimage.metrics", "function") in imports("latentlab.io.images")
+    assert {"latentlab.io.images", "latentlab.diffusion", "slerp", "latentlab.errors"} <= set(THEORY)
 
 
 def test_imports_have_no_cycle():
@@ -185,10 +185,10 @@ def test_nothing_outside_training_imports_training(name):
 @pytest.mark.parametrize(
     ("library", "doors"),
     [
-        ("open_clip", {"latentlab.encoding"}),
+        ("open_clip", {"latentlab.clip"}),
         ("diffusers", {"latentlab.models"}),
-        ("skimage", {"latentlab.images"}),
-        ("pyarrow", {"latentlab.formats"}),
+        ("skimage", {"latentlab.io.images"}),
+        ("pyarrow", {"latentlab.io.embedding_files"}),
         ("sklearn", set()),
         ("gradio", set()),
     ],

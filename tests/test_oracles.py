@@ -36,9 +36,10 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from latentlab import images, upsampling
+from latentlab import upsampling
 from latentlab.decoding import decode
 from latentlab.diffusion import CLEAN, Condition, SeededNoise, noise
+from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models.unclip_prior import UnclipPrior
 from latentlab.prior import sample

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from slerp import normalize
 
 from latentlab.diffusion import SeededNoise, abar_at, cosine_abar, ddim_step, levels, to_eps
 from latentlab.errors import UserError
 from latentlab.prior import sample
-from latentlab.sphere import normalize
 
 CAPTIONS = ["a cat", "a dog", "a red apple"]
 

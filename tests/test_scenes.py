@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.encoding import Reading
+from latentlab.clip import Reading
 from latentlab.training import scenes, vocabulary
 from latentlab.training.clip import TEMPLATES, validation_scenes
 from latentlab.training.drawings import (

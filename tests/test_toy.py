@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
+from latentlab.clip import warnings
 from latentlab.decoding import decode
 from latentlab.diffusion import Condition, abar_at, levels
-from latentlab.encoding import warnings
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from latentlab import images
 from latentlab.diffusion import abar_at, cosine_abar, levels
 from latentlab.errors import UserError
+from latentlab.io import images
 from latentlab.upsampling import upsample
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
 import typer
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads would spin beside other processes
+
 from .. import __version__
 from ..errors import UserError
-from . import clip, house, pictures, probes, vectors
+from . import embeddings, experiments, manage, pictures, zero_shot
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,11 +35,11 @@ def options(
     pass
 
 
-for command in (*pictures.COMMANDS, *probes.COMMANDS, *clip.COMMANDS):
+for command in (*pictures.COMMANDS, *experiments.COMMANDS, *zero_shot.COMMANDS):
     app.command()(command)
-app.add_typer(vectors.pca, name="pca")
-app.command()(vectors.embed)
-for name, command in house.COMMANDS.items():
+app.add_typer(embeddings.pca, name="pca")
+app.command()(embeddings.embed)
+for name, command in manage.COMMANDS.items():
     app.command(name)(command)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .common import (
+from .options import (
     Chosen,
     Count,
     Fit,
@@ -50,14 +50,15 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Make pictures of a caption: prior, decoder, upsampler."""
-    from .. import experiments, files, images
-    from ..encoding import warnings
+    from .. import experiments
+    from ..clip import warnings
+    from ..io import atomic, images
 
     if not prompt.strip():
         raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
     if best is not None and best > count:
         raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
-    folder = files.writable_folder(out)
+    folder = atomic.writable_folder(out)
     lab = model.load(as_json)
     note(warnings([lab.encoder.read(prompt)]))
     seeds = range(seed, seed + count)
@@ -90,12 +91,13 @@ def invert(
     as_json: Json = False,
 ) -> None:
     """Find a picture's two latents (z_i, x_T) and decode them again."""
-    from .. import experiments, files, images, inversion
+    from .. import experiments, inversion
+    from ..io import atomic, images
 
     picture = opened([image], fit)
     if method not in inversion.METHODS:
         raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
-    folder = files.writable_folder(out)
+    folder = atomic.writable_folder(out)
     lab = model.load(as_json)
     stream = experiments.reconstruct.stream(
         lab, squared(picture, lab, fit), steps=steps, method=method, iterations=iterations, seed=seed, preview_every=0
@@ -139,9 +141,10 @@ def vary(
     as_json: Json = False,
 ) -> None:
     """Make variations of a picture: what stays is what CLIP saw."""
-    from .. import experiments, files
+    from .. import experiments
+    from ..io import atomic
 
-    picture, etas, folder = opened([image], fit), numbers(eta, "--eta"), files.writable_folder(out)
+    picture, etas, folder = opened([image], fit), numbers(eta, "--eta"), atomic.writable_folder(out)
     lab = model.load(as_json)
     stream = experiments.vary.stream(
         lab, squared(picture, lab, fit), etas=etas, seeds=range(seed, seed + count), steps=steps, guidance=guidance,
@@ -169,13 +172,14 @@ def interpolate(
     as_json: Json = False,
 ) -> None:
     """Go from one picture to another through CLIP's latent space."""
-    from .. import experiments, files
+    from .. import experiments
+    from ..io import atomic
 
     if noise not in ("slerp", "fixed"):
         raise UserError(f"--noise is {noise!r}: give 'slerp' or 'fixed'")
     if animation not in ("gif", "webp", "none"):
         raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
-    pictures, folder = opened([first, second], fit), files.writable_folder(out)
+    pictures, folder = opened([first, second], fit), atomic.writable_folder(out)
     lab = model.load(as_json)
     seeds = range(seed, seed + count) if noise == "fixed" else ()
     stream = experiments.interpolate.stream(
@@ -205,9 +209,10 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Change a picture as a change of its caption says."""
-    from .. import experiments, files
+    from .. import experiments
+    from ..io import atomic
 
-    picture, folder = opened([image], fit), files.writable_folder(out)
+    picture, folder = opened([image], fit), atomic.writable_folder(out)
     thetas = numbers(theta, "--theta") if theta else frames
     lab = model.load(as_json)
     stream = experiments.diff.stream(

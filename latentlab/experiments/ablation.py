@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from .. import prior
+from ..analysis.distances import GROUPS, cmmd, frechet, jackknife, recalled
+from ..analysis.intervals import mean, mean_of_pairs, proportion
+from ..clip import warnings
 from ..diffusion import checked_seeds, noise
-from ..distances import GROUPS, cmmd, frechet, jackknife, recalled
-from ..encoding import warnings
 from ..errors import UserError
-from ..intervals import mean, mean_of_pairs, proportion
 from ..latents import Latent
-from .running import Progress, Result, checked_pixels, cosine, decoded, enlarged, settings_of, streamed
+from .base import Progress, Result, checked_pixels, cosine, decoded, enlarged, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ class Ablated(Result):
     seeds: tuple[int, ...]
 
     def figure(self, columns: int = 8) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         return rows(dict(zip(self.signals, self.pixels[:, :columns])), titles=self.captions[:columns])
 
@@ -180,7 +180,7 @@ class Guided(Result):
     seeds: tuple[int, ...]
 
     def figure(self) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
         titles = [f"decoder {g:g}" for g in self.guidances]
@@ -205,7 +205,7 @@ def _variety(among: Tensor, **where) -> dict:
 
 
 @streamed(Guided)
-def sweep_guidance(
+def guide(
     lab: Lab,
     captions: str | Sequence[str],
     *,
@@ -259,7 +259,7 @@ def sweep_guidance(
     shape = pixels.shape[:3]
     pixels = yield from enlarged(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
     settings = settings_of(
-        lab, "sweep_guidance", captions=captions, guidances=tuple(guidances), prior_guidances=tuple(prior_guidances),
+        lab, "guide", captions=captions, guidances=tuple(guidances), prior_guidances=tuple(prior_guidances),
         seeds=seeds, steps=steps,
     )  # fmt: skip
     yield Guided(

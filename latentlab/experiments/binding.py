@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from .. import prior
+from ..analysis.intervals import proportion
+from ..clip import warnings
 from ..diffusion import checked_seeds, noise
-from ..encoding import warnings
 from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
-from ..intervals import proportion
 from ..latents import Latent
-from ..sphere import normalize
-from .running import Progress, Result, decoded, enlarged, settings_of, streamed
+from ..slerp import normalize
+from .base import Progress, Result, decoded, enlarged, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ class Bound(Result):
     colours: tuple[tuple[tuple[str, str], ...], ...]
 
     def figure(self, rows: int = 6) -> Figure:
-        from ..figures import rows as draw
+        from ..plotting import rows as draw
 
         named = {a.caption: p for a, p in zip(self.arrangements[:rows], self.pixels)}
         return draw(named, titles=[f"seed {s}" for s in self.seeds], wide_labels=True)
@@ -166,7 +166,7 @@ class Spelled(Result):
     read: tuple[tuple[str, ...], ...]
 
     def figure(self) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         named = {
             f"“{w}”\nread: {', '.join(dict.fromkeys(r))}": p for w, r, p in zip(self.words, self.read, self.pixels)

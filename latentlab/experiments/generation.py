@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from .. import prior
+from ..analysis.intervals import mean
+from ..clip import warnings
 from ..diffusion import checked_seeds, noise
-from ..encoding import warnings
 from ..errors import UserError
-from ..intervals import mean
 from ..latents import Latent
-from .running import Progress, Result, cosine, decoded, enlarged, settings_of, streamed
+from .base import Progress, Result, cosine, decoded, enlarged, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ class Generated(Result):
         return Generated(**found, table=table, settings=self.settings, notes=self.notes)
 
     def figure(self) -> Figure:
-        from ..figures import grid
+        from ..plotting import grid
 
         titles = [f"seed {s} · cos {c:.2f}" for s, c in zip(self.seeds, self.similarity.tolist())]
         return grid(self.pixels, titles=titles, heading=self.settings["prompt"])

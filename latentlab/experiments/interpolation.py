@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .. import images
+from ..analysis.intervals import mean
 from ..diffusion import checked_seeds, noise
+from ..edits import fractions, spaced
+from ..edits import interpolate as between
 from ..errors import UserError
-from ..files import whole
-from ..intervals import mean
+from ..io import images
+from ..io.atomic import whole
 from ..latents import Latent
-from ..manipulation import fractions, spaced
-from ..manipulation import interpolate as between
-from ..sphere import angle
-from .running import Inverted, Progress, Result, decoded, enlarged, inverted, settings_of, streamed
+from ..slerp import angle
+from .base import Inverted, Progress, Result, decoded, enlarged, inverted, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ class Interpolated(Result):
     seeds: tuple[int, ...]
 
     def figure(self) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         labels = [f"x_T of seed {s}" for s in self.seeds] or ["x_T turned too"]
         return rows(dict(zip(labels, self.pixels)), titles=[f"θ = {t:.3g}" for t in self.thetas])

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import images
+from ..analysis.intervals import mean
 from ..decoding import pictures, walk
 from ..diffusion import noise
-from ..intervals import mean
+from ..io import images
 from ..latents import Latent
-from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
+from .base import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +58,7 @@ class Reconstructed(Result):
         return {**rounded, "residual": residual if math.isfinite(residual) else None, **spent}
 
     def figure(self) -> Figure:
-        from ..figures import grid
+        from ..plotting import grid
 
         columns = torch.stack([self.inverted.original, self.pixels, self.from_z_i], 1).flatten(0, 1)
         titles = [t for p in self.psnr.tolist() for t in ("original", f"(z_i, x_T) · {p:.1f} dB", "z_i, another x_T")]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import images
-from ..encoding import warnings
+from ..analysis.intervals import mean
+from ..clip import warnings
+from ..edits import direction, fractions, spaced, text_diff
 from ..errors import UserError
-from ..intervals import mean
+from ..io import images
 from ..latents import Latent
-from ..manipulation import direction, fractions, spaced, text_diff
-from ..sphere import normalize
-from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
+from ..slerp import normalize
+from .base import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ class Diffed(Result):
     thetas: tuple[float, ...]
 
     def figure(self) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         named = dict(zip(self.targets, self.pixels))
         source = f"“{self.source}”" if self.source else "no caption"

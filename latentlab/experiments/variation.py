@@ -9,21 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..analysis.intervals import mean, mean_of_pairs
 from ..diffusion import checked_seeds
 from ..errors import UserError
-from ..intervals import mean, mean_of_pairs
 from ..latents import Latent
-from .running import (
-    Inverted,
-    Progress,
-    Result,
-    cosine,
-    decoded,
-    enlarged,
-    inverted,
-    settings_of,
-    streamed,
-)
+from .base import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +39,7 @@ class Varied(Result):
     seeds: tuple[int, ...]
 
     def figure(self) -> Figure:
-        from ..figures import heat, rows
+        from ..plotting import heat, rows
 
         first = torch.cat([self.inverted.original.to(self.pixels)[:, None]] * len(self.etas), 1)[0]
         first = torch.nn.functional.interpolate(first, self.pixels.shape[-2:], mode="bicubic").clamp(-1, 1)

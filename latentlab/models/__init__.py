@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .rows import PRECISIONS, ROWS, Row, Source
+from .registry import PRECISIONS, ROWS, Row, Source
 
 if TYPE_CHECKING:
     import torch
 
+    from ..analysis.pca import Directions
+    from ..clip import Encoder
     from ..diffusion import Decoder
-    from ..directions import Directions
-    from ..encoding import Encoder
     from ..prior import Prior
     from ..upsampling import Upsampler
-    from .encoders import NoDecoder
+    from .clip_only import NoDecoder
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Lab:
     @property
     def draws(self) -> bool:
         """Whether there is a decoder."""
-        from .encoders import NoDecoder
+        from .clip_only import NoDecoder
 
         return not isinstance(self.decoder, NoDecoder)
 
@@ -104,13 +104,13 @@ def load(
     Raises:
         UserError: unknown name or device, weights that are missing or damaged, or too little memory.
     """
-    from . import encoders, precision
+    from . import clip_only, precision
 
     device, dtype = precision.device(device), precision.dtype(dtype)
-    if encoders.named(str(name)) and family is None:
+    if clip_only.named(str(name)) and family is None:
         if offload:
             raise UserError(f"{name} is one network, which stays on its device: leave offload")
-        return encoders.lab(str(name), device=device, dtype=dtype)
+        return clip_only.lab(str(name), device=device, dtype=dtype)
     found, given = _which(str(name), family)
     module = import_module(f".{found.family}", __package__)
     if found.sources:
@@ -128,11 +128,11 @@ def check(name: str, family: str | None = None) -> None:
     Raises:
         UserError: there is no such model, or no such family.
     """
-    from . import encoders
+    from . import clip_only
 
     if family is not None:
         row(family)
-    elif name not in ROWS and "/" not in name and not Path(name).expanduser().is_dir() and not encoders.named(name):
+    elif name not in ROWS and "/" not in name and not Path(name).expanduser().is_dir() and not clip_only.named(name):
         row(name)
 
 
@@ -179,10 +179,10 @@ def fetch(name: str, family: str | None = None) -> list[Path]:
     Raises:
         UserError: no such model, or it can't be fetched.
     """
-    from . import encoders, hub
+    from . import clip_only, hub
 
-    if encoders.named(name) and family is None:
-        encoders.encoder(name)  # open_clip fetches where it loads
+    if clip_only.named(name) and family is None:
+        clip_only.encoder(name)  # open_clip fetches where it loads
         return []
     found, given = _which(name, family)
     return ([given] if given else []) + [hub.fetch(source) for source in found.sources]
@@ -196,16 +196,16 @@ def standing(row: Row) -> dict:
         networks at once and of one at a time; turns: whether they have to take turns here; why_not: a sentence, empty
         where it can be loaded.
     """
-    from . import hub, memory
+    from . import hub, offload
 
     if not row.sources:
         return {"cached": None, "memory": {}, "least": {}, "turns": False, "why_not": ""}
     needs, least = (
-        {name: round(count * size + memory.HEADROOM, 1) for name, size in PRECISIONS.items()}
+        {name: round(count * size + offload.HEADROOM, 1) for name, size in PRECISIONS.items()}
         for count in (row.parameters, row.largest)
     )
-    device, precision = memory.target()
-    free = memory.free_gigabytes(device)
+    device, precision = offload.target()
+    free = offload.free_gigabytes(device)
     short = least[precision] > free
     why_not = f"wants {least[precision]:.1f} GB of memory, {free:.1f} GB are free" if short else ""
     return {
@@ -238,7 +238,7 @@ def gallery(name: str) -> list[tuple[Path, str]]:
 
 def directions(name: str) -> Directions | None:
     """The principal directions of z_i that come with a model, or None for a model that ships none."""
-    from ..directions import Directions
+    from ..analysis.pca import Directions
 
     path = ROWS[name].folder / "directions" / "directions.safetensors" if name in ROWS else None
     return Directions.load(path) if path and path.is_file() else None

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from .. import images
+from ..clip import Encoder, local
 from ..diffusion import Condition, abar_at, cosine_abar, guided, to_eps
-from ..encoding import Encoder, local
 from ..errors import UserError
-from ..sphere import normalize
+from ..io import images
+from ..slerp import normalize
 from . import Lab, row
 from .attention import MergedAttention, merged
 

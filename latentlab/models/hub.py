@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 from ..errors import UserError
-from .rows import ROWS, Source
+from .registry import ROWS, Source
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = ("*.json", "*.txt")

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .. import images
 from ..diffusion import Condition, abar_at, guided, to_eps
+from ..io import images
 from . import Lab, row
-from .checkpoints import Checkpoint
+from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
-from .towers import Towers
+from .transformers_clip import Towers
 from .unclip_prior import UnclipPrior
 
 SCHEDULER = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import images
 from ..diffusion import CLEAN, Condition, abar_at, guided, to_eps
+from ..io import images
 from . import Lab, row
-from .checkpoints import Checkpoint
+from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
-from .towers import Towers, pack, unpack
+from .transformers_clip import Towers, pack, unpack
 from .unclip_prior import UnclipPrior
 
 # UnCLIPScheduler has one schedule, which its published configs therefore do not name.

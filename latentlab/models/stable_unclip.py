@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .. import images
+from ..clip import Encoder, local
 from ..diffusion import Condition, SeededNoise, abar_at, guided, to_eps
-from ..encoding import Encoder, local
 from ..errors import UserError
+from ..io import images
 from . import Lab, row
-from .checkpoints import Checkpoint
+from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
-from .towers import Tokens, Towers
+from .transformers_clip import Tokens, Towers
 from .unclip_prior import UnclipPrior
 
 SCHEDULER = {

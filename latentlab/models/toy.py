@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .. import images
+from ..clip import Reading, class_embeddings, probabilities
 from ..diffusion import Condition, abar_at, cosine_abar, guided
-from ..encoding import Reading, class_embeddings, probabilities
 from ..errors import UserError
+from ..io import images
 from . import Lab
 
 D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x 3 channels

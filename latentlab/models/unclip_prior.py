@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..diffusion import Condition, guided
 from .configs import abar_of
-from .towers import Towers, pack, unpack
+from .transformers_clip import Towers, pack, unpack
 
 # What the published configs leave out: they name UnCLIPScheduler, which has one schedule and always clips.
 SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "clip_sample": True, "clip_sample_range": 1.0}

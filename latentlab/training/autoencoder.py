@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ..images import psnr, to_pil
+from ..io.images import psnr, to_pil
 from .drawings import HELD_OUT_STYLE, Sprites
 from .loop import Part, save_half
 from .rendering import Renderer

@@ -6,8 +6,8 @@ import random
 from dataclasses import replace
 
 from .. import experiments
+from ..analysis.intervals import markdown, said
 from ..experiments import Ablated
-from ..intervals import markdown, said
 from ..models import Lab
 from .drawings import Sprites, things
 from .rendering import Renderer

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ..clip import Encoder
 from ..decoding import decode
 from ..diffusion import SeededNoise, cosine_abar
-from ..encoding import Encoder
-from ..files import whole
-from ..images import to_pil
+from ..io.atomic import whole
+from ..io.images import to_pil
 from ..latents import Latent
 from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
-from ..sphere import normalize, slerp
+from ..slerp import normalize, slerp
 from . import scenes
 from .drawings import Sprites, things
 from .loop import Part, save_half

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..files import whole
+from ..io.atomic import whole
 
 
 class Part(ABC):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ..clip import Encoder
 from ..diffusion import cosine_abar
-from ..encoding import Encoder
 from ..models.emoji import EmojiPrior, predict_x0, prior_tokens
 from ..prior import sample
 from .decoder import TIME_LIMIT, Pool

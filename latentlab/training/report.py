@@ -13,14 +13,15 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from .. import intervals, models
+from .. import models
+from ..analysis import intervals
 from ..decoding import decode
 from ..diffusion import Condition, noise
-from ..images import psnr
 from ..inversion import invert
+from ..io.images import psnr
 from ..latents import Latent
 from ..prior import sample
-from ..sphere import normalize
+from ..slerp import normalize
 from .clip import class_embeddings, validation_scenes
 from .drawings import HELD_OUT_STYLE, Sprites, load_sprites, things
 from .rendering import Renderer

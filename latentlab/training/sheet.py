@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from .. import experiments
 from ..diffusion import noise
-from ..figures import grid, rows
 from ..grammar import article
 from ..latents import Latent
 from ..models import Lab
+from ..plotting import grid, rows
 from ..prior import sample
 from .drawings import COLOURS, Sprites, things
 from .rendering import Renderer

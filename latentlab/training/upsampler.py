@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from ..diffusion import cosine_abar
-from ..images import psnr, to_pil
+from ..io.images import psnr, to_pil
 from ..models.emoji import DETAIL, EmojiUpsampler, enlarged, upsampler_v
 from ..upsampling import upsample
 from .decoder import TIME_LIMIT

@@ -1,0 +1,235 @@
+"""The networks of a published checkpoint, loaded part by part, and what their configs say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ..errors import UserError
+from .hub import (
+    command,
+    fetch,
+    holds,
+    indispensable,
+    layout,
+    needs_weights,
+    offers_pickles,
+    origin,
+    parameters,
+    pickled,
+    place,
+    weights,
+)
+from .offload import HEADROOM, Turns, free_gigabytes
+
+if TYPE_CHECKING:
+    from .registry import Row, Source
+
+
+class Checkpoint:
+    """The parts of one row, wherever they lie, loaded onto one device in one precision.
+
+    Args:
+        row: of the registry.
+        given: a folder with the user's own parts: what it has is taken from it, the rest from the row's repositories.
+        device, dtype: None takes what is there: float16 on a GPU, float32 elsewhere.
+        offload: keep on the device only the network that is running; None does so where they don't all fit.  The
+            others wait in the machine's memory, or on disk where that is short, too.
+
+    Raises:
+        UserError: a part is missing, cut off or a pickle, or there is not enough memory.
+    """
+
+    def __init__(self, row: Row, given: Path | None, *, device: torch.device, dtype=None, offload: bool | None = None):
+        self.row, self.given, self.device = row, given, device
+        self.dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
+        self.folders = self._locate(given)
+        parts = [(source.role, part) for source in row.sources for part in source.parts if needs_weights(part)]
+        self.files = {key: self._files(*key) for key in parts}
+        sizes = [self._count(*key) * self.dtype.itemsize / 1e9 for key in parts]
+        self.turns = self._plan(sum(sizes), max(sizes), offload)
+        self.weights = self._digest(given)
+
+    def _locate(self, given: Path | None) -> dict[str, Path]:
+        """Each source's repository, where the user's own folder lacks something of it; finds what that has."""
+        sources = self.row.sources
+        self.own = {(s.role, part): folder for s in sources for part, folder in self._own(given, s) if given}
+        if given is not None and not self.own:
+            keys = ", ".join(f"{source.parts[0]}/" for source in sources)
+            found = layout(given)
+            raise UserError(
+                f"{given} has no part of {self.row.name}, which wants {keys} in subfolders"
+                + (f": it is laid out as {found}" if found else ": give the folder that model_index.json is in")
+            )
+        return {s.role: fetch(s) for s in sources if not all((s.role, part) in self.own for part in s.parts)}
+
+    def _own(self, given: Path | None, source: Source) -> Iterator[tuple[str, Path]]:
+        """The parts of a source that a folder has.
+
+        Some sources of a row have parts of one name: such a part is whose first part is beside it.
+        """
+        bases = [given / source.name, given] if given else []
+        whole = next((base for base in bases if holds(base, source)), None)
+        names = [part for other in self.row.sources for part in other.parts]
+        for part in source.parts:
+            loose = [base for base in bases if names.count(part) == 1 and layout(base) in (None, source.layout)]
+            for base in [whole] if whole else loose:
+                flat = source.flat and base == whole
+                if (base / part).is_dir() or flat or (whole and not indispensable(part)):
+                    yield part, place(base, part)
+                    break
+
+    def _files(self, role: str, part: str) -> list[Path]:
+        """A part's files of weights."""
+        folder, source = self.folder(role, part), self._source(role)
+        with self._mending(role, part):
+            found = weights(folder)
+        if found:
+            return found
+        if (role, part) not in self.own and offers_pickles(source, part):
+            raise UserError(pickled(f"{source.repo}/{part}"))
+        raise UserError(f"{folder} holds no safetensors file: {self._mend(role, part)}")
+
+    def _count(self, role: str, part: str) -> int:
+        """How many numbers they hold, all of them being there."""
+        with self._mending(role, part):
+            return sum(map(parameters, self.files[role, part]))
+
+    @contextmanager
+    def _mending(self, role: str, part: str) -> Iterator[None]:
+        """What is wrong with a file, and the command that mends it."""
+        try:
+            yield
+        except UserError as error:
+            said = str(error)
+            joined = "" if "only as pickles" in said else ", then " if "delete" in said else ": "
+            raise UserError(said + (joined and f"{joined}{self._mend(role, part)}")) from error
+
+    def _source(self, role: str) -> Source:
+        return next(source for source in self.row.sources if source.role == role)
+
+    def _mend(self, role: str, part: str) -> str:
+        if (role, part) not in self.own:
+            return f"`{command(self._source(role))}`"
+        published = origin(self.given)
+        return (
+            f"`latentlab fetch {'@'.join(published)} --family {self.row.name}`"
+            if published
+            else "copy the folder again"
+        )
+
+    def tokenizer(self, role: str, part: str):
+        """A CLIP tokenizer from its subfolder."""
+        from transformers import CLIPTokenizer
+
+        folder = self.folder(role, part)
+        if not (folder / "vocab.json").is_file() or not (folder / "merges.txt").is_file():
+            raise UserError(f"{folder} lacks vocab.json or merges.txt of a tokenizer: {self._mend(role, part)}")
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+    def folder(self, role: str, part: str) -> Path:
+        return self.own.get((role, part)) or place(self.folders[role], part)
+
+    def _plan(self, total: float, largest: float, offload: bool | None) -> Turns | None:
+        """Whether the networks take turns on the device, and where those wait that it is not."""
+        free = free_gigabytes(self.device)
+        offload = total + HEADROOM > free if offload is None else offload
+        wanted = (largest if offload else total) + HEADROOM
+        if wanted > free:
+            least = self.dtype.itemsize == 2
+            ways = ([] if offload else ["offload=True (--offload)"]) + ([] if least else ["dtype='bfloat16' (--dtype)"])
+            raise UserError(
+                f"{self.row.name} in {str(self.dtype).removeprefix('torch.')} wants {wanted:.1f} GB of memory on "
+                f"{self.device}{', one network at a time,' * offload} and {free:.1f} GB are free: "
+                + " or ".join([*(f"give {way}" for way in ways), "close something", "load('emoji')"])
+            )
+        if not offload:
+            return None
+        cpu = torch.device("cpu")
+        return Turns(self.device, on_disk=self.device.type == "cpu" or total + HEADROOM > free_gigabytes(cpu))
+
+    def _digest(self, given: Path | None) -> str:
+        """The repositories' commits, or a hash of what a user's own files hold, a megabyte of each."""
+        if given is None:  # the cache names a snapshot's folder by its commit
+            return " ".join(dict.fromkeys(f"{s.repo}@{self.folders[s.role].name[:12]}" for s in self.row.sources))
+        published = origin(given)
+        name = f"{published[0]}@{published[1][:12]} " if published else f"{given.name}@"
+        digest = hashlib.sha256()
+        for file in sorted(file for found in self.files.values() for file in found):
+            size = file.stat().st_size
+            with open(file, "rb") as stream:
+                stream.seek(size // 2)
+                digest.update(f"{file.name} {size}".encode() + stream.read(2**20))
+        return name + digest.hexdigest()[:12]
+
+    def network(self, kind: type[nn.Module], role: str, part: str, *, stays: bool = False) -> nn.Module:
+        """A network from its subfolder, frozen, on the device, or waiting for its turn there.
+
+        Args:
+            stays: never wait: for a small one that is used by other ways than calling it.
+
+        Raises:
+            UserError: its weights do not fit its config, or some are missing.
+        """
+        folder = self.folder(role, part)
+        module = self._read(kind, folder)
+        if self.turns and not stays:
+            return self.turns.add(module, lambda: self._read(kind, folder))
+        return module.to(self.device)
+
+    def _read(self, kind: type[nn.Module], folder: Path) -> nn.Module:
+        precision = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
+        options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+        try:
+            with quiet():
+                module, info = kind.from_pretrained(folder, **options, **{precision: self.dtype})
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            first = str(error).strip().splitlines()[:1]
+            raise UserError(f"{folder} can't be loaded as {kind.__name__} ({', '.join(first)})") from error
+        if missing := sorted(info["missing_keys"]):
+            raise UserError(
+                f"{folder} lacks {len(missing)} weights of a {kind.__name__}, like {missing[0]}: it is of another "
+                "family, or half a checkpoint"
+            )
+        return module.eval().requires_grad_(False)
+
+    def config(self, role: str, part: str, file: str) -> dict:
+        """A part's JSON file; empty where the checkpoint does not bring it, so that published defaults hold."""
+        path = self.folder(role, part) / file
+        if not path.is_file():
+            return {}
+        try:
+            return json.loads(path.read_text("utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is not JSON ({error}): {self._mend(role, part)}") from error
+
+    def scheduler(self, role: str, part: str) -> dict:
+        """A scheduler's config."""
+        return self.config(role, part, "scheduler_config.json")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers and diffusers from writing of keys that a part does not need: what matters is refused."""
+    import diffusers.utils.logging as diffusers
+    import transformers.utils.logging as transformers
+
+    before = [(library, library.get_verbosity()) for library in (diffusers, transformers)]
+    bars = transformers.is_progress_bar_enabled()
+    for library, _ in before:
+        library.set_verbosity_error()
+    transformers.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, verbosity in before:
+            library.set_verbosity(verbosity)
+        if bars:
+            transformers.enable_progress_bar()
