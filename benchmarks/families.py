@@ -29,7 +29,7 @@ import typer
 
 from latentlab import models
 from latentlab.analysis import intervals
-from latentlab.diffusion import Condition, noise
+from latentlab.diffusion import Conditioning, noise
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import checkpoints
@@ -43,7 +43,7 @@ def random_z_t(width: int, device: torch.device):
 
 def build(name: str, device: torch.device, dtype: torch.dtype, *, tiny: bool, tokenizer: Path) -> models.Lab:
     """A family's lab with random weights, the same for every precision."""
-    module = import_module(f"latentlab.models.{models.row(name).family}")
+    module = import_module(f"latentlab.models.{models.spec(name).family}")
     unread = functools.partial(checkpoints.Unread, tiny=tiny, tokenizer=tokenizer)
     width = 32 if tiny else 1024
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def evaluation(lab: models.Lab) -> torch.Tensor:
     """One evaluation of the decoder, of a seed."""
     x = noise(lab.decoder, [0], device=lab.device)
     z_i = torch.randn(1, lab.encoder.width, generator=torch.Generator().manual_seed(0)).to(lab.device)
-    return lab.decoder.eps(x, 500, Condition(z_i, lab.decoder.read(["a red cat"]))).double().cpu()
+    return lab.decoder.eps(x, 500, Conditioning(z_i, lab.decoder.encode_prompt(["a red cat"]))).double().cpu()
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def made(lab: Lab, names: list[str], knobs: dict) -> Tensor:
     z_i = sample(lab.prior, names, seeds=seeds, candidates=knobs.get("candidates", 2))
     latent = Latent(z_i, noise(lab.decoder, seeds, device=lab.device))
     steps, guidance = knobs.get("steps", 25), knobs.get("guidance", 2.0)
-    x_0 = decode(lab.decoder, latent, text=lab.decoder.read(names), steps=steps, guidance=guidance)
+    x_0 = decode(lab.decoder, latent, text=lab.decoder.encode_prompt(names), steps=steps, guidance=guidance)
     return pictures(lab.decoder, x_0)
 
 

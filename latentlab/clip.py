@@ -25,7 +25,7 @@ ROWS = 64  # most pictures encoded at once: what bounds memory
 
 
 @dataclass(frozen=True)
-class Reading:
+class CaptionCheck:
     """How the tokenizer takes a caption.
 
     Args:
@@ -39,7 +39,7 @@ class Reading:
     kept: str | None = None
 
 
-def warnings(readings: Iterable[Reading]) -> list[str]:
+def warnings(readings: Iterable[CaptionCheck]) -> list[str]:
     """A sentence on all words that the model does not know, and one on each caption that it cuts."""
     readings = list(readings)
     near = {word: found for reading in readings for word, found in zip(reading.unknown, reading.near)}
@@ -101,7 +101,7 @@ class Encoder:
         """The learned factor on cosines, 1 / temperature."""
         return float(self.model.logit_scale.exp())
 
-    def read(self, caption: str) -> Reading:
+    def check_caption(self, caption: str) -> CaptionCheck:
         """What of a caption the model takes in.
 
         Raises:
@@ -112,7 +112,7 @@ class Encoder:
         unknown = self._unknown(caption)
         vocabulary = [w for w in self.tokenizer.tokenizer.get_vocab() if not w.startswith("[")] if unknown else []
         near = (tuple(difflib.get_close_matches(word, vocabulary, 3, cutoff=0.7)) for word in unknown)
-        return Reading(tuple(unknown), tuple(near), self._kept(caption))
+        return CaptionCheck(tuple(unknown), tuple(near), self._kept(caption))
 
     def _unknown(self, caption: str) -> list[str]:
         """The words, as the tokenizer splits them, that a word-level one lacks; a byte-pair one knows every word."""

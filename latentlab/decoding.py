@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from . import exact_inversion
-from .diffusion import Condition, Decoder, SeededNoise, abar_at, ddim_step, evaluate, levels
+from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, ddim_step, evaluate, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
 
@@ -29,7 +29,7 @@ class Step(NamedTuple):
 
 
 @torch.no_grad()
-def walk(
+def sample_steps(
     decoder: Decoder,
     latent: Latent | PairLatent,
     *,
@@ -46,7 +46,7 @@ def walk(
 
     Args:
         latent: z_i (B, D), x_T (B, C, H, W); or the pair of states of an exact inversion.
-        text: (1 or B, L, W) from `decoder.read`, or None: no caption.
+        text: (1 or B, L, W) from `decoder.encode_prompt`, or None: no caption.
         steps: how many, or the times themselves; 25 by default. A pair brings its times along.
         guidance: 1 is none.
         eta: 0 reconstructs, above 0 varies; one for all, or B of them.
@@ -74,7 +74,7 @@ def walk(
         if len(eta) != len(latent):
             raise UserError(f"{len(eta)} etas for {len(latent)} samples: give one for all, or one each")
         eta = torch.tensor(eta, device=latent.x_T.device, dtype=latent.x_T.dtype).view(-1, 1, 1, 1) if varies else 0.0
-    cond = Condition(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
+    cond = Conditioning(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
     x_t = latent.x_T
     draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype) if varies else None
     times = levels(decoder.abar, 25 if steps is None else steps)
@@ -107,22 +107,22 @@ def _walk_back(
                 f"guidance or noise, and is exact on no other; leave {name} out, or invert with method='fixed-point'"
             )
     levels(decoder.abar, pair.times)
-    cond = Condition(pair.z_i, None if text is None else text.expand(len(pair), -1, -1))
+    cond = Conditioning(pair.z_i, None if text is None else text.expand(len(pair), -1, -1))
     yield from itertools.starmap(Step, exact_inversion.descend(decoder, pair, cond))
 
 
 def decode(decoder: Decoder, latent: Latent | PairLatent, **knobs) -> Tensor:
-    """The x_0 of a latent: `walk` to its end, with the same knobs.
+    """The x_0 of a latent: `sample_steps` to its end, with the same knobs.
 
     Returns:
         x_0: (B, C, H, W); `decoder.to_pixels` makes it a picture.
     """
-    for step in walk(decoder, latent, **knobs):
+    for step in sample_steps(decoder, latent, **knobs):
         x_0 = step.x_t
     return x_0
 
 
 @torch.no_grad()
 def pictures(decoder: Decoder, x_0: Tensor) -> Tensor:
-    """`decoder.to_pixels` of any number of rows, at most `decoder.rows` at a time: (B, 3, pixels, pixels)."""
-    return torch.cat([decoder.to_pixels(rows) for rows in x_0.split(decoder.rows)])
+    """`decoder.to_pixels` of any number of rows, at most `decoder.max_batch_size` at a time: (B, 3, pixels, pixels)."""
+    return torch.cat([decoder.to_pixels(rows) for rows in x_0.split(decoder.max_batch_size)])

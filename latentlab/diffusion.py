@@ -20,7 +20,7 @@ CLEAN = -1  # the level at which abar is 1 and nothing is noise
 
 
 @dataclass(frozen=True)
-class Condition:
+class Conditioning:
     """What a decoder is told.
 
     Args:
@@ -34,15 +34,15 @@ class Condition:
     def __len__(self) -> int:
         return len(self.z_i)
 
-    def __getitem__(self, rows: slice | Tensor) -> Condition:
-        return Condition(self.z_i[rows], None if self.text is None else self.text[rows])
+    def __getitem__(self, rows: slice | Tensor) -> Conditioning:
+        return Conditioning(self.z_i[rows], None if self.text is None else self.text[rows])
 
-    def expand(self, count: int) -> Condition:
+    def expand(self, count: int) -> Conditioning:
         """One row repeated `count` times; as many rows as that stay as they are."""
         if len(self) not in (1, count):
             raise UserError(f"{len(self)} conditions for {count} pictures: give one for all, or one each")
         text = self.text if self.text is None else self.text.expand(count, -1, -1)
-        return Condition(self.z_i.expand(count, -1), text)
+        return Conditioning(self.z_i.expand(count, -1), text)
 
 
 class Decoder(Protocol):
@@ -51,7 +51,7 @@ class Decoder(Protocol):
     abar: Tensor  # (T,) cumulative alphas, decreasing
     shape: tuple[int, int, int]  # (C, H, W) of x_T
     pixels: int  # side of the picture that to_pixels makes
-    rows: int  # most rows evaluated at once: what bounds memory
+    max_batch_size: int  # most rows evaluated at once: what bounds memory
 
     def to_x0(self, pixels: Tensor) -> Tensor:
         """(B, 3, pixels, pixels) in [-1, 1] to x_0 (B, C, H, W): identity, VAE or MoVQ."""
@@ -59,11 +59,11 @@ class Decoder(Protocol):
     def to_pixels(self, x_0: Tensor) -> Tensor:
         """The inverse, as near as the first stage comes."""
 
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         """The predicted noise in x_t at time t."""
 
-    def read(self, captions: Sequence[str]) -> Tensor | None:
-        """Captions as Condition.text, or None where the decoder takes no text."""
+    def encode_prompt(self, captions: Sequence[str]) -> Tensor | None:
+        """Captions as Conditioning.text, or None where the decoder takes no text."""
 
 
 def cosine_abar(T: int = 1000) -> Tensor:
@@ -142,8 +142,8 @@ def ddim_step(
     return math.sqrt(abar_to) * x_0 + kept * eps + sigma * noise
 
 
-def evaluate(decoder: Decoder, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
-    """`decoder.eps` of any number of rows, at most `decoder.rows` at a time; a guided row counts as two.
+def evaluate(decoder: Decoder, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
+    """`decoder.eps` of any number of rows, at most `decoder.max_batch_size` at a time; a guided row counts as two.
 
     Args:
         x_t: (B, C, H, W).
@@ -152,7 +152,7 @@ def evaluate(decoder: Decoder, x_t: Tensor, t: int, cond: Condition, guidance: f
     Returns:
         eps (B, C, H, W), as of one batch.
     """
-    rows = max(1, decoder.rows // (1 if guidance == 1 else 2))
+    rows = max(1, decoder.max_batch_size // (1 if guidance == 1 else 2))
     starts = range(0, max(1, len(x_t)), rows)
     return torch.cat([decoder.eps(x_t[k : k + rows], t, cond[k : k + rows], guidance) for k in starts])
 
@@ -176,7 +176,11 @@ def to_eps(prediction: Tensor, x_t: Tensor, abar: float, kind: str) -> Tensor:
 
 
 def guided(
-    predict: Callable[[Tensor, Condition], Tensor], x_t: Tensor, cond: Condition, null: Condition, guidance: float
+    predict: Callable[[Tensor, Conditioning], Tensor],
+    x_t: Tensor,
+    cond: Conditioning,
+    null: Conditioning,
+    guidance: float,
 ) -> Tensor:
     """Classifier-free guidance, with both halves in one batch; 1 costs nothing extra.
 
@@ -189,7 +193,7 @@ def guided(
     if guidance == 1:
         return predict(x_t, cond)
     text = None if cond.text is None else torch.cat([cond.text, null.text])
-    both = predict(torch.cat([x_t, x_t]), Condition(torch.cat([cond.z_i, null.z_i]), text))
+    both = predict(torch.cat([x_t, x_t]), Conditioning(torch.cat([cond.z_i, null.z_i]), text))
     with_cond, without = both.chunk(2)
     return without + guidance * (with_cond - without)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .diffusion import Condition, Decoder, abar_at, ddim_step, evaluate
+from .diffusion import Conditioning, Decoder, abar_at, ddim_step, evaluate
 from .errors import UserError
 from .latents import PAIRS, PairLatent
 
@@ -56,7 +56,7 @@ def edict_part(x: Tensor, y: Tensor, p: float) -> Pair:
 
 @torch.no_grad()
 def ascend(
-    decoder: Decoder, x_0: Tensor, cond: Condition, times: Sequence[int], *, method: str, mix: float | None = None
+    decoder: Decoder, x_0: Tensor, cond: Conditioning, times: Sequence[int], *, method: str, mix: float | None = None
 ) -> Iterator[tuple[PairLatent, int]]:
     """From the clean picture to noise: yields (the pair, evaluations so far) after each step.
 
@@ -91,7 +91,7 @@ def ascend(
 
 
 @torch.no_grad()
-def descend(decoder: Decoder, pair: PairLatent, cond: Condition) -> Iterator[tuple[int, int, Tensor, Tensor, int]]:
+def descend(decoder: Decoder, pair: PairLatent, cond: Conditioning) -> Iterator[tuple[int, int, Tensor, Tensor, int]]:
     """The exact way back over the pair's own times: yields (number, total, x_t, the x_0 expected, evaluations so far).
 
     The last x_t is x_0.  BDIA's pair reaches a step down already, so its way back is a step shorter.
@@ -105,7 +105,7 @@ def descend(decoder: Decoder, pair: PairLatent, cond: Condition) -> Iterator[tup
         yield number, total, states[1 if pair.method == "bdia" else 0], expected, number * each
 
 
-def _up(decoder: Decoder, pair: PairLatent, cond: Condition) -> Pair:
+def _up(decoder: Decoder, pair: PairLatent, cond: Conditioning) -> Pair:
     """The two states a step nearer to noise, at the first of the pair's times, where they are not yet."""
     t, s, *below = pair.times
     a_t, a_s = abar_at(decoder.abar, t), abar_at(decoder.abar, s)
@@ -120,7 +120,7 @@ def _up(decoder: Decoder, pair: PairLatent, cond: Condition) -> Pair:
     return ddim_step(x, evaluate(decoder, y, t, cond), a_s, a_t), y
 
 
-def _down(decoder: Decoder, pair: PairLatent, cond: Condition) -> tuple[Pair, Tensor]:
+def _down(decoder: Decoder, pair: PairLatent, cond: Conditioning) -> tuple[Pair, Tensor]:
     """The two states a step nearer to the picture, and the x_0 expected there."""
     a = [abar_at(decoder.abar, t) for t in pair.times[:3]]
     if pair.method == "bdia":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from . import exact_inversion
-from .diffusion import Condition, Decoder, abar_at, ddim_step, evaluate, levels
+from .diffusion import Conditioning, Decoder, abar_at, ddim_step, evaluate, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
 
@@ -39,10 +39,10 @@ class Inversion:
 
 
 @torch.no_grad()
-def walk(
+def invert_steps(
     decoder: Decoder,
     x_0: Tensor,
-    cond: Condition,
+    cond: Conditioning,
     *,
     steps: int | Sequence[int] = 25,
     method: str = "fixed-point",
@@ -117,9 +117,9 @@ def walk(
         yield number, len(times) - 1, found
 
 
-def invert(decoder: Decoder, x_0: Tensor, cond: Condition, **knobs) -> Inversion:
-    """The x_T from which `decoding.decode` gives x_0 back: `walk` to its end, with the same knobs."""
-    for _, _, found in walk(decoder, x_0, cond, **knobs):  # noqa: B007  (the last one is the result)
+def invert(decoder: Decoder, x_0: Tensor, cond: Conditioning, **knobs) -> Inversion:
+    """The x_T from which `decoding.decode` gives x_0 back: `invert_steps` to its end, with the same knobs."""
+    for _, _, found in invert_steps(decoder, x_0, cond, **knobs):  # noqa: B007  (the last one is the result)
         pass
     return found
 

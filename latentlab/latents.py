@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
-from .io.atomic import open_tensors, whole
+from .io.atomic import atomic_write, open_tensors
 
 PAIRS = ("bdia", "edict")  # the methods whose latent is a pair of states
 
@@ -64,7 +64,7 @@ class Latent:
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write a safetensors file with z_i, x_T and the metadata, whole or not at all."""
         tensors = {"z_i": self.z_i.contiguous().cpu(), "x_T": self.x_T.contiguous().cpu()}
-        with whole(path) as part:
+        with atomic_write(path) as part:
             save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.Latent"})
 
     @staticmethod
@@ -150,7 +150,7 @@ class PairLatent:
         """Write a safetensors file with the tensors, how they were found and the metadata, whole or not at all."""
         tensors = {name: getattr(self, name).contiguous().cpu() for name in ("z_i", "first", "second")}
         found = {"method": self.method, "times": json.dumps(self.times), "mix": repr(self.mix)}
-        with whole(path) as part:
+        with atomic_write(path) as part:
             save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.PairLatent", **found})
 
     @staticmethod

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .diffusion import Condition, SeededNoise, abar_at, ddim_step, levels, to_eps
+from .diffusion import Conditioning, SeededNoise, abar_at, ddim_step, levels, to_eps
 from .errors import UserError
 from .slerp import normalize
 
@@ -20,10 +20,10 @@ class Prior(Protocol):
     abar: Tensor  # (T,)
     width: int  # D
 
-    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Captions as z_t (B, D), and everything that x_0 wants to know of them (B, L, W)."""
 
-    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
+    def x_0(self, x_t: Tensor, t: int, text: Conditioning, guidance: float = 1.0) -> Tensor:
         """The predicted clean embedding, standardised, from the noised one; both (B, D)."""
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def sample(
         raise UserError(f"the prior's guidance is {guidance}: give 1 for none, or a number above, like 2")
     if candidates < 1:
         raise UserError(f"candidates is {candidates}: give 1 or more")
-    z_t, tokens = prior.read(captions)
+    z_t, tokens = prior.encode_prompt(captions)
     count = len(seeds) * candidates
     z_t = z_t.expand(len(seeds), -1).repeat_interleave(candidates, 0)  # (B * candidates, D)
     tokens = tokens.expand(len(seeds), -1, -1).repeat_interleave(candidates, 0)
@@ -76,7 +76,7 @@ def sample(
     times = levels(prior.abar, steps)
     for t, t_next in itertools.pairwise(times):
         a = abar_at(prior.abar, t)
-        x_0 = prior.x_0(x_t, t, Condition(z_t, tokens), guidance)
+        x_0 = prior.x_0(x_t, t, Conditioning(z_t, tokens), guidance)
         x_t = ddim_step(x_t, to_eps(x_0, x_t, a, "x_0"), a, abar_at(prior.abar, t_next))
     z_i = prior.to_z_i(x_t)
     likeness = (normalize(z_i) * normalize(z_t)).sum(-1).view(-1, candidates)

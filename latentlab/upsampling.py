@@ -19,7 +19,7 @@ class Upsampler(Protocol):
     abar: Tensor  # (T,)
     low: int  # side of the small picture
     high: int  # side of the large one
-    rows: int  # most pictures enlarged at once: what bounds memory
+    max_batch_size: int  # most pictures enlarged at once: what bounds memory
     steps: int | Sequence[int]  # how many steps, or which times, it was made for
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
@@ -53,8 +53,10 @@ def upsample(
             f"and B seeds: images.resize(pixels, {side})"
         )
     times = levels(upsampler.abar, upsampler.steps if steps is None else steps)
-    some = range(0, len(pixels), upsampler.rows)
-    return torch.cat([_upsample(upsampler, *(x[k : k + upsampler.rows] for x in (pixels, seeds)), times) for k in some])
+    some = range(0, len(pixels), upsampler.max_batch_size)
+    return torch.cat(
+        [_upsample(upsampler, *(x[k : k + upsampler.max_batch_size] for x in (pixels, seeds)), times) for k in some]
+    )
 
 
 def _upsample(upsampler: Upsampler, pixels: Tensor, seeds: Sequence[int], times: Sequence[int]) -> Tensor:

@@ -21,7 +21,7 @@ from latentlab.errors import UserError
 
 PAGE = Path(__file__).parent.parent / "docs" / "checkpoints.md"
 BEGINS, ENDS = "<!-- python tests/family_matrix.py -->", "<!-- the table ends here -->"
-FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
+FAMILIES = [row.name for row in models.REGISTRY.values() if row.sources]
 ALONE = "any open_clip"  # a CLIP without a decoder
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.clip import Encoder, Reading, local, warnings
+from latentlab.clip import CaptionCheck, Encoder, local, warnings
 from latentlab.errors import UserError
 from latentlab.io import images
 from latentlab.training.vocabulary import CONTEXT, words
@@ -120,18 +120,18 @@ def test_a_template_said_twice_changes_nothing(encoder, pictures):
 
 
 def test_a_caption_of_known_words_is_read_without_a_warning(encoder):
-    assert encoder.read(KNOWN) == Reading()
-    assert warnings([encoder.read(KNOWN)]) == []
+    assert encoder.check_caption(KNOWN) == CaptionCheck()
+    assert warnings([encoder.check_caption(KNOWN)]) == []
 
 
 def test_unknown_words_are_named_with_near_words(encoder):
-    reading = encoder.read("A zebr and an aple, a xqzwv, a zebr")
+    reading = encoder.check_caption("A zebr and an aple, a xqzwv, a zebr")
     assert reading.unknown == ("zebr", "aple", "xqzwv")
     assert "apple" in reading.near[1] and reading.near[2] == ()
     assert set(sum(reading.near, ())) <= set(words())
     (warning,) = warnings([reading])
     assert "“aple” (near words: maple, apple, apples)" in warning and warning.endswith(", “xqzwv”")
-    assert warnings(encoder.read(f"a {word}") for word in ("zebr", "aple", "xqzwv", "aple")) == [warning]
+    assert warnings(encoder.check_caption(f"a {word}") for word in ("zebr", "aple", "xqzwv", "aple")) == [warning]
 
 
 @pytest.mark.parametrize(
@@ -145,33 +145,35 @@ def test_unknown_words_are_named_with_near_words(encoder):
 def test_exactly_the_words_that_the_model_lacks_are_reported(encoder, caption):
     unknown_token = encoder.tokenizer.tokenizer.unk_token_id
     lost = (encoder.tokens([caption]) == unknown_token).sum().item()
-    assert len(encoder.read(caption).unknown) == lost
+    assert len(encoder.check_caption(caption).unknown) == lost
 
 
 @pytest.mark.parametrize("caption", [" ".join(["dog"] * 40), "a dog " * 30, "-".join(["dog"] * 40), "a, " * 30])
 def test_a_caption_that_is_too_long_says_where_it_was_cut(encoder, caption):
-    kept = encoder.read(caption).kept
+    kept = encoder.check_caption(caption).kept
     assert kept is not None and caption.startswith(kept)
-    assert any("it was cut after" in sentence for sentence in warnings([encoder.read(caption)]))
+    assert any("it was cut after" in sentence for sentence in warnings([encoder.check_caption(caption)]))
 
 
 @pytest.mark.parametrize("count", range(CONTEXT - 4, CONTEXT + 6))
 def test_what_is_kept_is_as_much_as_fits_between_start_and_end(encoder, count):
     caption = " ".join(words()[:count])
     fits = CONTEXT - 2  # one place each for the start and the end token
-    assert encoder.read(caption).kept == (None if count <= fits else " ".join(words()[:fits]))
+    assert encoder.check_caption(caption).kept == (None if count <= fits else " ".join(words()[:fits]))
 
 
 def test_what_was_cut_makes_no_difference_to_z_t(encoder):
     caption = " ".join(words()[:40])
-    torch.testing.assert_close(encoder.encode_text([caption]), encoder.encode_text([encoder.read(caption).kept]))
+    torch.testing.assert_close(
+        encoder.encode_text([caption]), encoder.encode_text([encoder.check_caption(caption).kept])
+    )
 
 
 def test_reading_a_very_long_caption_is_quick(encoder):
     calls = []
     slow = copy.copy(encoder)
     slow.tokenizer = _Counting(encoder.tokenizer, calls)
-    slow.read("a dog " * 5000)
+    slow.check_caption("a dog " * 5000)
     assert len(calls) < 30
 
 
@@ -192,14 +194,14 @@ class _Counting:
 def test_a_byte_pair_tokenizer_knows_every_word_and_still_cuts(encoder):
     clip = copy.copy(encoder)
     clip.tokenizer = open_clip.SimpleTokenizer()
-    assert clip.read("a xqzwv 🐶") == Reading()
-    assert clip.read("dog " * 100).kept == " ".join(["dog"] * 75)
+    assert clip.check_caption("a xqzwv 🐶") == CaptionCheck()
+    assert clip.check_caption("dog " * 100).kept == " ".join(["dog"] * 75)
 
 
 @pytest.mark.parametrize("caption", ["", "   ", "\n\t"])
 def test_an_empty_caption_is_refused(encoder, caption):
     with pytest.raises(UserError, match="the caption is empty: say what the picture shows"):
-        encoder.read(caption)
+        encoder.check_caption(caption)
 
 
 # Names

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentlab.decoding import decode, pictures, walk
+from latentlab.decoding import decode, pictures, sample_steps
 from latentlab.diffusion import CLEAN, levels, noise
 from latentlab.errors import UserError
 from latentlab.io import images
@@ -22,19 +22,19 @@ def grey_levels(decoder, x_0):
 
 
 def test_a_walk_reports_every_step_and_ends_where_decode_does(lab, latent):
-    steps = list(walk(lab.decoder, latent, steps=7))
+    steps = list(sample_steps(lab.decoder, latent, steps=7))
     assert [(step.number, step.total, step.evaluations) for step in steps] == [(k, 7, k) for k in range(1, 8)]
     assert all(step.x_t.shape == step.x_0.shape == latent.x_T.shape for step in steps)
     assert torch.equal(steps[-1].x_t, decode(lab.decoder, latent, steps=7))
 
 
 def test_at_the_last_step_the_expected_picture_is_the_picture(lab, latent):
-    *_, last = walk(lab.decoder, latent, steps=5)
+    *_, last = sample_steps(lab.decoder, latent, steps=5)
     torch.testing.assert_close(last.x_t, last.x_0)
 
 
 def test_a_walk_evaluates_only_as_far_as_it_is_watched(spy, latent):
-    steps = walk(spy, latent, steps=7)
+    steps = sample_steps(spy, latent, steps=7)
     assert spy.calls == []
     next(steps), next(steps)
     steps.close()
@@ -77,7 +77,7 @@ def test_eta_varies_by_seed_and_repeats_with_it(lab, latent):
 def test_etas_noise_is_fresh_and_not_x_T_again(lab, latent):
     seeds, times = [3, 4, 5], [900, 500, CLEAN]  # x_T came from these seeds
     with_noise, without = (
-        next(walk(lab.decoder, latent, steps=times, eta=1.0, seeds=s)).x_t for s in (seeds, [10, 11, 12])
+        next(sample_steps(lab.decoder, latent, steps=times, eta=1.0, seeds=s)).x_t for s in (seeds, [10, 11, 12])
     )
     both = torch.stack([(with_noise - without).flatten(), latent.x_T.flatten()])
     assert torch.corrcoef(both)[0, 1].abs() < 5 / latent.x_T.numel() ** 0.5

@@ -6,10 +6,10 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 from scipy.stats import special_ortho_group
-from slerp import normalize
 
 from latentlab.analysis.distances import cmmd, frechet, jackknife, recalled
 from latentlab.errors import UserError
+from latentlab.slerp import normalize
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from slerp import angle, normalize
 
 from latentlab.edits import interpolate, text_diff
 from latentlab.errors import UserError
 from latentlab.latents import Latent
+from latentlab.slerp import angle, normalize
 
 THETAS = [0.0, 0.1, 0.35, 0.5, 1.0]
 SHAPE = (3, 5, 8)  # not square

@@ -669,7 +669,7 @@ def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
 def test_the_latents_that_come_with_pictures_are_what_they_are_decoded_from(lab, name, asked, knobs):
     result = getattr(experiments, name)(lab, asked, seeds=(3, 4), steps=3, **knobs)
     pixels = result.pixels.flatten(0, -4)
-    text = lab.decoder.read([c for c in asked for _ in range(2)])
+    text = lab.decoder.encode_prompt([c for c in asked for _ in range(2)])
     text = None if text is None else text.repeat(len(pixels) // len(text), 1, 1)
     again = decoding.decode(lab.decoder, result.latent, text=text, steps=3, guidance=2.0)
     torch.testing.assert_close(decoding.pictures(lab.decoder, again), pixels, atol=1e-5, rtol=0)

@@ -15,14 +15,14 @@ from huggingface_hub import errors as hub_errors
 from latentlab import experiments, models
 from latentlab.clip import local, warnings
 from latentlab.decoding import decode
-from latentlab.diffusion import CLEAN, Condition, noise
+from latentlab.diffusion import CLEAN, Conditioning, noise
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import checkpoint, configs, hub, offload
 
-FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
+FAMILIES = [row.name for row in models.REGISTRY.values() if row.sources]
 WITH_PRIOR = [name for name in FAMILIES if name != "stable-unclip-h"]
 D = 32  # of the tiny checkpoints
 
@@ -55,7 +55,7 @@ def test_the_parts_of_a_family_fit_one_another(family, name):
     assert pixels.shape == (2, 3, lab.decoder.pixels, lab.decoder.pixels)
     assert lab.decoder.to_x0(pixels).shape[1:] == lab.decoder.shape
     assert lab.upsampler is None or (lab.upsampler.low, lab.upsampler.high) == (lab.decoder.pixels, 16)
-    assert lab.decoder.rows >= 1
+    assert lab.decoder.max_batch_size >= 1
 
 
 @pytest.mark.parametrize("name", WITH_PRIOR)
@@ -88,7 +88,7 @@ def test_both_latents_bring_x_0_back(family, name):
     decoder, z_i = family(name).decoder, family(name).encoder.encode_image(pictures())
     x_0 = decoder.to_x0(images.resize(pictures(), decoder.pixels))
     times = [*range(900, 0, -75), CLEAN]  # where a cosine schedule is not steep yet
-    found = invert(decoder, x_0, Condition(z_i), steps=times, iterations=20, tolerance=1e-6)
+    found = invert(decoder, x_0, Conditioning(z_i), steps=times, iterations=20, tolerance=1e-6)
     back = decode(decoder, found.latent, steps=times)
     error = (back - x_0).square().mean() / x_0.var()
     assert 10 * torch.log10(1 / error) > 60
@@ -101,7 +101,9 @@ def test_z_i_the_caption_and_guidance_all_reach_the_picture(family, name):
     x_T = noise(decoder, [0, 0])
 
     def walk(z_i=z_i, caption="a red cat", guidance=3.0):
-        return decode(decoder, Latent(z_i, x_T), text=decoder.read([caption]), steps=[800, 400, -1], guidance=guidance)
+        return decode(
+            decoder, Latent(z_i, x_T), text=decoder.encode_prompt([caption]), steps=[800, 400, -1], guidance=guidance
+        )
 
     first, second = walk()
     assert (first - second).abs().max() > 1e-3
@@ -115,7 +117,7 @@ def test_half_precision_leaves_the_walk_in_single(published, name):
     lab = load(published, name, dtype="bfloat16")
     z_i = lab.encoder.encode_image(pictures())
     x_T = noise(lab.decoder, [0, 1])
-    eps = lab.decoder.eps(x_T, 500, Condition(z_i, lab.decoder.read(["a cat", "a dog"])), 2.0)
+    eps = lab.decoder.eps(x_T, 500, Conditioning(z_i, lab.decoder.encode_prompt(["a cat", "a dog"])), 2.0)
     assert lab.decoder.network.dtype == torch.bfloat16
     assert z_i.dtype == eps.dtype == lab.decoder.to_x0(pictures()).dtype == torch.float32
 
@@ -242,7 +244,7 @@ def test_a_checkpoints_towers_are_open_clips_architecture(family, name, same):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_registrys_open_clip_tag_exists(name):
-    assert models.row(name).open_clip in open_clip.list_pretrained()
+    assert models.spec(name).open_clip in open_clip.list_pretrained()
 
 
 def test_the_encoder_has_the_methods_of_every_encoder(family):
@@ -251,13 +253,13 @@ def test_the_encoder_has_the_methods_of_every_encoder(family):
     assert found.shape == (2, 3)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
     assert encoder.encode_text("a cat").shape == (1, D) and encoder.size == 32
-    assert warnings([encoder.read("a cat")]) == []
+    assert warnings([encoder.check_caption("a cat")]) == []
     with pytest.raises(UserError, match="the caption is empty"):
-        encoder.read("  ")
+        encoder.check_caption("  ")
 
 
 def test_a_caption_that_is_too_long_is_said_to_be_cut(family):
-    reading = family("karlo").encoder.read("cats and " * 20)
+    reading = family("karlo").encoder.check_caption("cats and " * 20)
     assert reading.kept == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
 
 
@@ -290,7 +292,7 @@ def test_z_t_of_another_clip_is_refused(copy, clip_folder):
 
 
 def test_kandinsky_reads_no_caption(family):
-    assert family("kandinsky22").decoder.read(["a cat"]) is None
+    assert family("kandinsky22").decoder.encode_prompt(["a cat"]) is None
 
 
 def test_noise_on_z_i_is_seeded_and_bounded(family):
@@ -336,7 +338,7 @@ def test_the_vae_of_stable_unclip_has_the_published_scale_even_where_its_config_
     ],
 )  # fmt: skip
 def test_one_folder_may_hold_one_part_and_the_rest_is_cached(published, name, part, tmp_path, cache):
-    (source,) = [s for s in models.row(name).sources if part in s.parts]
+    (source,) = [s for s in models.spec(name).sources if part in s.parts]
     whole = published / source.name
     shutil.copytree(whole if source.flat else whole / part, tmp_path / "my fine-tune" / part, copy_function=os.link)
     lab = load(tmp_path / "my fine-tune", name)
@@ -347,7 +349,7 @@ def test_a_part_whose_name_two_repositories_have_is_of_the_one_that_is_beside_it
     own = tmp_path / "own"
     for part in ("unet", "scheduler"):
         shutil.copytree(published / "kandinsky-2-2-decoder" / part, own / part, copy_function=os.link)
-    files = checkpoint.Checkpoint(models.row("kandinsky22"), own, device=torch.device("cpu"))
+    files = checkpoint.Checkpoint(models.spec("kandinsky22"), own, device=torch.device("cpu"))
     assert files.folder("decoder", "scheduler") == own / "scheduler"
     assert files.folder("prior", "scheduler").is_relative_to(cache)
 
@@ -356,7 +358,7 @@ def test_a_part_whose_name_two_repositories_have_is_of_the_one_that_is_beside_it
 def cache(published, tmp_path, monkeypatch):
     """A hub cache with the tiny repositories at the registry's revisions, and no network."""
     folder = tmp_path / "hub"
-    for row in models.ROWS.values():
+    for row in models.REGISTRY.values():
         for source in row.sources:
             root = folder / f"models--{source.repo.replace('/', '--')}"
             commit = source.revision if source.revision != "main" else "0" * 40
@@ -371,9 +373,9 @@ def cache(published, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_cached_model_loads_by_name_without_a_network(cache, name):
-    assert models.standing(models.row(name))["cached"]
+    assert models.availability(models.spec(name))["cached"]
     lab = models.load(name, device="cpu")
-    assert lab.name == name and models.row(name).sources[0].repo in lab.weights
+    assert lab.name == name and models.spec(name).sources[0].repo in lab.weights
 
 
 def test_a_repository_may_be_named_with_its_revision(cache):
@@ -387,8 +389,8 @@ def test_a_repository_may_be_named_with_its_revision(cache):
 def test_what_is_not_cached_names_the_repository_the_size_and_the_command(tmp_path, monkeypatch, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    source = models.row(name).sources[0]
-    assert not models.standing(models.row(name))["cached"]
+    source = models.spec(name).sources[0]
+    assert not models.availability(models.spec(name))["cached"]
     with pytest.raises(
         UserError, match=rf"{source.repo} is not cached.*`latentlab fetch {name}` fetches its {source.gigabytes} GB"
     ):
@@ -424,7 +426,7 @@ def test_whatever_the_hub_answers_is_one_sentence_with_a_way_out(monkeypatch, er
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     monkeypatch.setattr(hub, "reachable", lambda: True)
     with pytest.raises(UserError, match=said):
-        hub.fetch(models.row("kandinsky22").sources[0])
+        hub.fetch(models.spec("kandinsky22").sources[0])
 
 
 @pytest.mark.parametrize(("error", "answers"), [(None, True), (ConnectionError(), False), (TimeoutError(), False)])
@@ -475,7 +477,7 @@ def test_a_folder_says_itself_of_which_family_it_is(published, cache, repository
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_weights_name_tells_fine_tunes_apart(published, copy, name):
-    part = copy / models.row(name).sources[0].name / models.row(name).sources[0].parts[0]
+    part = copy / models.spec(name).sources[0].name / models.spec(name).sources[0].parts[0]
     (file,) = part.glob("*.safetensors")
     data = bytearray(file.read_bytes())
     data[-len(data) // 2] ^= 1
@@ -598,7 +600,7 @@ GPU, CPU = torch.device("cuda"), torch.device("cpu")
 def test_networks_take_turns_where_they_do_not_all_fit(monkeypatch, device, free, machine, offload, turns):
     monkeypatch.setattr(checkpoint, "free_gigabytes", lambda where: machine if where == CPU else free)
     files = object.__new__(checkpoint.Checkpoint)
-    files.row, files.device, files.dtype = models.row("karlo"), device, torch.float16
+    files.row, files.device, files.dtype = models.spec("karlo"), device, torch.float16
     found = files._plan(8.0, 3.0, offload)
     assert (found and ("disk" if found.on_disk else "memory")) == turns
     with pytest.raises(UserError, match=rf"karlo in float16 wants .* GB of memory on {device}"):
@@ -621,7 +623,7 @@ def test_an_unknown_precision_is_refused():
 
 def test_a_row_stays_frozen_with_its_sources():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        models.row("karlo").sources[0].revision = "main"
+        models.spec("karlo").sources[0].revision = "main"
 
 
 # The command line
@@ -644,7 +646,7 @@ def command():
 def test_the_list_says_what_each_model_takes_and_whether_it_is_here(command, cache):
     code, out = command("models", "--json")
     rows = {row["name"]: row for row in json.loads(out)["models"]}
-    assert code == 0 and rows.keys() == models.ROWS.keys()
+    assert code == 0 and rows.keys() == models.REGISTRY.keys()
     assert rows["emoji"]["cached"] is None and rows["karlo"]["cached"] is True
     assert rows["karlo"]["memory"]["float16"] < rows["karlo"]["memory"]["float32"]
     assert rows["karlo"]["repositories"][0].startswith("kakaobrain/karlo-v1-alpha@5ee4529")

@@ -36,16 +36,16 @@ def test_load_gives_the_whole_lab_on_the_device_asked_for():
     assert lab.device == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", models.ROWS)
+@pytest.mark.parametrize("name", models.REGISTRY)
 def test_each_row_is_complete_and_its_family_can_load(name):
-    row = models.row(name)
+    row = models.spec(name)
     assert row.name == name and row.about and row.clip and row.licence and row.megabytes >= 0
     tree = ast.parse((ROOT / "models" / f"{row.family}.py").read_text("utf-8"))
     assert "load" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def test_the_embedded_miniature_is_the_default():
-    assert inspect.signature(models.load).parameters["name"].default == "emoji" and "emoji" in models.ROWS
+    assert inspect.signature(models.load).parameters["name"].default == "emoji" and "emoji" in models.REGISTRY
 
 
 @pytest.mark.parametrize("was_on", [True, False])
@@ -65,7 +65,7 @@ def test_load_leaves_the_garbage_collector_as_it_was(was_on, monkeypatch):
 def test_an_unknown_name_is_refused_with_all_names_and_the_nearest(name, near):
     with pytest.raises(UserError, match=rf"there is no model '{name}'.*did you mean {near}\?") as caught:
         models.load(name)
-    assert ", ".join(models.ROWS) in str(caught.value)
+    assert ", ".join(models.REGISTRY) in str(caught.value)
 
 
 def test_a_name_like_no_other_is_refused_without_a_guess():
@@ -81,7 +81,7 @@ def test_a_device_that_cant_be_used_is_refused(device):
 
 
 def test_a_lab_and_a_row_are_frozen(lab):
-    for thing in (lab, models.row("toy")):
+    for thing in (lab, models.spec("toy")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             thing.name = "other"
 
@@ -90,7 +90,7 @@ def test_a_model_without_a_gallery_has_no_sample_pictures():
     assert models.gallery("toy") == []
 
 
-@pytest.mark.parametrize("name", models.ROWS)
+@pytest.mark.parametrize("name", models.REGISTRY)
 def test_every_sample_picture_is_there_and_has_a_caption(name):
     assert all(path.is_file() and caption for path, caption in models.gallery(name))
 

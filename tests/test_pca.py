@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sklearn.decomposition import PCA
-from slerp import normalize
 
 import latentlab
 from latentlab.analysis.covariance import Moments
 from latentlab.analysis.pca import Directions
 from latentlab.errors import UserError
+from latentlab.slerp import normalize
 
 N, D = 50, 9
 

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from slerp import normalize
 
 from latentlab.diffusion import SeededNoise, abar_at, cosine_abar, ddim_step, levels, to_eps
 from latentlab.errors import UserError
 from latentlab.prior import sample
+from latentlab.slerp import normalize
 
 CAPTIONS = ["a cat", "a dog", "a red apple"]
 
@@ -23,7 +23,7 @@ class Spread:
     def __init__(self, spread=1.0):
         self.spread, self.evaluations = spread, []
 
-    def read(self, captions):
+    def encode_prompt(self, captions):
         rows = [torch.randn(self.width, generator=torch.Generator().manual_seed(len(c))) for c in captions]
         return torch.stack(rows).double(), torch.zeros(len(captions), 4, 7)
 
@@ -39,7 +39,7 @@ class Spread:
 
 
 def likeness(prior, z_i, captions):
-    return (normalize(z_i) * normalize(prior.read(captions)[0])).sum(-1)
+    return (normalize(z_i) * normalize(prior.encode_prompt(captions)[0])).sum(-1)
 
 
 @pytest.mark.parametrize("steps", [1, 5, [900, 30, -1]], ids=str)
@@ -60,7 +60,7 @@ def test_one_caption_serves_every_seed():
 @pytest.mark.parametrize("candidates", [1, 2, 5])
 def test_the_candidate_with_the_larger_cosine_is_kept(candidates):
     prior, seeds = Spread(), [7, 8, 9]
-    z_t, _ = prior.read(CAPTIONS)
+    z_t, _ = prior.encode_prompt(CAPTIONS)
     draws = SeededNoise(seeds, (candidates, prior.width), stream="prior", dtype=z_t.dtype)()
     drawn = []
     for k in range(candidates):  # each candidate walked by itself
@@ -110,7 +110,7 @@ def test_the_seeds_alone_decide():
 def test_the_draws_have_the_priors_own_mean_and_spread():
     prior, count = Spread(0.7), 400
     z_i = sample(prior, CAPTIONS[:1], seeds=range(count), steps=200, candidates=1) / 3  # to_z_i multiplies by 3
-    rest = (z_i - prior.read(CAPTIONS[:1])[0]).numpy()
+    rest = (z_i - prior.encode_prompt(CAPTIONS[:1])[0]).numpy()
     assert abs(rest.mean()) < 5 * 0.7 / math.sqrt(rest.size)
     assert rest.std() == pytest.approx(0.7, rel=5 / math.sqrt(2 * rest.size))
 

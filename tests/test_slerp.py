@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from slerp import angle, normalize, slerp
 
 from latentlab.errors import UserError
+from latentlab.slerp import angle, normalize, slerp
 
 THETAS = [0.0, 0.1, 0.25, 0.5, 0.8, 1.0]
 

@@ -34,7 +34,7 @@ def zero() -> bool:
 
 def get(name: str) -> models.Lab:
     """The lab, loaded now if it is not the present one, which is then released."""
-    models.row(name)
+    models.spec(name)
     present = _LOADED.get(name)
     if present:  # without the lock, which a forked GPU process could find closed for ever
         return present
@@ -52,7 +52,7 @@ def obtain(name: str) -> Iterator[Progress]:
     Raises:
         UserError: it can't be loaded here; a visitor never makes this machine download a model.
     """
-    name = models.row(name).name
+    name = models.spec(name).name
     if name not in _LOADED:
         reason = why_not(name)
         if reason:
@@ -71,7 +71,7 @@ def warm(lab: models.Lab) -> None:
 
     Only on an embedded model, which takes a second or two for it.
     """
-    if not zero() and not models.row(lab.name).sources:
+    if not zero() and not models.spec(lab.name).sources:
         latentlab.generate(lab, "a red apple", seeds=range(4), steps=2)
 
 
@@ -82,13 +82,13 @@ def keep(lab: models.Lab) -> None:
 
 def obstacle(name: str) -> tuple[str, str]:
     """Why a model can't be loaded here, in two words and in a sentence; two empty texts if it can."""
-    row = models.row(name)
+    row = models.spec(name)
     if name in _LOADED:
         return FINE
     if zero():
         reason = f"this Space lends its GPU to the model that it started with; LATENTLAB_MODEL={name} starts another"
         return "not on this Space", reason
-    standing = models.standing(row)
+    standing = models.availability(row)
     if standing["cached"] is False:
         reason = f"{name} is not downloaded here, and a visitor can't start that: `latentlab models` says what it takes"
         return "not downloaded", reason
@@ -106,7 +106,7 @@ def why_not(name: str) -> str:
 def choices() -> list[tuple[str, str]]:
     """The registry for a drop-down: (label, name), each label with what stands against loading it."""
     lines = []
-    for row in models.ROWS.values():
+    for row in models.REGISTRY.values():
         short = obstacle(row.name)[0]
         lines.append((f"{row.name}: {row.about}" + (f" ({short})" if short else ""), row.name))
     return lines
@@ -125,4 +125,4 @@ def checked(name: str | None) -> str:
     """
     if not isinstance(name, str):
         raise UserError("no model is chosen: pick one at the top of the page")
-    return models.row(name).name
+    return models.spec(name).name

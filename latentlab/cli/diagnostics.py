@@ -46,9 +46,9 @@ def _hub() -> str:
     """Where downloaded checkpoints lie, how many of the registry's are there, and whether the network is barred."""
     from huggingface_hub import constants
 
-    from ..models import ROWS, standing
+    from ..models import REGISTRY, availability
 
-    cached = [row.name for row in ROWS.values() if standing(row)["cached"]]
+    cached = [row.name for row in REGISTRY.values() if availability(row)["cached"]]
     barred = ", offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
     return f"{constants.HF_HUB_CACHE}: {', '.join(cached) or 'no model'} cached{barred}"
 

@@ -80,10 +80,10 @@ def announce(name: str) -> bool:
     """Say how much a model fetches from the hub; whether it may have to fetch anything."""
     from .. import models
 
-    row = models.ROWS.get(name)
+    row = models.REGISTRY.get(name)
     if row is None:
         return not Path(name).expanduser().is_dir()
-    missing = bool(row.sources) and not models.standing(row)["cached"]
+    missing = bool(row.sources) and not models.availability(row)["cached"]
     if missing:
         note([f"{name} is not here yet, the hub has {row.megabytes / 1000:.1f} GB of it"])
     return missing

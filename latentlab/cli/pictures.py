@@ -60,7 +60,7 @@ def generate(
         raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
-    note(warnings([lab.encoder.read(prompt)]))
+    note(warnings([lab.encoder.check_caption(prompt)]))
     seeds = range(seed, seed + count)
     stream = experiments.generate.stream(
         lab, prompt, seeds=seeds, steps=steps, guidance=guidance, prior_steps=prior_steps,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__, decoding, inversion, upsampling
-from ..diffusion import Condition
+from ..diffusion import Conditioning
 from ..errors import UserError
 from ..io import images
 from ..latents import Latent, PairLatent
@@ -173,7 +173,7 @@ def invert(
         pixels: (B, 3, H, W) in [-1, 1]; the encoder and the decoder each resize them to their own side, so give them
             no smaller than `lab.pixels`.
         steps: of the inversion and of the way back.
-        method, iterations, memory, tolerance: as in `inversion.walk`.
+        method, iterations, memory, tolerance: as in `inversion.invert_steps`.
 
     Raises:
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
@@ -185,12 +185,12 @@ def invert(
     if preview_every:  # something to look at while x_T is sought: what the best inversion can bring back
         yield Progress("first stage", 1, 1, decoding.pictures(lab.decoder, x_0[:PREVIEWED]))
     knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
-    for number, total, found in inversion.walk(lab.decoder, x_0, Condition(z_i), **knobs):  # noqa: B007
+    for number, total, found in inversion.invert_steps(lab.decoder, x_0, Conditioning(z_i), **knobs):  # noqa: B007
         yield Progress("inversion", number, total)
     yield Inverted(original, found.latent, found.residual, found.converged, found.evaluations, steps, method)
 
 
-def each(stream: Iterator) -> Iterator[Progress]:
+def forward_progress(stream: Iterator) -> Iterator[Progress]:
     """`yield from` this: an experiment's progress; its result."""
     for value in stream:
         if isinstance(value, Progress):
@@ -198,21 +198,21 @@ def each(stream: Iterator) -> Iterator[Progress]:
     return value
 
 
-def inverted(lab: Lab, given: Tensor | Inverted, **knobs) -> Iterator[Progress]:
+def ensure_inverted(lab: Lab, given: Tensor | Inverted, **knobs) -> Iterator[Progress]:
     """`yield from` this: the pictures inverted, or what was inverted before as it is; knobs as in `invert`."""
-    return given if isinstance(given, Inverted) else (yield from each(invert.stream(lab, given, **knobs)))
+    return given if isinstance(given, Inverted) else (yield from forward_progress(invert.stream(lab, given, **knobs)))
 
 
-def decoded(lab: Lab, latent: Latent, *, preview_every: int = 0, **knobs) -> Iterator[Progress]:
-    """`yield from` this: pictures (B, 3, H, W) of latents, watched; knobs as in `decoding.walk`."""
-    for step in decoding.walk(lab.decoder, latent, **knobs):
+def decode_latents(lab: Lab, latent: Latent, *, preview_every: int = 0, **knobs) -> Iterator[Progress]:
+    """`yield from` this: pictures (B, 3, H, W) of latents, watched; knobs as in `decoding.sample_steps`."""
+    for step in decoding.sample_steps(lab.decoder, latent, **knobs):
         due = preview_every and (step.number == 1 or step.number % preview_every == 0)
         shown = decoding.pictures(lab.decoder, step.x_0[:PREVIEWED]) if due and step.number < step.total else None
         yield Progress("decoder", step.number, step.total, shown)
     return decoding.pictures(lab.decoder, step.x_t)
 
 
-def finished(stage: Iterator[Progress]) -> Any:
+def run_to_end(stage: Iterator[Progress]) -> Any:
     """What a stage returns, its progress unseen."""
     while True:
         try:
@@ -221,7 +221,7 @@ def finished(stage: Iterator[Progress]) -> Any:
             return end.value
 
 
-def enlarged(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Iterator[Progress]:
+def upsample_images(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Iterator[Progress]:
     """`yield from` this: pictures upsampled where the lab can, as they are where it can't.
 
     The frames of one path want one seed for all: with draws of their own, what the upsampler adds would flicker.

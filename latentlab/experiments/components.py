@@ -22,11 +22,11 @@ from .base import (  # fmt: skip
     Result,
     checked_pixels,
     cosine,
-    decoded,
-    enlarged,
-    inverted,
+    decode_latents,
+    ensure_inverted,
     settings_of,
     streamed,
+    upsample_images,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def truncate(
     kept = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
     x_T = noise(lab.decoder, [seed], device=lab.device).expand(kept.shape[0] * kept.shape[1], -1, -1, -1)
     latent = Latent(kept.flatten(0, 1), x_T)
-    made = yield from decoded(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+    made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
     grid = (len(pixels), len(dims))
     z = lab.encoder.encode_image(made).unflatten(0, grid)
     z_t = normalize(lab.encoder.encode_text(labels)) if labels else None
@@ -139,7 +139,7 @@ def truncate(
             if labels:
                 right = (normalize(embedding) @ z_t.T).argmax(-1) == own
                 table.append(proportion(right, quantity=f"zero-shot accuracy of {name}", k=k))
-    made = yield from enlarged(lab, made, [seed] * len(made))
+    made = yield from upsample_images(lab, made, [seed] * len(made))
     yield Truncated(
         original=original, pixels=made.unflatten(0, grid), dims=dims, seed=seed, table=tuple(table),
         explained=tuple(float(directions.explained(k)) for k in dims),
@@ -211,12 +211,12 @@ def walk_components(
         raise UserError("components and sigmas each want at least one value")
     for c in components:
         directions.walk(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
-    found = yield from inverted(lab, picture, steps=steps, preview_every=preview_every)
+    found = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: this walk is of one; pass pixels[:1]")
     z_i = torch.cat([directions.walk(found.latent.z_i, c, sigmas) for c in components])
     latent = Latent(z_i, found.latent.x_T.expand(len(z_i), -1, -1, -1))
-    pixels = yield from decoded(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    pixels = yield from decode_latents(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
     names = [""] * len(components)
     if captions:
         z_t = lab.encoder.encode_text(captions)
@@ -229,7 +229,7 @@ def walk_components(
         for i, c in enumerate(components)
         for j, s in enumerate(sigmas)
     ]
-    pixels = yield from enlarged(lab, pixels, [0] * len(pixels))
+    pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Walked(
         inverted=found, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
         names=tuple(names), table=tuple(table),

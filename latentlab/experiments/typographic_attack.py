@@ -17,7 +17,7 @@ from ..grammar import article
 from ..io import images
 from ..latents import Latent
 from ..typography import Label, paste
-from .base import Progress, Result, checked_pixels, decoded, enlarged, settings_of, streamed
+from .base import Progress, Result, checked_pixels, decode_latents, settings_of, streamed, upsample_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -183,9 +183,9 @@ def attack(
     if variations:
         x_T = noise(lab.decoder, range(seed, seed + variations), device=lab.device)
         latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
-        made = yield from decoded(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+        made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
         after = probabilities(lab.encoder, lab.encoder.encode_image(made), z_t)
-        made = yield from enlarged(lab, made, [*range(seed, seed + variations)] * len(z_i))
+        made = yield from upsample_images(lab, made, [*range(seed, seed + variations)] * len(z_i))
     else:
         made, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
     after = after.view(*shape, len(labels))
@@ -196,7 +196,7 @@ def attack(
         lab, "attack", words=words, truth=truth, labels=labels, variations=variations, seed=seed, steps=steps,
         guidance=guidance,
     )  # fmt: skip
-    notes = warnings(lab.encoder.read(x) for x in labels)
+    notes = warnings(lab.encoder.check_caption(x) for x in labels)
     notes += [] if lab.draws else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     yield Attacked(
         original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), latent=latent, before=before,

@@ -13,7 +13,7 @@ from ..errors import UserError
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A path to write to, moved to `path` when the block ends well and removed when it does not.
 
     Raises:

@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import __version__
 from ..errors import UserError
 from . import embedding_files, images
-from .atomic import whole
+from .atomic import atomic_write
 from .embedding_files import MAKE
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def write(path: str | Path, shards: Iterable[Shard | Embeddings], metadata: dict
         ours = {"format": FORMAT, "latentlab": __version__, "skipped": json.dumps(skipped)}
         return {"normalised": "no", **(metadata or {}), **ours}
 
-    with whole(path) as part:
+    with atomic_write(path) as part:
         count, width = embedding_files.write_parquet(part, _groups(shards, skipped), about)
         if not count:
             raise UserError(f"there is nothing to write into {Path(path).name}: give at least one embedding")

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import UserError
-from .atomic import whole
+from .atomic import atomic_write
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_BYTES = 20 * 2**20
@@ -132,7 +132,7 @@ def save_png(image: Image.Image, path: str | Path, metadata: dict | None = None)
     info = PngImagePlugin.PngInfo()
     if metadata is not None:
         info.add_itxt(METADATA_KEY, json.dumps(metadata, ensure_ascii=False))
-    with whole(path) as part:
+    with atomic_write(path) as part:
         image.save(part, "PNG", pnginfo=info)
     return path
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .registry import PRECISIONS, ROWS, Row, Source
+from .registry import PRECISIONS, REGISTRY, HubSource, ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -56,17 +56,17 @@ class Lab:
         return not isinstance(self.decoder, NoDecoder)
 
 
-def row(name: str) -> Row:
+def spec(name: str) -> ModelSpec:
     """The registry's row.
 
     Raises:
         UserError: no model has that name.
     """
-    if name not in ROWS:
-        near = difflib.get_close_matches(name, ROWS, 1)
+    if name not in REGISTRY:
+        near = difflib.get_close_matches(name, REGISTRY, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UserError(f"there is no model {name!r}: give one of {', '.join(ROWS)}{hint}")
-    return ROWS[name]
+        raise UserError(f"there is no model {name!r}: give one of {', '.join(REGISTRY)}{hint}")
+    return REGISTRY[name]
 
 
 @contextmanager
@@ -131,32 +131,34 @@ def check(name: str, family: str | None = None) -> None:
     from . import clip_only
 
     if family is not None:
-        row(family)
-    elif name not in ROWS and "/" not in name and not Path(name).expanduser().is_dir() and not clip_only.named(name):
-        row(name)
+        spec(family)
+    elif (
+        name not in REGISTRY and "/" not in name and not Path(name).expanduser().is_dir() and not clip_only.named(name)
+    ):
+        spec(name)
 
 
-def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
+def _which(name: str, family: str | None) -> tuple[ModelSpec, Path | None]:
     """The row, and the folder of a user's own parts."""
     from . import hub
 
-    if name in ROWS and family in (None, name):
-        return ROWS[name], None
+    if name in REGISTRY and family in (None, name):
+        return REGISTRY[name], None
     folder = Path(name).expanduser()
     repo, _, revision = name.partition("@")
     on_hub = repo.count("/") == 1 and not name.startswith(("/", ".", "~"))
     if family is None:
         check(name)
-    if name in ROWS and not folder.is_dir():
+    if name in REGISTRY and not folder.is_dir():
         raise UserError(
             f"{name} is a model by itself: leave family (--family), or give a folder with parts of {family}"
         )
     if not folder.is_dir() and not on_hub:
         raise UserError(f"{name} is no folder, and no OWNER/NAME on the hub: give one of the two")
     family = family or hub.recognise(folder)
-    found = row(family) if family else None
+    found = spec(family) if family else None
     if found is None or not found.sources:
-        names = ", ".join(row.name for row in ROWS.values() if row.sources)
+        names = ", ".join(row.name for row in REGISTRY.values() if row.sources)
         raise UserError(
             f"{name} is a checkpoint of {family or 'a family that it does not say'}: give family= (--family), one of "
             f"{names}"
@@ -164,7 +166,7 @@ def _which(name: str, family: str | None) -> tuple[Row, Path | None]:
     if folder.is_dir():
         return found, folder
     parts = tuple(part for source in found.sources for part in source.parts)
-    return found, hub.fetch(Source(found.name, found.family, repo, revision or "main", parts, 0))
+    return found, hub.fetch(HubSource(found.name, found.family, repo, revision or "main", parts, 0))
 
 
 def fetch(name: str, family: str | None = None) -> list[Path]:
@@ -188,7 +190,7 @@ def fetch(name: str, family: str | None = None) -> list[Path]:
     return ([given] if given else []) + [hub.fetch(source) for source in found.sources]
 
 
-def standing(row: Row) -> dict:
+def availability(row: ModelSpec) -> dict:
     """Whether a model is here and can be loaded, without a look at the network.
 
     Returns:
@@ -215,21 +217,21 @@ def standing(row: Row) -> dict:
 
 
 def listing() -> list[dict]:
-    """Every row as plain values, with its `standing`."""
+    """Every row as plain values, with its `availability`."""
     facts = ("name", "family", "about", "clip", "licence", "megabytes", "parameters", "open_clip")
     return [
         {
             **{fact: getattr(row, fact) for fact in facts},
             "repositories": list(dict.fromkeys(f"{s.repo}@{s.revision}" for s in row.sources)),
-            **standing(row),
+            **availability(row),
         }
-        for row in ROWS.values()
+        for row in REGISTRY.values()
     ]
 
 
 def gallery(name: str) -> list[tuple[Path, str]]:
     """Sample pictures that come with a model, each with its caption; none for a model that ships none."""
-    folder = row(name).folder / "gallery"
+    folder = spec(name).folder / "gallery"
     listing = folder / "gallery.json"
     if not listing.is_file():
         return []
@@ -240,5 +242,5 @@ def directions(name: str) -> Directions | None:
     """The principal directions of z_i that come with a model, or None for a model that ships none."""
     from ..analysis.pca import Directions
 
-    path = ROWS[name].folder / "directions" / "directions.safetensors" if name in ROWS else None
+    path = REGISTRY[name].folder / "directions" / "directions.safetensors" if name in REGISTRY else None
     return Directions.load(path) if path and path.is_file() else None

@@ -30,7 +30,7 @@ from .hub import (
 from .offload import HEADROOM, Turns, free_gigabytes
 
 if TYPE_CHECKING:
-    from .registry import Row, Source
+    from .registry import HubSource, ModelSpec
 
 
 class Checkpoint:
@@ -47,7 +47,9 @@ class Checkpoint:
         UserError: a part is missing, cut off or a pickle, or there is not enough memory.
     """
 
-    def __init__(self, row: Row, given: Path | None, *, device: torch.device, dtype=None, offload: bool | None = None):
+    def __init__(
+        self, row: ModelSpec, given: Path | None, *, device: torch.device, dtype=None, offload: bool | None = None
+    ):
         self.row, self.given, self.device = row, given, device
         self.dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
         self.folders = self._locate(given)
@@ -70,7 +72,7 @@ class Checkpoint:
             )
         return {s.role: fetch(s) for s in sources if not all((s.role, part) in self.own for part in s.parts)}
 
-    def _own(self, given: Path | None, source: Source) -> Iterator[tuple[str, Path]]:
+    def _own(self, given: Path | None, source: HubSource) -> Iterator[tuple[str, Path]]:
         """The parts of a source that a folder has.
 
         Some sources of a row have parts of one name: such a part is whose first part is beside it.
@@ -112,7 +114,7 @@ class Checkpoint:
             joined = "" if "only as pickles" in said else ", then " if "delete" in said else ": "
             raise UserError(said + (joined and f"{joined}{self._mend(role, part)}")) from error
 
-    def _source(self, role: str) -> Source:
+    def _source(self, role: str) -> HubSource:
         return next(source for source in self.row.sources if source.role == role)
 
     def _mend(self, role: str, part: str) -> str:

@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..clip import Encoder, local
-from ..diffusion import Condition, abar_at, cosine_abar, guided, to_eps
+from ..diffusion import Conditioning, abar_at, cosine_abar, guided, to_eps
 from ..errors import UserError
 from ..io import images
 from ..slerp import normalize
-from . import Lab, row
+from . import Lab, spec
 from .attention import MergedAttention, merged
 
 DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
@@ -26,7 +26,7 @@ Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et a
 
 
 def weights_folder() -> Path:
-    return row("emoji").folder
+    return spec("emoji").folder
 
 
 def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,15 +71,15 @@ class EmojiPrior:
         self.width = network.config.embedding_dim
 
     @torch.no_grad()
-    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         z_t, states, mask = text_tokens(self.encoder, captions)
         return z_t, prior_tokens(states, mask, self.width)
 
-    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+    def x_0(self, x_t: Tensor, t: int, text: Conditioning, guidance: float = 1.0) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             return predict_x0(self.network, x, torch.full((len(x),), t, device=x.device), cond.z_i, cond.text)
 
-        null = Condition(torch.zeros_like(text.z_i), torch.zeros_like(text.text))
+        null = Conditioning(torch.zeros_like(text.z_i), torch.zeros_like(text.text))
         return guided(predict, x_t, text, null, guidance)
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class EmojiDecoder:
     z_i enters twice, as in the paper: added to the timestep embedding, and as four tokens beside the caption's.
     """
 
-    abar, rows = cosine_abar(), 64
+    abar, max_batch_size = cosine_abar(), 64
 
     def __init__(self, network: nn.Module, autoencoder: nn.Module | None, encoder: Encoder):
         network.set_attn_processor(MergedAttention())
@@ -126,17 +126,17 @@ class EmojiDecoder:
         return x_0.clamp(-1, 1)
 
     @torch.no_grad()
-    def read(self, captions: Sequence[str]) -> Tensor:
+    def encode_prompt(self, captions: Sequence[str]) -> Tensor:
         _, states, mask = text_tokens(self.encoder, captions)
         return states * mask[..., None]
 
     @torch.no_grad()
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
-        full = Condition(scaled(cond.z_i), empty if cond.text is None else cond.text)
-        null = Condition(torch.zeros_like(cond.z_i), empty)
+        full = Conditioning(scaled(cond.z_i), empty if cond.text is None else cond.text)
+        null = Conditioning(torch.zeros_like(cond.z_i), empty)
 
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             time = torch.full((len(x),), t, device=x.device)
             text, count = merged(cond.text)
             told = x, context(cond.z_i, text), cond.z_i, time
@@ -150,9 +150,9 @@ def encode_latents(autoencoder: nn.Module, pixels: Tensor) -> Tensor:
 
 
 class EmojiUpsampler:
-    """UNet2DModel on [x_t, enlarged small picture], working on 2x2 blocks of pixels as channels, predicting v.
+    """UNet2DModel on [x_t, bicubic small picture], working on 2x2 blocks of pixels as channels, predicting v.
 
-    x_0 is what the enlarged picture lacks, at about unit variance (Li et al. 2021, SRDiff), not the large picture
+    x_0 is what the bicubic picture lacks, at about unit variance (Li et al. 2021, SRDiff), not the large picture
     itself: a little network then spends nothing on what is there already.
     """
 
@@ -162,7 +162,7 @@ class EmojiUpsampler:
     def __init__(self, network: nn.Module, low: int):
         self.network, self.low = network, low
         # A CPU's caches hold what four pictures need: of 32 at once, each takes nearly twice as long.
-        self.rows = 4 if network.device.type == "cpu" else 32
+        self.max_batch_size = 4 if network.device.type == "cpu" else 32
         self.high = network.config.sample_size * 2
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
@@ -170,16 +170,16 @@ class EmojiUpsampler:
         return to_eps(v, x_t, abar_at(self.abar, t), "v")
 
     def to_pixels(self, x_0: Tensor, pixels: Tensor) -> Tensor:
-        return (enlarged(pixels, self.high) + x_0 / DETAIL).clamp(-1, 1)
+        return (bicubic(pixels, self.high) + x_0 / DETAIL).clamp(-1, 1)
 
 
-def enlarged(pixels: Tensor, side: int) -> Tensor:
+def bicubic(pixels: Tensor, side: int) -> Tensor:
     return F.interpolate(pixels, (side, side), mode="bicubic")
 
 
 def upsampler_v(network: nn.Module, x_t: Tensor, t: Tensor, low: Tensor) -> Tensor:
     """One evaluation of the upsampler's network: (B, 3, H, W)."""
-    v = network(F.pixel_unshuffle(torch.cat([x_t, enlarged(low, x_t.shape[-1])], 1), 2), t).sample
+    v = network(F.pixel_unshuffle(torch.cat([x_t, bicubic(low, x_t.shape[-1])], 1), 2), t).sample
     return F.pixel_shuffle(v, 2)
 
 

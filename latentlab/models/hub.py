@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 from ..errors import UserError
-from .registry import ROWS, Source
+from .registry import REGISTRY, HubSource
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = ("*.json", "*.txt")
@@ -17,7 +17,7 @@ VARIANTS = ("*.fp16.*", "*.non_ema.*")  # copies of the same weights, which woul
 PIPELINES = {"UnCLIP": "karlo", "KandinskyV22": "kandinsky", "StableUnCLIP": "stable_unclip"}  # as published
 
 
-def fetch(source: Source, *, local_only: bool = False) -> Path:
+def fetch(source: HubSource, *, local_only: bool = False) -> Path:
     """The folder of a repository's wanted files, downloaded where they are not cached yet.
 
     What is cached is taken without a look at the network.  A transfer that breaks goes on where it stopped; a run that
@@ -92,15 +92,15 @@ def origin(folder: Path) -> tuple[str, str] | None:
     return folder.parents[1].name.removeprefix("models--").replace("--", "/"), folder.name
 
 
-def command(source: Source) -> str:
+def command(source: HubSource) -> str:
     """The command line that fetches a source into the hub's cache."""
-    for row in ROWS.values():
+    for row in REGISTRY.values():
         if source in row.sources:
             return f"latentlab fetch {row.name}"
     return f"latentlab fetch {source.repo}@{source.revision} --family {source.role}"
 
 
-def cached(source: Source) -> bool:
+def cached(source: HubSource) -> bool:
     """Whether every part of a source is in the hub's cache; never looks at the network."""
     try:
         folder = fetch(source, local_only=True)
@@ -118,7 +118,7 @@ def layout(folder: Path) -> str | None:
     return next((family for start, family in PIPELINES.items() if found.startswith(start)), None)
 
 
-def holds(folder: Path, source: Source) -> bool:
+def holds(folder: Path, source: HubSource) -> bool:
     """Whether a folder is a copy of a source: it has the first part, and is not laid out as another family."""
     if source.flat and folder.name == source.name:
         return (folder / "config.json").is_file()
@@ -172,7 +172,7 @@ def pickled(where: str | Path) -> str:
     )
 
 
-def offers_pickles(source: Source, part: str) -> bool:
+def offers_pickles(source: HubSource, part: str) -> bool:
     """Whether a part that came without safetensors is on the hub as a pickle; False where the hub can't be asked."""
     from huggingface_hub import HfApi
 

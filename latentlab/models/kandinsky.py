@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..diffusion import Condition, abar_at, guided, to_eps
+from ..diffusion import Conditioning, abar_at, guided, to_eps
 from ..io import images
-from . import Lab, row
+from . import Lab, spec
 from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
 from .transformers_clip import Towers
@@ -30,7 +30,7 @@ class KandinskyDecoder:
         scheduler: its scheduler's config.
     """
 
-    rows = 8
+    max_batch_size = 8
 
     def __init__(self, network: nn.Module, first_stage: nn.Module, null: Tensor, scheduler: Mapping):
         self.network, self.first_stage, self.null = network, first_stage, null
@@ -53,21 +53,21 @@ class KandinskyDecoder:
         found = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
         return torch.cat(found).clamp(-1, 1)
 
-    def read(self, captions: Sequence[str]) -> None:
+    def encode_prompt(self, captions: Sequence[str]) -> None:
         return None
 
     @torch.no_grad()
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         kind = self.network.dtype
 
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             out = self.network(
                 x.to(kind), t, encoder_hidden_states=None, added_cond_kwargs={"image_embeds": cond.z_i.to(kind)}
             ).sample
             return out[:, : self.shape[0]].to(x_t)  # the other half is the learned variance
 
-        null = Condition(self.null.expand(len(x_t), -1))
-        out = guided(predict, x_t, Condition(cond.z_i), null, guidance)
+        null = Conditioning(self.null.expand(len(x_t), -1))
+        out = guided(predict, x_t, Conditioning(cond.z_i), null, guidance)
         return to_eps(out, x_t, abar_at(self.abar, t), self.kind)
 
 
@@ -78,7 +78,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
 
     from .causal_prior import CausalPrior
 
-    files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
+    files = Checkpoint(spec(name), given, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "prior", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
     prior = files.network(CausalPrior, "prior", "prior")

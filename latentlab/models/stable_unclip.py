@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..clip import Encoder, local
-from ..diffusion import Condition, SeededNoise, abar_at, guided, to_eps
+from ..diffusion import Conditioning, SeededNoise, abar_at, guided, to_eps
 from ..errors import UserError
 from ..io import images
-from . import Lab, row
+from . import Lab, spec
 from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
 from .transformers_clip import Tokens, Towers
@@ -41,7 +41,7 @@ class StableUnclipDecoder:
         schedulers: the configs of the denoising and of the noise on z_i.
     """
 
-    rows = 4
+    max_batch_size = 4
     level, noise = 0, None  # of the noise on z_i: how much, and (1, D), None: zero
 
     def __init__(
@@ -56,7 +56,7 @@ class StableUnclipDecoder:
         side = side_of(network)
         self.shape = (network.config.in_channels, side, side)
         self.pixels = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
-        self.empty = self.read([""])
+        self.empty = self.encode_prompt([""])
 
     def with_noise(self, level: int, *, seed: int | None = None) -> StableUnclipDecoder:
         """This decoder with noise on z_i: pictures then keep less of what CLIP saw.
@@ -104,18 +104,18 @@ class StableUnclipDecoder:
         return torch.cat(found).clamp(-1, 1)
 
     @torch.no_grad()
-    def read(self, captions: Sequence[str]) -> Tensor:
+    def encode_prompt(self, captions: Sequence[str]) -> Tensor:
         """The last states of Stable Diffusion's text tower, padding and all: (B, L, W)."""
         ids = self.tokenizer(captions).to(self.normalizer.mean.device)  # a tower that waits its turn is elsewhere
         return self.text(ids).last_hidden_state.float()
 
     @torch.no_grad()
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         kind, empty = self.network.dtype, self.empty.expand(len(x_t), -1, -1)
-        full = Condition(self.labels(cond.z_i), empty if cond.text is None else cond.text)
-        null = Condition(torch.zeros_like(full.z_i), empty)
+        full = Conditioning(self.labels(cond.z_i), empty if cond.text is None else cond.text)
+        null = Conditioning(torch.zeros_like(full.z_i), empty)
 
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             return self.network(x.to(kind), t, cond.text.to(kind), class_labels=cond.z_i.to(kind)).sample.to(x_t)
 
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), self.kind)
@@ -129,7 +129,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
 
     from .causal_prior import CausalPrior
 
-    files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
+    files = Checkpoint(spec(name), given, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "decoder", "image_encoder")
     normalizer = files.network(StableUnCLIPImageNormalizer, "decoder", "image_normalizer", stays=True)
     network = files.network(UNet2DConditionModel, "decoder", "unet")
@@ -144,9 +144,9 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
         (files.scheduler("decoder", "scheduler"), files.scheduler("decoder", "image_noising_scheduler")),
     )  # fmt: skip
     processor = files.config("decoder", "feature_extractor", "preprocessor_config.json")
-    if all(source.role != "prior" for source in row(name).sources):
+    if all(source.role != "prior" for source in spec(name).sources):
         same_width(widths)
-        encoder = Towers(image, lambda: z_t_encoder(row(name).open_clip, given, device), tokenizer, processor, device)
+        encoder = Towers(image, lambda: z_t_encoder(spec(name).open_clip, given, device), tokenizer, processor, device)
         return Lab(name, encoder, None, decoder, weights=files.weights)
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
     prior = files.network(CausalPrior, "prior", "prior")

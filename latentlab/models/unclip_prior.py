@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..diffusion import Condition, guided
+from ..diffusion import Conditioning, guided
 from .configs import abar_of
 from .transformers_clip import Towers, pack, unpack
 
@@ -31,21 +31,21 @@ class UnclipPrior:
         self.width, scheduler = network.config.embedding_dim, {**SCHEDULER, **scheduler}
         self.abar = abar_of(scheduler)
         self.limit = scheduler["clip_sample_range"] if scheduler["clip_sample"] else float("inf")
-        self.null = self.read([""])
+        self.null = self.encode_prompt([""])
 
-    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         z_t, states, mask = self.encoder.states(captions)
         return z_t, pack(states, mask)
 
     @torch.no_grad()
-    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+    def x_0(self, x_t: Tensor, t: int, text: Conditioning, guidance: float = 1.0) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             states, mask = unpack(cond.text)
             kind = self.network.dtype
             found = self.network(x.to(kind), t, cond.z_i.to(kind), states.to(kind), mask)
             return found.predicted_image_embedding.to(x_t)
 
-        found = guided(predict, x_t, text, Condition(*self.null).expand(len(x_t)), guidance)
+        found = guided(predict, x_t, text, Conditioning(*self.null).expand(len(x_t)), guidance)
         return found.clamp(-self.limit, self.limit)
 
     @torch.no_grad()

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from .. import experiments, grammar, plotting
 from ..errors import UserError
 from ..experiments import Progress, Result
-from ..experiments.base import each
-from ..io.atomic import whole
+from ..experiments.base import forward_progress
+from ..io.atomic import atomic_write
 from .inputs import Inputs, ranked
 from .page import page
 
@@ -25,27 +25,29 @@ Found = tuple[Result, list[tuple[str, "Figure"]]]
 
 
 def inversions(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    found = yield from each(experiments.reconstruct.stream(lab, given.pixels[given.distinct(3)]))
+    found = yield from forward_progress(experiments.reconstruct.stream(lab, given.pixels[given.distinct(3)]))
     yield found, [("there and back", found.figure())]
 
 
 def variations(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     rows = given.plain()[:1]
-    found = yield from each(experiments.vary.stream(lab, given.pixels[rows], etas=(0, 0.4, 0.8, 1), seeds=range(6)))
+    found = yield from forward_progress(
+        experiments.vary.stream(lab, given.pixels[rows], etas=(0, 0.4, 0.8, 1), seeds=range(6))
+    )
     yield found, [("variations", found.figure())]
 
 
 def interpolations(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    ends = yield from each(experiments.invert.stream(lab, given.pixels[given.distinct(2)]))
-    turned = yield from each(experiments.interpolate.stream(lab, ends))
-    fixed = yield from each(experiments.interpolate.stream(lab, ends, seeds=(0, 1, 2)))
+    ends = yield from forward_progress(experiments.invert.stream(lab, given.pixels[given.distinct(2)]))
+    turned = yield from forward_progress(experiments.interpolate.stream(lab, ends))
+    fixed = yield from forward_progress(experiments.interpolate.stream(lab, ends, seeds=(0, 1, 2)))
     yield turned, [("x_T turned with z_i", turned.figure()), ("x_T held fixed", fixed.figure())]
 
 
 def text_diffs(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     source, *others = given.things(5)
     stream = experiments.diff.stream(lab, given.pixels[given.plain()[:1]], others, source=source)
-    found = yield from each(stream)
+    found = yield from forward_progress(stream)
     yield found, [("text diffs", found.figure())]
 
 
@@ -54,13 +56,13 @@ def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     truth = [given.thing(k) for k in rows]
     words = [w for w in ("pizza", "robot", "ghost", "banana", "key") if not any(w in t for t in truth)]
     stream = experiments.attack.stream(lab, given.pixels[rows], words, truth, variations=1)
-    sweep = yield from each(stream)
+    sweep = yield from forward_progress(stream)
     # One picture in full: that which is misled most, by the words that mislead it most.
     strength = sweep.strength()
     worst = int(strength.amax(1).argmax())
     strongest = [words[k] for k in strength[worst].argsort(descending=True)[:3].tolist()]
     one = given.pixels[rows[worst]][None]
-    found = yield from each(experiments.attack.stream(lab, one, strongest, truth[worst]))
+    found = yield from forward_progress(experiments.attack.stream(lab, one, strongest, truth[worst]))
     yield sweep, [("one picture, several words", found.figure()), ("many pictures, many words", sweep.heat_map())]
 
 
@@ -74,45 +76,47 @@ def components(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     truth = [given.thing(k) for k in rows]
     known = {"labels": tuple(dict.fromkeys([*truth, *lab.things])), "truth": truth}
     stream = experiments.truncate.stream(lab, given.pixels[rows], given.directions, dims=dims, **known)
-    found = yield from each(stream)
+    found = yield from forward_progress(stream)
     spectrum = plotting.spectrum(given.directions.shares)
     drawn = {"reconstructions": found.figure(), "what the components hold": found.curves(), "variance": spectrum}
     yield found, list(drawn.items())
 
 
 def prior(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    found = yield from each(experiments.ablate.stream(lab, given.things(6)))
+    found = yield from forward_progress(experiments.ablate.stream(lab, given.things(6)))
     yield found, [("three signals", found.figure())]
 
 
 def guidance(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     caption = given.captions[given.plain()[0]]
-    found = yield from each(experiments.guide.stream(lab, caption, seeds=range(3)))
+    found = yield from forward_progress(experiments.guide.stream(lab, caption, seeds=range(3)))
     yield found, [("guidance", found.figure())]
 
 
 def binding(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     asked = grammar.arrangements(6, seed=0)
-    found = yield from each(experiments.bind.stream(lab, asked, seeds=range(4)))
+    found = yield from forward_progress(experiments.bind.stream(lab, asked, seeds=range(4)))
     yield found, [("two coloured solids", found.figure(len(asked)))]
 
 
 def hard_reconstructions(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     rows = given.related()[:3] or given.plain()[:2]
-    found = yield from each(experiments.reconstruct.stream(lab, given.pixels[rows]))
+    found = yield from forward_progress(experiments.reconstruct.stream(lab, given.pixels[rows]))
     yield found, [("what z_i alone brings back", found.figure())]
 
 
 def signs(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     words = ("deep learning",) if not lab.words else ("deep", "learning", "hello", "stop")
     alternatives = lab.words or ("machine learning", "deep sea", "open source", "stop", "hello", "sale")
-    found = yield from each(experiments.spell.stream(lab, words, alternatives=alternatives))
+    found = yield from forward_progress(experiments.spell.stream(lab, words, alternatives=alternatives))
     yield found, [("signs", found.figure())]
 
 
 def clip(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
     captions = [given.captions[k] for k in given.distinct(12)]
-    found = yield from each(experiments.compare.stream(lab.encoder, given.pixels[given.distinct(12)], captions))
+    found = yield from forward_progress(
+        experiments.compare.stream(lab.encoder, given.pixels[given.distinct(12)], captions)
+    )
     found = replace(found, settings={**found.settings, "model": lab.name, "weights": lab.weights})
     yield found, [("cosines of pictures and captions", found.figure()), ("the modality gap", found.gap_figure())]
 
@@ -183,7 +187,7 @@ def remake(lab: Lab, given: Inputs, folder: Path, only: Sequence[str] = ()) -> I
     unknown = [n for n in only if n not in FIGURES]
     if unknown:
         raise UserError(f"there is no figure {', '.join(unknown)} here: give some of {', '.join(FIGURES)}")
-    given = yield from each(ranked(lab, given))
+    given = yield from forward_progress(ranked(lab, given))
     sections, refused = [], None
     for number in only or FIGURES:
         try:
@@ -201,9 +205,9 @@ def remake(lab: Lab, given: Inputs, folder: Path, only: Sequence[str] = ()) -> I
             )
     if refused and not any(section["files"] for section in sections):
         raise refused
-    with whole(folder / "index.html") as part:
+    with atomic_write(folder / "index.html") as part:
         part.write_text(page(lab.name, sections), "utf-8")
-    with whole(folder / "figures.json") as part:
+    with atomic_write(folder / "figures.json") as part:
         part.write_text(json.dumps(sections, ensure_ascii=False, indent=1), "utf-8")
     yield {"model": lab.name, "page": str(folder / "index.html"), "figures": sections, "skipped": given.skipped}
 

@@ -112,7 +112,7 @@ def ranked(lab: Lab, given: Inputs) -> Iterator[Progress | Inputs]:
     """
     z_i = lab.encoder.encode_image(given.pixels.to(lab.device)).repeat(3, 1)
     x_T = noise(lab.decoder, range(3), device=lab.device).repeat_interleave(len(given.captions), 0)
-    for step in decoding.walk(lab.decoder, Latent(z_i, x_T), steps=12):
+    for step in decoding.sample_steps(lab.decoder, Latent(z_i, x_T), steps=12):
         yield Progress("ranking", step.number, step.total)
     made = decoding.pictures(lab.decoder, step.x_t)
     things = [given.thing(k) for k in range(len(given.captions))]

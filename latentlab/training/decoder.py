@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..clip import Encoder
 from ..decoding import decode
 from ..diffusion import SeededNoise, cosine_abar
-from ..io.atomic import whole
+from ..io.atomic import atomic_write
 from ..io.images import to_pil
 from ..latents import Latent
 from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
@@ -66,7 +66,7 @@ class Pool(NamedTuple):
         """`build`, or what an earlier run built with the same networks."""
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as part:
+            with atomic_write(path) as part:
                 torch.save(tuple(Pool.build(*args, **kwargs)), part)
         return Pool(*torch.load(path, weights_only=True))
 

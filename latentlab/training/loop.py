@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..io.atomic import whole
+from ..io.atomic import atomic_write
 
 
 class Part(ABC):
@@ -165,7 +165,7 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "step": step, "seconds": seconds_before + elapsed, "curve": curve,
         }  # fmt: skip
-        with whole(checkpoint) as part_file:
+        with atomic_write(checkpoint) as part_file:
             torch.save(state, part_file)
 
     def show() -> None:

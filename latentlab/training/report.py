@@ -16,7 +16,7 @@ from torch import Tensor
 from .. import models
 from ..analysis import intervals
 from ..decoding import decode
-from ..diffusion import Condition, noise
+from ..diffusion import Conditioning, noise
 from ..inversion import invert
 from ..io.images import psnr
 from ..latents import Latent
@@ -107,7 +107,7 @@ def _decoder_rows(lab: models.Lab, judge: Judge, render: Renderer, sprites: Spri
     rows = [proportion("top-1 of encode(decode(z_i))", judge.right(made, [s.thing for s in found]), 0.70, 0.95)]
     captions = [t.phrases[0] for t in things()]
     z_i = sample(lab.prior, captions, seeds=seeds)
-    text = lab.decoder.read(captions)
+    text = lab.decoder.encode_prompt(captions)
     made = lab.decoder.to_pixels(decode(lab.decoder, Latent(z_i, x_T), text=text, steps=25, guidance=1.5))
     rows.append(proportion("top-1 of encode(generate(“a thing”))", judge.right(made, judge.names), 0.60, 0.90))
     return rows
@@ -116,7 +116,7 @@ def _decoder_rows(lab: models.Lab, judge: Judge, render: Renderer, sprites: Spri
 def _round_trip_rows(lab: models.Lab, render: Renderer, sprites: Sprites, seed: int) -> list[dict]:
     pictures = render(_things_on_colours(sprites, seed)[:64])
     x_0 = lab.decoder.to_x0(pictures)
-    cond = Condition(lab.encoder.encode_image(pictures))
+    cond = Conditioning(lab.encoder.encode_image(pictures))
     found = invert(lab.decoder, x_0, cond, steps=20, iterations=4, tolerance=0)
     back = decode(lab.decoder, found.latent, steps=20)
     evaluations = found.evaluations + 20
