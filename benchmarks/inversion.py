@@ -95,7 +95,7 @@ def scenes(lab: models.Lab, count: int) -> tuple[str, Tensor]:
 
 def gallery(lab: models.Lab) -> Tensor:
     files = [path for path, _ in models.gallery(lab.name)]
-    return torch.cat([images.load(path, lab.decoder.pixels) for path in files]).to(lab.device)
+    return torch.cat([images.load(path, lab.decoder.image_size) for path in files]).to(lab.device)
 
 
 class Bench:

@@ -104,7 +104,7 @@ def main(
     """Seconds of one picture and of eight variations, and the quality, of each variant."""
     lab = models.load(model, device="cpu")
     names = list(lab.things[:: max(1, len(lab.things) // things)][:things])
-    picture = images.load(models.gallery(model)[0][0], lab.decoder.pixels)
+    picture = images.load(models.gallery(model)[0][0], lab.decoder.image_size)
     found = experiments.invert(lab, picture)
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     variations: dict[str, list[float]] = {name: [] for name in VARIANTS}

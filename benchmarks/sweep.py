@@ -147,7 +147,7 @@ def main(
     lab = latentlab.load("emoji", device="cpu")
     network = SD3Transformer2DModel.from_pretrained(weights_folder() / "decoder").eval()
     listing = models.gallery("emoji")[:8]
-    pixels = torch.cat([images.load(path, lab.decoder.pixels) for path, _ in listing])
+    pixels = torch.cat([images.load(path, lab.decoder.image_size) for path, _ in listing])
     names = [caption.split(" on ")[0] for _, caption in listing]
     captions = [(names[k], [names[(k + 1) % 8]]) for k in range(4)]
     jobs = {

@@ -70,7 +70,7 @@ class Encoder:
         self.mean = torch.tensor(config["mean"], device=device, dtype=dtype).view(1, 3, 1, 1)
         self.std = torch.tensor(config["std"], device=device, dtype=dtype).view(1, 3, 1, 1)
         size = self.model.visual.image_size
-        self.size = size if isinstance(size, int) else size[0]
+        self.image_size = size if isinstance(size, int) else size[0]
         self.device, self.dtype = torch.device(device), dtype
 
     @torch.no_grad()
@@ -79,7 +79,7 @@ class Encoder:
         return torch.cat([self._encode(some) for some in pixels.split(ROWS)])
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        pixels = images.resize(pixels.to(self.device, torch.float32), self.size).to(self.dtype)
+        pixels = images.resize(pixels.to(self.device, torch.float32), self.image_size).to(self.dtype)
         return _precise(self.model.encode_image(((pixels + 1) / 2 - self.mean) / self.std))
 
     @torch.no_grad()

@@ -50,7 +50,7 @@ class Decoder(Protocol):
 
     abar: Tensor  # (T,) cumulative alphas, decreasing
     shape: tuple[int, int, int]  # (C, H, W) of x_T
-    pixels: int  # side of the picture that to_pixels makes
+    image_size: int  # side of the picture that to_pixels makes
     max_batch_size: int  # most rows evaluated at once: what bounds memory
 
     def to_x0(self, pixels: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def invert_steps(
     if x_0.ndim != 4 or x_0.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"x_0 is {tuple(x_0.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
-            "decoder.to_x0(images.resize(pixels, decoder.pixels))"
+            "decoder.to_x0(images.resize(pixels, decoder.image_size))"
         )
     if not x_0.isfinite().all():
         raise UserError("x_0 holds values that are not finite: check the picture it came from")

@@ -172,7 +172,7 @@ def test_the_first_stage_takes_any_size_and_stays_within_the_range_of_pictures(m
     x_0 = miniature.decoder.to_x0(normal(2, 3, 50, 90).float().clamp(-1, 1))
     assert x_0.shape == (2, *miniature.decoder.shape)
     pixels = miniature.decoder.to_pixels(100 * x_0)
-    assert pixels.shape == (2, 3, miniature.decoder.pixels, miniature.decoder.pixels)
+    assert pixels.shape == (2, 3, miniature.decoder.image_size, miniature.decoder.image_size)
     assert pixels.abs().max() <= 1
 
 
@@ -237,7 +237,7 @@ def test_the_network_adds_what_the_bicubic_enlargement_lacks(rng, share):
 
 
 def test_the_upsampler_doubles_pictures_by_seed_and_within_the_range(miniature, rng):
-    side = miniature.decoder.pixels
+    side = miniature.decoder.image_size
     low = (torch.rand(1, 3, side, side, generator=rng) * 2 - 1).expand(3, -1, -1, -1)
     a, again, other = upsample(miniature.upsampler, low, seeds=[1, 1, 2], steps=2)
     assert a.shape == (3, 2 * side, 2 * side) and a.abs().max() <= 1
@@ -332,4 +332,4 @@ def test_a_miniature_without_an_upsampler_or_an_autoencoder_is_one_too(miniature
     (folder / "MANIFEST.json").write_text('{"sha256": {}}')
     lab = emoji.load_folder(folder, device=torch.device("cpu"))
     assert lab.upsampler is None
-    assert lab.decoder.pixels == lab.decoder.shape[1]
+    assert lab.decoder.image_size == lab.decoder.shape[1]

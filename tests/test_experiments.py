@@ -61,9 +61,9 @@ def streams(lab, found, directions):
 
 
 def test_an_inversion_shows_at_once_what_the_first_stage_keeps(miniature):
-    pixels = pictures(2, miniature.pixels)
+    pixels = pictures(2, miniature.image_size)
     first = next(iter(experiments.invert.stream(miniature, pixels, steps=2)))
-    original = images.resize(pixels, miniature.decoder.pixels)
+    original = images.resize(pixels, miniature.decoder.image_size)
     torch.testing.assert_close(first.pixels, miniature.decoder.to_pixels(miniature.decoder.to_x0(original)))
     unseen = experiments.invert.stream(miniature, pixels, steps=2, preview_every=0)
     assert not any(isinstance(value, Progress) and value.pixels is not None for value in unseen)
@@ -408,7 +408,7 @@ def test_a_lab_without_a_text_decoder_or_a_prior_says_so_and_shows_the_rest(lab)
 
 def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
     captions = [f"a thing of kind {k}" for k in range(40)]
-    side = lab.decoder.pixels
+    side = lab.decoder.image_size
     pixels = torch.rand(40, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     kinds = ["noto", "twemoji"] * 20
     result = experiments.ablate(lab, captions, pictures=pixels, kinds=kinds, steps=3)
@@ -423,7 +423,7 @@ def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
 
 
 def test_few_real_pictures_are_shown_without_distances_and_others_than_the_captions_are_refused(lab):
-    pixels = torch.zeros(2, 3, lab.decoder.pixels, lab.decoder.pixels)
+    pixels = torch.zeros(2, 3, lab.decoder.image_size, lab.decoder.image_size)
     result = experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, steps=2)
     assert result.signals[-1] == "real z_i" and any("too few for the distances" in note for note in result.notes)
     with pytest.raises(UserError, match="2 captions, 1 pictures, 0 kinds"):

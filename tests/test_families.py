@@ -52,9 +52,9 @@ def test_the_parts_of_a_family_fit_one_another(family, name):
     for part in filter(None, (lab.prior, lab.decoder, lab.upsampler)):
         assert (part.abar.diff() < 0).all() and part.abar.dtype == torch.float64
     pixels = lab.decoder.to_pixels(noise(lab.decoder, [0, 1]))
-    assert pixels.shape == (2, 3, lab.decoder.pixels, lab.decoder.pixels)
+    assert pixels.shape == (2, 3, lab.decoder.image_size, lab.decoder.image_size)
     assert lab.decoder.to_x0(pixels).shape[1:] == lab.decoder.shape
-    assert lab.upsampler is None or (lab.upsampler.low, lab.upsampler.high) == (lab.decoder.pixels, 16)
+    assert lab.upsampler is None or (lab.upsampler.low, lab.upsampler.high) == (lab.decoder.image_size, 16)
     assert lab.decoder.max_batch_size >= 1
 
 
@@ -62,7 +62,7 @@ def test_the_parts_of_a_family_fit_one_another(family, name):
 def test_a_caption_becomes_a_picture(family, name):
     lab = family(name)
     found = experiments.generate(lab, "a red cat", seeds=[0, 1], steps=3, prior_steps=3, prior_guidance=2.0)
-    side = lab.upsampler.high if lab.upsampler else lab.decoder.pixels
+    side = lab.upsampler.high if lab.upsampler else lab.decoder.image_size
     assert found.pixels.shape == (2, 3, side, side) and found.pixels.isfinite().all()
     assert found.latent.z_i.shape == (2, D)
 
@@ -79,14 +79,14 @@ def test_a_picture_is_reconstructed(family, name):
     lab = family(name)
     found = experiments.reconstruct(lab, pictures(), steps=6, iterations=4)
     assert found.psnr.isfinite().all() and found.cosine.isfinite().all()
-    side = lab.upsampler.high if lab.upsampler else lab.decoder.pixels
-    assert found.large.shape == (2, 3, side, side) and found.inverted.original.shape[-1] == lab.decoder.pixels
+    side = lab.upsampler.high if lab.upsampler else lab.decoder.image_size
+    assert found.large.shape == (2, 3, side, side) and found.inverted.original.shape[-1] == lab.decoder.image_size
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_both_latents_bring_x_0_back(family, name):
     decoder, z_i = family(name).decoder, family(name).encoder.encode_image(pictures())
-    x_0 = decoder.to_x0(images.resize(pictures(), decoder.pixels))
+    x_0 = decoder.to_x0(images.resize(pictures(), decoder.image_size))
     times = [*range(900, 0, -75), CLEAN]  # where a cosine schedule is not steep yet
     found = invert(decoder, x_0, Conditioning(z_i), steps=times, iterations=20, tolerance=1e-6)
     back = decode(decoder, found.latent, steps=times)
@@ -226,7 +226,7 @@ def test_a_checkpoints_towers_are_open_clips_architecture(family, name, same):
     """QuickGELU of OpenAI's, GELU of LAION's; so open_clip's weights of the same tag give the same embeddings."""
     encoder = family(name).encoder
     stock = as_open_clip(encoder.image, encoder.text)
-    pixels = images.resize(pictures(), encoder.size)
+    pixels = images.resize(pictures(), encoder.image_size)
     mean, std = (
         torch.tensor(v).view(1, 3, 1, 1) for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     )
@@ -252,7 +252,7 @@ def test_the_encoder_has_the_methods_of_every_encoder(family):
     found = encoder.zero_shot(pictures(), ["cat", "dog", "red apple"], ["a photo of a {}"])
     assert found.shape == (2, 3)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
-    assert encoder.encode_text("a cat").shape == (1, D) and encoder.size == 32
+    assert encoder.encode_text("a cat").shape == (1, D) and encoder.image_size == 32
     assert warnings([encoder.check_caption("a cat")]) == []
     with pytest.raises(UserError, match="the caption is empty"):
         encoder.check_caption("  ")

@@ -93,7 +93,7 @@ def test_every_hand_over_of_a_caption_fits(lab, name):
     lab, *_ = lab(name)
     width, shape, pixels, text = SHAPES[name]
     decoder, captions = lab.decoder, ["a red cat", "a dog"]
-    assert (decoder.shape, decoder.pixels) == (shape, pixels)
+    assert (decoder.shape, decoder.image_size) == (shape, pixels)
     z_i = torch.empty(2, width, device=META)
     if lab.prior is not None:  # as in prior.sample
         assert lab.prior.width == width

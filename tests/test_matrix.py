@@ -65,5 +65,5 @@ def test_the_page_has_the_table_that_the_experiments_make(outcome):
 
 def test_a_lab_without_a_decoder_knows_it_and_is_as_large_as_its_encoder_sees(published):
     lab = models.load(published / "open_clip", device="cpu")
-    assert isinstance(lab.decoder, NoDecoder) and not lab.draws and lab.prior is None
-    assert lab.pixels == lab.encoder.size == 32
+    assert isinstance(lab.decoder, NoDecoder) and not lab.has_decoder and lab.prior is None
+    assert lab.image_size == lab.encoder.image_size == 32

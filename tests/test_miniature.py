@@ -27,7 +27,7 @@ def lab():
 
 @pytest.fixture(scope="module")
 def gallery(lab):
-    return torch.cat([images.load(path, lab.decoder.pixels) for path, _ in models.gallery("emoji")[:6]])
+    return torch.cat([images.load(path, lab.decoder.image_size) for path, _ in models.gallery("emoji")[:6]])
 
 
 def test_every_shipped_file_is_whole_and_finite():

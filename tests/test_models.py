@@ -103,8 +103,8 @@ def test_the_parts_of_a_lab_fit_one_another(stack, request):
     for part in filter(None, (lab.prior, lab.decoder, lab.upsampler)):
         assert part.abar.ndim == 1 and (part.abar.diff() < 0).all()
     pixels = lab.decoder.to_pixels(torch.zeros(2, *lab.decoder.shape))
-    assert pixels.shape == (2, 3, lab.decoder.pixels, lab.decoder.pixels)
-    assert lab.upsampler is None or lab.upsampler.low == lab.decoder.pixels
+    assert pixels.shape == (2, 3, lab.decoder.image_size, lab.decoder.image_size)
+    assert lab.upsampler is None or lab.upsampler.low == lab.decoder.image_size
 
 
 # The one-way rule

@@ -56,7 +56,7 @@ class Chosen:
         """(1, 3, H, W) in [-1, 1], as large as the lab can see."""
         if self.known and self.known.key[:2] == (lab.name, lab.weights):
             return self.known.inverted.original.cpu()
-        return images.to_tensor(images.square(self.picture, lab.pixels, fit=fit))
+        return images.to_tensor(images.square(self.picture, lab.image_size, fit=fit))
 
 
 def example(path: Path, caption: str) -> Chosen:
@@ -193,7 +193,7 @@ def kept(latent: Latent, row: int) -> Latent:
 
 def knows(latent: Latent, pixels: Tensor, lab: Lab, steps: int) -> list[Known]:
     """What each of some pictures was decoded from, at guidance 1 and without a caption."""
-    original = images.resize(pixels.cpu().float(), lab.decoder.pixels)
+    original = images.resize(pixels.cpu().float(), lab.decoder.image_size)
     zeros, yes = torch.zeros(steps), torch.ones(1).bool()
     return [
         Known(

@@ -145,7 +145,7 @@ def squared(pictures: list, lab: Lab, fit: str) -> Tensor:
     """PIL images as (B, 3, side, side), as large as the lab can see."""
     from ..io import images
 
-    return images.to_tensor(*(images.square(picture, lab.pixels, fit=fit) for picture in pictures))
+    return images.to_tensor(*(images.square(picture, lab.image_size, fit=fit) for picture in pictures))
 
 
 def listed(text: str) -> list[str]:

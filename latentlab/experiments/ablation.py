@@ -74,7 +74,7 @@ def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int]) -> tuple[d
 
 def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[str]) -> Tensor:
     """z_i of the captions' own pictures: (N, D)."""
-    checked_pixels(pictures, lab.pixels)
+    checked_pixels(pictures, lab.image_size)
     if len(pictures) != len(captions) or len(kinds) not in (0, len(captions)):
         raise UserError(
             f"{len(captions)} captions, {len(pictures)} pictures, {len(kinds)} kinds: give one picture for each "

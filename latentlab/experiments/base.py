@@ -171,16 +171,16 @@ def invert(
 
     Args:
         pixels: (B, 3, H, W) in [-1, 1]; the encoder and the decoder each resize them to their own side, so give them
-            no smaller than `lab.pixels`.
+            no smaller than `lab.image_size`.
         steps: of the inversion and of the way back.
         method, iterations, memory, tolerance: as in `inversion.invert_steps`.
 
     Raises:
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
     """
-    pixels = checked_pixels(pixels, lab.pixels).to(lab.device, torch.float32)
-    original = images.resize(pixels, lab.decoder.pixels)
-    z_i = lab.encoder.encode_image(images.resize(pixels, lab.pixels))
+    pixels = checked_pixels(pixels, lab.image_size).to(lab.device, torch.float32)
+    original = images.resize(pixels, lab.decoder.image_size)
+    z_i = lab.encoder.encode_image(images.resize(pixels, lab.image_size))
     x_0 = lab.decoder.to_x0(original)
     if preview_every:  # something to look at while x_T is sought: what the best inversion can bring back
         yield Progress("first stage", 1, 1, decoding.pictures(lab.decoder, x_0[:PREVIEWED]))

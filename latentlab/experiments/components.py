@@ -109,7 +109,7 @@ def truncate(
     Raises:
         UserError: no dims, one that is beyond the fitted components, or truth that is not among the labels.
     """
-    checked_pixels(pixels, lab.pixels)
+    checked_pixels(pixels, lab.image_size)
     dims = tuple(int(k) for k in dims)
     if not dims or len(set(dims)) < len(dims):
         raise UserError(f"dims are {list(dims)}: give at least one number of components, like 16, and each once")
@@ -117,7 +117,7 @@ def truncate(
         directions.explained(k)  # refuse what was not fitted before anything is computed
     if (labels or truth) and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
-    original = images.resize(pixels.to(lab.device, torch.float32), lab.pixels)
+    original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     z_i = lab.encoder.encode_image(original)
     kept = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
     x_T = noise(lab.decoder, [seed], device=lab.device).expand(kept.shape[0] * kept.shape[1], -1, -1, -1)

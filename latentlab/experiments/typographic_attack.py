@@ -148,7 +148,7 @@ def attack(
     Raises:
         UserError: no words, a word that does not fit its label, or one that is the thing's own name.
     """
-    checked_pixels(pixels, lab.pixels)
+    checked_pixels(pixels, lab.image_size)
     words = (words,) if isinstance(words, str) else tuple(words)
     truth = (truth,) * len(pixels) if isinstance(truth, str) else tuple(truth)
     if not words or not all(word.strip() for word in words):
@@ -166,8 +166,8 @@ def attack(
     if own_name is not None:
         raise UserError(f"“{own_name}” is what a picture shows, so it can't mislead: write another word")
     labels, style = tuple(known), label or Label("word")
-    variations = variations if lab.draws else 0
-    original = images.resize(pixels.to(lab.device, torch.float32), lab.pixels)
+    variations = variations if lab.has_decoder else 0
+    original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
     grid = worn.shape[:2]
     yield Progress("CLIP", 0, 1 + len(encoders or {}))
@@ -197,7 +197,7 @@ def attack(
         guidance=guidance,
     )  # fmt: skip
     notes = warnings(lab.encoder.check_caption(x) for x in labels)
-    notes += [] if lab.draws else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
+    notes += [] if lab.has_decoder else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     yield Attacked(
         original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), latent=latent, before=before,
         attacked=attacked, after=after, others={name: seen[name][1] for name in encoders or {}}, labels=labels,

@@ -77,7 +77,7 @@ def classify(
         raise UserError(f"templates are {list(templates)}: give one or more sentences with {{}} where the label goes")
     if truth and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
-    checked_pixels(pixels, encoder.size)
+    checked_pixels(pixels, encoder.image_size)
     notes = warnings(encoder.check_caption(label) for label in labels)
     yield Progress("CLIP", 0, 1)
     probabilities = encoder.zero_shot(pixels, labels, templates)
@@ -153,7 +153,7 @@ def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterat
     captions = tuple(captions)
     if len(captions) < 2 or len(pixels) < 2:
         raise UserError(f"{len(pixels)} pictures and {len(captions)} captions: give two or more of each")
-    checked_pixels(pixels, encoder.size)
+    checked_pixels(pixels, encoder.image_size)
     notes = warnings(encoder.check_caption(caption) for caption in captions)
     yield Progress("CLIP", 0, 1)
     z_i, z_t = encoder.encode_image(pixels), encoder.encode_text(captions)

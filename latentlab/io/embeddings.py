@@ -125,7 +125,7 @@ def embed(encoder: Encoder, folder: str | Path, *, fit: str = "crop", batch: int
                 skipped[name] = _text(str(error))
         else:
             names.append(name)
-            pictures.append(images.square(picture, encoder.size, fit=fit))
+            pictures.append(images.square(picture, encoder.image_size, fit=fit))
         if len(pictures) == batch or step == len(paths):
             if pictures:
                 z_i = encoder.encode_image(images.to_tensor(*pictures)).float().cpu()

@@ -44,12 +44,12 @@ class Lab:
         return self.encoder.device
 
     @property
-    def pixels(self) -> int:
+    def image_size(self) -> int:
         """The side of pictures that keep what the encoder and the decoder can see."""
-        return max(self.encoder.size, self.decoder.pixels if self.draws else 0)
+        return max(self.encoder.image_size, self.decoder.image_size if self.has_decoder else 0)
 
     @property
-    def draws(self) -> bool:
+    def has_decoder(self) -> bool:
         """Whether there is a decoder."""
         from .clip_only import NoDecoder
 

@@ -111,12 +111,12 @@ class EmojiDecoder:
         self.network, self.autoencoder, self.encoder = network, autoencoder, encoder
         side = network.config.sample_size
         self.shape = (network.config.in_channels, side, side)
-        self.pixels = side if autoencoder is None else side * autoencoder.spatial_compression_ratio
+        self.image_size = side if autoencoder is None else side * autoencoder.spatial_compression_ratio
         self.empty = torch.zeros(1, encoder.tokenizer.context_length, encoder.model.text.width, device=encoder.device)
 
     @torch.no_grad()
     def to_x0(self, pixels: Tensor) -> Tensor:
-        pixels = images.resize(pixels, self.pixels)
+        pixels = images.resize(pixels, self.image_size)
         return pixels if self.autoencoder is None else encode_latents(self.autoencoder, pixels)
 
     @torch.no_grad()
@@ -246,5 +246,5 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
     labels = folder / "clip" / "labels.json"
     known = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
-    large = upsampler and EmojiUpsampler(upsampler, decoder.pixels)
+    large = upsampler and EmojiUpsampler(upsampler, decoder.image_size)
     return Lab(name, encoder, prior, decoder, large, digest, **known)

@@ -38,12 +38,12 @@ class KandinskyDecoder:
         self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
         side = side_of(network)
         self.shape = (network.config.in_channels, side, side)
-        self.pixels = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
+        self.image_size = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
 
     @torch.no_grad()
     def to_x0(self, pixels: Tensor) -> Tensor:
         """MoVQ's latents as they are, before the codebook: they carry no scale factor."""
-        pixels = images.resize(pixels, self.pixels)
+        pixels = images.resize(pixels, self.image_size)
         kind = self.first_stage.dtype
         return torch.cat([self.first_stage.encode(p.to(kind)).latents.to(pixels) for p in pixels.split(1)])
 
@@ -91,7 +91,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
     )  # fmt: skip
     processor = files.config("prior", "image_processor", "preprocessor_config.json")
     encoder = Towers(image, text, files.tokenizer("prior", "tokenizer"), processor, device)
-    null = encoder.embed(torch.zeros(1, 3, encoder.size, encoder.size, device=device))
+    null = encoder.embed(torch.zeros(1, 3, encoder.image_size, encoder.image_size, device=device))
     decoder = KandinskyDecoder(
         network, files.network(VQModel, "decoder", "movq"), null, files.scheduler("decoder", "scheduler")
     )

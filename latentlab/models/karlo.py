@@ -40,13 +40,13 @@ class KarloDecoder:
         self.network, self.projection, self.encoder = network, projection, encoder
         scheduler = {**SCHEDULER, **scheduler}
         self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
-        self.pixels = side_of(network)
-        self.shape = (network.config.in_channels, self.pixels, self.pixels)
+        self.image_size = side_of(network)
+        self.shape = (network.config.in_channels, self.image_size, self.image_size)
         self.null = projection.learned_classifier_free_guidance_embeddings.float()[None]  # (1, D)
         self.empty = self.encode_prompt([""])
 
     def to_x0(self, pixels: Tensor) -> Tensor:
-        return images.resize(pixels, self.pixels)
+        return images.resize(pixels, self.image_size)
 
     def to_pixels(self, x_0: Tensor) -> Tensor:
         return x_0.clamp(-1, 1)
@@ -138,7 +138,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
     )  # fmt: skip
     upsampler = KarloUpsampler(
         files.network(UNet2DModel, "decoder", "super_res_first"),
-        files.network(UNet2DModel, "decoder", "super_res_last"), decoder.pixels,
+        files.network(UNet2DModel, "decoder", "super_res_last"), decoder.image_size,
         files.scheduler("decoder", "super_res_scheduler"),
     )  # fmt: skip
     prior = UnclipPrior(prior, encoder, files.scheduler("prior", "prior_scheduler"))

@@ -55,7 +55,7 @@ class StableUnclipDecoder:
         self.width, self.factor = normalizer.config.embedding_dim, first_stage.config.scaling_factor
         side = side_of(network)
         self.shape = (network.config.in_channels, side, side)
-        self.pixels = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
+        self.image_size = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
         self.empty = self.encode_prompt([""])
 
     def with_noise(self, level: int, *, seed: int | None = None) -> StableUnclipDecoder:
@@ -92,7 +92,7 @@ class StableUnclipDecoder:
     @torch.no_grad()
     def to_x0(self, pixels: Tensor) -> Tensor:
         """The mean of the VAE's latents, times its scale factor."""
-        pixels = images.resize(pixels, self.pixels)
+        pixels = images.resize(pixels, self.image_size)
         kind, encode = self.first_stage.dtype, self.first_stage.encode
         found = [encode(p.to(kind)).latent_dist.mean.to(pixels) for p in pixels.split(1)]
         return torch.cat(found) * self.factor

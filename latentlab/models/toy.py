@@ -25,7 +25,7 @@ D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x
 class ToyEncoder:
     """z_i is the mean colour of the four quarters; z_t is the same of a picture that the caption's hash paints."""
 
-    size, scale = SIDE, 10.0
+    image_size, scale = SIDE, 10.0
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -74,7 +74,7 @@ class ToyDecoder:
         abar: (T,), a cosine schedule by default.
     """
 
-    shape, pixels, max_batch_size = (3, SIDE, SIDE), SIDE, 4096
+    shape, image_size, max_batch_size = (3, SIDE, SIDE), SIDE, 4096
 
     def __init__(self, spread: float = 0.3, abar: Tensor | None = None):
         self.spread = spread

@@ -51,7 +51,7 @@ class Towers(Encoder):
     def __init__(self, image: nn.Module, text: nn.Module | Callable[[], Encoder], tokenizer, processor: dict, device):
         self.image, self.text, self.tokenizer = image, text, Tokens(tokenizer)
         self.device, self.dtype = torch.device(device), image.dtype
-        self.size, self.width = image.config.image_size, image.config.projection_dim
+        self.image_size, self.width = image.config.image_size, image.config.projection_dim
         mean, std = processor.get("image_mean", MEAN), processor.get("image_std", STD)
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
 
@@ -67,7 +67,7 @@ class Towers(Encoder):
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
-        sized = (images.resize(some.to(self.device, torch.float32), self.size) for some in pixels.split(ROWS))
+        sized = (images.resize(some.to(self.device, torch.float32), self.image_size) for some in pixels.split(ROWS))
         return torch.cat([self.embed(((some + 1) / 2 - self.mean) / self.std) for some in sized])
 
     @torch.no_grad()

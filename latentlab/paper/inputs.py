@@ -90,7 +90,7 @@ def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None)
     pixels, captions = [], []
     for path, caption in listing:
         try:
-            pixels.append(images.load(path, lab.pixels))
+            pixels.append(images.load(path, lab.image_size))
         except UserError as error:
             if embeddings.may_be_picture(path):
                 skipped[path.name] = str(error)

@@ -36,7 +36,7 @@ def compare(lab: Lab, sprites: Sprites, *, count: int = 512, seed: int = 0, **kn
         knobs: the decoder's, as `ablate` takes them; guidance is 1.25, the paper's best for the distance, by default.
     """
     scenes = held_out_scenes(sprites, count, seed=seed)
-    pictures = Renderer(sprites, lab.device)(scenes, lab.decoder.pixels)
+    pictures = Renderer(sprites, lab.device)(scenes, lab.decoder.image_size)
     kinds = [scene.layers[0].key.partition("/")[0] for scene in scenes]
     captions = [scene.caption for scene in scenes]
     knobs = {"guidance": 1.25, "preview_every": 0} | knobs

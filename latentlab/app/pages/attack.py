@@ -72,7 +72,7 @@ def labelled(picture: Chosen, word: str, **place) -> Image.Image:
     """
     label, lab = typography.Label(word, **place), labs.loaded(labs.DEFAULT)
     if lab:
-        typography.paste(torch.zeros(1, 3, lab.pixels, lab.pixels), label)
+        typography.paste(torch.zeros(1, 3, lab.image_size, lab.image_size), label)
     return images.to_pil(typography.paste(images.to_tensor(images.square(picture.picture, SHOWN)), label))[0]
 
 

@@ -37,7 +37,7 @@ def directions(model: str, lab) -> tuple[Directions, tuple[str, ...]]:
     if found is not None:
         return found, ()
     gallery = labs.gallery(model)
-    pixels = torch.cat([images.load(path, lab.pixels) for path, _ in gallery])
+    pixels = torch.cat([images.load(path, lab.image_size) for path, _ in gallery])
     note = (
         f"{model} ships no components yet, so these are of its {len(gallery)} sample pictures only; "
         "the command latentlab pca fit finds those of a folder of many"
