@@ -33,7 +33,7 @@ from latentlab.diffusion import Conditioning, noise
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import checkpoints
-import matrix
+import family_matrix
 
 
 def random_z_t(width: int, device: torch.device):
@@ -96,12 +96,12 @@ def rows(
                 exact = eps if exact is None else exact
                 about = {"family": name, "precision": str(dtype).removeprefix("torch.")}
                 about["difference"] = round(float((eps - exact).square().mean().sqrt() / exact.std()), 5)
-                for experiment in only or matrix.EXPERIMENTS:
-                    matrix.run(experiment, lab, 1)  # warm
+                for experiment in only or family_matrix.EXPERIMENTS:
+                    family_matrix.run(experiment, lab, 1)  # warm
                     with measured(device) as found:
-                        word, _, _ = matrix.run(experiment, lab, steps)
+                        word, _, _ = family_matrix.run(experiment, lab, steps)
                     yield {**about, "experiment": experiment, "runs": word, **found}
-                matrix.directions.cache_clear()
+                family_matrix.directions.cache_clear()
                 del lab
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
@@ -120,7 +120,7 @@ def main(
     dtypes = [torch.float32, torch.float16 if device.type == "cuda" else torch.bfloat16]
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     about = {"date": str(date.today()), "device": where, "torch": torch.__version__, "steps": steps, "tiny": tiny}
-    found = list(rows(family or matrix.FAMILIES, device, dtypes, steps, tiny, experiment or []))
+    found = list(rows(family or family_matrix.FAMILIES, device, dtypes, steps, tiny, experiment or []))
     if as_json:
         print(json.dumps({**about, "rows": found}))
         return

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from . import exact_inversion
-from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, ddim_step, evaluate, levels
+from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, ddim_step, dpm_solver_step, evaluate, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
+
+SOLVERS = ("ddim", "dpm++")
 
 
 class Step(NamedTuple):
@@ -38,6 +40,8 @@ def sample_steps(
     guidance: float = 1.0,
     eta: float | Sequence[float] = 0.0,
     seeds: Sequence[int] | None = None,
+    solver: str = "ddim",
+    guidance_interval: tuple[int, int] | None = None,
 ) -> Iterator[Step]:
     """Walk from x_T to x_0, a step at a time; the last step's x_t is x_0.
 
@@ -51,13 +55,18 @@ def sample_steps(
         guidance: 1 is none.
         eta: 0 reconstructs, above 0 varies; one for all, or B of them.
         seeds: B integers for eta's noise; wanted when eta > 0.
+        solver: "ddim", whose path an inversion can undo, or "dpm++", DPM-Solver++ (2M), which needs half of the steps
+            and is for pictures that are not inverted (`diffusion.dpm_solver_step`).
+        guidance_interval: the least and the greatest time at which guidance is used; outside it is 1.  Kynkäänniemi et
+            al. 2024. None: at every time.
 
     Raises:
         UserError: x_T does not fit the decoder, a guidance that is negative or not finite, eta > 0 without seeds, or
-            seeds of another number; and of a pair, steps, a guidance or an eta, which would leave its path.
+            seeds of another number, an unknown solver, eta > 0 with another solver than DDIM, or an interval that is
+            empty; and of a pair, anything that would leave its path: steps, guidance, eta, a solver.
     """
     if isinstance(latent, PairLatent):
-        yield from _walk_back(decoder, latent, text, steps, guidance, eta)
+        yield from _walk_back(decoder, latent, text, steps, guidance, eta, solver)
         return
     if latent.x_T.shape[1:] != tuple(decoder.shape):
         raise UserError(
@@ -70,6 +79,13 @@ def sample_steps(
     if varies and (seeds is None or len(seeds) != len(latent)):
         given = "none" if seeds is None else str(len(seeds))
         raise UserError(f"eta is {eta} and seeds: {given}; variations want one seed for each of {len(latent)} samples")
+    if solver not in SOLVERS:
+        raise UserError(f"solver is {solver!r}: give one of {', '.join(SOLVERS)}")
+    if varies and solver != "ddim":
+        raise UserError(f"eta is {eta} with solver {solver!r}, which adds no noise: use solver 'ddim' for variations")
+    first, last = guidance_interval or (0, len(decoder.abar))
+    if first > last:
+        raise UserError(f"guidance_interval is {guidance_interval}: give the least time first, like (300, 800)")
     if isinstance(eta, Sequence):
         if len(eta) != len(latent):
             raise UserError(f"{len(eta)} etas for {len(latent)} samples: give one for all, or one each")
@@ -77,12 +93,15 @@ def sample_steps(
     cond = Conditioning(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
     x_t = latent.x_T
     draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype) if varies else None
-    times = levels(decoder.abar, 25 if steps is None else steps)
+    times, before = levels(decoder.abar, 25 if steps is None else steps), None
     for number, (t, t_next) in enumerate(itertools.pairwise(times), 1):
         a, a_next = abar_at(decoder.abar, t), abar_at(decoder.abar, t_next)
-        eps = evaluate(decoder, x_t, t, cond, guidance)
+        eps = evaluate(decoder, x_t, t, cond, guidance if first <= t <= last else 1.0)
         x_0 = ddim_step(x_t, eps, a, 1.0)
-        x_t = ddim_step(x_t, eps, a, a_next, eta=eta, noise=draw() if draw else None)
+        if solver == "ddim":
+            x_t = ddim_step(x_t, eps, a, a_next, eta=eta, noise=draw() if draw else None)
+        else:
+            x_t, before = dpm_solver_step(x_t, x_0, a, a_next, before), (x_0, a)
         yield Step(number, len(times) - 1, x_t, x_0, number)
 
 
@@ -93,13 +112,14 @@ def _walk_back(
     steps: int | Sequence[int] | None,
     guidance: float,
     eta: float,
+    solver: str,
 ) -> Iterator[Step]:
     if pair.first.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"the states are {tuple(pair.first.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
             "invert the picture with the same model"
         )
-    given = {"steps": (steps, None), "guidance": (guidance, 1), "eta": (eta, 0)}
+    given = {"steps": (steps, None), "guidance": (guidance, 1), "eta": (eta, 0), "solver": (solver, "ddim")}
     for name, (value, own) in given.items():
         if value != own:
             raise UserError(

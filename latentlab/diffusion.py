@@ -157,6 +157,36 @@ def ddim_step(
     return math.sqrt(abar_to) * x_0 + kept * eps + sigma * noise
 
 
+def dpm_solver_step(
+    x: Tensor, x_0: Tensor, abar_from: float, abar_to: float, before: tuple[Tensor, float] | None = None
+) -> Tensor:
+    """Take one denoising step of DPM-Solver++ (2M), which is second order in the step size where DDIM is first order.
+
+    x' = σ'/σ x + (α' - α σ'/σ) D,   D = x_0 + h / (2 h_before) (x_0 - x_0_before),
+    α = √a, σ = √(1-a), h = λ' - λ, λ = log(α/σ).  Lu et al. 2022 (DPM-Solver++), algorithm 2.
+    Without `before`, and in the step to the clean end where h is infinite, D = x_0: that is DDIM's step with η = 0.
+
+    Args:
+        x, x_0: (B, C, H, W), the state and the clean picture predicted from it.
+        abar_from, abar_to: a and a'; a' > a.
+        before: x_0 and a of the step before.
+    """
+    sigma_ratio = math.sqrt((1 - abar_to) / (1 - abar_from))
+    if before is not None and abar_to < 1:
+        x_0_before, abar_before = before
+        h, h_before = (
+            _half_log_snr(abar_to) - _half_log_snr(abar_from),
+            _half_log_snr(abar_from) - _half_log_snr(abar_before),
+        )
+        x_0 = x_0 + h / (2 * h_before) * (x_0 - x_0_before)
+    return sigma_ratio * x + (math.sqrt(abar_to) - math.sqrt(abar_from) * sigma_ratio) * x_0
+
+
+def _half_log_snr(abar: float) -> float:
+    """λ = log(α/σ), half of the logarithm of the signal-to-noise ratio."""
+    return 0.5 * math.log(abar / (1 - abar))
+
+
 def evaluate(decoder: Decoder, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
     """`decoder.eps` of any number of rows, at most `decoder.max_batch_size` at a time; a guided row counts as two.
 

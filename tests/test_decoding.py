@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentlab.decoding import decode, pictures, sample_steps
+from latentlab.decoding import SOLVERS, decode, pictures, sample_steps
 from latentlab.diffusion import CLEAN, levels, noise
 from latentlab.errors import UserError
 from latentlab.io import images
@@ -143,3 +143,36 @@ def test_eta_without_a_seed_for_each_sample_is_refused(lab, latent, seeds):
 def test_knobs_out_of_range_are_refused(lab, latent, knobs):
     with pytest.raises(UserError, match=r"eta is|steps is|times"):
         decode(lab.decoder, latent, **knobs)
+
+
+# Solvers
+
+
+def test_dpm_solver_is_nearer_to_the_exact_path_than_ddim_at_the_same_steps(lab, latent):
+    exact = decode(lab.decoder, latent, steps=400)
+    errors = {s: (decode(lab.decoder, latent, steps=12, solver=s) - exact).square().mean() for s in SOLVERS}
+    assert errors["dpm++"] < errors["ddim"] / 3
+
+
+def test_the_error_of_dpm_solver_falls_with_the_square_of_the_steps(lab, latent):
+    exact = decode(lab.decoder, latent, steps=900)
+    coarse, fine = ((decode(lab.decoder, latent, steps=n, solver="dpm++") - exact).abs().mean() for n in (20, 40))
+    assert coarse / fine > 3
+
+
+def test_guidance_is_used_within_its_interval_only(spy, latent):
+    decode(spy, latent, steps=[900, 600, 300, 100, CLEAN], guidance=3.0, guidance_interval=(300, 800))
+    assert [guidance for _, _, guidance in spy.calls] == [1.0, 3.0, 3.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"solver": "euler"}, "solver is 'euler': give one of ddim, dpm"),
+        ({"solver": "dpm++", "eta": 0.5, "seeds": [1, 2, 3]}, "use solver 'ddim' for variations"),
+        ({"guidance_interval": (800, 300)}, "give the least time first"),
+    ],
+)
+def test_a_solver_that_is_unknown_or_does_not_fit_is_refused(lab, latent, params, message):
+    with pytest.raises(UserError, match=message):
+        decode(lab.decoder, latent, **params)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMInverseScheduler, DDIMScheduler
+from diffusers import DDIMInverseScheduler, DDIMScheduler, DPMSolverMultistepScheduler
 
 from latentlab.diffusion import (
     CLEAN,
@@ -15,6 +15,7 @@ from latentlab.diffusion import (
     abar_at,
     cosine_abar,
     ddim_step,
+    dpm_solver_step,
     evaluate,
     guided,
     levels,
@@ -118,6 +119,27 @@ def test_ddim_step_walks_as_diffusers_ddim(normal, state, eta):
         ours = ddim_step(ours, eps, abar_at(abar, t), abar_at(abar, t_next), eta=eta, noise=fresh)
         theirs = stock.step(eps, t, theirs, eta=eta, variance_noise=fresh if eta else None).prev_sample
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8, 12])
+def test_dpm_solver_step_walks_as_diffusers_second_order_solver(normal, state, steps):
+    stock = DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", final_sigmas_type="zero")
+    abar, times = cosine_abar(), levels(cosine_abar(), steps)
+    stock.set_timesteps(timesteps=times[:-1])
+    ours, theirs, before = state[0], state[0], None
+    for t, t_next in itertools.pairwise(times):
+        eps, a = normal(*ours.shape), abar_at(abar, t)
+        x_0 = ddim_step(ours, eps, a, 1.0)
+        ours, before = dpm_solver_step(ours, x_0, a, abar_at(abar, t_next), before), (x_0, a)
+        theirs = stock.step(eps, t, theirs).prev_sample
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_step_of_dpm_solver_is_ddims(state):
+    x, eps = state
+    x_0 = ddim_step(x, eps, 0.3, 1.0)
+    torch.testing.assert_close(dpm_solver_step(x, x_0, 0.3, 0.6), ddim_step(x, eps, 0.3, 0.6))
+    torch.testing.assert_close(dpm_solver_step(x, x_0, 0.3, 1.0, (x_0 + 1, 0.1)), x_0)
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
