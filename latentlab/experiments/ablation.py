@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,12 +16,12 @@ from ..clip import warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, checked_pixels, cosine, decode_latents, settings_of, streamed, upsample_images
+from .base import Progress, Result, experiment, settings_of, size
+from .stages import checked_pixels, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -94,7 +94,14 @@ def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where) -> Itera
         yield proportion(reached[mine], quantity="recall of a kind", kind=kind, **where)
 
 
-@streamed(Ablated)
+@experiment(
+    Ablated,
+    page="prior",
+    command="ablate",
+    figure="8",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: (3 if a["pictures"] is None else 4) * size(a["captions"]) * size(a["seeds"]),
+)
 def ablate(
     lab: Lab,
     captions: str | Sequence[str],
@@ -140,8 +147,8 @@ def ablate(
     text = lab.decoder.encode_prompt(columns)
     latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
     text = None if text is None else text.repeat(len(signals), 1, 1)
-    knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-    pixels = yield from decode_latents(lab, latent, **knobs)
+    params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+    pixels = yield from decode_latents(lab, latent, **params)
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
     z_t = lab.encoder.encode_text(captions)
     scores = cosine(z, z_t.repeat_interleave(len(seeds), 0))
@@ -204,7 +211,14 @@ def _variety(among: Tensor, **where) -> dict:
     return mean(among[:, pairs].mean(1), **where)
 
 
-@streamed(Guided)
+@experiment(
+    Guided,
+    page="prior",
+    command="guide",
+    figure="9",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: size(a["prior_guidances"]) * size(a["guidances"]) * size(a["captions"]) * size(a["seeds"]),
+)
 def guide(
     lab: Lab,
     captions: str | Sequence[str],
@@ -241,8 +255,8 @@ def guide(
     text = None if text is None else text.repeat(len(z_i), 1, 1)
     grids = []
     for guidance in guidances:
-        knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-        grids.append((yield from decode_latents(lab, latent, **knobs)))
+        params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+        grids.append((yield from decode_latents(lab, latent, **params)))
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
     pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])

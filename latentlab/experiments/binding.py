@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,12 +17,12 @@ from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
 from ..latents import Latent
 from ..slerp import normalize
-from .base import Progress, Result, decode_latents, settings_of, streamed, upsample_images
+from .base import Progress, Result, experiment, settings_of, size
+from .stages import decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -86,11 +86,18 @@ def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, 
     yield Progress("prior", 0, 1)
     z_i = prior.sample(lab.prior, columns, seeds=own)
     latent = Latent(z_i, noise(lab.decoder, own, device=lab.device))
-    knobs = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    return latent, (yield from decode_latents(lab, latent, text=lab.decoder.encode_prompt(columns), **knobs))
+    params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
+    return latent, (yield from decode_latents(lab, latent, text=lab.decoder.encode_prompt(columns), **params))
 
 
-@streamed(Bound)
+@experiment(
+    Bound,
+    page="binding",
+    command="bind",
+    figure="14",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: (1 if isinstance(a["prompts"], str | Arrangement) else len(a["prompts"])) * size(a["seeds"]),
+)
 def bind(
     lab: Lab,
     prompts: str | Arrangement | Sequence[str | Arrangement],
@@ -182,7 +189,14 @@ class Spelled(Result):
         )
 
 
-@streamed(Spelled)
+@experiment(
+    Spelled,
+    page="binding",
+    command="spell",
+    figure="16",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: size(a["words"]) * size(a["seeds"]),
+)
 def spell(
     lab: Lab,
     words: str | Sequence[str],
