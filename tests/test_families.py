@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import errors as hub_errors
 
 from latentlab import experiments, models
-from latentlab.clip import local, warnings
+from latentlab.clip import caption_warnings, local
 from latentlab.decoding import decode
 from latentlab.diffusion import CLEAN, Conditioning, noise
 from latentlab.errors import UserError
@@ -253,14 +253,14 @@ def test_the_encoder_has_the_methods_of_every_encoder(family):
     assert found.shape == (2, 3)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
     assert encoder.encode_text("a cat").shape == (1, D) and encoder.image_size == 32
-    assert warnings([encoder.check_caption("a cat")]) == []
+    assert caption_warnings([encoder.check_caption("a cat")]) == []
     with pytest.raises(UserError, match="the caption is empty"):
         encoder.check_caption("  ")
 
 
 def test_a_caption_that_is_too_long_is_said_to_be_cut(family):
     reading = family("karlo").encoder.check_caption("cats and " * 20)
-    assert reading.kept == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
+    assert reading.truncated == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
 
 
 def test_stable_unclip_h_takes_z_t_from_open_clip(published, family):

@@ -51,7 +51,7 @@ def generate(
 ) -> None:
     """Make pictures of a caption: prior, decoder, upsampler."""
     from .. import experiments
-    from ..clip import warnings
+    from ..clip import caption_warnings
     from ..io import atomic, images
 
     if not prompt.strip():
@@ -60,7 +60,7 @@ def generate(
         raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
-    note(warnings([lab.encoder.check_caption(prompt)]))
+    note(caption_warnings([lab.encoder.check_caption(prompt)]))
     seeds = range(seed, seed + count)
     stream = experiments.generate.stream(
         lab, prompt, seeds=seeds, steps=steps, guidance=guidance, prior_steps=prior_steps,

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import prior
 from ..analysis.distances import GROUPS, cmmd, frechet, jackknife, recalled
 from ..analysis.intervals import mean, mean_of_pairs, proportion
-from ..clip import warnings
+from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
@@ -155,7 +155,7 @@ def ablate(
     elif real is not None:
         notes.append(f"{len(real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
     pixels = yield from upsample_images(lab, pixels, own * len(signals))
-    notes += warnings(readings)
+    notes += caption_warnings(readings)
     yield Ablated(
         pixels=pixels.unflatten(0, (len(signals), -1)), latent=latent, signals=tuple(signals), captions=tuple(columns),
         seeds=tuple(own), table=tuple(table), notes=tuple(notes),
@@ -232,7 +232,7 @@ def guide(
     if lab.prior is None:
         raise UserError(f"{lab.name} has no prior to sweep: load a model that has one, like emoji")
     seeds = checked_seeds(seeds)
-    notes = warnings(lab.encoder.check_caption(c) for c in captions)
+    notes = caption_warnings(lab.encoder.check_caption(c) for c in captions)
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]

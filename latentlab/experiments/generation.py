@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import prior
 from ..analysis.intervals import mean
-from ..clip import warnings
+from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
@@ -108,5 +108,5 @@ def generate(
     table = (mean(similarity, quantity="cosine to the caption"),)
     yield Generated(
         pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table, settings=settings,
-        notes=tuple(warnings([reading])),
+        notes=tuple(caption_warnings([reading])),
     )  # fmt: skip

@@ -86,7 +86,7 @@ def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None)
 
     listing, skipped = models.gallery("emoji"), {}
     if folder is not None:
-        listing = [(path, re.sub(r"[-_]+", " ", path.stem)) for path in embeddings.find(folder)]
+        listing = [(path, re.sub(r"[-_]+", " ", path.stem)) for path in embeddings.list_files(folder)]
     pixels, captions = [], []
     for path, caption in listing:
         try:

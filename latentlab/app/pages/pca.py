@@ -76,7 +76,7 @@ def _walk(model, lab, found, axes, notes, first, reach):
     )  # fmt: skip
     titles = [f"component {c} · {s:+g} σ" for c in result.components for s in result.sigmas]
     pixels = result.pixels.flatten(0, 1)
-    z_i = torch.cat([axes.walk(found.latent.z_i, c, sigmas) for c in result.components])
+    z_i = torch.cat([axes.traverse(found.latent.z_i, c, sigmas) for c in result.components])
     moved = type(found.latent)(z_i, found.latent.x_T.expand(len(z_i), -1, -1, -1))
     return Outcome(result, shots(pixels, titles, known=knows(moved, pixels, lab, found.steps)), notes=notes)
 
