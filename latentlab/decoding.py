@@ -63,7 +63,7 @@ def sample_steps(
 
     Raises:
         UserError: x_T does not fit the decoder, a guidance that is negative or not finite, an eta that is not within
-            0 to 1, another number of etas than of samples, eta > 0 without seeds, or seeds of another number, an unknown
+            0 to 1, another number of etas than of samples, eta > 0 without seeds, seeds of another number, an unknown
             solver, eta > 0 with another solver than DDIM, or an interval that is
             empty; and of a pair, anything that would leave its path: steps, guidance, eta, a solver.
     """
