@@ -1,4 +1,4 @@
-"""What `make docs` adds to the pages in docs/: the README, the course, the guides at the root, and the API by module."""
+"""What `make docs` adds to the pages in docs/: the README, the course, the guides at the root, the API by module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,19 @@ PAGES = {
     "changelog.md": "CHANGELOG.md",
     "model-card.md": "latentlab/weights/emoji/MODEL_CARD.md",
 }
-THEORY = "diffusion prior latents inversion exact_inversion decoding upsampling slerp edits clip typography".split()
+THEORY = [
+    "diffusion",
+    "prior",
+    "latents",
+    "inversion",
+    "exact_inversion",
+    "decoding",
+    "upsampling",
+    "slerp",
+    "edits",
+    "clip",
+    "typography",
+]
 
 
 def modules() -> list[str]:
@@ -63,10 +75,18 @@ def experiments_page() -> str:
     """A table of the experiments, and each one's documentation."""
     from latentlab import experiments
 
-    lines = ["# Experiments", "", "Each experiment is one function that takes a lab. `<experiment>.stream(…)` yields its"]
+    lines = [
+        "# Experiments",
+        "",
+        "Each experiment is one function that takes a lab. `<experiment>.stream(…)` yields its",
+    ]
     lines += ["progress and, last, its result.", "", "| experiment | what it does |", "|---|---|"]
     registry = getattr(experiments, "EXPERIMENTS", None)
-    names = list(registry) if registry else [name for name in experiments.__all__ if hasattr(vars(experiments)[name], "stream")]
+    names = (
+        list(registry)
+        if registry
+        else [name for name in experiments.__all__ if hasattr(vars(experiments)[name], "stream")]
+    )
     for name in names:
         experiment = getattr(experiments, name)
         summary = " ".join((experiment.__doc__ or "").strip().partition("\n\n")[0].split())
@@ -99,7 +119,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, source in PAGES.items():
         if (ROOT / source).exists():
             add(page, relinked((ROOT / source).read_text("utf-8"), source, page))
-    add("course/index.md", relinked((ROOT / "notebooks" / "README.md").read_text("utf-8"), "notebooks/README.md", "course/index.md"))
+    add(
+        "course/index.md",
+        relinked((ROOT / "notebooks" / "README.md").read_text("utf-8"), "notebooks/README.md", "course/index.md"),
+    )
     for path in notebooks():
         files.append(File.generated(config, f"course/{path.name}", abs_src_path=str(path)))
     for name in modules():
