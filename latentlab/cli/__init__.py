@@ -29,7 +29,7 @@ def _version(requested: bool) -> None:
 
 
 @app.callback()
-def options(
+def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version)] = False,
 ) -> None:
     pass

@@ -211,7 +211,8 @@ def embed(
     ) as shards:
         summary = embeddings.write(out, shards, metadata)
     lines = [
-        f"{out}  {summary.count} picture{'s' * (summary.count > 1)}, width {summary.width}, {len(summary.skipped)} skipped"
+        f"{out}  {summary.count} picture{'s' * (summary.count > 1)}, width {summary.width}, "
+        f"{len(summary.skipped)} skipped"
     ]
     lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(summary.skipped.items(), 5)]
     lines += [f"… and {len(summary.skipped) - 5} more; --json names them all"] if len(summary.skipped) > 5 else []

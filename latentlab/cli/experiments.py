@@ -40,9 +40,7 @@ def attack(
             help="Caption of what the picture shows, like “a red apple”; for several pictures give one for all or one each."
         ),
     ],
-    labels: Annotated[
-        str, typer.Option(help="Further classes, separated by commas.")
-    ] = "",
+    labels: Annotated[str, typer.Option(help="Further classes, separated by commas.")] = "",
     at: Annotated[
         str, typer.Option(help="Centre and width of the label as x,y,width, in fractions of the picture.")
     ] = "",
