@@ -17,7 +17,8 @@ from ..diffusion import Conditioning, abar_at, cosine_abar, guided, to_eps
 from ..errors import UserError
 from ..io import images
 from ..slerp import normalize
-from . import Lab, spec
+from .lab import Lab
+from .registry import spec
 from .attention import MergedAttention, merged
 
 DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
