@@ -275,7 +275,7 @@ def test_an_upload_of_too_many_pixels_is_refused_with_a_sentence(tmp_path):
 
 def test_no_visitor_makes_the_server_download_a_model(monkeypatch):
     monkeypatch.setattr(latentlab, "load", lambda *args, **kwargs: pytest.fail("it was to be loaded"))
-    monkeypatch.setattr(models, "standing", lambda row: {"cached": False, "why_not": ""})
+    monkeypatch.setattr(models, "availability", lambda row: {"cached": False, "why_not": ""})
     assert dict((name, label) for label, name in labs.choices())["karlo"].endswith("(not downloaded)")
     with pytest.raises(UserError, match="karlo is not downloaded here"):
         ended(labs.obtain("karlo"))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +17,12 @@ from ..clip import Encoder, local
 from ..diffusion import Conditioning, abar_at, cosine_abar, guided, to_eps
 from ..errors import UserError
 from ..io import images
+from ..prior import PriorConditioning
 from ..slerp import normalize
+from .attention import MergedAttention, merged
+from .causal_prior import CaptionCache
 from .lab import Lab
 from .registry import spec
-from .attention import MergedAttention, merged
 
 DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
 MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
@@ -65,23 +68,26 @@ def scaled(z_i: Tensor) -> Tensor:
 class EmojiPrior:
     """diffusers' PriorTransformer on a causal mask, predicting the standardised z_i."""
 
-    abar = cosine_abar()
+    abar, max_batch_size = cosine_abar(), 256
 
     def __init__(self, network: nn.Module, encoder: Encoder):
         self.network, self.encoder = network, encoder
         self.width = network.config.embedding_dim
 
     @torch.no_grad()
-    def encode_prompt(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
         z_t, states, mask = text_tokens(self.encoder, captions)
-        return z_t, prior_tokens(states, mask, self.width)
+        return PriorConditioning(z_t, prior_tokens(states, mask, self.width))
 
-    def x_0(self, x_t: Tensor, t: int, text: Conditioning, guidance: float = 1.0) -> Tensor:
-        def predict(x: Tensor, cond: Conditioning) -> Tensor:
-            return predict_x0(self.network, x, torch.full((len(x),), t, device=x.device), cond.z_i, cond.text)
+    def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        cache = cond.cache.setdefault("captions", CaptionCache())
 
-        null = Conditioning(torch.zeros_like(text.z_i), torch.zeros_like(text.text))
-        return guided(predict, x_t, text, null, guidance)
+        def predict(x: Tensor, cond: PriorConditioning) -> Tensor:
+            time = torch.full((len(x),), t, device=x.device)
+            return predict_x0(self.network, x, time, cond.z_t, cond.tokens, cache=cache)
+
+        null = PriorConditioning(torch.zeros_like(cond.z_t), torch.zeros_like(cond.tokens))
+        return guided(predict, x_t, cond, null, guidance)
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
         return self.network.post_process_latents(x_0)
@@ -93,10 +99,10 @@ def prior_tokens(states: Tensor, mask: Tensor, width: int) -> Tensor:
     return torch.cat([F.pad(masked, (0, width - 1 - states.shape[-1])), mask[..., None].to(states)], -1)
 
 
-def predict_x0(network: nn.Module, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor) -> Tensor:
-    """One evaluation of the prior's network: (B, D)."""
+def predict_x0(network: nn.Module, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor, **options: Any) -> Tensor:
+    """One evaluation of the prior's network: (B, D).  Options go to the network's forward."""
     mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    return network(x_t, t, scaled(z_t), tokens, mask).predicted_image_embedding
+    return network(x_t, t, scaled(z_t), tokens, mask, **options).predicted_image_embedding
 
 
 class EmojiDecoder:

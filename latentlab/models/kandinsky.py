@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from ..diffusion import Conditioning, abar_at, guided, to_eps
 from ..io import images
-from .lab import Lab
-from .registry import spec
 from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
+from .lab import Lab
+from .registry import spec
 from .transformers_clip import Towers
 from .unclip_prior import UnclipPrior
 

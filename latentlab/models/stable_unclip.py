@@ -14,10 +14,10 @@ from ..clip import Encoder, local
 from ..diffusion import Conditioning, SeededNoise, abar_at, guided, to_eps
 from ..errors import UserError
 from ..io import images
-from .lab import Lab
-from .registry import spec
 from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
+from .lab import Lab
+from .registry import spec
 from .transformers_clip import Tokens, Towers
 from .unclip_prior import UnclipPrior
 
