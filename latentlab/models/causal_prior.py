@@ -106,7 +106,7 @@ class CausalPrior(PriorTransformer):
 def _layer(
     block: BasicTransformerBlock, x: Tensor, bias: Tensor, *before: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """A layer's new states of some tokens, which attend to those before and to themselves; and their keys and values."""
+    """A layer's states of some tokens, which attend to those before and to themselves; and their keys and values."""
     attn, normed = block.attn1, block.norm1(x)
     q, k, v = (
         project(normed).unflatten(-1, (attn.heads, -1)).transpose(1, 2) for project in (attn.to_q, attn.to_k, attn.to_v)
