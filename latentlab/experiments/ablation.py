@@ -59,7 +59,7 @@ class Ablated(Result):
 def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, Tensor], list]:
     """What fills the CLIP slot, by name: (N, D) each; and a sentence for each signal that the lab can't have."""
     z_t, notes, found = lab.encoder.encode_text(captions), [], {}
-    if lab.decoder.encode_prompt(captions[:1]) is None:
+    if lab.require_decoder().encode_prompt(captions[:1]) is None:
         notes.append(f"the decoder of {lab.name} reads no text, so there is no row for the caption only")
     else:
         found["caption only"] = torch.zeros_like(z_t)
@@ -136,8 +136,8 @@ def ablate(
     signals, notes = _signals(lab, columns, own)
     if real is not None:
         signals["real z_i"] = real.repeat_interleave(len(seeds), 0)
-    x_T = noise(lab.decoder, own, device=lab.device)
-    text = lab.decoder.encode_prompt(columns)
+    x_T = noise(lab.require_decoder(), own, device=lab.device)
+    text = lab.require_decoder().encode_prompt(columns)
     latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
     text = None if text is None else text.repeat(len(signals), 1, 1)
     knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
@@ -236,8 +236,8 @@ def guide(
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
-    latent = Latent(torch.cat(z_i), noise(lab.decoder, own, device=lab.device).repeat(len(z_i), 1, 1, 1))
-    text = lab.decoder.encode_prompt(columns)
+    latent = Latent(torch.cat(z_i), noise(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
+    text = lab.require_decoder().encode_prompt(columns)
     text = None if text is None else text.repeat(len(z_i), 1, 1)
     grids = []
     for guidance in guidances:

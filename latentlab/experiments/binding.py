@@ -85,9 +85,9 @@ def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, 
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     z_i = prior.sample(lab.prior, columns, seeds=own)
-    latent = Latent(z_i, noise(lab.decoder, own, device=lab.device))
+    latent = Latent(z_i, noise(lab.require_decoder(), own, device=lab.device))
     knobs = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    return latent, (yield from decode_latents(lab, latent, text=lab.decoder.encode_prompt(columns), **knobs))
+    return latent, (yield from decode_latents(lab, latent, text=lab.require_decoder().encode_prompt(columns), **knobs))
 
 
 @streamed(Bound)

@@ -120,7 +120,7 @@ def truncate(
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     z_i = lab.encoder.encode_image(original)
     kept = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
-    x_T = noise(lab.decoder, [seed], device=lab.device).expand(kept.shape[0] * kept.shape[1], -1, -1, -1)
+    x_T = noise(lab.require_decoder(), [seed], device=lab.device).expand(kept.shape[0] * kept.shape[1], -1, -1, -1)
     latent = Latent(kept.flatten(0, 1), x_T)
     made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
     grid = (len(pixels), len(dims))

@@ -99,8 +99,8 @@ def generate(
     z_i = prior.sample(
         lab.prior, [caption], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
     )
-    latent = Latent(z_i, noise(lab.decoder, seeds, device=z_i.device, dtype=z_i.dtype))
-    text = lab.decoder.encode_prompt([caption])
+    latent = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
+    text = lab.require_decoder().encode_prompt([caption])
     knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
     pixels = yield from decode_latents(lab, latent, **knobs)
     similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([caption]))

@@ -181,7 +181,7 @@ def attack(
         yield Progress("CLIP", number, 1 + len(encoders))
     shape, latent = (*grid, variations), None
     if variations:
-        x_T = noise(lab.decoder, range(seed, seed + variations), device=lab.device)
+        x_T = noise(lab.require_decoder(), range(seed, seed + variations), device=lab.device)
         latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
         made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
         after = probabilities(lab.encoder, lab.encoder.encode_image(made), z_t)
