@@ -117,11 +117,11 @@ def invert(
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or parameters out of their range.
     """
     pixels = checked_pixels(pixels, lab.image_size).to(lab.device, torch.float32)
-    original = images.resize(pixels, lab.decoder.image_size)
+    original = images.resize(pixels, lab.require_decoder().image_size)
     z_i = lab.encoder.encode_image(images.resize(pixels, lab.image_size))
-    x_0 = lab.decoder.to_x0(original)
+    x_0 = lab.require_decoder().to_x0(original)
     if preview_every:  # something to look at while x_T is sought: what the best inversion can bring back
-        yield Progress("first stage", 1, 1, decoding.pictures(lab.decoder, x_0[:PREVIEWED]))
+        yield Progress("first stage", 1, 1, decoding.pictures(lab.require_decoder(), x_0[:PREVIEWED]))
     params: dict[str, Any] = {
         "steps": steps,
         "method": method,
@@ -129,7 +129,7 @@ def invert(
         "memory": memory,
         "tolerance": tolerance,
     }
-    for number, total, inversion in invert_steps(lab.decoder, x_0, Conditioning(z_i), **params):  # noqa: B007
+    for number, total, inversion in invert_steps(lab.require_decoder(), x_0, Conditioning(z_i), **params):  # noqa: B007
         yield Progress("inversion", number, total)
     yield Inverted(original, inversion.latent, inversion.residuals, inversion.converged, inversion.spent, params)
 

@@ -49,7 +49,7 @@ def run(model, first, second, frames, noise, seed, steps, guidance):
         preview_every=PREVIEW,
     )  # fmt: skip
     lab = labs.get(model)
-    held = draw(lab.decoder, seeds).to(ends.latent.x_T) if seeds else "slerp"
+    held = draw(lab.require_decoder(), seeds).to(ends.latent.x_T) if seeds else "slerp"
     path = Latent.stack([between(ends.latent[0], ends.latent[1], found.thetas, noise=held)])
     pixels = found.pixels[0].cpu()
     known = knows(path, pixels, lab, ends.steps) if guidance == 1 else ()

@@ -45,7 +45,7 @@ def run(model, picture, steps, method, iterations, fit, seed):
     known = [None, None, None]
     if isinstance(found.latent, Latent):
         # What a picture was inverted to is kept with the picture itself; the two others are decoded from theirs.
-        other = Latent(found.latent.z_i, noise(lab.decoder, [seed]).to(found.latent.x_T))
+        other = Latent(found.latent.z_i, noise(lab.require_decoder(), [seed]).to(found.latent.x_T))
         known = [
             Known(found, (lab.name, lab.weights, found.steps)) if bool(found.converged.all()) else None,
             *knows(found.latent, back.large, lab, found.steps),
