@@ -194,13 +194,35 @@ class Guided(Result):
         return rows(named, titles=titles, heading=f"guidance of “{self.settings['captions'][0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
-        rows = [r for r in self.table if r["quantity"] == "CLIP score"]
-        best = max(rows, key=lambda r: r["value"])
-        several = any(r["quantity"] == "distance among samples" for r in self.table)
-        return (
-            f"The CLIP score is highest, {best['value']:.2f}, at guidance {best['guidance']:g} of the decoder and "
-            f"{best['prior_guidance']:g} of the prior{'; what it gains, the samples lose in variety' * several}."
+        score, distance = "CLIP score", "distance among samples"
+        best = max((row for row in self.table if row["quantity"] == score), key=lambda row: row["value"])
+        place = (best["prior_guidance"], best["guidance"])
+        weakest = (min(self.prior_guidances), min(self.guidances))
+        sentence = (
+            f"The CLIP score is highest, {best['value']:.2f}, at guidance {place[1]:g} of the decoder and "
+            f"{place[0]:g} of the prior"
         )
+        if place == weakest:
+            return f"{sentence}."
+        cells = {(row["quantity"], row["prior_guidance"], row["guidance"]): row for row in self.table}
+        comparisons = [
+            _comparison(name, cells[quantity, *place], cells[quantity, *weakest])
+            for name, quantity in (("the score", score), ("the distance among samples", distance))
+            if (quantity, *place) in cells
+        ]
+        weakest_names = f"guidance {weakest[1]:g} of the decoder and {weakest[0]:g} of the prior"
+        return f"{sentence}. Compared with {weakest_names}, {' and '.join(comparisons)}."
+
+
+def _comparison(name: str, row: dict, reference: dict) -> str:
+    """What the 95% intervals of two rows allow to be said: higher or lower only where they do not overlap."""
+    if None not in (row["low"], reference["low"]):
+        against = f"({row['value']:.2f} against {reference['value']:.2f})"
+        if row["low"] > reference["high"]:
+            return f"{name} is higher {against}"
+        if row["high"] < reference["low"]:
+            return f"{name} is lower {against}"
+    return f"no difference in {name.removeprefix('the ')} can be told from n = {row['n']}"
 
 
 def _variety(among: Tensor, **where) -> dict:
