@@ -13,7 +13,7 @@ from latentlab import UserError, decoding, experiments
 from latentlab.analysis.distances import cmmd, frechet
 from latentlab.analysis.pca import Directions
 from latentlab.diffusion import SeededNoise, noise
-from latentlab.experiments import Progress
+from latentlab.experiments import Progress, stages
 from latentlab.io import images
 
 

@@ -83,7 +83,7 @@ def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[s
     return lab.encoder.encode_image(pictures.to(lab.device, torch.float32))
 
 
-def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where) -> Iterator[dict]:
+def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where: Any) -> Iterator[dict]:
     """How far the made embeddings lie from the real ones, and which of these they reach."""
     yield jackknife(frechet, real, made, quantity="Fréchet distance", **where)
     yield jackknife(cmmd, real, made, quantity="CMMD", **where)
@@ -225,7 +225,7 @@ def _comparison(name: str, row: dict, reference: dict) -> str:
     return f"no difference in {name.removeprefix('the ')} can be told from n = {row['n']}"
 
 
-def _variety(among: Tensor, **where) -> dict:
+def _variety(among: Tensor, **where: Any) -> dict:
     """The samples' mean distance (captions, seeds, seeds), over captions; of a single one over its seeds."""
     if len(among) == 1:
         return mean_of_pairs(among[0], **where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,14 +73,16 @@ def _at_place(a: Arrangement, found: tuple[str, str]) -> tuple[bool, bool]:
     """Which of the two places shows its colour; beside leaves open which is which, so the order that fits better."""
     wanted = (a.first.colour, a.second.colour)
     orders = (wanted, wanted[::-1]) if a.relation == "beside" else (wanted,)
-    return max((tuple(c == w for c, w in zip(found, order)) for order in orders), key=sum)
+    return max(((found[0] == first, found[1] == second) for first, second in orders), key=sum)
 
 
 def _exchanged(a: Arrangement, found: tuple[str, str]) -> bool:
     return a.relation != "beside" and found == (a.second.colour, a.first.colour)
 
 
-def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int):
+def _drawn(
+    lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int
+) -> Generator[Progress, None, tuple[Latent, Tensor]]:
     """`yield from` this: every caption from every seed through prior and decoder; latents and pictures."""
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)

@@ -122,7 +122,7 @@ def truncate(
     made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
     grid = (len(pixels), len(dims))
     z = lab.encoder.encode_image(made).unflatten(0, grid)
-    z_t = normalize(lab.encoder.encode_text(labels)) if labels else None
+    z_t = normalize(lab.encoder.encode_text(labels)) if labels else z_i[:0]
     own = torch.tensor([list(labels).index(t) for t in truth], device=z.device)
     table = []
     for column, k in enumerate(dims):

@@ -53,7 +53,8 @@ def decode_latents(
     lab: Lab, latent: Latent | PairLatent, *, preview_every: int = 0, **params: Any
 ) -> Generator[Progress, None, Tensor]:
     """`yield from` this: pictures (B, 3, H, W) of latents; parameters as in `decoding.sample_steps`."""
-    for step in decoding.sample_steps(lab.require_decoder(), latent, **params):
+    decoder = lab.require_decoder()
+    for step in decoding.sample_steps(decoder, latent, **params):
         due = preview_every and (step.number == 1 or step.number % preview_every == 0)
         shown = (
             decoding.pictures(lab.require_decoder(), step.x_0[:PREVIEWED]) if due and step.number < step.total else None

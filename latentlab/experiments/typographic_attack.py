@@ -185,7 +185,7 @@ def attack(
     for number, (name, encoder) in enumerate((encoders or {}).items(), 1):
         both = encoder.zero_shot(torch.cat([original, worn.flatten(0, 1)]), labels, templates).to(z_i.device)
         seen[name] = both[: grid[0]], both[grid[0] :].unflatten(0, grid)
-        yield Progress("CLIP", number, 1 + len(encoders))
+        yield Progress("CLIP", number, 1 + len(encoders or {}))
     shape, latent = (*grid, variations), None
     if variations:
         x_T = noise(lab.require_decoder(), range(seed, seed + variations), device=lab.device)
