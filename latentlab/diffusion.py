@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,21 @@ class Conditioning:
             raise UserError(f"{len(self)} conditions for {count} pictures: give one for all, or one each")
         text = self.text if self.text is None else self.text.expand(count, -1, -1)
         return Conditioning(self.z_i.expand(count, -1), text)
+
+    def concatenate(self, other: Conditioning) -> Conditioning:
+        """These rows and then the other's; both have text, or neither."""
+        text = None if self.text is None or other.text is None else torch.cat([self.text, other.text])
+        return Conditioning(torch.cat([self.z_i, other.z_i]), text)
+
+
+class Concatenable(Protocol):
+    """The conditioning of a decoder or of a prior."""
+
+    def concatenate(self: C, other: C, /) -> C:
+        """These rows and then the other's."""
+
+
+C = TypeVar("C", bound=Concatenable)
 
 
 class Decoder(Protocol):
@@ -206,10 +221,10 @@ def to_eps(prediction: Tensor, x_t: Tensor, abar: float, kind: str) -> Tensor:
 
 
 def guided(
-    predict: Callable[[Tensor, Conditioning], Tensor],
+    predict: Callable[[Tensor, C], Tensor],
     x_t: Tensor,
-    cond: Conditioning,
-    null: Conditioning,
+    cond: C,
+    null: C,
     guidance: float,
 ) -> Tensor:
     """Classifier-free guidance, with both halves in one batch; 1 costs nothing extra.
@@ -222,9 +237,7 @@ def guided(
     """
     if guidance == 1:
         return predict(x_t, cond)
-    text = None if cond.text is None else torch.cat([cond.text, null.text])
-    both = predict(torch.cat([x_t, x_t]), Conditioning(torch.cat([cond.z_i, null.z_i]), text))
-    with_cond, without = both.chunk(2)
+    with_cond, without = predict(torch.cat([x_t, x_t]), cond.concatenate(null)).chunk(2)
     return without + guidance * (with_cond - without)
 
 

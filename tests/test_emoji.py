@@ -20,7 +20,7 @@ from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import emoji
 from latentlab.models.attention import merged
-from latentlab.prior import sample
+from latentlab.prior import PriorConditioning, sample
 from latentlab.upsampling import upsample
 
 CAPTIONS = ["a red apple", "a dog on blue", "two cats"]
@@ -211,16 +211,16 @@ def test_the_prior_draws_by_caption_and_by_seed(miniature):
 
 
 def test_the_priors_guidance_goes_from_no_caption_through_the_caption(miniature, rng):
-    z_t, tokens = miniature.prior.encode_prompt(CAPTIONS)
+    cond = miniature.prior.encode_prompt(CAPTIONS)
+    empty = PriorConditioning(torch.zeros_like(cond.z_t), torch.zeros_like(cond.tokens))
     x_t = torch.randn(3, D, generator=rng)
-    full = miniature.prior.x_0(x_t, 500, Conditioning(z_t, tokens))
-    null = miniature.prior.x_0(x_t, 500, Conditioning(torch.zeros_like(z_t), torch.zeros_like(tokens)))
-    found = miniature.prior.x_0(x_t, 500, Conditioning(z_t, tokens), guidance=3.0)
-    torch.testing.assert_close(found, null + 3 * (full - null), rtol=1e-3, atol=1e-3)
+    full, null = (miniature.prior.x_0(x_t, 500, c) for c in (cond, empty))
+    guided = miniature.prior.x_0(x_t, 500, cond, guidance=3.0)
+    torch.testing.assert_close(guided, null + 3 * (full - null), rtol=1e-3, atol=1e-3)
 
 
 def test_the_priors_z_t_is_the_encoders(miniature):
-    torch.testing.assert_close(miniature.prior.encode_prompt(CAPTIONS)[0], miniature.encoder.encode_text(CAPTIONS))
+    torch.testing.assert_close(miniature.prior.encode_prompt(CAPTIONS).z_t, miniature.encoder.encode_text(CAPTIONS))
 
 
 # The upsampler

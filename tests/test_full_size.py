@@ -97,9 +97,9 @@ def test_every_hand_over_of_a_caption_fits(lab, name):
     z_i = torch.empty(2, width, device=META)
     if lab.prior is not None:  # as in prior.sample
         assert lab.prior.width == width
-        z_t, tokens = lab.prior.encode_prompt(captions)
-        assert (z_t.shape, tokens.shape[:2]) == ((2, width), (2, 77))
-        x_0 = lab.prior.x_0(torch.empty_like(z_t), 979, Conditioning(z_t, tokens), 4.0)
+        cond = lab.prior.encode_prompt(captions)
+        assert (cond.z_t.shape, cond.tokens.shape[:2]) == ((2, width), (2, 77))
+        x_0 = lab.prior.x_0(torch.empty_like(cond.z_t), 979, cond, 4.0)
         z_i = lab.prior.to_z_i(x_0)
         assert x_0.shape == z_i.shape == (2, width)
     read = decoder.encode_prompt(captions)

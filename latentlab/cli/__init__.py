@@ -29,7 +29,7 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def options(
+def root(
     version: Annotated[bool, typer.Option("--version", help="Say the version.", callback=_version)] = False,
 ) -> None:
     pass

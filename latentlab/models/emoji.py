@@ -16,6 +16,7 @@ from ..clip import Encoder, local
 from ..diffusion import Conditioning, abar_at, cosine_abar, guided, to_eps
 from ..errors import UserError
 from ..io import images
+from ..prior import PriorConditioning
 from ..slerp import normalize
 from . import Lab, spec
 from .attention import MergedAttention, merged
@@ -64,23 +65,23 @@ def scaled(z_i: Tensor) -> Tensor:
 class EmojiPrior:
     """diffusers' PriorTransformer on a causal mask, predicting the standardised z_i."""
 
-    abar = cosine_abar()
+    abar, max_batch_size = cosine_abar(), 256
 
     def __init__(self, network: nn.Module, encoder: Encoder):
         self.network, self.encoder = network, encoder
         self.width = network.config.embedding_dim
 
     @torch.no_grad()
-    def encode_prompt(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
         z_t, states, mask = text_tokens(self.encoder, captions)
-        return z_t, prior_tokens(states, mask, self.width)
+        return PriorConditioning(z_t, prior_tokens(states, mask, self.width))
 
-    def x_0(self, x_t: Tensor, t: int, text: Conditioning, guidance: float = 1.0) -> Tensor:
-        def predict(x: Tensor, cond: Conditioning) -> Tensor:
-            return predict_x0(self.network, x, torch.full((len(x),), t, device=x.device), cond.z_i, cond.text)
+    def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        def predict(x: Tensor, cond: PriorConditioning) -> Tensor:
+            return predict_x0(self.network, x, torch.full((len(x),), t, device=x.device), cond.z_t, cond.tokens)
 
-        null = Conditioning(torch.zeros_like(text.z_i), torch.zeros_like(text.text))
-        return guided(predict, x_t, text, null, guidance)
+        null = PriorConditioning(torch.zeros_like(cond.z_t), torch.zeros_like(cond.tokens))
+        return guided(predict, x_t, cond, null, guidance)
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
         return self.network.post_process_latents(x_0)

@@ -17,6 +17,7 @@ from ..clip import CaptionCheck, class_embeddings, probabilities
 from ..diffusion import Conditioning, abar_at, cosine_abar, guided
 from ..errors import UserError
 from ..io import images
+from ..prior import PriorConditioning
 from . import Lab
 
 D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x 3 channels
@@ -50,17 +51,17 @@ class ToyEncoder:
 class ToyPrior:
     """z_i is z_t and nothing else."""
 
-    abar, width = cosine_abar(), D
+    abar, width, max_batch_size = cosine_abar(), D, 4096
 
     def __init__(self, encoder: ToyEncoder):
         self.encoder = encoder
 
-    def encode_prompt(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
         z_t = self.encoder.encode_text(captions)
-        return z_t, z_t[:, None]
+        return PriorConditioning(z_t, z_t[:, None])
 
-    def x_0(self, x_t: Tensor, t: int, text: Conditioning, guidance: float = 1.0) -> Tensor:
-        return text.z_i
+    def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        return cond.z_t
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
         return x_0

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..diffusion import Conditioning, guided
+from ..diffusion import guided
+from ..prior import PriorConditioning
 from .configs import abar_of
 from .transformers_clip import Towers, pack, unpack
 
@@ -26,6 +27,8 @@ class UnclipPrior:
         scheduler: its scheduler's config.
     """
 
+    max_batch_size = 64
+
     def __init__(self, network: nn.Module, encoder: Towers, scheduler: Mapping):
         self.network, self.encoder = network, encoder
         self.width, scheduler = network.config.embedding_dim, {**SCHEDULER, **scheduler}
@@ -33,20 +36,20 @@ class UnclipPrior:
         self.limit = scheduler["clip_sample_range"] if scheduler["clip_sample"] else float("inf")
         self.null = self.encode_prompt([""])
 
-    def encode_prompt(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
         z_t, states, mask = self.encoder.states(captions)
-        return z_t, pack(states, mask)
+        return PriorConditioning(z_t, pack(states, mask))
 
     @torch.no_grad()
-    def x_0(self, x_t: Tensor, t: int, text: Conditioning, guidance: float = 1.0) -> Tensor:
-        def predict(x: Tensor, cond: Conditioning) -> Tensor:
-            states, mask = unpack(cond.text)
+    def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        def predict(x: Tensor, cond: PriorConditioning) -> Tensor:
+            states, mask = unpack(cond.tokens)
             kind = self.network.dtype
-            found = self.network(x.to(kind), t, cond.z_i.to(kind), states.to(kind), mask)
-            return found.predicted_image_embedding.to(x_t)
+            output = self.network(x.to(kind), t, cond.z_t.to(kind), states.to(kind), mask)
+            return output.predicted_image_embedding.to(x_t)
 
-        found = guided(predict, x_t, text, Conditioning(*self.null).expand(len(x_t)), guidance)
-        return found.clamp(-self.limit, self.limit)
+        x_0 = guided(predict, x_t, cond, self.null.expand(len(x_t)), guidance)
+        return x_0.clamp(-self.limit, self.limit)
 
     @torch.no_grad()
     def to_z_i(self, x_0: Tensor) -> Tensor:

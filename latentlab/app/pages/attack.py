@@ -188,8 +188,8 @@ def _run_drawing(model, picture, layer, word, names, steps, seed):
     top = [result.top(k) for k in range(len(titles))]
     clean_label, drawing_label, decoded_label = (f"“{label}” ({p:.0%})" for (label, p), *_ in top)
     summary = (
-        f"CLIP reads {clean_label} for the clean picture, {drawing_label} with your drawing, and {decoded_label} for the "
-        "picture decoded from its z_i."
+        f"CLIP reads {clean_label} for the clean picture, {drawing_label} with your drawing, and {decoded_label} for "
+        "the picture decoded from its z_i."
     )
     large = torch.cat([images.resize(p, back.large.shape[-1]) for p in pixels])
     return PageResult(
