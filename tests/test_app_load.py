@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("gradio")
 import latentlab
-from latentlab.app import model_cache, markup, request_limits
+from latentlab.app import markup, model_cache, request_limits
 from latentlab.app.main import build, launch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))

@@ -17,7 +17,7 @@ from PIL import Image, ImageChops
 
 import latentlab
 from latentlab import UserError, decoding, models
-from latentlab.app import controls, model_cache, layout, links, markup, outputs, picker, running
+from latentlab.app import controls, layout, links, markup, model_cache, outputs, picker, running
 from latentlab.app.main import build
 from latentlab.app.output_bar import OutputBar
 from latentlab.app.page import validated_params, with_settings
@@ -114,7 +114,10 @@ def test_a_link_sets_only_what_its_control_allows(page, name, text, wanted):
 def test_a_link_names_its_pictures_among_the_examples(lab):
     built = next(b for b in built_pages(lab) if b.page.key == "interpolate")
     given = {"picture_1": "03-heart", "picture_2": "../../etc/passwd", "picture": "03-heart", "frames": "5"}
-    assert links.validated_settings(built, given, {"03-heart"}) == ({"picture_1": "03-heart", "frames": 5}, ["picture_2"])
+    assert links.validated_settings(built, given, {"03-heart"}) == (
+        {"picture_1": "03-heart", "frames": 5},
+        ["picture_2"],
+    )
 
 
 def built_pages(lab):
@@ -163,7 +166,9 @@ def test_the_link_of_a_picture_names_the_model_that_made_it(lab):
     built = built_pages(lab)
     with gr.Blocks():
         output_bar = OutputBar(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.load_examples())
-    made = outputs.RunOutput("interpolate", tuple(with_settings(built[0].page, s, page_result.result, {}) for s in page_result.images))
+    made = outputs.RunOutput(
+        "interpolate", tuple(with_settings(built[0].page, s, page_result.result, {}) for s in page_result.images)
+    )
     assert any("model=toy" in str(told) for told in output_bar._select(made, 0, "emoji", []))
 
 

@@ -50,7 +50,9 @@ def test_each_page_runs_on_any_lab_and_in_another_process(lab, across, key):
     values = {name: c.value for name, c in controls.items() if name not in found.not_in_api} | (
         {"steps": 4} if "steps" in controls else {}
     )
-    _, page_result = ended(found.run("toy", *[picture((9 + 90 * k, 60, 30)) for k in range(len(found.pictures))], **values))
+    _, page_result = ended(
+        found.run("toy", *[picture((9 + 90 * k, 60, 30)) for k in range(len(found.pictures))], **values)
+    )
     assert page_result.result.summary()
     assert bool(page_result.images) == found.gallery
 
@@ -71,7 +73,9 @@ def test_every_tensor_of_what_travels_is_moved(lab):
     model_cache.set_lab(lab)
     _, found = ended(running.invert_images("toy", [picture()], steps=4))
     meta = torch.device("meta")
-    (moved, bar), controls = running.to_device(((found, Progress("decoder", 1, 2, torch.zeros(1))), {"x": [found]}), meta)
+    (moved, bar), controls = running.to_device(
+        ((found, Progress("decoder", 1, 2, torch.zeros(1))), {"x": [found]}), meta
+    )
     assert (bar.stage, bar.step) == ("decoder", 1)
     for one in (moved, controls["x"][0]):
         tensors = (one.original, one.latent.z_i, one.latent.x_T, one.residual, one.converged, bar.pixels)
@@ -88,7 +92,9 @@ def test_on_zerogpu_only_the_model_of_the_start_is_at_hand(lab, monkeypatch):
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     model_cache._LOADED.clear()
     model_cache.set_lab(lab)
-    assert model_cache.unavailable_reason("toy") == "" and "LATENTLAB_MODEL=emoji" in model_cache.unavailable_reason("emoji")
+    assert model_cache.unavailable_reason("toy") == "" and "LATENTLAB_MODEL=emoji" in model_cache.unavailable_reason(
+        "emoji"
+    )
     with pytest.raises(UserError, match="this Space lends its GPU"):
         ended(model_cache.load_with_progress("emoji"))
 
