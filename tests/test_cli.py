@@ -53,7 +53,7 @@ def test_generate_writes_one_png_a_seed_that_carries_its_settings(run, tmp_path)
 def test_a_file_that_is_no_png_keeps_its_place(tmp_path):
     (tmp_path / "a.png").write_text("somebody else's")
     (tmp_path / "a-2.png").mkdir()
-    assert options.free(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
+    assert options.free_path(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
 
 
 def test_inverting_a_reconstruction_keeps_to_its_folder_and_to_names_of_its_own(run, photo, tmp_path):
@@ -204,7 +204,7 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo,
 def test_what_a_command_does_not_take_is_one_sentence_and_not_its_usage(run, words, said):
     code, out, err = run(*words)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("error: ") and said in err and "--help` says what it takes" in err
+    assert err.startswith("error: ") and said in err and "--help` lists what it accepts" in err
 
 
 @pytest.mark.parametrize("words", [(), ("pca",)])
@@ -316,7 +316,7 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
     ("words", "complaint"),
     [
         (("vary", "A", "--eta", "much"), "--eta is"),
-        (("vary", "A", "--eta", "2"), "etas is"),
+        (("vary", "A", "--eta", "2"), "--eta is"),
         (("vary", "nowhere.png"), "is not there"),
         (("interpolate", "A", "A", "--noise", "none"), "--noise is"),
         (("diff", "A", "--from", "a cat", "--to", "a cat"), "caption"),

@@ -1,4 +1,4 @@
-"""The commands about many embeddings: a folder's z_i as a file, and their principal components."""
+"""The commands metadata many embeddings: a folder's z_i as a file, and their principal components."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import typer
 from .. import __version__
 from ..errors import UserError
 from .options import (
-    Chosen,
     Fit,
     Guidance,
     Json,
+    ModelChoice,
     Out,
     Picture,
     Seed,
     Steps,
-    choosing,
-    free,
+    free_path,
     integers,
-    make,
+    make_folder,
     numbers,
-    opened,
+    open_images,
+    print_output,
     report,
+    run_with_progress_bar,
     save_result,
-    say,
     slug,
-    squared,
-    watch,
-    watched,
+    to_pixels,
+    with_model_options,
+    with_progress_bar,
 )
 
 if TYPE_CHECKING:
@@ -40,25 +40,29 @@ if TYPE_CHECKING:
     from ..models import Lab
 
 pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Principal components of z_i: fit, show, walk.")
-Fitted = Annotated[Path | None, typer.Option(help="What `latentlab pca fit` wrote; the model's own by default.")]
+Fitted = Annotated[
+    Path | None, typer.Option(help="File that `latentlab pca fit` wrote; the model's own components by default.")
+]
 
 
 def _directions(lab: Lab, path: Path | None) -> Directions:
     from .. import models
     from ..analysis.pca import Directions
 
-    found = Directions.load(path) if path else models.directions(lab.name)
-    if found is None:
+    components = Directions.load(path) if path else models.directions(lab.name)
+    if components is None:
         raise UserError(f"{lab.name} ships no directions: fit some with `latentlab pca fit FOLDER --model {lab.name}`")
-    return found
+    return components
 
 
 @pca.command()
-@choosing
+@with_model_options
 def show(
-    model: Chosen,
+    model: ModelChoice,
     image: Picture,
-    dims: Annotated[str, typer.Option(help="How many components each column keeps.")] = "1,2,4,8,16,32,64,128",
+    dims: Annotated[
+        str, typer.Option(help="Numbers of components to keep, separated by commas, a column each.")
+    ] = "1,2,4,8,16,32,64,128",
     directions: Fitted = None,
     seed: Seed = 0,
     fit: Fit = "crop",
@@ -71,26 +75,34 @@ def show(
     from .. import experiments
     from ..io import atomic
 
-    picture, folder = opened([image], fit), atomic.writable_folder(out)
-    kept = integers(dims, "--dims")
+    picture, folder = open_images([image], fit), atomic.writable_folder(out)
+    kept_dims = integers(dims, "--dims")
     lab = model.load(as_json)
     stream = experiments.truncate.stream(
-        lab, squared(picture, lab, fit), _directions(lab, directions), dims=kept, seed=seed, steps=steps,
-        guidance=guidance, preview_every=0,
-    )  # fmt: skip
-    found = watch(stream, as_json)
-    curves = {"curves": found.curves()}
-    paths = save_result(found, folder, f"{slug(image.stem)}-components", figures=curves, image=image.name, fit=fit)
-    report(found, paths, as_json, image=image.name)
+        lab,
+        to_pixels(picture, lab, fit),
+        _directions(lab, directions),
+        dims=kept_dims,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    curves = {"curves": result.curves()}
+    paths = save_result(result, folder, f"{slug(image.stem)}-components", figures=curves, image=image.name, fit=fit)
+    report(result, paths, as_json, image=image.name)
 
 
 @pca.command()
-@choosing
+@with_model_options
 def walk(
-    model: Chosen,
+    model: ModelChoice,
     image: Picture,
-    components: Annotated[str, typer.Option(help="Which, from 0, with commas.")] = "0,1,2,3",
-    sigmas: Annotated[str, typer.Option(help="How far, in standard deviations, with commas.")] = "-4,-2,0,2,4",
+    components: Annotated[str, typer.Option(help="Components, counted from 0, separated by commas.")] = "0,1,2,3",
+    sigmas: Annotated[
+        str, typer.Option(help="Distances along a component in standard deviations, separated by commas.")
+    ] = "-4,-2,0,2,4",
     directions: Fitted = None,
     fit: Fit = "crop",
     steps: Steps = 25,
@@ -102,26 +114,35 @@ def walk(
     from .. import experiments
     from ..io import atomic
 
-    picture, folder = opened([image], fit), atomic.writable_folder(out)
+    picture, folder = open_images([image], fit), atomic.writable_folder(out)
     which, far = integers(components, "--components"), numbers(sigmas, "--sigmas")
     lab = model.load(as_json)
     stream = experiments.walk_components.stream(
-        lab, squared(picture, lab, fit), _directions(lab, directions), components=which,
-        sigmas=far, captions=lab.things, steps=steps, guidance=guidance, preview_every=0,
-    )  # fmt: skip
-    found = watch(stream, as_json)
-    paths = save_result(found, folder, f"{slug(image.stem)}-walk", image=image.name, fit=fit)
-    report(found, paths, as_json, image=image.name)
+        lab,
+        to_pixels(picture, lab, fit),
+        _directions(lab, directions),
+        components=which,
+        sigmas=far,
+        captions=lab.things,
+        steps=steps,
+        guidance=guidance,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    paths = save_result(result, folder, f"{slug(image.stem)}-walk", image=image.name, fit=fit)
+    report(result, paths, as_json, image=image.name)
 
 
 @pca.command(name="fit")
-@choosing
+@with_model_options
 def fit_directions(
-    model: Chosen,
-    source: Annotated[Path, typer.Argument(help="A folder of pictures, or a .parquet, .npy or .safetensors of z_i.")],
-    out: Annotated[Path, typer.Option(help="A .safetensors that is not there yet.")] = Path("directions.safetensors"),
+    model: ModelChoice,
+    source: Annotated[
+        Path, typer.Argument(help="Folder of pictures, or a .parquet, .npy or .safetensors file of z_i.")
+    ],
+    out: Annotated[Path, typer.Option(help="New .safetensors file to write.")] = Path("directions.safetensors"),
     components: Annotated[
-        int | None, typer.Option(min=1, help="How many; all that the pictures span by default.")
+        int | None, typer.Option(min=1, help="Number of components; by default all that the pictures span.")
     ] = None,
     fit: Fit = "crop",
     as_json: Json = False,
@@ -138,34 +159,36 @@ def fit_directions(
     if source.is_dir():
         embeddings.find(source)  # refuse an empty one before loading the model
         lab = model.load(as_json)
-        shards = watched(embeddings.embed(lab.encoder, source, fit=fit), as_json)
+        shards = with_progress_bar(embeddings.embed(lab.encoder, source, fit=fit), as_json)
         batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
-        about = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
+        metadata = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
     else:
-        batches, about = embeddings.batches(source), {"fitted on": source.name}
-    found = Directions.fit(batches, components, metadata=about)
-    make(out.parent)
-    found.save(out)
-    drawn = free(out.with_suffix(".png"), about)
-    plotting.save(plotting.spectrum(found.shares), drawn, about)
+        batches, metadata = embeddings.batches(source), {"fitted on": source.name}
+    fitted = Directions.fit(batches, components, metadata=metadata)
+    make_folder(out.parent)
+    fitted.save(out)
+    figure_path = free_path(out.with_suffix(".png"), metadata)
+    plotting.save(plotting.spectrum(fitted.shares), figure_path, metadata)
     shares = {
-        f"{share:.0%}": found.needed(share) for share in (0.5, 0.9, 0.95, 0.99) if found.explained(len(found)) >= share
+        f"{share:.0%}": fitted.needed(share)
+        for share in (0.5, 0.9, 0.95, 0.99)
+        if fitted.explained(len(fitted)) >= share
     }
-    lines = [f"{out}  {found}", f"variance against components: {drawn}"]
+    lines = [f"{out}  {fitted}", f"variance against components: {figure_path}"]
     lines += [f"{share} of the variance: {n} component{'s' * (n != 1)}" for share, n in shares.items()]
     lines += [f"skipped {name}: {reason}" for name, reason in list(skipped.items())[:5]]
-    paths = {"path": str(out), "figure": str(drawn)}
-    numbers = {"count": found.count, "components": len(found), "needed": shares, "skipped": skipped}
-    say({"latentlab": __version__, **about, **paths, **numbers}, as_json, lines)
+    paths = {"path": str(out), "figure": str(figure_path)}
+    numbers = {"count": fitted.count, "components": len(fitted), "needed": shares, "skipped": skipped}
+    print_output({"latentlab": __version__, **metadata, **paths, **numbers}, as_json, lines)
 
 
-@choosing
+@with_model_options
 def embed(
-    model: Chosen,
-    folder: Annotated[Path, typer.Argument(help="With pictures, and folders of pictures.")],
-    out: Annotated[Path, typer.Option(help="A .parquet that is not there yet.")],
+    model: ModelChoice,
+    folder: Annotated[Path, typer.Argument(help="Folder with pictures; its subfolders are read too.")],
+    out: Annotated[Path, typer.Option(help="New .parquet file to write.")],
     fit: Fit = "crop",
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="So many pictures are encoded together.")] = 64,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Number of pictures to encode at a time.")] = 64,
     as_json: Json = False,
 ) -> None:
     """Encode all pictures of a folder into a Parquet of their z_i."""
@@ -180,20 +203,23 @@ def embed(
         raise UserError(f"{out} is there already: give another --out, or remove it")
     atomic.writable_folder(out.parent)
     lab = model.load(as_json)
-    make(out.parent)
-    about = {"model": lab.name, "weights": lab.weights, "fit": fit}
-    # Closed here, so that the bar is gone before an error is said.
-    with contextlib.closing(watched(embeddings.embed(lab.encoder, folder, fit=fit, batch=batch), as_json)) as shards:
-        found = embeddings.write(out, shards, about)
+    make_folder(out.parent)
+    metadata = {"model": lab.name, "weights": lab.weights, "fit": fit}
+    # Close the stream here, so that the progress bar is gone before an error is printed.
+    with contextlib.closing(
+        with_progress_bar(embeddings.embed(lab.encoder, folder, fit=fit, batch=batch), as_json)
+    ) as shards:
+        summary = embeddings.write(out, shards, metadata)
     lines = [
-        f"{out}  {found.count} picture{'s' * (found.count > 1)}, width {found.width}, {len(found.skipped)} skipped"
+        f"{out}  {summary.count} picture{'s' * (summary.count > 1)}, width {summary.width}, "
+        f"{len(summary.skipped)} skipped"
     ]
-    lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(found.skipped.items(), 5)]
-    lines += [f"… and {len(found.skipped) - 5} more; --json names them all"] if len(found.skipped) > 5 else []
+    lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(summary.skipped.items(), 5)]
+    lines += [f"… and {len(summary.skipped) - 5} more; --json names them all"] if len(summary.skipped) > 5 else []
     numbers = {
         "path": str(out),
-        "count": found.count,
-        "width": found.width,
-        "skipped": found.skipped,
+        "count": summary.count,
+        "width": summary.width,
+        "skipped": summary.skipped,
     }
-    say({"latentlab": __version__, **about, "folder": str(folder), **numbers}, as_json, lines)
+    print_output({"latentlab": __version__, **metadata, "folder": str(folder), **numbers}, as_json, lines)

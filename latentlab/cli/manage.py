@@ -1,4 +1,4 @@
-"""The commands about the installation: what can be loaded, what is wrong, the paper's figures, the page."""
+"""The commands about the installation: models, fetch, doctor, figures, app."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .options import Chosen, Family, Json, announce, choosing, listed, make, note, say, watch
+from .options import (
+    Family,
+    Json,
+    ModelChoice,
+    announce_download,
+    make_folder,
+    parse_list,
+    print_notes,
+    print_output,
+    run_with_progress_bar,
+    with_model_options,
+)
 
 LEGEND = """
 memory: GB in float16/float32 of all networks at once (or of one at a time).
@@ -19,7 +30,7 @@ latentlab classify photo.jpg --labels cat,dog --model ViT-B-32:laion2b_s34b_b79k
 
 
 def models(as_json: Json = False) -> None:
-    """List what can be loaded, what it takes, and whether it is here; never looks at the network."""
+    """List the models with their size, memory and licence, and whether each is on this machine; uses no network."""
     from .. import models as registry
 
     rows = registry.listing()
@@ -57,33 +68,41 @@ def _here(row: dict) -> str:
 
 
 def fetch(
-    model: Annotated[str, typer.Argument(help="A name from `latentlab models`, OWNER/NAME@REVISION, or NAME:TAG.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Name from `latentlab models`, OWNER/NAME@REVISION on the hub, or open_clip's NAME:TAG."),
+    ],
     family: Family = None,
     as_json: Json = False,
 ) -> None:
-    """Download a model into the hub's cache, to be loaded later without a network."""
+    """Download a model into the hub's cache, so that it loads without a network later."""
     from .. import models as registry
 
     registry.check(model, family)
-    announce(model)
+    announce_download(model)
     folders = [str(folder) for folder in registry.fetch(model, family)]
-    say({"model": model, "folders": folders}, as_json, folders or [f"{model} is here"])
+    print_output({"model": model, "folders": folders}, as_json, folders or [f"{model} is here"])
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say what is here, what is wrong, and how to mend it; exit code 1 if something is wrong."""
+    """Check the installation and print how to repair it; the exit code is 1 if something is wrong."""
     from .diagnostics import examine
 
-    found = examine()
-    lines = [f"{name:<18} {value}" for name, value in found["facts"].items()]
-    lines += [f"wrong: {problem}" for problem in found["problems"]] or ["everything is in order"]
-    say(found, as_json, lines)
-    raise typer.Exit(1 if found["problems"] else 0)
+    report = examine()
+    lines = [f"{name:<18} {value}" for name, value in report["facts"].items()]
+    lines += [f"wrong: {problem}" for problem in report["problems"]] or ["everything is in order"]
+    print_output(report, as_json, lines)
+    raise typer.Exit(1 if report["problems"] else 0)
 
 
 def open_app(
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="7860 or the next free one by default.")] = None,
-    model: Annotated[str, typer.Option(help="A name from `latentlab models`; a visitor can change it.")] = "emoji",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the page; by default 7860 or the next free one.")
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(help="Model that the app starts with, a name from `latentlab models`; a visitor can change it."),
+    ] = "emoji",
 ) -> None:
     """Open the app on this machine."""
     import os
@@ -100,31 +119,39 @@ def open_app(
     main()
 
 
-@choosing
+@with_model_options
 def figures(
-    model: Chosen,
+    model: ModelChoice,
     only: Annotated[
-        str, typer.Option(help="Some of inversion,3,4,5,6,7,8,9,14,15,16,clip, with commas; all by default.")
+        str,
+        typer.Option(
+            help="Figures to make, separated by commas, out of inversion,3,4,5,6,7,8,9,14,15,16,clip; all by default."
+        ),
     ] = "",
     images: Annotated[
-        Path | None, typer.Option(help="A folder of six pictures or more, named by what they show; the gallery.")
+        Path | None,
+        typer.Option(
+            help="Folder of six pictures or more, each named by what it shows; the model's gallery by default."
+        ),
     ] = None,
-    directions: Annotated[Path | None, typer.Option(help="What `latentlab pca fit` wrote; the model's own.")] = None,
+    directions: Annotated[
+        Path | None, typer.Option(help="File that `latentlab pca fit` wrote; the model's own components by default.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for figures, numbers and index.html.")] = Path("figures"),
     as_json: Json = False,
 ) -> None:
-    """Remake the paper's figures into a folder with a page to leaf through."""
+    """Remake the paper's figures in a folder, with a page that shows them."""
     from ..io import atomic
     from ..paper import figures, inputs
 
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
-    given = inputs.inputs(lab, images, directions)
-    make(folder)
-    found = watch(figures.remake(lab, given, folder, listed(only)), as_json)
-    note(f"skipped {name}: {reason}" for name, reason in found["skipped"].items())
-    lines = [f"{f['figure']:<9} {f['title']}: {f['summary']}" for f in found["figures"]]
-    say(found, as_json, [*lines, found["page"]])
+    paper_inputs = inputs.inputs(lab, images, directions)
+    make_folder(folder)
+    manifest = run_with_progress_bar(figures.remake(lab, paper_inputs, folder, parse_list(only)), as_json)
+    print_notes(f"skipped {name}: {reason}" for name, reason in manifest["skipped"].items())
+    lines = [f"{f['figure']:<9} {f['title']}: {f['summary']}" for f in manifest["figures"]]
+    print_output(manifest, as_json, [*lines, manifest["page"]])
 
 
 COMMANDS = {"models": models, "fetch": fetch, "doctor": doctor, "figures": figures, "app": open_app}

@@ -1,4 +1,4 @@
-"""The commands about CLIP itself: which label, how alike, and the gap between its two kinds of embedding."""
+"""The commands about CLIP alone: zero-shot classification, and the similarity of pictures and captions."""
 
 from __future__ import annotations
 
@@ -7,57 +7,82 @@ from typing import Annotated
 
 import typer
 
-from .options import Chosen, Fit, Json, Out, choosing, listed, note, opened, report, save_result, say, squared
+from .options import (
+    Fit,
+    Json,
+    ModelChoice,
+    Out,
+    open_images,
+    parse_list,
+    print_notes,
+    print_output,
+    report,
+    save_result,
+    to_pixels,
+    with_model_options,
+)
 
 
-@choosing
+@with_model_options
 def classify(
-    model: Chosen,
+    model: ModelChoice,
     pictures: Annotated[list[Path], typer.Argument(help="Images.")],
-    labels: Annotated[str, typer.Option(help="The classes as captions, with commas; the model's own by default.")] = "",
-    top: Annotated[int, typer.Option(min=1, help="How many labels to say.")] = 5,
+    labels: Annotated[
+        str, typer.Option(help="Classes as captions, separated by commas; the model's own by default.")
+    ] = "",
+    top: Annotated[int, typer.Option(min=1, help="Number of labels to print.")] = 5,
     fit: Fit = "crop",
     as_json: Json = False,
 ) -> None:
-    """Say what CLIP takes pictures for."""
+    """Classify pictures with CLIP, zero-shot."""
     from .. import experiments
 
-    given = opened(pictures, fit)
+    opened = open_images(pictures, fit)
     lab = model.load(as_json)
-    classes = listed(labels) or lab.things
-    found = experiments.classify(lab.encoder, squared(given, lab, fit), classes)
+    classes = parse_list(labels) or lab.things
+    classification = experiments.classify(lab.encoder, to_pixels(opened, lab, fit), classes)
     rows = [
-        {"image": str(path), "labels": [{"label": x, "probability": round(p, 4)} for x, p in found.top(k, top)]}
+        {
+            "image": str(path),
+            "labels": [{"label": x, "probability": round(p, 4)} for x, p in classification.top(k, top)],
+        }
         for k, path in enumerate(pictures)
     ]
-    said = [", ".join(f"{label} {p:.0%}" for label, p in found.top(k, top)) for k in range(len(pictures))]
-    lines = [f"{path}: {labels}" for path, labels in zip(pictures, said)]
-    note(found.notes)
-    say({"model": lab.name, "weights": lab.weights, "pictures": rows, "notes": list(found.notes)}, as_json, lines)
+    ranked = [", ".join(f"{label} {p:.0%}" for label, p in classification.top(k, top)) for k in range(len(pictures))]
+    lines = [f"{path}: {labels}" for path, labels in zip(pictures, ranked)]
+    print_notes(classification.notes)
+    print_output(
+        {"model": lab.name, "weights": lab.weights, "pictures": rows, "notes": list(classification.notes)},
+        as_json,
+        lines,
+    )
 
 
-@choosing
+@with_model_options
 def compare(
-    model: Chosen,
+    model: ModelChoice,
     pictures: Annotated[list[Path], typer.Argument(help="Two images or more.")],
     captions: Annotated[
-        str, typer.Option(help="Two captions or more, with commas; as many as images are taken for their own.")
+        str,
+        typer.Option(
+            help="Two captions or more, separated by commas; as many captions as images belong to them in order."
+        ),
     ],
     fit: Fit = "crop",
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Hold pictures against captions: cosines, and how far CLIP keeps the two kinds apart."""
+    """Compare pictures with captions: their cosines, and the gap between the two kinds of embedding."""
     from .. import experiments
     from ..io import atomic
 
-    given, folder = opened(pictures, fit), atomic.writable_folder(out)
+    opened, folder = open_images(pictures, fit), atomic.writable_folder(out)
     lab = model.load(as_json)
-    found = experiments.compare(lab.encoder, squared(given, lab, fit), listed(captions))
-    names, drawn = [path.name for path in pictures], {"gap": found.gap_figure()}
+    comparison = experiments.compare(lab.encoder, to_pixels(opened, lab, fit), parse_list(captions))
+    names, figures = [path.name for path in pictures], {"gap": comparison.gap_figure()}
     about = {"model": lab.name, "weights": lab.weights, "images": names}
-    paths = save_result(found, folder, "comparison", figures=drawn, fit=fit, **about)
-    report(found, paths, as_json, **about, similarity=found.similarity.round(decimals=4).tolist())
+    paths = save_result(comparison, folder, "comparison", figures=figures, fit=fit, **about)
+    report(comparison, paths, as_json, **about, similarity=comparison.similarity.round(decimals=4).tolist())
 
 
 COMMANDS = (classify, compare)
