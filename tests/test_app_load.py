@@ -45,6 +45,9 @@ def test_the_limit_counts_the_runs_that_arrive_at_the_same_moment():
     queue, opened = [], asyncio.Event()
 
     async def app(scope, receive, send):
+        if scope["path"].endswith("/queue/status"):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            return await send({"type": "http.response.body", "body": b'{"queue_size": %d}' % len(queue)})
         await opened.wait()  # all are on their way before one has joined
         queue.append((await receive())["body"])
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -146,6 +146,15 @@ def test_settings_of_the_command_line_find_their_page():
     assert (page, fields["seed"], fields["count"], fields["steps"]) == ("variations", 3, 3, 9)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "page", "task"),
+    [("guide", "prior", "sweep"), ("spell", "binding", "spell"), ("walk_components", "pca", "walk")],
+)
+def test_settings_of_a_second_experiment_of_a_page_find_its_page_and_its_task(experiment, page, task):
+    assert links.page_settings({"experiment": experiment, "steps": 9})[0] == page
+    assert links.page_settings({"experiment": experiment, "steps": 9})[1]["task"] == task
+
+
 def test_settings_travel_in_a_png_and_nothing_else_is_believed(tmp_path):
     path = images.save_png(Image.new("RGB", (4, 4)), tmp_path / "a.png", {"page": "generate", "fields": {"seed": 5}})
     assert links.page_settings(outputs.settings_in(str(path))) == ("generate", {"seed": 5})
