@@ -133,7 +133,7 @@ def table(rows: list[dict]) -> str:
     lines = []
     for row in rows:
         seconds = (f"{row[key]:.2f}" for key in ("seconds", "times faster", "eight variations"))
-        top, likeness = intervals.said(row["top-1"], ".0%"), f"{row['PSNR to the default']:.1f}"
+        top, likeness = intervals.format_interval(row["top-1"], ".0%"), f"{row['PSNR to the default']:.1f}"
         lines.append([row["variant"], *seconds, top, likeness])
     return intervals.markdown(heads, lines)
 

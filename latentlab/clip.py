@@ -1,4 +1,4 @@
-"""CLIP: image -> z_i, text -> z_t, and zero-shot probabilities. The one door to open_clip."""
+"""CLIP: image -> z_i, text -> z_t, and zero-shot probabilities. Only this module imports open_clip."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import difflib
 import hashlib
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +20,7 @@ from .slerp import normalize
 
 # Sentences around a label, over which its embedding is averaged (Radford et al. 2021, section 3.1.4).
 TEMPLATES = ("{}", "a picture of {}", "a drawing of {}", "{} on a white background", "{} on blue")
-
-
-ROWS = 64  # most pictures encoded at once: what bounds memory
+MAX_BATCH_SIZE = 64  # the largest number of pictures encoded at once, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -30,23 +29,23 @@ class CaptionCheck:
 
     Args:
         unknown: words that the vocabulary lacks.
-        near: for each of them the nearest known words.
-        kept: the part of the caption that fits the context, None when all of it does.
+        suggestions: for each of them the nearest known words.
+        truncated: the part of the caption that fits into the context, None when all of it does.
     """
 
     unknown: tuple[str, ...] = ()
-    near: tuple[tuple[str, ...], ...] = ()
-    kept: str | None = None
+    suggestions: tuple[tuple[str, ...], ...] = ()
+    truncated: str | None = None
 
 
-def warnings(readings: Iterable[CaptionCheck]) -> list[str]:
-    """A sentence on all words that the model does not know, and one on each caption that it cuts."""
-    readings = list(readings)
-    near = {word: found for reading in readings for word, found in zip(reading.unknown, reading.near)}
-    hints = [f"“{word}”" + (f" (near words: {', '.join(found)})" if found else "") for word, found in near.items()]
-    said = [f"the model does not know {', '.join(hints)}"] if hints else []
-    cut = dict.fromkeys(reading.kept for reading in readings if reading.kept is not None)
-    return said + [f"the caption is longer than the model reads; it was cut after “{kept}”" for kept in cut]
+def caption_warnings(checks: Iterable[CaptionCheck]) -> list[str]:
+    """One sentence about all words that the model does not know, and one about each caption that it truncates."""
+    checks = list(checks)
+    suggestions = {word: near for check in checks for word, near in zip(check.unknown, check.suggestions)}
+    hints = [f"“{word}”" + (f" (near words: {', '.join(near)})" if near else "") for word, near in suggestions.items()]
+    sentences = [f"the model does not know {', '.join(hints)}"] if hints else []
+    truncated = dict.fromkeys(check.truncated for check in checks if check.truncated is not None)
+    return sentences + [f"the caption is longer than the model reads; it was cut after “{part}”" for part in truncated]
 
 
 class Encoder:
@@ -56,27 +55,34 @@ class Encoder:
         name: an open_clip architecture, or "local-dir:PATH" / "hf-hub:OWNER/NAME".
         pretrained: its tag (`open_clip.list_pretrained()`); None for the two prefixes, which bring their weights.
 
-    Embeddings come in float32 or better whatever the model computes in, so that walks keep their precision.
+    Embeddings are float32 or better whatever the model computes in, so that small changes keep their precision.
 
     Raises:
-        UserError: open_clip has no such model or tag, or its weights can't be had or read.
+        UserError: open_clip has no such model or tag, or its weights cannot be fetched or read.
     """
 
-    def __init__(self, name: str, pretrained: str | None = None, *, device="cpu", dtype=torch.float32):
+    def __init__(
+        self,
+        name: str,
+        pretrained: str | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         _check(name, pretrained)
-        self.model, self.tokenizer = _created(name, pretrained)
+        self.model, self.tokenizer = _create(name, pretrained)
         self.model.eval().requires_grad_(False).to(device, dtype)
         config = self.model.visual.preprocess_cfg
         self.mean = torch.tensor(config["mean"], device=device, dtype=dtype).view(1, 3, 1, 1)
         self.std = torch.tensor(config["std"], device=device, dtype=dtype).view(1, 3, 1, 1)
         size = self.model.visual.image_size
-        self.image_size = size if isinstance(size, int) else size[0]
+        self.image_size: int = size if isinstance(size, int) else size[0]
         self.device, self.dtype = torch.device(device), dtype
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
-        return torch.cat([self._encode(some) for some in pixels.split(ROWS)])
+        return torch.cat([self._encode(some) for some in pixels.split(MAX_BATCH_SIZE)])
 
     def _encode(self, pixels: Tensor) -> Tensor:
         pixels = images.resize(pixels.to(self.device, torch.float32), self.image_size).to(self.dtype)
@@ -102,7 +108,7 @@ class Encoder:
         return float(self.model.logit_scale.exp())
 
     def check_caption(self, caption: str) -> CaptionCheck:
-        """What of a caption the model takes in.
+        """Which words of a caption the model does not know, and where it truncates the caption.
 
         Raises:
             UserError: the caption is empty.
@@ -112,18 +118,18 @@ class Encoder:
         unknown = self._unknown(caption)
         vocabulary = [w for w in self.tokenizer.tokenizer.get_vocab() if not w.startswith("[")] if unknown else []
         near = (tuple(difflib.get_close_matches(word, vocabulary, 3, cutoff=0.7)) for word in unknown)
-        return CaptionCheck(tuple(unknown), tuple(near), self._kept(caption))
+        return CaptionCheck(tuple(unknown), tuple(near), self._truncated(caption))
 
     def _unknown(self, caption: str) -> list[str]:
         """The words, as the tokenizer splits them, that a word-level one lacks; a byte-pair one knows every word."""
-        backend = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
+        backend: Any = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
         if type(getattr(backend, "model", None)).__name__ != "WordLevel":
             return []
         text = backend.normalizer.normalize_str(self.tokenizer.clean_fn(caption))
         words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
         return [word for word in dict.fromkeys(words) if backend.token_to_id(word) is None]
 
-    def _kept(self, caption: str) -> str | None:
+    def _truncated(self, caption: str) -> str | None:
         words, width = caption.split(), self.tokenizer.context_length
         if not self._overflows(caption, width):
             return None
@@ -169,7 +175,7 @@ def _check(name: str, pretrained: str | None) -> None:
         raise UserError(f"{pretrained}'s weights of {name} were trained with QuickGELU: give {name}-quickgelu")
 
 
-def _created(name: str, pretrained: str | None) -> tuple[torch.nn.Module, Callable]:
+def _create(name: str, pretrained: str | None) -> tuple[Any, Any]:
     """The model and its tokenizer, fetched where they are not cached."""
     import open_clip
 
@@ -191,7 +197,7 @@ def _created(name: str, pretrained: str | None) -> tuple[torch.nn.Module, Callab
         logging.disable(before)
 
 
-def local(folder: Path, **options) -> Encoder:
+def local(folder: Path, **options: Any) -> Encoder:
     """The encoder in a folder with open_clip_config.json, its weights and its tokenizer."""
     return Encoder(f"local-dir:{folder}", **options)
 

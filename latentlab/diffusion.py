@@ -21,7 +21,7 @@ CLEAN = -1  # the level at which abar is 1 and nothing is noise
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What a decoder is told.
+    """What a decoder is conditioned on.
 
     Args:
         z_i: (B, D), CLIP image embedding.
@@ -66,7 +66,7 @@ class Decoder(Protocol):
     abar: Tensor  # (T,) cumulative alphas, decreasing
     shape: tuple[int, int, int]  # (C, H, W) of x_T
     image_size: int  # side of the picture that to_pixels makes
-    max_batch_size: int  # most rows evaluated at once: what bounds memory
+    max_batch_size: int  # the largest number of rows evaluated at once, which bounds memory
 
     def to_x0(self, pixels: Tensor) -> Tensor:
         """(B, 3, pixels, pixels) in [-1, 1] to x_0 (B, C, H, W): identity, VAE or MoVQ."""
@@ -98,7 +98,7 @@ def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
     """The times that a sampler visits, from noise to CLEAN.
 
     `steps` equal strides from the last usable time.  A cosine schedule is singular at its end (1/√abar is 20,291 at
-    t = 999 and 34 at t = 980), so a walk starts where 1/√abar is at most 35.
+    t = 999 and 34 at t = 980), so sampling starts where 1/√abar is at most 35.
 
     Args:
         abar: (T,).
@@ -107,19 +107,22 @@ def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
     Returns:
         steps + 1 times; the last is CLEAN.
 
+    >>> levels(cosine_abar(), 4)
+    [980, 735, 490, 244, -1]
+
     Raises:
         UserError: fewer than one step, more than there are times, or times that do not decrease.
     """
-    if not isinstance(steps, Integral):
+    if not isinstance(steps, (int, Integral)):
         times = [int(t) for t in steps]
         falling = all(a > b for a, b in itertools.pairwise(times))
         if len(times) < 2 or not falling or times[0] >= len(abar) or times[-1] != CLEAN:
             raise UserError(f"times {times[:6]}… must decrease, from below {len(abar)} to {CLEAN} (clean)")
         return times
-    last = int((abar >= 1 / 35**2).sum()) - 1
-    if not 1 <= steps <= last + 1:
+    count, last = int(steps), int((abar >= 1 / 35**2).sum()) - 1
+    if not 1 <= count <= last + 1:
         raise UserError(f"steps is {steps}: give a number from 1 to {last + 1}")
-    return [round(last + (CLEAN - last) * k / steps) for k in range(steps + 1)]
+    return [round(last + (CLEAN - last) * k / count) for k in range(count + 1)]
 
 
 def abar_at(abar: Tensor, t: int) -> float:
@@ -140,6 +143,11 @@ def ddim_step(
         abar_from, abar_to: a and a'; a' > a denoises, a' < a inverts.
         eta: 0 is deterministic, 1 is ancestral sampling; needs `noise` and a' > a. A number, or (B, 1, 1, 1).
         noise: like x.
+
+    >>> x_0, eps = torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 2.0)
+    >>> x_t = ddim_step(x_0, eps, 1.0, 0.36)  # √0.36 · 1 + √0.64 · 2
+    >>> round(x_t.item(), 4), round(ddim_step(x_t, eps, 0.36, 1.0).item(), 4)
+    (2.2, 1.0)
 
     Raises:
         UserError: eta outside 0..1, or above 0 without noise or while inverting.
@@ -248,12 +256,12 @@ def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
         UserError: there are none, or they are no integers.
     """
     try:
-        found = () if isinstance(seeds, str) else tuple(operator.index(s) for s in seeds)
+        integers = () if isinstance(seeds, str) else tuple(operator.index(s) for s in seeds)
     except TypeError:
-        found = ()
-    if not found:
+        integers = ()
+    if not integers:
         raise UserError(f"seeds is {seeds!r}: give one integer for each picture, at least one, like [0, 1, 2]")
-    return found
+    return integers
 
 
 class SeededNoise:
@@ -268,7 +276,15 @@ class SeededNoise:
         UserError: seeds that are no integers, or none.
     """
 
-    def __init__(self, seeds: Sequence[int], shape: Sequence[int], *, stream: str = "x_T", device="cpu", dtype=None):
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        *,
+        stream: str = "x_T",
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
         # A hash and not a sum: torch's CPU generator keeps the lower 32 bits of a seed and drops the rest.
         hashes = [zlib.crc32(f"{stream} {s}".encode()) for s in checked_seeds(seeds)]
         self.generators = [torch.Generator().manual_seed(h) for h in hashes]
@@ -280,6 +296,8 @@ class SeededNoise:
         return torch.stack(rows).to(self.device, self.dtype)
 
 
-def noise(decoder: Decoder, seeds: Sequence[int], *, device="cpu", dtype=None) -> Tensor:
+def noise(
+    decoder: Decoder, seeds: Sequence[int], *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Tensor:
     """x_T for the seeds: (B, C, H, W)."""
     return SeededNoise(seeds, decoder.shape, device=device, dtype=dtype)()

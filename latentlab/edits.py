@@ -15,7 +15,7 @@ from .slerp import normalize, slerp
 def interpolate(
     a: Latent, b: Latent, theta: Tensor | Sequence[float] | float, *, noise: Tensor | str = "slerp"
 ) -> Latent:
-    """Walk from one picture to another, a row for each theta.
+    """Interpolate between two pictures, a row for each theta.
 
     z_θ = slerp(z_i1, z_i2, θ), its length going linearly from |z_i1| to |z_i2|; x_T likewise, so that the ends
     reconstruct the two pictures, or one x_T for the whole path.  Ramesh et al. 2022, section 3.2.
@@ -111,7 +111,11 @@ def _exact(x: Tensor) -> Tensor:
 
 
 def spaced(count: int, last: float) -> list[float]:
-    """So many fractions from 0 to the last, at equal distances, as one would write them: 0.1 and not 0.10000000149."""
+    """So many fractions from 0 to the last, at equal distances, rounded to six digits.
+
+    >>> spaced(3, 0.4)
+    [0.0, 0.2, 0.4]
+    """
     return [round(theta, 6) for theta in torch.linspace(0, last, max(int(count), 0), dtype=torch.float64).tolist()]
 
 

@@ -60,8 +60,8 @@ def ascend(
 ) -> Iterator[tuple[PairLatent, int]]:
     """From the clean picture to noise: yields (the pair, evaluations so far) after each step.
 
-    EDICT begins with the picture twice.  BDIA wants two states a step apart, and there is one: the other is the naive
-    DDIM step from it.  An error of that step bends the path and not the way back, which ends with this very pair.
+    EDICT begins with the picture twice.  BDIA needs two states a step apart, of which the second is the naive DDIM
+    step from the first.  An error of that step bends the path and not the way back, which ends with this very pair.
 
     Args:
         x_0: (B, C, H, W).

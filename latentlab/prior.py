@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,10 +22,12 @@ class PriorConditioning:
     Args:
         z_t: (B, D), CLIP text embeddings.
         tokens: (B, L, W), the captions token by token, in the prior's own layout.
+        cache: what the prior's network keeps from one step to the next; it goes when the conditioning goes.
     """
 
     z_t: Tensor
     tokens: Tensor
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.z_t)

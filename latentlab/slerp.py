@@ -40,6 +40,9 @@ def slerp(a: Tensor, b: Tensor, theta: Tensor | float) -> Tensor:
     Returns:
         (..., D).
 
+    >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 0.5)
+    tensor([0.7071, 0.7071])
+
     Raises:
         UserError: a and b point in opposite directions, so that no arc is the shortest; or one of them is zero.
     """

@@ -31,8 +31,8 @@ class Label:
         angle: degrees, anticlockwise.
 
     Raises:
-        UserError: no word, no such font or letters that it lacks, numbers out of their range, or a colour that no
-            one knows.
+        UserError: no word, no such font or letters that it lacks, numbers out of their range, or an unknown
+            colour.
     """
 
     word: str
@@ -44,7 +44,7 @@ class Label:
     angle: float = 0.0
     font: str | Path | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.word.strip():
             raise UserError("the label's word is empty: write one, like “pizza”")
         lacking = _lacking(self)
@@ -153,7 +153,7 @@ def _drawn(label: Label, width: int, height: int) -> Image.Image:
     return image.rotate(label.angle, Image.Resampling.BICUBIC, center=(x, y)) if label.angle else image
 
 
-def _font(label: Label, size: float) -> ImageFont.FreeTypeFont:
+def _font(label: Label, size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     if label.font is None:
         return ImageFont.load_default(size)
     try:
@@ -176,6 +176,7 @@ def _lacking(label: Label) -> str:
 
 def _rgb(name: str, colour: str) -> tuple[int, int, int]:
     try:
-        return ImageColor.getcolor(colour, "RGB")
+        red, green, blue = ImageColor.getrgb(colour)[:3]
     except ValueError as error:
         raise UserError(f"{name} is {colour!r}, wanted a colour's name, like 'red', or #rrggbb") from error
+    return red, green, blue

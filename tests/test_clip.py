@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.clip import CaptionCheck, Encoder, local, warnings
+from latentlab.clip import CaptionCheck, Encoder, caption_warnings, local
 from latentlab.errors import UserError
 from latentlab.io import images
 from latentlab.training.vocabulary import CONTEXT, words
@@ -121,17 +121,18 @@ def test_a_template_said_twice_changes_nothing(encoder, pictures):
 
 def test_a_caption_of_known_words_is_read_without_a_warning(encoder):
     assert encoder.check_caption(KNOWN) == CaptionCheck()
-    assert warnings([encoder.check_caption(KNOWN)]) == []
+    assert caption_warnings([encoder.check_caption(KNOWN)]) == []
 
 
 def test_unknown_words_are_named_with_near_words(encoder):
     reading = encoder.check_caption("A zebr and an aple, a xqzwv, a zebr")
     assert reading.unknown == ("zebr", "aple", "xqzwv")
-    assert "apple" in reading.near[1] and reading.near[2] == ()
-    assert set(sum(reading.near, ())) <= set(words())
-    (warning,) = warnings([reading])
+    assert "apple" in reading.suggestions[1] and reading.suggestions[2] == ()
+    assert set(sum(reading.suggestions, ())) <= set(words())
+    (warning,) = caption_warnings([reading])
     assert "“aple” (near words: maple, apple, apples)" in warning and warning.endswith(", “xqzwv”")
-    assert warnings(encoder.check_caption(f"a {word}") for word in ("zebr", "aple", "xqzwv", "aple")) == [warning]
+    checks = [encoder.check_caption(f"a {word}") for word in ("zebr", "aple", "xqzwv", "aple")]
+    assert caption_warnings(checks) == [warning]
 
 
 @pytest.mark.parametrize(
@@ -150,22 +151,22 @@ def test_exactly_the_words_that_the_model_lacks_are_reported(encoder, caption):
 
 @pytest.mark.parametrize("caption", [" ".join(["dog"] * 40), "a dog " * 30, "-".join(["dog"] * 40), "a, " * 30])
 def test_a_caption_that_is_too_long_says_where_it_was_cut(encoder, caption):
-    kept = encoder.check_caption(caption).kept
+    kept = encoder.check_caption(caption).truncated
     assert kept is not None and caption.startswith(kept)
-    assert any("it was cut after" in sentence for sentence in warnings([encoder.check_caption(caption)]))
+    assert any("it was cut after" in sentence for sentence in caption_warnings([encoder.check_caption(caption)]))
 
 
 @pytest.mark.parametrize("count", range(CONTEXT - 4, CONTEXT + 6))
 def test_what_is_kept_is_as_much_as_fits_between_start_and_end(encoder, count):
     caption = " ".join(words()[:count])
     fits = CONTEXT - 2  # one place each for the start and the end token
-    assert encoder.check_caption(caption).kept == (None if count <= fits else " ".join(words()[:fits]))
+    assert encoder.check_caption(caption).truncated == (None if count <= fits else " ".join(words()[:fits]))
 
 
 def test_what_was_cut_makes_no_difference_to_z_t(encoder):
     caption = " ".join(words()[:40])
     torch.testing.assert_close(
-        encoder.encode_text([caption]), encoder.encode_text([encoder.check_caption(caption).kept])
+        encoder.encode_text([caption]), encoder.encode_text([encoder.check_caption(caption).truncated])
     )
 
 
@@ -195,7 +196,7 @@ def test_a_byte_pair_tokenizer_knows_every_word_and_still_cuts(encoder):
     clip = copy.copy(encoder)
     clip.tokenizer = open_clip.SimpleTokenizer()
     assert clip.check_caption("a xqzwv 🐶") == CaptionCheck()
-    assert clip.check_caption("dog " * 100).kept == " ".join(["dog"] * 75)
+    assert clip.check_caption("dog " * 100).truncated == " ".join(["dog"] * 75)
 
 
 @pytest.mark.parametrize("caption", ["", "   ", "\n\t"])

@@ -58,7 +58,10 @@ def run(monkeypatch, capsys, clip_folder, tmp_path):
 def test_the_lab_is_the_encoder_of_the_folder_and_says_which_weights_it_has(lab, encoder, pixels, clip_folder):
     assert torch.equal(lab.encoder.encode_image(pixels), encoder.encode_image(pixels))
     assert (lab.name, lab.weights) == (clip_folder.name, f"{clip_folder.name}@{encoder.fingerprint()}")
-    assert lab.image_size == encoder.image_size and not lab.has_decoder and lab.prior is None and lab.upsampler is None
+    assert lab.image_size == encoder.image_size and not lab.has_decoder
+    assert (lab.prior, lab.decoder, lab.upsampler) == (None, None, None)
+    with pytest.raises(UserError, match="is a CLIP alone, without a decoder: it can classify.*load one of"):
+        lab.require_decoder()
 
 
 def test_a_fingerprint_tells_weights_apart_and_nothing_else(clip_folder, encoder):

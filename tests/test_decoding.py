@@ -137,6 +137,12 @@ def test_eta_without_a_seed_for_each_sample_is_refused(lab, latent, seeds):
         decode(lab.decoder, latent, eta=0.5, seeds=seeds)
 
 
+@pytest.mark.parametrize("eta", [[-0.5, -0.2, -0.1], [0.0, float("nan"), 0.0], [0.0, 1.5, 0.5], float("nan")], ids=str)
+def test_every_eta_of_a_list_is_checked(lab, latent, eta):
+    with pytest.raises(UserError, match=r"eta is .*: give numbers from 0 \(deterministic\) to 1"):
+        decode(lab.decoder, latent, eta=eta, seeds=[1, 2, 3])
+
+
 @pytest.mark.parametrize(
     "knobs", [{"eta": -0.5}, {"eta": 1.5, "seeds": [1, 2, 3]}, {"steps": 0}, {"steps": [5, 9, -1]}]
 )

@@ -13,6 +13,7 @@ import torch
 import latentlab
 from latentlab import models
 from latentlab.errors import UserError
+from latentlab.models import loading
 
 ROOT = Path(latentlab.__file__).parent
 FILES = {".".join(("latentlab", *p.relative_to(ROOT).with_suffix("").parts)): p for p in sorted(ROOT.rglob("*.py"))}
@@ -46,7 +47,7 @@ def test_the_embedded_miniature_is_the_default():
 @pytest.mark.parametrize("was_on", [True, False])
 def test_load_leaves_the_garbage_collector_as_it_was(was_on, monkeypatch):
     meanwhile = []
-    monkeypatch.setattr(models, "_which", lambda *_: meanwhile.append(gc.isenabled()) or 1 / 0)
+    monkeypatch.setattr(loading, "resolve", lambda *_: meanwhile.append(gc.isenabled()) or 1 / 0)
     try:
         (gc.enable if was_on else gc.disable)()
         with pytest.raises(ZeroDivisionError):
@@ -148,7 +149,7 @@ OUTSIDE = [name for name in FILES if layer(name) != "training"]
 def test_the_import_reader_sees_what_is_there():
     assert ("latentlab.errors", "top") in imports("latentlab.io.images")
     assert ("latentlab.io.images", "top") in imports("latentlab.models.emoji")
-    assert ("latentlab.diffusion", "types") in imports("latentlab.models")
+    assert ("latentlab.diffusion", "types") in imports("latentlab.models.lab")
     assert ("skimage.metrics", "function") in imports("latentlab.io.images")
     assert {
         "latentlab.io.images",

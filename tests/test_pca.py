@@ -195,7 +195,7 @@ def test_with_variances_of_four_two_and_one_the_shares_are_known():
 def test_what_goes_in_comes_out_in_its_own_dtype(z, fitted, dtype):
     z = z.to(dtype)
     assert Directions.fit(z).components.dtype == torch.float64
-    for found in (fitted.project(z), fitted.reconstruct(z, 2), fitted.walk(z[:1], 0, [1])):
+    for found in (fitted.project(z), fitted.reconstruct(z, 2), fitted.traverse(z[:1], 0, [1])):
         assert found.dtype == dtype
     torch.testing.assert_close(fitted.reconstruct(z, D), z)
 
@@ -212,7 +212,7 @@ def test_duplicates_and_constant_columns_add_no_direction(z):
 @pytest.mark.parametrize("k", [0, 3, D - 1])
 def test_a_walk_changes_one_coefficient_by_sigma_standard_deviations(z, fitted, k):
     sigmas = [-2.0, -0.5, 0.0, 1.0, 3.0]
-    found = fitted.walk(z[4:5], k, sigmas)
+    found = fitted.traverse(z[4:5], k, sigmas)
     assert found.shape == (5, D)
     wanted = torch.zeros(5, D, dtype=torch.float64)
     wanted[:, k] = torch.tensor(sigmas, dtype=torch.float64) * z_std(fitted, z, k)
@@ -225,7 +225,7 @@ def z_std(fitted, z, k):
 
 
 def test_sigmas_may_be_a_tensor(z, fitted):
-    assert torch.equal(fitted.walk(z[:1], 1, torch.tensor([-1, 2])), fitted.walk(z[:1], 1, [-1, 2]))
+    assert torch.equal(fitted.traverse(z[:1], 1, torch.tensor([-1, 2])), fitted.traverse(z[:1], 1, [-1, 2]))
 
 
 # Names
@@ -396,12 +396,12 @@ def with_value(z, row, value):
         (lambda d, z: d.reconstruct(z, D + 1), "n is 10: give how many components to keep, from 0 to 9"),
         (lambda d, z: d.reconstruct(z, -1), "n is -1"),
         (lambda d, z: d.explained(D + 1), "n is 10"),
-        (lambda d, z: d.walk(z[:1], D, [1]), "component is 9: give one from 0 to 8"),
-        (lambda d, z: d.walk(z[:1], -1, [1]), "component is -1"),
-        (lambda d, z: d.walk(z[:2], 0, [1]), r"z_i is \(2, 9\), one walk wants \(1, 9\)"),
-        (lambda d, z: d.walk(z[:1], 0, []), "sigmas are"),
-        (lambda d, z: d.walk(z[:1], 0, [float("nan")]), "sigmas are"),
-        (lambda d, z: d.walk(z[:1], 0, 2.0), "sigmas are"),
+        (lambda d, z: d.traverse(z[:1], D, [1]), "component is 9: give one from 0 to 8"),
+        (lambda d, z: d.traverse(z[:1], -1, [1]), "component is -1"),
+        (lambda d, z: d.traverse(z[:2], 0, [1]), r"z_i is \(2, 9\), a traversal wants \(1, 9\)"),
+        (lambda d, z: d.traverse(z[:1], 0, []), "sigmas are"),
+        (lambda d, z: d.traverse(z[:1], 0, [float("nan")]), "sigmas are"),
+        (lambda d, z: d.traverse(z[:1], 0, 2.0), "sigmas are"),
         (lambda d, z: d.needed(1.1), "share is 1.1"),
         (lambda d, z: Directions.fit(z, 1).needed(1.0), "the first 1 keep .*, not 1.0: fit with a larger n"),
         (lambda d, z: d.name(z[:2], ["one"]), r"len\(captions\) is 1, len\(z_t\) is 2"),

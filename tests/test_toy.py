@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from latentlab.clip import warnings
+from latentlab.clip import caption_warnings
 from latentlab.decoding import decode
 from latentlab.diffusion import Conditioning, abar_at, levels
 from latentlab.errors import UserError
@@ -127,4 +127,4 @@ def test_zero_shot_rows_are_probabilities(lab, normal, templates):
 def test_an_empty_caption_is_refused(lab):
     with pytest.raises(UserError, match="the caption is empty"):
         lab.encoder.check_caption("  \n")
-    assert warnings([lab.encoder.check_caption("anything")]) == []
+    assert caption_warnings([lab.encoder.check_caption("anything")]) == []

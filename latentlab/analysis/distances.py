@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,7 +92,7 @@ def recalled(real: Tensor, made: Tensor, *, neighbours: int = 3) -> Tensor:
     return (torch.cdist(real, made) <= radius).any(1)
 
 
-def jackknife(distance: Callable[[Tensor, Tensor], float], real: Tensor, made: Tensor, /, **where) -> dict:
+def jackknife(distance: Callable[[Tensor, Tensor], float], real: Tensor, made: Tensor, /, **where: Any) -> dict:
     """A distance with a 95% interval by leaving out a twentieth of both clouds in turn.
 
     `intervals.jackknife` of 20 groups.  Resampling with repeats, as the bootstrap does, would put pairs of equal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from scipy.special import stdtrit
@@ -31,7 +32,7 @@ def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return (0.0 if hits == 0 else (middle - half) / d), (1.0 if hits == n else (middle + half) / d)
 
 
-def proportion(hits: Tensor | Sequence[bool], /, **where) -> dict:
+def proportion(hits: Tensor | Sequence[bool], /, **where: Any) -> dict:
     """How many of N are right: {**where, value, n, low, high}, the interval Wilson's.
 
     Args:
@@ -44,15 +45,15 @@ def proportion(hits: Tensor | Sequence[bool], /, **where) -> dict:
     Raises:
         UserError: no hits to count, not (N,), or other values than True and False.
     """
-    found = _column(hits, "hits")
-    if not ((found == 0) | (found == 1)).all():
+    column = _column(hits, "hits")
+    if not ((column == 0) | (column == 1)).all():
         raise UserError("hits hold other values than True and False: compare first, like ranks == 0")
-    n, right = len(found), int(found.sum())
+    n, right = len(column), int(column.sum())
     low, high = (round(x, 4) for x in wilson(right, n)) if n > 1 else (None, None)
     return {**where, "value": round(right / n, 4), "n": n, "low": low, "high": high}
 
 
-def mean(values: Tensor | Sequence[float], /, **where) -> dict:
+def mean(values: Tensor | Sequence[float], /, **where: Any) -> dict:
     """The mean of N numbers: {**where, value, n, low, high}, low and high being mean ± t s/√N.
 
     s is the sample's standard deviation, and t the 97.5% quantile of Student's distribution with N - 1 degrees of
@@ -66,19 +67,22 @@ def mean(values: Tensor | Sequence[float], /, **where) -> dict:
     Returns:
         Python numbers, to 6 digits; low and high are None for n = 1.
 
+    >>> mean([1, 2, 3], model="emoji")
+    {'model': 'emoji', 'value': 2.0, 'n': 3, 'low': -0.484138, 'high': 4.48414}
+
     Raises:
         UserError: no values, not (N,), or values that are not finite.
     """
-    found = _column(values, "values")
-    if not found.isfinite().all():
-        lost = int((~found.isfinite()).sum())
-        raise UserError(f"{lost} of {len(found)} values are not finite: find out why, or leave them out and say so")
-    n = len(found)
-    half = _student(n) * found.std().item() / math.sqrt(n) if n > 1 else math.nan
-    return _row(where, found.mean().item(), n, half)
+    column = _column(values, "values")
+    if not column.isfinite().all():
+        lost = int((~column.isfinite()).sum())
+        raise UserError(f"{lost} of {len(column)} values are not finite: find out why, or leave them out and say so")
+    n = len(column)
+    half = _student(n) * column.std().item() / math.sqrt(n) if n > 1 else math.nan
+    return _row(where, column.mean().item(), n, half)
 
 
-def mean_of_pairs(among: Tensor, /, **where) -> dict:
+def mean_of_pairs(among: Tensor, /, **where: Any) -> dict:
     """The mean over all pairs of N samples, such as their distances: {**where, value, n, low, high}, n being N.
 
     The N (N - 1) / 2 pairs share their samples, so they are no independent numbers: the interval is `jackknife`'s, a
@@ -107,7 +111,7 @@ def mean_of_pairs(among: Tensor, /, **where) -> dict:
     return jackknife(total.item() / math.comb(n, 2), (total - of_each) / math.comb(n - 1, 2), n, **where)
 
 
-def jackknife(value: float, without: Tensor, n: int, /, **where) -> dict:
+def jackknife(value: float, without: Tensor, n: int, /, **where: Any) -> dict:
     """A statistic of n samples, with the interval that follows from leaving out each of g parts of them in turn.
 
     value ± t s, s² = (g - 1)/g Σ (m₋ₖ - m̄)², m₋ₖ the statistic without part k and t as in `mean`, of g - 1 degrees.
@@ -124,8 +128,12 @@ def jackknife(value: float, without: Tensor, n: int, /, **where) -> dict:
     return _row(where, value, n, _student(parts) * without.std(correction=0).item() * math.sqrt(parts - 1))
 
 
-def said(row: dict, digits: str = ".3g") -> str:
-    """A row's number with its interval, where it has one, like 0.72 (0.65 – 0.78)."""
+def format_interval(row: dict, digits: str = ".3g") -> str:
+    """A row's number with its interval, where it has one, like 0.72 (0.65 – 0.78).
+
+    >>> format_interval({"value": 0.72, "n": 50, "low": 0.65, "high": 0.78})
+    '0.72 (0.65 – 0.78)'
+    """
     value, *ends = (format(row[key], digits) for key in ("value", "low", "high") if row[key] is not None)
     return f"{value} ({' – '.join(ends)})" if ends else value
 
@@ -143,12 +151,12 @@ def _student(n: int) -> float:
 
 def _row(where: dict, value: float, n: int, half: float) -> dict:
     """A row whose interval is value ± half; none where half is NaN."""
-    value, low, high = (None if math.isnan(x) else float(f"{x:.6g}") for x in (value, value - half, value + half))
-    return {**where, "value": value, "n": n, "low": low, "high": high}
+    centre, low, high = (None if math.isnan(x) else float(f"{x:.6g}") for x in (value, value - half, value + half))
+    return {**where, "value": centre, "n": n, "low": low, "high": high}
 
 
 def _column(values: Tensor | Sequence[float], name: str) -> Tensor:
-    found = torch.as_tensor(values).detach().cpu().double()
-    if found.ndim != 1 or not len(found):
-        raise UserError(f"{name} are {tuple(found.shape)}, wanted (N,) with N at least 1: one number for each picture")
-    return found
+    column = torch.as_tensor(values).detach().cpu().double()
+    if column.ndim != 1 or not len(column):
+        raise UserError(f"{name} are {tuple(column.shape)}, wanted (N,) with N at least 1: one number for each picture")
+    return column

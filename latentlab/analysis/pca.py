@@ -36,7 +36,7 @@ class Name:
 class Directions:
     """The principal components of many z_i: z_i ≈ mean + Σ_k c_k u_k.  Ramesh et al. 2022, sections 2.2 and 4.
 
-    Everything is float64; what goes in comes out in its own dtype and on its own device. The components are as in
+    Everything is float64 inside; results have the dtype and the device of the argument. The components are as in
     scikit-learn's PCA, each with its largest entry positive.
 
     Args:
@@ -58,11 +58,11 @@ class Directions:
     count: int
     metadata: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shapes = [tuple(t.shape) for t in (self.mean, self.components, self.variance)]
         if [len(s) for s in shapes] != [1, 2, 1] or shapes[1] != (*shapes[2], *shapes[0]):
-            given = "mean is {}, components are {}, variance is {}".format(*shapes)
-            raise UserError(f"{given}: Directions want (D,), (K, D) and (K,); Directions.fit makes them")
+            shapes_text = "mean is {}, components are {}, variance is {}".format(*shapes)
+            raise UserError(f"{shapes_text}: Directions want (D,), (K, D) and (K,); Directions.fit makes them")
         for name in ("mean", "components", "variance"):
             object.__setattr__(self, name, getattr(self, name).detach().cpu().double().contiguous())
         off = self.components @ self.components.T - torch.eye(len(self), dtype=torch.float64)
@@ -90,6 +90,10 @@ class Directions:
 
         Raises:
             UserError: no pictures, n above what they span, widths that differ, or values that are not finite.
+
+        >>> z_i = torch.tensor([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
+        >>> Directions.fit(z_i, 1)
+        Directions(1 of width 2, 100.0% of the variance of 3 pictures)
         """
         moments = None
         for batch in [z_i] if isinstance(z_i, Tensor) else z_i:
@@ -105,7 +109,7 @@ class Directions:
         Raises:
             UserError: fewer than two different pictures, or n above what they span.
         """
-        values, vectors = (found.flip(-1) for found in torch.linalg.eigh(moments.scatter))  # the largest first
+        values, vectors = (part.flip(-1) for part in torch.linalg.eigh(moments.scatter))  # the largest first
         rank = _rank(values, moments)
         if rank == 0:
             raise UserError(
@@ -147,7 +151,7 @@ class Directions:
         self._check(n)
         return (self.mean + self._project(z_i)[:, :n] @ self.components[:n]).to(z_i)
 
-    def walk(self, z_i: Tensor, component: int, sigmas: Sequence[float] | Tensor) -> Tensor:
+    def traverse(self, z_i: Tensor, component: int, sigmas: Sequence[float] | Tensor) -> Tensor:
         """z_i + σ s_k u_k: one picture moved along one component, s_k being its standard deviation.
 
         The length of z_i is not kept, since PCA is of the space and not of the sphere.
@@ -166,7 +170,7 @@ class Directions:
         """
         z = rows(z_i, width=len(self.mean))
         if len(z) != 1:
-            raise UserError(f"z_i is {tuple(z.shape)}, one walk wants (1, {len(self.mean)}): z_i[k : k + 1]")
+            raise UserError(f"z_i is {tuple(z.shape)}, a traversal wants (1, {len(self.mean)}): z_i[k : k + 1]")
         if not 0 <= component < len(self):
             raise UserError(f"component is {component}: give one from 0 to {len(self) - 1}")
         sigmas = torch.as_tensor(sigmas, dtype=torch.float64).cpu()
@@ -254,11 +258,11 @@ class Directions:
         """
         names = ("mean", "components", "variance", "total", "count")
         with open_tensors(path, *names, kind="PCA", hint="Directions.fit(z_i).save(path) writes such a file") as file:
-            found = {name: file.get_tensor(name) for name in names}
+            tensors = {name: file.get_tensor(name) for name in names}
             metadata = {k: v for k, v in (file.metadata() or {}).items() if k != "format"}
-        if not all(tensor.isfinite().all() for tensor in found.values()):
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise UserError(f"{Path(path).name} holds values that are not finite: save the PCA again")
-        mean, components, variance, total, count = found.values()
+        mean, components, variance, total, count = tensors.values()
         if total.numel() != 1 or count.numel() != 1:
             raise UserError(f"{Path(path).name} wants one number as total and one as count: save the PCA again")
         return Directions(mean, components, variance, float(total), int(count), metadata)

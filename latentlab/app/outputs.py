@@ -194,7 +194,7 @@ def latent_row(latent: Latent, row: int) -> Latent:
 
 def known_latents(latent: Latent, pixels: Tensor, lab: Lab, steps: int) -> list[KnownLatents]:
     """What each of some pictures was decoded from, at guidance 1 and without a caption."""
-    original = images.resize(pixels.cpu().float(), lab.decoder.image_size)
+    original = images.resize(pixels.cpu().float(), lab.require_decoder().image_size)
     zeros, yes = torch.zeros(steps), torch.ones(1).bool()
     return [
         KnownLatents(

@@ -157,7 +157,7 @@ def fit_directions(
     atomic.writable_folder(out.parent)
     skipped: dict[str, str] = {}
     if source.is_dir():
-        embeddings.find(source)  # refuse an empty one before loading the model
+        embeddings.list_files(source)  # refuse an empty one before loading the model
         lab = model.load(as_json)
         shards = with_progress_bar(embeddings.embed(lab.encoder, source, fit=fit), as_json)
         batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
@@ -194,7 +194,7 @@ def embed(
     """Encode all pictures of a folder into a Parquet of their z_i."""
     from ..io import atomic, embeddings
 
-    embeddings.find(folder)  # refuse an empty one before loading the model
+    embeddings.list_files(folder)  # refuse an empty one before loading the model
     if fit not in ("crop", "pad"):
         raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
     if out.suffix != ".parquet":

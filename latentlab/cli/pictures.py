@@ -56,7 +56,7 @@ def generate(
 ) -> None:
     """Generate pictures of a caption with the prior, the decoder and the upsampler."""
     from .. import experiments
-    from ..clip import warnings
+    from ..clip import caption_warnings
     from ..io import atomic, images
 
     if not prompt.strip():
@@ -65,7 +65,7 @@ def generate(
         raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
-    print_notes(warnings([lab.encoder.check_caption(prompt)]))
+    print_notes(caption_warnings([lab.encoder.check_caption(prompt)]))
     seeds = range(seed, seed + count)
     stream = experiments.generate.stream(
         lab,

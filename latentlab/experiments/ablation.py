@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import prior
 from ..analysis.distances import GROUPS, cmmd, frechet, jackknife, recalled
 from ..analysis.intervals import mean, mean_of_pairs, proportion
-from ..clip import warnings
+from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
@@ -59,7 +59,7 @@ class Ablated(Result):
 def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, Tensor], list]:
     """What fills the CLIP slot, by name: (N, D) each; and a sentence for each signal that the lab can't have."""
     z_t, notes, found = lab.encoder.encode_text(captions), [], {}
-    if lab.decoder.encode_prompt(captions[:1]) is None:
+    if lab.require_decoder().encode_prompt(captions[:1]) is None:
         notes.append(f"the decoder of {lab.name} reads no text, so there is no row for the caption only")
     else:
         found["caption only"] = torch.zeros_like(z_t)
@@ -136,8 +136,8 @@ def ablate(
     signals, notes = _signals(lab, columns, own)
     if real is not None:
         signals["real z_i"] = real.repeat_interleave(len(seeds), 0)
-    x_T = noise(lab.decoder, own, device=lab.device)
-    text = lab.decoder.encode_prompt(columns)
+    x_T = noise(lab.require_decoder(), own, device=lab.device)
+    text = lab.require_decoder().encode_prompt(columns)
     latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
     text = None if text is None else text.repeat(len(signals), 1, 1)
     knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
@@ -155,7 +155,7 @@ def ablate(
     elif real is not None:
         notes.append(f"{len(real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
     pixels = yield from upsample_images(lab, pixels, own * len(signals))
-    notes += warnings(readings)
+    notes += caption_warnings(readings)
     yield Ablated(
         pixels=pixels.unflatten(0, (len(signals), -1)), latent=latent, signals=tuple(signals), captions=tuple(columns),
         seeds=tuple(own), table=tuple(table), notes=tuple(notes),
@@ -232,12 +232,12 @@ def guide(
     if lab.prior is None:
         raise UserError(f"{lab.name} has no prior to sweep: load a model that has one, like emoji")
     seeds = checked_seeds(seeds)
-    notes = warnings(lab.encoder.check_caption(c) for c in captions)
+    notes = caption_warnings(lab.encoder.check_caption(c) for c in captions)
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
-    latent = Latent(torch.cat(z_i), noise(lab.decoder, own, device=lab.device).repeat(len(z_i), 1, 1, 1))
-    text = lab.decoder.encode_prompt(columns)
+    latent = Latent(torch.cat(z_i), noise(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
+    text = lab.require_decoder().encode_prompt(columns)
     text = None if text is None else text.repeat(len(z_i), 1, 1)
     grids = []
     for guidance in guidances:

@@ -179,13 +179,13 @@ def invert(
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
     """
     pixels = checked_pixels(pixels, lab.image_size).to(lab.device, torch.float32)
-    original = images.resize(pixels, lab.decoder.image_size)
+    original = images.resize(pixels, lab.require_decoder().image_size)
     z_i = lab.encoder.encode_image(images.resize(pixels, lab.image_size))
-    x_0 = lab.decoder.to_x0(original)
+    x_0 = lab.require_decoder().to_x0(original)
     if preview_every:  # something to look at while x_T is sought: what the best inversion can bring back
-        yield Progress("first stage", 1, 1, decoding.pictures(lab.decoder, x_0[:PREVIEWED]))
+        yield Progress("first stage", 1, 1, decoding.pictures(lab.require_decoder(), x_0[:PREVIEWED]))
     knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
-    for number, total, found in inversion.invert_steps(lab.decoder, x_0, Conditioning(z_i), **knobs):  # noqa: B007
+    for number, total, found in inversion.invert_steps(lab.require_decoder(), x_0, Conditioning(z_i), **knobs):  # noqa: B007
         yield Progress("inversion", number, total)
     yield Inverted(original, found.latent, found.residual, found.converged, found.evaluations, steps, method)
 
@@ -205,11 +205,13 @@ def ensure_inverted(lab: Lab, given: Tensor | Inverted, **knobs) -> Iterator[Pro
 
 def decode_latents(lab: Lab, latent: Latent, *, preview_every: int = 0, **knobs) -> Iterator[Progress]:
     """`yield from` this: pictures (B, 3, H, W) of latents, watched; knobs as in `decoding.sample_steps`."""
-    for step in decoding.sample_steps(lab.decoder, latent, **knobs):
+    for step in decoding.sample_steps(lab.require_decoder(), latent, **knobs):
         due = preview_every and (step.number == 1 or step.number % preview_every == 0)
-        shown = decoding.pictures(lab.decoder, step.x_0[:PREVIEWED]) if due and step.number < step.total else None
+        shown = (
+            decoding.pictures(lab.require_decoder(), step.x_0[:PREVIEWED]) if due and step.number < step.total else None
+        )
         yield Progress("decoder", step.number, step.total, shown)
-    return decoding.pictures(lab.decoder, step.x_t)
+    return decoding.pictures(lab.require_decoder(), step.x_t)
 
 
 def run_to_end(stage: Iterator[Progress]) -> Any:

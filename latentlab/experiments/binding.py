@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import prior
 from ..analysis.intervals import proportion
-from ..clip import warnings
+from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
@@ -85,9 +85,9 @@ def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, 
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     z_i = prior.sample(lab.prior, columns, seeds=own)
-    latent = Latent(z_i, noise(lab.decoder, own, device=lab.device))
+    latent = Latent(z_i, noise(lab.require_decoder(), own, device=lab.device))
     knobs = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    return latent, (yield from decode_latents(lab, latent, text=lab.decoder.encode_prompt(columns), **knobs))
+    return latent, (yield from decode_latents(lab, latent, text=lab.require_decoder().encode_prompt(columns), **knobs))
 
 
 @streamed(Bound)
@@ -118,7 +118,7 @@ def bind(
     asked = tuple(_arrangement(p) for p in prompts)
     seeds = checked_seeds(seeds)
     captions = [a.caption for a in asked]
-    notes = tuple(warnings(lab.encoder.check_caption(c) for c in captions))
+    notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in captions))
     latent, pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
     grid = (len(asked), len(seeds))
     z = normalize(lab.encoder.encode_image(pixels)).unflatten(0, grid)  # (P, N, D)
@@ -212,7 +212,7 @@ def spell(
         raise UserError(f"words are {list(words)} in “{template}”: give words to write, and {{}} where they go")
     seeds = checked_seeds(seeds)
     captions = [template.format(w) for w in words]
-    notes = tuple(warnings(lab.encoder.check_caption(c) for c in captions))
+    notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in captions))
     latent, pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
     z_t = normalize(lab.encoder.encode_text([template.format(w) for w in choices]))
     best = (normalize(lab.encoder.encode_image(pixels)) @ z_t.T).argmax(-1).tolist()

@@ -120,7 +120,7 @@ def truncate(
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     z_i = lab.encoder.encode_image(original)
     kept = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
-    x_T = noise(lab.decoder, [seed], device=lab.device).expand(kept.shape[0] * kept.shape[1], -1, -1, -1)
+    x_T = noise(lab.require_decoder(), [seed], device=lab.device).expand(kept.shape[0] * kept.shape[1], -1, -1, -1)
     latent = Latent(kept.flatten(0, 1), x_T)
     made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
     grid = (len(pixels), len(dims))
@@ -210,11 +210,11 @@ def walk_components(
     if not components or not sigmas:
         raise UserError("components and sigmas each want at least one value")
     for c in components:
-        directions.walk(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
+        directions.traverse(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
     found = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: this walk is of one; pass pixels[:1]")
-    z_i = torch.cat([directions.walk(found.latent.z_i, c, sigmas) for c in components])
+    z_i = torch.cat([directions.traverse(found.latent.z_i, c, sigmas) for c in components])
     latent = Latent(z_i, found.latent.x_T.expand(len(z_i), -1, -1, -1))
     pixels = yield from decode_latents(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
     names = [""] * len(components)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import prior
 from ..analysis.intervals import mean
-from ..clip import warnings
+from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
@@ -99,8 +99,8 @@ def generate(
     z_i = prior.sample(
         lab.prior, [caption], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
     )
-    latent = Latent(z_i, noise(lab.decoder, seeds, device=z_i.device, dtype=z_i.dtype))
-    text = lab.decoder.encode_prompt([caption])
+    latent = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
+    text = lab.require_decoder().encode_prompt([caption])
     knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
     pixels = yield from decode_latents(lab, latent, **knobs)
     similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([caption]))
@@ -108,5 +108,5 @@ def generate(
     table = (mean(similarity, quantity="cosine to the caption"),)
     yield Generated(
         pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table, settings=settings,
-        notes=tuple(warnings([reading])),
+        notes=tuple(caption_warnings([reading])),
     )  # fmt: skip

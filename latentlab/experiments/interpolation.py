@@ -113,7 +113,7 @@ def interpolate(
     arc = angle(found.latent.z_i[:1], found.latent.z_i[1:])
     if arc < 1e-4:
         raise UserError("the two pictures have one z_i, so there is no way between them: give two that differ")
-    held = noise(lab.decoder, seeds, device=lab.device).split(1) if seeds else ["slerp"]
+    held = noise(lab.require_decoder(), seeds, device=lab.device).split(1) if seeds else ["slerp"]
     a, b = found.latent[0], found.latent[1]
     paths = Latent.stack(between(a, b, thetas, noise=kind) for kind in held)
     pixels = yield from decode_latents(lab, paths, steps=found.steps, guidance=guidance, preview_every=preview_every)

@@ -112,21 +112,23 @@ def reconstruct(
     known = {"seed": seed} | ({} if isinstance(pixels, Inverted) else knobs)
     found = yield from ensure_inverted(lab, pixels, **knobs, preview_every=preview_every)
     steps, z_i = found.steps, found.latent.z_i
-    other = Latent(z_i, noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
+    other = Latent(z_i, noise(lab.require_decoder(), range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
     if isinstance(found.latent, Latent):
         both = Latent.stack([found.latent, other])
         both = yield from decode_latents(lab, both, steps=steps, preview_every=preview_every)
         spent = steps
     else:  # a pair goes back by its own steps, which x_T can't share
-        for step in sample_steps(lab.decoder, found.latent):
+        for step in sample_steps(lab.require_decoder(), found.latent):
             yield Progress("decoder", step.number, step.total)
-        both = torch.cat([pictures(lab.decoder, step.x_t), (yield from decode_latents(lab, other, steps=steps))])
+        both = torch.cat(
+            [pictures(lab.require_decoder(), step.x_t), (yield from decode_latents(lab, other, steps=steps))]
+        )
         spent = step.evaluations
     made, from_z_i = both.chunk(2)
     large = yield from upsample_images(lab, both, range(len(both)))
     original = found.original
     psnr, ssim = images.psnr(original, made), images.ssim(original, made)
-    psnr_first_stage = images.psnr(original, pictures(lab.decoder, lab.decoder.to_x0(original)))
+    psnr_first_stage = images.psnr(original, pictures(lab.require_decoder(), lab.require_decoder().to_x0(original)))
     likeness = cosine(lab.encoder.encode_image(made), z_i)
     measured = {"PSNR": psnr, "SSIM": ssim, "PSNR of the first stage": psnr_first_stage, "cosine to z_i": likeness}
     yield Reconstructed(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean
-from ..clip import warnings
+from ..clip import caption_warnings
 from ..edits import direction, fractions, spaced, text_diff
 from ..errors import UserError
 from ..io import images
@@ -125,7 +125,7 @@ def diff(
     if not thetas or len(set(thetas)) < len(thetas):
         raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
     readings = [lab.encoder.check_caption(t) for t in (*targets, *([source] if source else []))]
-    notes = tuple(warnings(readings))
+    notes = tuple(caption_warnings(readings))
     z_t = lab.encoder.encode_text([source, *targets])
     fractions(thetas)  # refuse before the inversion
     _checked_direction(z_t, (source, *targets), notes)

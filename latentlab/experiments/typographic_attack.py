@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean, proportion
-from ..clip import TEMPLATES, class_embeddings, probabilities, warnings
+from ..clip import TEMPLATES, caption_warnings, class_embeddings, probabilities
 from ..diffusion import noise
 from ..errors import UserError
 from ..grammar import article
@@ -181,7 +181,7 @@ def attack(
         yield Progress("CLIP", number, 1 + len(encoders))
     shape, latent = (*grid, variations), None
     if variations:
-        x_T = noise(lab.decoder, range(seed, seed + variations), device=lab.device)
+        x_T = noise(lab.require_decoder(), range(seed, seed + variations), device=lab.device)
         latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
         made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
         after = probabilities(lab.encoder, lab.encoder.encode_image(made), z_t)
@@ -196,7 +196,7 @@ def attack(
         lab, "attack", words=words, truth=truth, labels=labels, variations=variations, seed=seed, steps=steps,
         guidance=guidance,
     )  # fmt: skip
-    notes = warnings(lab.encoder.check_caption(x) for x in labels)
+    notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
     notes += [] if lab.has_decoder else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     yield Attacked(
         original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), latent=latent, before=before,

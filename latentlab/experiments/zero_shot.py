@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean, mean_of_pairs, proportion
-from ..clip import TEMPLATES, Encoder, warnings
+from ..clip import TEMPLATES, Encoder, caption_warnings
 from ..errors import UserError
 from ..slerp import normalize
 from .base import Progress, Result, checked_pixels, streamed
@@ -78,7 +78,7 @@ def classify(
     if truth and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
     checked_pixels(pixels, encoder.image_size)
-    notes = warnings(encoder.check_caption(label) for label in labels)
+    notes = caption_warnings(encoder.check_caption(label) for label in labels)
     yield Progress("CLIP", 0, 1)
     probabilities = encoder.zero_shot(pixels, labels, templates)
     best = probabilities.topk(2).values
@@ -154,7 +154,7 @@ def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterat
     if len(captions) < 2 or len(pixels) < 2:
         raise UserError(f"{len(pixels)} pictures and {len(captions)} captions: give two or more of each")
     checked_pixels(pixels, encoder.image_size)
-    notes = warnings(encoder.check_caption(caption) for caption in captions)
+    notes = caption_warnings(encoder.check_caption(caption) for caption in captions)
     yield Progress("CLIP", 0, 1)
     z_i, z_t = encoder.encode_image(pixels), encoder.encode_text(captions)
     a, b = normalize(z_i), normalize(z_t)

@@ -1,4 +1,4 @@
-"""Rows of z_i in files: .parquet, .npy, .safetensors. The one door to pyarrow."""
+"""Rows of z_i in files: .parquet, .npy, .safetensors. Only this module imports pyarrow."""
 
 from __future__ import annotations
 

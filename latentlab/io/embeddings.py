@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .. import __version__
@@ -44,7 +45,7 @@ class Embeddings:
     skipped: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.z_i.ndim != 2 or len(self.names) != len(self.z_i):
             raise UserError(
                 f"{len(self.names)} names and z_i {tuple(self.z_i.shape)}: give (N, D), with one name for each row"
@@ -71,7 +72,8 @@ class Shard(NamedTuple):
     skipped: dict[str, str]
 
 
-class Written(NamedTuple):
+@dataclass(frozen=True)
+class Written:
     """What `write` wrote: `count` rows of `width`."""
 
     path: Path
@@ -83,7 +85,7 @@ class Written(NamedTuple):
 # From pictures
 
 
-def find(folder: str | Path) -> list[Path]:
+def list_files(folder: str | Path) -> list[Path]:
     """All files below a folder, sorted, without hidden ones: the pictures among them show when they are opened.
 
     Raises:
@@ -92,8 +94,8 @@ def find(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: give one with pictures ({', '.join(images.FORMATS)})")
-    found = (p for p in folder.rglob("*") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
-    paths = sorted(p for p in found if p.is_file())
+    visible = (p for p in folder.rglob("*") if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    paths = sorted(p for p in visible if p.is_file())
     if not paths:
         raise UserError(f"{folder} holds no pictures: give a folder with some ({', '.join(images.FORMATS)})")
     return paths
@@ -110,12 +112,14 @@ def embed(encoder: Encoder, folder: str | Path, *, fit: str = "crop", batch: int
         batch: so many pictures are encoded together.
 
     Raises:
-        UserError: no such folder, no picture in it that can be read, or knobs out of their range.
+        UserError: no such folder, no picture in it that can be read, or parameters out of their range.
     """
     if batch < 1:
         raise UserError(f"batch is {batch}: give how many pictures to encode together, from 1")
-    paths, z_i = find(folder), None
-    names, pictures, skipped = [], [], {}
+    paths, z_i = list_files(folder), None
+    names: list[str] = []
+    pictures: list[Image.Image] = []
+    skipped: dict[str, str] = {}
     for step, path in enumerate(paths, 1):
         name = _text(path.relative_to(folder).as_posix())
         try:
@@ -177,7 +181,9 @@ def write(path: str | Path, shards: Iterable[Shard | Embeddings], metadata: dict
 
 def _groups(shards: Iterable[Shard | Embeddings], skipped: dict[str, str]) -> Iterator[tuple[list[str], Tensor]]:
     """Shards gathered into row groups; what they skipped is added up."""
-    names, parts, width = [], [], None
+    names: list[str] = []
+    parts: list[Tensor] = []
+    width: int | None = None
     for shard in shards:
         skipped |= shard.skipped
         z_i = shard.z_i.detach().to("cpu").float()  # (B, D)
@@ -255,15 +261,15 @@ def _shards(
         raise UserError(f"{path} is not there: {MAKE}")
     if path.stat().st_size == 0:
         raise UserError(f"{path.name} is empty: {MAKE}")
-    row, found = 0, 0
+    row, columns = 0, 0
     for names, z_i in reader(path, size, column, named):
         if not z_i.shape[1]:
             break
-        found = found or z_i.shape[1]
-        if z_i.shape[1] != found:
-            raise embedding_files.ragged(path, 0, found, row, z_i.shape[1])
-        if width is not None and width != found:
-            raise UserError(f"{path.name} holds z_i of width {found}, wanted {width}: embed with the model it is for")
+        columns = columns or z_i.shape[1]
+        if z_i.shape[1] != columns:
+            raise embedding_files.ragged(path, 0, columns, row, z_i.shape[1])
+        if width is not None and width != columns:
+            raise UserError(f"{path.name} holds z_i of width {columns}, wanted {width}: embed with the model it is for")
         bad = _not_finite(z_i)
         if bad:
             raise UserError(f"{path.name} is not finite in row {_few([row + k for k in bad])}: leave those out")

@@ -93,7 +93,7 @@ def square(image: Image.Image, size: int, *, fit: str = "crop") -> Image.Image:
         scale = size / max(image.size)
         small = image.resize([max(1, round(side * scale)) for side in image.size], Image.Resampling.LANCZOS)
         canvas = Image.new(image.mode, (size, size), image.getpixel((0, 0)))
-        canvas.paste(small, tuple((size - side) // 2 for side in small.size))
+        canvas.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
         return canvas
     raise UserError(f"fit is {fit!r}: give 'crop' or 'pad'")
 
@@ -115,7 +115,11 @@ def to_pil(pixels: Tensor) -> list[Image.Image]:
 
 
 def resize(pixels: Tensor, size: int) -> Tensor:
-    """(B, 3, H, W) to (B, 3, size, size), bicubic, without aliasing; the same size comes back as it is."""
+    """(B, 3, H, W) to (B, 3, size, size), bicubic, without aliasing; the same size comes back as it is.
+
+    >>> resize(torch.zeros(2, 3, 48, 64), 32).shape
+    torch.Size([2, 3, 32, 32])
+    """
     if pixels.shape[-2:] == (size, size):
         return pixels
     return F.interpolate(pixels, (size, size), mode="bicubic", antialias=True).clamp(-1, 1)
@@ -149,14 +153,18 @@ def read_metadata(path: str | Path) -> dict | None:
     except (OSError, SyntaxError) as error:
         raise UserError(f"{Path(path).name} is not a PNG that can be read ({error})") from error
     try:
-        found = json.loads(text) if text else None
+        metadata = json.loads(text) if text else None
     except json.JSONDecodeError:
         return None
-    return found if isinstance(found, dict) else None
+    return metadata if isinstance(metadata, dict) else None
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """10 log10(2² / mean (a - b)²) in dB for pictures in [-1, 1]: (B, 3, H, W) twice to (B,)."""
+    """10 log10(2² / mean (a - b)²) in dB for pictures in [-1, 1]: (B, 3, H, W) twice to (B,).
+
+    >>> psnr(torch.zeros(1, 3, 2, 2), torch.full((1, 3, 2, 2), 0.2)).round().item()  # 10 log10(4 / 0.04)
+    20.0
+    """
     error = (a.double() - b.double()).square().flatten(1).mean(1)
     return 10 * torch.log10(4 / error.clamp_min(1e-20))
 

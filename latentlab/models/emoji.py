@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,10 @@ from ..errors import UserError
 from ..io import images
 from ..prior import PriorConditioning
 from ..slerp import normalize
-from . import Lab, spec
 from .attention import MergedAttention, merged
+from .causal_prior import CaptionCache
+from .lab import Lab
+from .registry import spec
 
 DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
 MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
@@ -77,8 +80,11 @@ class EmojiPrior:
         return PriorConditioning(z_t, prior_tokens(states, mask, self.width))
 
     def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        cache = cond.cache.setdefault("captions", CaptionCache())
+
         def predict(x: Tensor, cond: PriorConditioning) -> Tensor:
-            return predict_x0(self.network, x, torch.full((len(x),), t, device=x.device), cond.z_t, cond.tokens)
+            time = torch.full((len(x),), t, device=x.device)
+            return predict_x0(self.network, x, time, cond.z_t, cond.tokens, cache=cache)
 
         null = PriorConditioning(torch.zeros_like(cond.z_t), torch.zeros_like(cond.tokens))
         return guided(predict, x_t, cond, null, guidance)
@@ -93,10 +99,10 @@ def prior_tokens(states: Tensor, mask: Tensor, width: int) -> Tensor:
     return torch.cat([F.pad(masked, (0, width - 1 - states.shape[-1])), mask[..., None].to(states)], -1)
 
 
-def predict_x0(network: nn.Module, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor) -> Tensor:
-    """One evaluation of the prior's network: (B, D)."""
+def predict_x0(network: nn.Module, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor, **options: Any) -> Tensor:
+    """One evaluation of the prior's network: (B, D).  Options go to the network's forward."""
     mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    return network(x_t, t, scaled(z_t), tokens, mask).predicted_image_embedding
+    return network(x_t, t, scaled(z_t), tokens, mask, **options).predicted_image_embedding
 
 
 class EmojiDecoder:

@@ -1,4 +1,4 @@
-"""Kandinsky 2.2: a prior to CLIP bigG's z_i, and a UNet in MoVQ's latents that is told z_i and nothing else."""
+"""Kandinsky 2.2: a prior to CLIP bigG's z_i, and a UNet in MoVQ's latents that is conditioned on z_i alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ..diffusion import Conditioning, abar_at, guided, to_eps
 from ..io import images
-from . import Lab, spec
 from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
+from .lab import Lab
+from .registry import spec
 from .transformers_clip import Towers
 from .unclip_prior import UnclipPrior
 
@@ -26,7 +27,7 @@ class KandinskyDecoder:
 
     Args:
         network, first_stage: the UNet and the MoVQ.
-        null: (1, D), z_i for guidance away from: the embedding of standardised pixels that are all zero.
+        null: (1, D), the z_i that guidance leads away from: the embedding of standardised pixels that are all zero.
         scheduler: its scheduler's config.
     """
 
@@ -50,8 +51,8 @@ class KandinskyDecoder:
     @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         kind, decode = self.first_stage.dtype, self.first_stage.decode
-        found = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
-        return torch.cat(found).clamp(-1, 1)
+        pixels = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
+        return torch.cat(pixels).clamp(-1, 1)
 
     def encode_prompt(self, captions: Sequence[str]) -> None:
         return None
@@ -71,14 +72,21 @@ class KandinskyDecoder:
         return to_eps(out, x_t, abar_at(self.abar, t), self.kind)
 
 
-def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+def load(
+    name: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    offload: bool | None = None,
+    user_folder: Path | None = None,
+) -> Lab:
     """The lab of the two published repositories, or of a user's own copies."""
     from diffusers import UNet2DConditionModel, VQModel
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
     from .causal_prior import CausalPrior
 
-    files = Checkpoint(spec(name), given, device=device, dtype=dtype, offload=offload)
+    files = Checkpoint(spec(name), user_folder, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "prior", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
     prior = files.network(CausalPrior, "prior", "prior")

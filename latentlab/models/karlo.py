@@ -1,4 +1,4 @@
-"""Karlo: the open unCLIP that keeps closest to the paper, in pixels, with a super-resolution of two networks."""
+"""Karlo: the open unCLIP closest to the paper, in pixels, with a super-resolution of two networks."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from ..diffusion import CLEAN, Conditioning, abar_at, guided, to_eps
 from ..io import images
-from . import Lab, spec
 from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
+from .lab import Lab
+from .registry import spec
 from .transformers_clip import Towers, pack, unpack
 from .unclip_prior import UnclipPrior
 
@@ -22,7 +23,7 @@ SCHEDULER = {"beta_schedule": "squaredcos_cap_v2"}
 
 
 class KarloDecoder:
-    """UNet2DConditionModel in pixels, told z_i and the caption by the text projection.
+    """UNet2DConditionModel in pixels, conditioned on z_i and the caption by the text projection.
 
     z_i and z_t are added to the timestep embedding, and z_i becomes four more tokens of context before the caption's.
     Ramesh et al. 2022, section 2.1.
@@ -111,7 +112,14 @@ class KarloUpsampler:
         return x_0.clamp(-1, 1)
 
 
-def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+def load(
+    name: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    offload: bool | None = None,
+    user_folder: Path | None = None,
+) -> Lab:
     """The lab, assembled part by part: the published index names a module that diffusers has moved."""
     from diffusers import UNet2DConditionModel, UNet2DModel
     from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
@@ -119,7 +127,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
 
     from .causal_prior import CausalPrior
 
-    files = Checkpoint(spec(name), given, device=device, dtype=dtype, offload=offload)
+    files = Checkpoint(spec(name), user_folder, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "clip", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "decoder", "text_encoder")
     prior = files.network(CausalPrior, "prior", "prior")

@@ -24,8 +24,8 @@ def free_gigabytes(device: torch.device) -> float:
         return math.inf
 
 
-def target() -> tuple[torch.device, str]:
-    """Where a model goes that is told nothing, and in which precision."""
+def default_target() -> tuple[torch.device, str]:
+    """The device and the precision of a model for which the user gives neither."""
     if torch.cuda.is_available():
         return torch.device("cuda"), "float16"
     return torch.device("cpu"), "float32"

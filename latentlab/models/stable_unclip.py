@@ -1,4 +1,4 @@
-"""Stable unCLIP: Stable Diffusion 2.1 told z_i, with as much noise on z_i as one asks for."""
+"""Stable unCLIP: Stable Diffusion 2.1 conditioned on z_i, with a chosen level of noise on z_i."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ..clip import Encoder, local
 from ..diffusion import Conditioning, SeededNoise, abar_at, guided, to_eps
 from ..errors import UserError
 from ..io import images
-from . import Lab, spec
 from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
+from .lab import Lab
+from .registry import spec
 from .transformers_clip import Tokens, Towers
 from .unclip_prior import UnclipPrior
 
@@ -63,7 +64,7 @@ class StableUnclipDecoder:
 
         Args:
             level: 0 to 999.
-            seed: of the noise, one draw for every picture; None tells the network the level and adds none.
+            seed: of the noise, one draw for all pictures; None gives the network the level and adds no noise.
 
         Raises:
             UserError: no such level.
@@ -94,14 +95,14 @@ class StableUnclipDecoder:
         """The mean of the VAE's latents, times its scale factor."""
         pixels = images.resize(pixels, self.image_size)
         kind, encode = self.first_stage.dtype, self.first_stage.encode
-        found = [encode(p.to(kind)).latent_dist.mean.to(pixels) for p in pixels.split(1)]
-        return torch.cat(found) * self.factor
+        latents = [encode(p.to(kind)).latent_dist.mean.to(pixels) for p in pixels.split(1)]
+        return torch.cat(latents) * self.factor
 
     @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         kind, decode = self.first_stage.dtype, self.first_stage.decode
-        found = [decode((x / self.factor).to(kind)).sample.to(x_0) for x in x_0.split(1)]
-        return torch.cat(found).clamp(-1, 1)
+        pixels = [decode((x / self.factor).to(kind)).sample.to(x_0) for x in x_0.split(1)]
+        return torch.cat(pixels).clamp(-1, 1)
 
     @torch.no_grad()
     def encode_prompt(self, captions: Sequence[str]) -> Tensor:
@@ -121,7 +122,14 @@ class StableUnclipDecoder:
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), self.kind)
 
 
-def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+def load(
+    name: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    offload: bool | None = None,
+    user_folder: Path | None = None,
+) -> Lab:
     """The lab: `-l` takes z_t and the prior from Karlo, which has the same CLIP; `-h` has no prior."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
@@ -129,7 +137,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
 
     from .causal_prior import CausalPrior
 
-    files = Checkpoint(spec(name), given, device=device, dtype=dtype, offload=offload)
+    files = Checkpoint(spec(name), user_folder, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "decoder", "image_encoder")
     normalizer = files.network(StableUnCLIPImageNormalizer, "decoder", "image_normalizer", stays=True)
     network = files.network(UNet2DConditionModel, "decoder", "unet")
@@ -146,7 +154,9 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
     processor = files.config("decoder", "feature_extractor", "preprocessor_config.json")
     if all(source.role != "prior" for source in spec(name).sources):
         same_width(widths)
-        encoder = Towers(image, lambda: z_t_encoder(spec(name).open_clip, given, device), tokenizer, processor, device)
+        encoder = Towers(
+            image, lambda: z_t_encoder(spec(name).open_clip, user_folder, device), tokenizer, processor, device
+        )
         return Lab(name, encoder, None, decoder, weights=files.weights)
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
     prior = files.network(CausalPrior, "prior", "prior")
@@ -156,14 +166,14 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
     return Lab(name, encoder, prior, decoder, weights=files.weights)
 
 
-def z_t_encoder(tag: tuple[str, str], given: Path | None, device: torch.device) -> Encoder:
+def z_t_encoder(tag: tuple[str, str], user_folder: Path | None, device: torch.device) -> Encoder:
     """The CLIP of `-h` whole, for z_t: Stable Diffusion's own text tower ends before its projection.
 
     Raises:
         UserError: it is not cached and can't be fetched.
     """
-    if given is not None and (given / "open_clip" / "open_clip_config.json").is_file():
-        return local(given / "open_clip", device=device)
+    if user_folder is not None and (user_folder / "open_clip" / "open_clip_config.json").is_file():
+        return local(user_folder / "open_clip", device=device)
     try:
         return Encoder(*tag, device=device)
     except UserError as error:

@@ -18,7 +18,7 @@ from ..diffusion import Conditioning, abar_at, cosine_abar, guided
 from ..errors import UserError
 from ..io import images
 from ..prior import PriorConditioning
-from . import Lab
+from .lab import Lab
 
 D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x 3 channels
 

@@ -1,4 +1,4 @@
-"""A checkpoint's own CLIP, through transformers, with the methods of `encoding.Encoder`."""
+"""A checkpoint's own CLIP, through transformers, with the methods of `clip.Encoder`."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Tokens:
 
     def padded(self, captions: Sequence[str], context_length: int | None = None) -> tuple[Tensor, Tensor]:
         """Token ids (B, L), and a mask of the tokens that are not padding, the end token among them."""
-        found = self.tokenizer(
+        encoding = self.tokenizer(
             list(captions), padding="max_length", max_length=context_length or self.context_length, truncation=True,
             return_tensors="pt",
         )  # fmt: skip
-        return found.input_ids, found.attention_mask.bool()
+        return encoding.input_ids, encoding.attention_mask.bool()
 
 
 class Towers(Encoder):
     """CLIPVisionModelWithProjection and CLIPTextModelWithProjection: image -> z_i and text -> z_t, in CLIP's scale.
 
-    Embeddings come in float32 whatever the towers compute in, so that walks keep their precision.
+    Embeddings are float32 whatever the towers compute in, so that the samplers keep their precision.
 
     Args:
         image: the image tower.
-        text: the text tower, or a function that gives an `Encoder` of the same CLIP when z_t is first asked for:
+        text: the text tower, or a function that loads an `Encoder` of the same CLIP when z_t is first needed:
             a checkpoint whose own text tower ends before the projection has no z_t.
         tokenizer: of the text tower.
         processor: preprocessor_config.json of the image tower.
@@ -79,7 +79,7 @@ class Towers(Encoder):
         """B captions, or a single one, to z_t (B, D).
 
         Raises:
-            UserError: it comes from another encoder, which can't be had or is of another width.
+            UserError: z_t comes from another encoder, which can't be loaded or has another width.
         """
         captions = [captions] if isinstance(captions, str) else list(captions)
         if not isinstance(self.text, nn.Module):
@@ -91,10 +91,10 @@ class Towers(Encoder):
 
     @torch.no_grad()
     def states(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """What the text tower knows of captions: z_t (B, D), last states (B, L, W), a mask (B, L) of real tokens."""
+        """The text tower's output: z_t (B, D), last states (B, L, W), a mask (B, L) of real tokens."""
         ids, mask = self.tokenizer.padded(captions)
-        found = self.text(ids.to(self.device))
-        return found.text_embeds.float(), found.last_hidden_state.float(), mask.to(self.device)
+        output = self.text(ids.to(self.device))
+        return output.text_embeds.float(), output.last_hidden_state.float(), mask.to(self.device)
 
     def _overflows(self, caption: str, width: int) -> bool:
         return bool(self.tokenizer.padded([caption], width + 1)[1].all())

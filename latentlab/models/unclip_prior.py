@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..diffusion import guided
 from ..prior import PriorConditioning
+from .causal_prior import CaptionCache
 from .configs import abar_of
 from .transformers_clip import Towers, pack, unpack
 
@@ -42,10 +43,12 @@ class UnclipPrior:
 
     @torch.no_grad()
     def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        cache = cond.cache.setdefault("captions", CaptionCache())
+
         def predict(x: Tensor, cond: PriorConditioning) -> Tensor:
             states, mask = unpack(cond.tokens)
             kind = self.network.dtype
-            output = self.network(x.to(kind), t, cond.z_t.to(kind), states.to(kind), mask)
+            output = self.network(x.to(kind), t, cond.z_t.to(kind), states.to(kind), mask, cache=cache)
             return output.predicted_image_embedding.to(x_t)
 
         x_0 = guided(predict, x_t, cond, self.null.expand(len(x_t)), guidance)

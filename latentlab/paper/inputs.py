@@ -86,7 +86,7 @@ def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None)
 
     listing, skipped = models.gallery("emoji"), {}
     if folder is not None:
-        listing = [(path, re.sub(r"[-_]+", " ", path.stem)) for path in embeddings.find(folder)]
+        listing = [(path, re.sub(r"[-_]+", " ", path.stem)) for path in embeddings.list_files(folder)]
     pixels, captions = [], []
     for path, caption in listing:
         try:
@@ -111,10 +111,10 @@ def ranked(lab: Lab, given: Inputs) -> Iterator[Progress | Inputs]:
     among all the things here and all that the model knows, on average.
     """
     z_i = lab.encoder.encode_image(given.pixels.to(lab.device)).repeat(3, 1)
-    x_T = noise(lab.decoder, range(3), device=lab.device).repeat_interleave(len(given.captions), 0)
-    for step in decoding.sample_steps(lab.decoder, Latent(z_i, x_T), steps=12):
+    x_T = noise(lab.require_decoder(), range(3), device=lab.device).repeat_interleave(len(given.captions), 0)
+    for step in decoding.sample_steps(lab.require_decoder(), Latent(z_i, x_T), steps=12):
         yield Progress("ranking", step.number, step.total)
-    made = decoding.pictures(lab.decoder, step.x_t)
+    made = decoding.pictures(lab.require_decoder(), step.x_t)
     things = [given.thing(k) for k in range(len(given.captions))]
     labels = list(dict.fromkeys([*things, *lab.things]))
     own = torch.tensor([labels.index(thing) for thing in things] * 3, device=made.device)

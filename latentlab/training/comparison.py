@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from .. import experiments
-from ..analysis.intervals import markdown, said
+from ..analysis.intervals import format_interval, markdown
 from ..experiments import Ablated
 from ..models import Lab
 from .drawings import Sprites, things
@@ -52,5 +52,5 @@ def table(found: Ablated) -> str:
     for signal in found.signals:
         rows = [row for row in found.table if row["signal"] == signal]
         cells = (next(row for row in rows if row.get(key) == name) for key, name in kinds)
-        lines.append([signal, *map(said, cells)])
+        lines.append([signal, *map(format_interval, cells)])
     return markdown([f"n = {len(found.captions)}", *(name for _, name in kinds)], lines)

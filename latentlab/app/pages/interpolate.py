@@ -49,7 +49,7 @@ def run(model, first, second, frames, noise, seed, steps, guidance):
         preview_every=PREVIEW_EVERY,
     )  # fmt: skip
     lab = model_cache.get(model)
-    held = draw(lab.decoder, seeds).to(ends.latent.x_T) if seeds else "slerp"
+    held = draw(lab.require_decoder(), seeds).to(ends.latent.x_T) if seeds else "slerp"
     path = Latent.stack([between(ends.latent[0], ends.latent[1], result.thetas, noise=held)])
     pixels = result.pixels[0].cpu()
     known = known_latents(path, pixels, lab, ends.steps) if guidance == 1 else ()

@@ -58,7 +58,7 @@ def run(model, picture, task, first, reach, seed, steps):
     )
     titles = [f"first {k} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
     plot = markup.figure_html(result.curves(), "Variance explained and cosines against the number of components kept")
-    x_T = noise(lab.decoder, [result.seed]).expand(len(dims), -1, -1, -1)
+    x_T = noise(lab.require_decoder(), [result.seed]).expand(len(dims), -1, -1, -1)
     z_i = running.encode_images(model, pixels)  # what CLIP sees: a picture that was made here came from another z_i
     truncated = Latent(torch.cat([axes.reconstruct(z_i, k) for k in dims]), x_T.to(inversion.latent.x_T))
     known = [
@@ -81,7 +81,7 @@ def _walk(model, lab, inversion, axes, notes, first, reach):
     )  # fmt: skip
     titles = [f"component {c} · {s:+g} σ" for c in result.components for s in result.sigmas]
     pixels = result.pixels.flatten(0, 1)
-    z_i = torch.cat([axes.walk(inversion.latent.z_i, c, sigmas) for c in result.components])
+    z_i = torch.cat([axes.traverse(inversion.latent.z_i, c, sigmas) for c in result.components])
     latent = type(inversion.latent)(z_i, inversion.latent.x_T.expand(len(z_i), -1, -1, -1))
     return PageResult(
         result,

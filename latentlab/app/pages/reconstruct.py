@@ -47,7 +47,7 @@ def run(model, picture, steps, method, iterations, fit, seed):
     known = [None, None, None]
     if isinstance(inversion.latent, Latent):
         # What a picture was inverted to is kept with the picture itself; the two others are decoded from theirs.
-        other = Latent(inversion.latent.z_i, noise(lab.decoder, [seed]).to(inversion.latent.x_T))
+        other = Latent(inversion.latent.z_i, noise(lab.require_decoder(), [seed]).to(inversion.latent.x_T))
         known = [
             KnownLatents(inversion, (lab.name, lab.weights, inversion.steps))
             if bool(inversion.converged.all())
