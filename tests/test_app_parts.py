@@ -245,15 +245,15 @@ def test_pictures_are_shown_as_files_so_that_none_is_written_over_while_it_is_re
         built = layout.build(next(p for p in PAGES if p.key == key), gr.Dropdown(["toy"]), picker.load_examples())
     values = [4 if name == "steps" else control.value for name, control in built.controls.items()]
     *_, last = updates = list(built.events[0].fn("toy", *(p.state.value for p in built.pickers), *values))
-    assert len(last[built.made].images) == len(last[built.gallery]["value"]) > 1
+    assert len(last[built.run_output].images) == len(last[built.gallery]["value"]) > 1
 
     def pictures(value):
         if isinstance(value, dict | list | tuple):
             return [p for v in (value.values() if isinstance(value, dict) else value) for p in pictures(v)]
         return [value] if isinstance(value, Image.Image) else []
 
-    assert not [p for told in updates for c, v in told.items() if c is not built.made for p in pictures(v)]
-    for one, shot in zip(last[built.gallery]["value"], last[built.made].images):
+    assert not [p for told in updates for c, v in told.items() if c is not built.run_output for p in pictures(v)]
+    for one, shot in zip(last[built.gallery]["value"], last[built.run_output].images):
         assert images.read_metadata(one[0])["shows"] == shot.title == one[1]
 
 
@@ -313,7 +313,7 @@ def test_the_present_model_is_let_go_before_the_next_one_is_loaded(lab, monkeypa
 
 
 def test_the_page_opens_with_a_model_too_small_for_a_label(lab, monkeypatch):
-    monkeypatch.setattr(model_cache, "DEFAULT", "toy")
+    monkeypatch.setattr(model_cache, "DEFAULT_MODEL", "toy")
     model_cache.set_lab(lab)
     with pytest.raises(UserError, match="can't be read"):
         attack.labelled(picture(), "candy", **attack.PLACE)

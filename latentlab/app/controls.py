@@ -47,8 +47,8 @@ def validated_seed(label: str, value: Any) -> int:
         UserError: it is not a whole number in range.
     """
     if not isinstance(value, int | float) or not 0 <= value <= SEED_MAX or value != int(value):
-        text = "nothing" if value is None else value
-        raise UserError(f"{label}: {text} is text, wanted is a whole number from 0 to {SEED_MAX}: change it")
+        value_text = "nothing" if value is None else value
+        raise UserError(f"{label}: {value_text} is given, wanted is a whole number from 0 to {SEED_MAX}: change it")
     return int(value)
 
 
@@ -64,5 +64,5 @@ def method() -> gr.Radio:
 
 
 def seeds(first: int, many: int) -> range:
-    """The seeds of some pictures, the first one text."""
+    """Consecutive seeds of the pictures, from `first` on."""
     return range(first, first + int(many))

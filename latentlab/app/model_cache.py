@@ -33,7 +33,7 @@ def on_zero_gpu() -> bool:
 
 
 def get(name: str) -> models.Lab:
-    """The lab, loaded now if it is not the lab one, which is then released."""
+    """The lab; if another one is loaded, that is released first."""
     models.spec(name)
     lab = _LOADED.get(name)
     if lab:  # without the lock, which a forked GPU process could find closed for ever
@@ -76,7 +76,7 @@ def warm_up(lab: models.Lab) -> None:
 
 
 def set_lab(lab: models.Lab) -> None:
-    """Take a lab that was loaded elsewhere as the lab one."""
+    """Take a lab that was loaded elsewhere."""
     _LOADED[lab.name] = lab
 
 

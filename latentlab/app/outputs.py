@@ -1,4 +1,4 @@
-"""Pictures on the workbench: what a visitor chose, what a run run_output, and the files that one can take away."""
+"""Input and output images, and the files that a visitor can download."""
 
 from __future__ import annotations
 
