@@ -9,17 +9,12 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from ..errors import UserError
+from ..experiments import EXPERIMENTS
 from . import controls
 from .layout import BuiltPage
 from .page import picture_names
 
 LONGEST = 400
-# Experiment -> its page and, where a page has several, its task there.
-PAGE_TASKS = {
-    "vary": ("variations", ""), "diff": ("text-diff", ""), "ablate": ("prior", "ablate"), "guide": ("prior", "sweep"),
-    "bind": ("binding", "bind"), "spell": ("binding", "spell"), "truncate": ("pca", "truncate"),
-    "walk_components": ("pca", "walk"), "classify": ("clip", "classify"), "compare": ("clip", "compare"),
-}  # fmt: skip
 
 
 def validated_value(component, value):
@@ -54,7 +49,8 @@ def validated_settings(built: BuiltPage, values: Mapping, examples: Container[st
 def page_settings(metadata: Mapping) -> tuple[str | None, dict]:
     """Page and fields from a PNG's settings, as the page or the command line wrote them."""
     name = metadata.get("page") or metadata.get("experiment")
-    page, task = PAGE_TASKS.get(name, (name, "")) if isinstance(name, str) else (None, "")
+    declared = EXPERIMENTS.get(name) if isinstance(name, str) else None
+    page, task = (declared.page, declared.task) if declared else (name if isinstance(name, str) else None, "")
     fields = dict(metadata["fields"]) if isinstance(metadata.get("fields"), dict) else dict(metadata)
     if task:
         fields = {"task": task, **fields}

@@ -195,10 +195,10 @@ def latent_row(latent: Latent, row: int) -> Latent:
 def known_latents(latent: Latent, pixels: Tensor, lab: Lab, steps: int) -> list[KnownLatents]:
     """What each of some pictures was decoded from, at guidance 1 and without a caption."""
     original = images.resize(pixels.cpu().float(), lab.require_decoder().image_size)
-    zeros, yes = torch.zeros(steps), torch.ones(1).bool()
+    solved = torch.zeros(1, steps), torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.long)
     return [
         KnownLatents(
-            Inverted(original[k : k + 1], latent_row(latent, k), zeros, yes, 0, steps, "fixed-point"),
+            Inverted(original[k : k + 1], latent_row(latent, k), *solved, {"steps": steps, "method": "fixed-point"}),
             (lab.name, lab.weights, steps),
         )
         for k in range(len(original))

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from .. import experiments
+from .. import models
 from ..errors import UserError
-from ..experiments import Inverted, Progress
-from ..latents import Latent
+from ..experiments import EXPERIMENTS, Inverted, Progress
 from . import model_cache
 from .outputs import InputImage
 
@@ -24,12 +23,13 @@ CPU = torch.device("cpu")
 
 
 def gpu_seconds(model: str, experiment: str, args: tuple, params: dict) -> int:
-    """Seconds of a GPU that a run asks for: they grow with its pictures and steps, up to 60."""
-    pictures = 1
-    for name in ("seeds", "etas", "thetas", "dims", "components", "sigmas", "guidances", "prior_guidances", "words"):
-        value = params.get(name, 1)
-        pictures *= value if isinstance(value, int) else max(1, len(value))
-    return min(60, 5 + round(0.01 * pictures * params.get("steps", 25)))
+    """Seconds of a GPU that a run asks for: they grow with its pictures, its steps and the model's size, up to 60."""
+    declared = EXPERIMENTS.get(experiment)
+    if declared is None:  # an embedding
+        return 5
+    arguments = declared.arguments(None, *args, **params)
+    seconds_a_step = 0.01 + 0.02 * models.spec(model).parameters
+    return min(60, 5 + round(seconds_a_step * declared.count_images(None, *args, **params) * arguments.get("steps", 1)))
 
 
 def on_gpu(function: Callable) -> Callable:
@@ -59,10 +59,11 @@ def to_device(value, device: torch.device):
 def _stream(model: str, experiment: str, args: tuple, params: dict) -> Iterator:
     """What the experiment yields, on the CPU, so that it can leave a Space's GPU process; a refusal comes last."""
     lab = model_cache.get(model)
-    subject = lab.encoder if experiment in ("classify", "compare") else lab
+    declared = EXPERIMENTS[experiment]
+    subject = lab.encoder if declared.subject == "encoder" else lab
     args, params = to_device((args, params), lab.device)
     try:
-        for value in getattr(experiments, experiment).stream(subject, *args, **params):
+        for value in declared.stream(subject, *args, **params):
             yield to_device(value, CPU)
     except UserError as error:  # which a Space would replace by one of its own
         yield error
@@ -118,7 +119,8 @@ def invert_images(
         inverted = yield from run_experiment(model, "invert", pixels, steps=steps, method=method, **params)
         for row, key in enumerate(missing):
             _cache(key, inverted.row(row))
-    return _stacked([_INVERSIONS[k] for k in keys])
+    inversions = [_INVERSIONS[k] for k in keys]
+    return inversions[0] if len(inversions) == 1 else Inverted.stack(inversions)
 
 
 def _cache(key: tuple, inverted: Inverted) -> None:
@@ -130,19 +132,3 @@ def _cache(key: tuple, inverted: Inverted) -> None:
 
 def _bytes(inverted: Inverted) -> int:
     return 2 * inverted.original.nbytes + inverted.latent.z_i.nbytes  # the latents take about what the picture takes
-
-
-def _stacked(inverted: Sequence[Inverted]) -> Inverted:
-    """Several inverted pictures as one batch."""
-    if len(inverted) == 1:
-        return inverted[0]
-    first = inverted[0]
-    return Inverted(
-        torch.cat([f.original for f in inverted]),
-        Latent.stack(f.latent for f in inverted),
-        torch.stack([f.residual for f in inverted]).max(0).values,
-        torch.cat([f.converged for f in inverted]),
-        max(f.evaluations for f in inverted),
-        first.steps,
-        first.method,
-    )

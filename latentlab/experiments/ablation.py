@@ -97,6 +97,7 @@ def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where: Any) -> 
 @experiment(
     Ablated,
     page="prior",
+    task="ablate",
     command="ablate",
     figure="8",
     stages=("prior", "decoder", "upsampler"),
@@ -236,6 +237,7 @@ def _variety(among: Tensor, **where: Any) -> dict:
 @experiment(
     Guided,
     page="prior",
+    task="sweep",
     command="guide",
     figure="9",
     stages=("prior", "decoder", "upsampler"),

@@ -79,6 +79,7 @@ class Experiment(Generic[P, R]):
         function: the generator of Progress whose last value is the result.
         result: the type of that value.
         page: the key of the page that shows it; "" where none does.
+        task: what that page calls it, where the page has several experiments to choose from.
         command: the words of its command line; "" where it has none.
         figure: its key in `latentlab figures`; "" where it is in none.
         subject: what its first parameter is, a whole lab or an encoder alone.
@@ -92,6 +93,7 @@ class Experiment(Generic[P, R]):
         result: type[R],
         *,
         page: str,
+        task: str,
         command: str,
         figure: str,
         subject: Literal["lab", "encoder"],
@@ -99,7 +101,7 @@ class Experiment(Generic[P, R]):
         images: Callable[[dict[str, Any]], int],
     ):
         self.function, self.result = function, result
-        self.page, self.command, self.figure = page, command, figure
+        self.page, self.task, self.command, self.figure = page, task, command, figure
         self.subject, self.stages, self._images = subject, stages, images
         self.name = self.__name__ = function.__name__
         self.__doc__, self.__module__, self.__wrapped__ = function.__doc__, function.__module__, function
@@ -138,6 +140,7 @@ def experiment(
     result: type[R],
     *,
     page: str,
+    task: str = "",
     command: str,
     figure: str = "",
     subject: Literal["lab", "encoder"] = "lab",
@@ -148,8 +151,9 @@ def experiment(
 
     def decorate(function: Callable[P, Iterator[Progress | R]]) -> Experiment[P, R]:
         return Experiment(
-            function, result, page=page, command=command, figure=figure, subject=subject, stages=stages, images=images
-        )
+            function, result, page=page, task=task, command=command, figure=figure, subject=subject, stages=stages,
+            images=images,
+        )  # fmt: skip
 
     return decorate
 

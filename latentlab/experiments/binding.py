@@ -95,6 +95,7 @@ def _drawn(
 @experiment(
     Bound,
     page="binding",
+    task="bind",
     command="bind",
     figure="14",
     stages=("prior", "decoder", "upsampler"),
@@ -194,6 +195,7 @@ class Spelled(Result):
 @experiment(
     Spelled,
     page="binding",
+    task="spell",
     command="spell",
     figure="16",
     stages=("prior", "decoder", "upsampler"),

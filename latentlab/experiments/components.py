@@ -73,6 +73,7 @@ class Truncated(Result):
 @experiment(
     Truncated,
     page="pca",
+    task="truncate",
     command="pca show",
     figure="7",
     stages=("decoder", "upsampler"),
@@ -182,6 +183,7 @@ class Walked(Result):
 @experiment(
     Walked,
     page="pca",
+    task="walk",
     command="pca walk",
     stages=("first stage", "inversion", "decoder", "upsampler"),
     images=lambda a: size(a["components"]) * size(a["sigmas"]),

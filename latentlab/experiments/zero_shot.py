@@ -51,7 +51,15 @@ class Classified(Result):
         return f"Of {len(self.labels)} labels CLIP takes “{label}” for {which}, with {p:.0%}."
 
 
-@experiment(Classified, page="clip", command="classify", subject="encoder", stages=("CLIP",), images=lambda a: 0)
+@experiment(
+    Classified,
+    page="clip",
+    task="classify",
+    command="classify",
+    subject="encoder",
+    stages=("CLIP",),
+    images=lambda a: 0,
+)
 def classify(
     encoder: Encoder,
     pixels: Tensor,
@@ -138,7 +146,14 @@ class Compared(Result):
 
 
 @experiment(
-    Compared, page="clip", command="compare", figure="clip", subject="encoder", stages=("CLIP",), images=lambda a: 0
+    Compared,
+    page="clip",
+    task="compare",
+    command="compare",
+    figure="clip",
+    subject="encoder",
+    stages=("CLIP",),
+    images=lambda a: 0,
 )
 def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterator[Progress | Compared]:
     """Cosines of all pictures with all captions, and the modality gap.  Radford et al. 2021; Liang et al. 2022.
