@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..errors import UserError
 from ..models.emoji import weights_folder
-from .drawings import HELD_OUT_STYLE, STYLES, cache_dir, load_sprites, things
+from .drawings import HELD_OUT_STYLES, STYLES, cache_dir, load_sprites, things
 
 app = typer.Typer(
     no_args_is_help=True, help="Train Emoji World's miniature, a part at a time, in the order listed here."
@@ -25,7 +25,7 @@ Resume = Annotated[bool, typer.Option("--resume/--restart", help="Go on from the
 FromShipped = Annotated[bool, typer.Option(help="Start from the shipped weights when there is no checkpoint.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda; found by itself.")]
 
-SHIPPED = ("clip", "autoencoder", "prior", "decoder", "upsampler", "directions")
+SHIPPED = ("clip", "autoencoder", "prior", "decoder", "upsampler", "directions", "judge")
 
 
 def runs(part: str) -> Path:
@@ -88,7 +88,8 @@ def _train(part, name: str, minutes: float, resume: bool, from_shipped: bool, de
 def data() -> None:
     """Fetch the drawings from npm and render them into the cache."""
     sprites = load_sprites()
-    print(f"{len(things())} things, {len(STYLES)} styles ({HELD_OUT_STYLE} held out), {len(sprites.index)} sprites")
+    held_out = ", ".join(HELD_OUT_STYLES)
+    print(f"{len(things())} things, {len(STYLES)} styles ({held_out} held out), {len(sprites.index)} sprites")
 
 
 @app.command()
@@ -158,6 +159,15 @@ def upsampler(
 
     where = _device(device)
     _train(Upsampler(load_sprites(), _autoencoder(where), where), "upsampler", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def judge(minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = "") -> None:
+    """The judge: another network, trained on real drawings, that scores what the others make."""
+    from .judge import JudgeTraining
+
+    where = _device(device)
+    _train(JudgeTraining(load_sprites(), where), "judge", minutes, resume, from_shipped, where)
 
 
 @app.command()
