@@ -72,15 +72,19 @@ def _pool(sprites, encoder, autoencoder, *, count: int, side: int):
     return decoder.Pool.cached(path, sprites, encoder, autoencoder, first=0, count=count, side=side)
 
 
-def _train(part, name: str, minutes: float, resume: bool, from_shipped: bool, device) -> None:
+def _train(
+    part, name: str, minutes: float, resume: bool, from_shipped: bool, device, *, start=None, compiled=False
+) -> None:
     from . import loop
 
-    if from_shipped and not (runs(name) / "checkpoint.pt").exists():
+    start = start or (weights_folder() / name if from_shipped else None)
+    if start and not (runs(name) / "checkpoint.pt").exists():
         from safetensors.torch import load_file
 
-        state = load_file(next((weights_folder() / name).glob("*.safetensors")))
-        part.network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    found = loop.train(part, runs(name), minutes=minutes, device=device, resume=resume)
+        state = load_file(next(start.glob("*.safetensors")))
+        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        part.network.load_state_dict(part.adopt(state))
+    found = loop.train(part, runs(name), minutes=minutes, device=device, resume=resume, compiled=compiled)
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}))
 
 
@@ -120,6 +124,8 @@ def decoder(
     device: Device = "",
     scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 32_000,
     pixels: Annotated[bool, typer.Option(help="Diffuse 32x32 pixels instead of latents: the comparison.")] = False,
+    start: Annotated[Path | None, typer.Option(help="Start from this folder's weights, not the shipped ones.")] = None,
+    compiled: Annotated[bool, typer.Option(help="torch.compile: two minutes, then a fifth faster on a CPU.")] = False,
 ) -> None:
     """The decoder: the longest."""
     from .decoder import Decoder
@@ -128,7 +134,8 @@ def decoder(
     encoder, first_stage = _encoder(where), None if pixels else _autoencoder(where)
     pool = _pool(sprites, encoder, first_stage, count=scenes, side=32 if pixels else 64)
     part = Decoder(sprites, encoder, first_stage, pool)
-    _train(part, "decoder-pixels" if pixels else "decoder", minutes, resume, from_shipped, where)
+    name = "decoder-pixels" if pixels else "decoder"
+    _train(part, name, minutes, resume, from_shipped, where, start=start, compiled=compiled)
 
 
 @app.command()

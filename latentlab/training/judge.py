@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..models.emoji import weights_folder
-from .drawings import Sprites, things
+from .drawings import HELD_OUT_STYLES, Sprites, things
 from .loop import Part
 from .rendering import Renderer
-from .scenes import Scene, single
+from .scenes import single
 
 SIZE = {"dims": (32, 64, 128, 256), "depths": (1, 2, 4, 2), "patch_size": 2}
 
@@ -97,23 +97,18 @@ class JudgeTraining(Part):
     def loss(self, step: int) -> Tensor:
         rng, generator = random.Random(f"judge {step}"), torch.Generator().manual_seed(7_000_003 + step)
         names = rng.sample(self.names, min(self.batch, len(self.names)))
-        pictures = self.render([single(rng, self.sprites, name) for name in names], 64)
-        pictures = augmented(pictures, generator).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, enabled=False):
+            pictures = self.render([single(rng, self.sprites, name, wide=True) for name in names], 64)
+            pictures = augmented(pictures, generator).contiguous(memory_format=torch.channels_last)
         target = torch.tensor([self.names.index(name) for name in names], device=self.device)
         return F.cross_entropy(self.network(pictures).float(), target, label_smoothing=self.smoothing)
 
-    def _scenes(self) -> dict[str, list[Scene]]:
-        """Held-out scenes of the seen artists and of each unseen one."""
+    def measure(self, network: nn.Module) -> dict[str, float]:
         from .clip import validation_scenes
 
-        return {
-            "seen" if not unseen else "unseen": validation_scenes(self.sprites, held_out_style=unseen, per_thing=1)
-            for unseen in (False, True)
-        }
-
-    def measure(self, network: nn.Module) -> dict[str, float]:
         judge, measured = Judge(network, self.names, self.device), {}
-        for label, scenes in self._scenes().items():
+        for style in (None, *HELD_OUT_STYLES):
+            scenes, label = validation_scenes(self.sprites, style=style, per_thing=1), style or "seen"
             ranks = judge.ranks(self.render(scenes, 64), [s.thing for s in scenes])
             measured[f"top1_{label}"] = (ranks == 0).float().mean().item()
             measured[f"top5_{label}"] = (ranks < 5).float().mean().item()

@@ -37,6 +37,7 @@ class Prior(Part):
     def __init__(self, encoder: Encoder, pool: Pool, held_out: Pool):
         torch.manual_seed(0)
         self.network = build()
+        pool, held_out = (Pool(*(tensor[~p.varied] for tensor in p)) for p in (pool, held_out))
         self.encoder, self.pool, self.held_out = encoder, pool, held_out
         self.network.clip_mean.data = pool.z_i.float().mean(0, keepdim=True)
         self.network.clip_std.data = pool.z_i.float().std(0, keepdim=True)
