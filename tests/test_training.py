@@ -182,3 +182,58 @@ def test_z_i_is_turned_where_text_diffs_go_in_five_of_nine_and_by_no_more_than_h
     torch.testing.assert_close(turned.norm(dim=1), z_i.norm(dim=1))
     same = Decoder._turned(SimpleNamespace(captions=captions[:1]), z_i, generator)  # whose difference is no direction
     assert same.isfinite().all()
+
+
+def test_a_widened_first_stage_decodes_as_the_narrower_one_did():
+    from latentlab.training import autoencoder
+
+    size = {"channels": (8, 8, 16, 32), "layers": (0, 1, 1, 1)}
+    torch.manual_seed(0)
+    old, new = autoencoder.build(**size, latent=4), autoencoder.build(**size, latent=6)
+    new.load_state_dict(autoencoder.widened({k: v.clone() for k, v in old.state_dict().items()}, new))
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        z_old, z_new = old.encode(x).latent, new.encode(x).latent
+        torch.testing.assert_close(z_new[:, :4], z_old)
+        assert z_new[:, 4:].std() > 0.1
+        torch.testing.assert_close(new.decode(z_new).sample, old.decode(z_old).sample, atol=1e-4, rtol=1e-4)
+
+
+def test_stratified_times_take_one_from_each_stretch():
+    from latentlab.training.decoder import TIME_LIMIT, stratified
+
+    t = stratified(9, torch.Generator().manual_seed(0))
+    assert sorted((t * 9 // TIME_LIMIT).tolist()) == list(range(9))
+    assert t.tolist() != sorted(t.tolist())
+
+
+def test_the_linear_map_between_two_spaces_is_found():
+    from latentlab.training.decoder import _map
+
+    a, wanted = torch.randn(400, 6), torch.randn(4, 6)
+    torch.testing.assert_close(_map(a, a @ wanted.T, ridge=1e-9), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_judge_ranks_nan_last_and_says_what_to_do_when_it_is_missing(tmp_path):
+    from latentlab.errors import UserError
+    from latentlab.training.judge import Judge
+
+    class Brightness(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1)
+
+    judge = Judge(Brightness(), ["sun", "night"])
+    pictures = torch.stack([torch.ones(3, 64, 64), -torch.ones(3, 64, 64), torch.full((3, 64, 64), math.nan)])
+    assert judge.ranks(pictures, ["sun", "sun", "sun"]).tolist() == [0, 1, 1]
+    assert judge(torch.ones(1, 3, 128, 128)).shape == (1, 2)
+    with pytest.raises(UserError, match=r"latentlab\.training judge"):
+        Judge.load(tmp_path)
+
+
+def test_the_judges_augmentation_keeps_pictures_in_range_and_differs_by_seed():
+    from latentlab.training.judge import augmented
+
+    x = torch.rand(6, 3, 32, 32) * 2 - 1
+    one, again, other = (augmented(x, torch.Generator().manual_seed(k)) for k in (1, 1, 2))
+    assert one.shape == x.shape and one.abs().max() <= 1
+    assert one.equal(again) and not one.equal(other)
