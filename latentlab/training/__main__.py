@@ -77,13 +77,13 @@ def _train(
 ) -> None:
     from . import loop
 
-    start = start or (weights_folder() / name if from_shipped else None)
+    start = start or (weights_folder() if from_shipped else None)
     if start and not (runs(name) / "checkpoint.pt").exists():
         from safetensors.torch import load_file
 
-        state = load_file(next(start.glob("*.safetensors")))
+        state = load_file(next((start / name).glob("*.safetensors")))
         state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-        part.network.load_state_dict(part.adopt(state))
+        part.network.load_state_dict(part.adopt(state, start))
     found = loop.train(part, runs(name), minutes=minutes, device=device, resume=resume, compiled=compiled)
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}))
 
@@ -124,7 +124,7 @@ def decoder(
     device: Device = "",
     scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 32_000,
     pixels: Annotated[bool, typer.Option(help="Diffuse 32x32 pixels instead of latents: the comparison.")] = False,
-    start: Annotated[Path | None, typer.Option(help="Start from this folder's weights, not the shipped ones.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Start from the miniature in this folder.")] = None,
     compiled: Annotated[bool, typer.Option(help="torch.compile: two minutes, then a fifth faster on a CPU.")] = False,
 ) -> None:
     """The decoder: the longest."""

@@ -80,7 +80,7 @@ class Autoencoder(Part):
         self.network = build().to(memory_format=torch.channels_last)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
 
-    def adopt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
         return widened(state, self.network)
 
     def _pictures(self, step: int) -> Tensor:

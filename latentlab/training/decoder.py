@@ -18,7 +18,7 @@ from ..encoding import Encoder, local
 from ..files import whole
 from ..images import to_pil
 from ..latents import Latent
-from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens, weights_folder
+from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
 from ..sphere import normalize, slerp
 from . import scenes
 from .drawings import Sprites, things
@@ -143,19 +143,19 @@ class Decoder(Part):
         self.abar = cosine_abar().float().to(encoder.device)
 
     @torch.no_grad()
-    def adopt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of a decoder for the shipped CLIP and first stage, turned to those that it is trained on now.
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """The weights of a decoder for another CLIP and first stage, turned to those that it is trained on now.
 
         Old latents, z_i and text states are fitted as linear maps of the new ones, and the new latents of the old, on
         2,048 scenes; the maps go into the network's outermost layers, which are linear.
         """
         from diffusers import AutoencoderDC
 
-        encoder = local(weights_folder() / "clip", device=self.encoder.device)
+        encoder = local(folder / "clip", device=self.encoder.device)
         first_stage = None
         if self.autoencoder is not None:
-            folder = weights_folder() / "autoencoder"
-            first_stage = AutoencoderDC.from_pretrained(folder, torch_dtype=torch.float32).eval().to(encoder.device)
+            first_stage = AutoencoderDC.from_pretrained(folder / "autoencoder", torch_dtype=torch.float32)
+            first_stage = first_stage.eval().to(encoder.device)
         count = min(2048, len(self.pool.x_0))
         old = Pool.build(self.sprites, encoder, first_stage, first=0, count=count, side=self.side)
         new = Pool(*(tensor[:count] for tensor in self.pool))

@@ -36,8 +36,8 @@ class Part(ABC):
         """Hidden weight matrices, which Muon trains at `muon_lr` where bfloat16 is fast; AdamW takes the rest."""
         return []
 
-    def adopt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of an earlier, perhaps smaller, edition of the network as weights of this one."""
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """The weights of this part in an earlier miniature, the one in `folder`, as weights of this network."""
         return state
 
     @abstractmethod
