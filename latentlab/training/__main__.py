@@ -107,13 +107,19 @@ def clip(minutes: Minutes = 30, resume: Resume = True, from_shipped: FromShipped
 
 @app.command()
 def autoencoder(
-    minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = ""
+    minutes: Minutes = 15,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    same_latents: Annotated[bool, typer.Option(help="Train how latents decode, and leave the latents alone.")] = False,
+    start: Annotated[Path | None, typer.Option(help="Start from the miniature in this folder.")] = None,
 ) -> None:
     """The decoder's first stage: 64x64 pictures as 8x8 latents."""
     from .autoencoder import Autoencoder
 
     where = _device(device)
-    _train(Autoencoder(load_sprites(), where), "autoencoder", minutes, resume, from_shipped, where)
+    part = Autoencoder(load_sprites(), where, same_latents=same_latents)
+    _train(part, "autoencoder", minutes, resume, from_shipped, where, start=start)
 
 
 @app.command()

@@ -75,9 +75,10 @@ class Autoencoder(Part):
     batch = 48
     noise = 0.05
 
-    def __init__(self, sprites: Sprites, device: torch.device):
+    def __init__(self, sprites: Sprites, device: torch.device, *, same_latents: bool = False):
         torch.manual_seed(0)
         self.network = build().to(memory_format=torch.channels_last)
+        self.network.encoder.requires_grad_(not same_latents)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
 
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:

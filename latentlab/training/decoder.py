@@ -128,6 +128,7 @@ class Decoder(Part):
     name = "decoder"
     lr = 2e-3
     batch = 128
+    fall = 0.35
 
     def __init__(self, sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, pool: Pool, **size):
         torch.manual_seed(0)
