@@ -69,7 +69,7 @@ class Clip(Part):
     weight_decay = 0.1
     batch = 192
     ema_decay = 0.995
-    fall = 1 / 3
+    fall = 0.5
     shown_every = 300
 
     def __init__(self, sprites: Sprites, folder: Path, device: torch.device, *, model: dict | None = None):

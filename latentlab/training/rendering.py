@@ -62,8 +62,7 @@ class Renderer:
         rows = torch.tensor([self.sprites.index[la.key] for la in layers], device=self.device)
         sprites = self.mips[mip][rows].float()
         if inked := [k for k, la in enumerate(layers) if la.ink is not None]:
-            ink = torch.tensor([layers[k].ink for k in inked], dtype=torch.float32, device=self.device)
-            sprites[inked, :3] = sprites[inked, 3:] * ink[:, :, None, None] / 255
+            sprites[inked] = self._inked(sprites[inked], [layers[k] for k in inked])
         numbers = [[(-1.0 if la.mirror else 1.0) / la.size, 1 / la.size, la.x, la.y] for la in layers]
         sx, sy, x, y = torch.tensor(numbers, device=self.device).T
         zero = torch.zeros_like(sx)
@@ -79,6 +78,17 @@ class Renderer:
         bend = F.interpolate(bend, (size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
         drawn = F.grid_sample(sprites, grid + bend, align_corners=False)
         return _restyled(_recoloured(drawn, strength, vary), ground, drawings.to(self.device), vary)
+
+    def _inked(self, sprites: Tensor, layers: list[Layer]) -> Tensor:
+        """Drawings of one ink in their layers' colours; the red channel is what their lines enclose."""
+        ink, fill = (
+            torch.tensor(colours, dtype=torch.float32, device=self.device)[:, :, None, None] / 255
+            for colours in ([la.ink for la in layers], [la.fill or (0, 0, 0) for la in layers])
+        )
+        filled = torch.tensor([la.fill is not None for la in layers], device=self.device).view(-1, 1, 1, 1)
+        alpha = sprites[:, 3:]
+        inside = (sprites[:, :1] - alpha).clamp(min=0) * filled
+        return torch.cat([ink * alpha + fill * inside, alpha + inside], 1)
 
 
 def _bent(strength: Tensor, generator: torch.Generator) -> Tensor:

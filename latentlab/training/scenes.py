@@ -19,7 +19,7 @@ NUMBERS = {2: "two", 3: "three"}
 class Layer:
     """One sprite: its key, centre (x, y) in [-1, 1], size as a fraction of the picture, mirrored or not.
 
-    `ink` is the colour of a drawing that comes in one colour only.
+    `ink` is the colour of a drawing that comes in one colour only, and `fill` that of what its lines enclose, if any.
     """
 
     key: str
@@ -28,6 +28,7 @@ class Layer:
     size: float = 0.9
     mirror: bool = False
     ink: tuple[int, int, int] | None = None
+    fill: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,17 @@ def _background(rng: random.Random, colour: str) -> tuple[int, int, int]:
 
 
 def _drawing(rng: random.Random, sprites: Sprites, thing: str, style: str | None = None) -> str:
-    """The key of one of a thing's drawings, by an artist that is trained on or by the one asked for."""
-    keys = sprites.drawings_of(style or rng.choice(sprites.styles_of(thing)), thing)
+    """The key of one of a thing's drawings, by an artist that is trained on or by the one asked for.
+
+    Two in three are in colour, however many sets in one ink there are.
+    """
+    if style is None:
+        styles = sprites.styles_of(thing)
+        if plain := [s for s in styles if STYLES[s].monochrome]:
+            coloured = [s for s in styles if s not in plain]
+            styles = coloured if coloured and rng.random() < 2 / 3 else plain
+        style = rng.choice(styles)
+    keys = sprites.drawings_of(style, thing)
     return rng.choice(keys) if len(keys) > 1 else keys[0]
 
 
@@ -99,13 +109,18 @@ def luma(rgb: tuple[int, int, int]) -> float:
     return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
 
 
-def _ink(rng: random.Random, key: str, ground: tuple[int, int, int]) -> tuple[int, int, int] | None:
-    """A colour for a drawing that has none of its own, black more often than not, that stands out from the ground."""
-    if not STYLES[key.split("/")[0]].monochrome:
-        return None
-    if rng.random() < 0.6:
-        return (0, 0, 0) if luma(ground) > 80 else (255, 255, 255)
-    return rng.choice([c for c in COLOURS.values() if abs(luma(c) - luma(ground)) > 60])
+def _inked(rng: random.Random, layer: Layer, ground: tuple[int, int, int]) -> Layer:
+    """A drawing that has no colours of its own in one that stands out from the ground, or in lines that are filled."""
+    if not STYLES[layer.key.split("/")[0]].monochrome:
+        return layer
+    roll = rng.random()
+    if roll < 0.3:
+        return replace(layer, ink=(0, 0, 0) if luma(ground) > 80 else (255, 255, 255))
+    if roll < 0.5:
+        return replace(layer, ink=rng.choice([c for c in COLOURS.values() if abs(luma(c) - luma(ground)) > 60]))
+    light = [c for c in COLOURS.values() if luma(c) > 80 and c != COLOURS["white"]]
+    fill = COLOURS["white"] if roll < 0.65 else rng.choice(light)
+    return replace(layer, ink=(0, 0, 0), fill=fill)
 
 
 def _free_colours(thing: str, place: str, split: str) -> list[str]:
@@ -168,7 +183,7 @@ def single(
         text = rng.choice((f"a picture of {text}", f"an emoji of {text}", noun(phrase), f"a drawing of {text}"))
     facts = {"colour": colour, "place": place, "style": style}
     ground = _background(rng, colour)
-    return Scene(ground, (replace(layer, ink=_ink(rng, key, ground)),), text, "single", thing, facts)
+    return Scene(ground, (_inked(rng, layer, ground),), text, "single", thing, facts)
 
 
 def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scene:
@@ -190,7 +205,7 @@ def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scen
     colour = rng.choice(list(COLOURS))
     caption = rng.choice(relations) + (f" on {colour}" if rng.random() < 0.3 else "")
     ground = _background(rng, colour)
-    layers = tuple(replace(la, ink=_ink(rng, la.key, ground)) for la in layers)
+    layers = tuple(_inked(rng, layer, ground) for layer in layers)
     return Scene(ground, layers, caption, "pair", None, {"things": (first, second), "colour": colour})
 
 
@@ -287,8 +302,9 @@ def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> S
     caption = f"{NUMBERS[count]} {plural(_phrases()[thing][0])}" + (f" on {colour}" if rng.random() < 0.4 else "")
     facts = {"count": count, "colour": colour}
     ground = _background(rng, colour)
-    ink = _ink(rng, key, ground)
-    return Scene(ground, tuple(replace(la, ink=ink) for la in layers), caption, "several", thing, facts)
+    one = _inked(rng, layers[0], ground)
+    layers = tuple(replace(layer, ink=one.ink, fill=one.fill) for layer in layers)
+    return Scene(ground, layers, caption, "several", thing, facts)
 
 
 # Up to which draw of 0..1 a scene is of which kind.
