@@ -1,4 +1,4 @@
-"""The decoder's first stage: diffusers' AutoencoderDC, 64x64 pictures as 8x8 latents of 24 channels."""
+"""The decoder's first stage: diffusers' AutoencoderDC, 64x64 pictures as 8x8 latents of 16 channels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .rendering import Renderer
 from .scenes import batch_for_clip, for_decoder, single
 
 
-def build(channels: tuple[int, ...] = (32, 64, 128, 256), layers: tuple[int, ...] = (0, 1, 1, 2), latent: int = 24):
+def build(channels: tuple[int, ...] = (32, 64, 128, 256), layers: tuple[int, ...] = (0, 1, 1, 2), latent: int = 16):
     """AutoencoderDC without attention, whose first stage already works at half the resolution.
 
     Its shortcuts around the latents want a number of channels that divides the widest layer's; otherwise it has none.
@@ -75,9 +75,9 @@ class Autoencoder(Part):
     batch = 48
     noise = 0.05
 
-    def __init__(self, sprites: Sprites, device: torch.device, *, same_latents: bool = False):
+    def __init__(self, sprites: Sprites, device: torch.device, *, channels: int = 16, same_latents: bool = False):
         torch.manual_seed(0)
-        self.network = build().to(memory_format=torch.channels_last)
+        self.network = build(latent=channels).to(memory_format=torch.channels_last)
         self.network.encoder.requires_grad_(not same_latents)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
 
