@@ -114,7 +114,7 @@ def stratified(count: int, generator: torch.Generator) -> Tensor:
     return (order * TIME_LIMIT / count).long()
 
 
-def _map(a: Tensor, b: Tensor, ridge: float = 1e-3) -> Tensor:
+def linear_map(a: Tensor, b: Tensor, ridge: float = 1e-3) -> Tensor:
     """The linear map that takes rows of a (N, A) nearest to those of b (N, B): (B, A)."""
     a, b = a.double(), b.double()
     gram = a.T @ a
@@ -164,16 +164,16 @@ class Decoder(Part):
         state = dict(state)
         if self.autoencoder is not None:
             name = "pos_embed.proj.weight"
-            state[name] = (state[name][:, :, 0, 0] @ _map(out, into))[..., None, None]
+            state[name] = (state[name][:, :, 0, 0] @ linear_map(out, into))[..., None, None]
             for name in ("proj_out.weight", "proj_out.bias"):
-                state[name] = _map(into, out) @ state[name]
-        z_map = _map(scaled(new.z_i.float()), scaled(old.z_i.float()))
+                state[name] = linear_map(into, out) @ state[name]
+        z_map = linear_map(scaled(new.z_i.float()), scaled(old.z_i.float()))
         name = "time_text_embed.text_embedder.linear_1.weight"
         state[name] = state[name] @ z_map
         text, *blocks = state["context_embedder.weight"].tensor_split(
             [old.text.shape[-1] + k * len(z_map) for k in range(Z_TOKENS)], dim=1
         )
-        text_map = _map(new.text[old.mask].float(), old.text[old.mask].float())
+        text_map = linear_map(new.text[old.mask].float(), old.text[old.mask].float())
         state["context_embedder.weight"] = torch.cat([text @ text_map, *(block @ z_map for block in blocks)], 1)
         return state
 
