@@ -111,6 +111,7 @@ def autoencoder(
     resume: Resume = True,
     from_shipped: FromShipped = False,
     device: Device = "",
+    channels: Annotated[int, typer.Option(help="Of the latents; more than it starts with are grown.")] = 16,
     same_latents: Annotated[bool, typer.Option(help="Train how latents decode, and leave the latents alone.")] = False,
     start: Annotated[Path | None, typer.Option(help="Start from the miniature in this folder.")] = None,
 ) -> None:
@@ -118,7 +119,7 @@ def autoencoder(
     from .autoencoder import Autoencoder
 
     where = _device(device)
-    part = Autoencoder(load_sprites(), where, same_latents=same_latents)
+    part = Autoencoder(load_sprites(), where, channels=channels, same_latents=same_latents)
     _train(part, "autoencoder", minutes, resume, from_shipped, where, start=start)
 
 
@@ -200,6 +201,28 @@ def directions(
     print(json.dumps({"n": fitted.count, "width": len(fitted.mean), "components for 99%": fitted.needed(0.99)}))
 
 
+# How much of the time each part gets in `all`.
+SHARES = {"clip": 0.24, "autoencoder": 0.12, "prior": 0.06, "decoder": 0.46, "upsampler": 0.06, "judge": 0.06}
+
+
+@app.command("all")
+def every_part(
+    minutes: Annotated[float, typer.Option(help="Training time of all parts together, encoding not counted.")] = 9,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    scenes: Annotated[int, typer.Option(help="Training scenes of decoder and prior, encoded once.")] = 32_000,
+) -> None:
+    """Train every part in order, each for its share of the time: for an accelerator, where it takes minutes."""
+    settings = {"resume": resume, "from_shipped": from_shipped, "device": device}
+    for part in (clip, autoencoder, prior, decoder, upsampler, judge):
+        name = part.__name__
+        pooled = {"scenes": scenes} if name in ("prior", "decoder") else {}
+        console.print(f"{name}: {minutes * SHARES[name]:.2g} minutes")
+        part(minutes=minutes * SHARES[name], **settings, **pooled)
+    directions(device=device, scenes=scenes)
+
+
 @app.command()
 def gallery() -> None:
     """Draw the 24 sample pictures that ship with the model: held-out scenes of the styles, at 128 pixels."""
@@ -262,11 +285,12 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     card: Annotated[bool, typer.Option(help="Write the table into MODEL_CARD.md.")] = False,
     seed: Annotated[int, typer.Option(help="Of the held-out scenes.")] = 0,
+    folder: Annotated[Path | None, typer.Option(help="A miniature's folder instead of the shipped one.")] = None,
 ) -> None:
-    """Measure the shipped miniature: every number with its n and interval."""
+    """Measure a miniature: every number with its n and interval."""
     from . import report as module
 
-    rows = module.measure(seed=seed, progress=console)
+    rows = module.measure(folder=folder, seed=seed, progress=console)
     if card:
         module.write_card(rows, weights_folder() / "MODEL_CARD.md")
     print(json.dumps({"model": "emoji", "seed": seed, "rows": rows}, indent=1) if as_json else module.table(rows))

@@ -48,9 +48,7 @@ def class_embeddings(encode_text, tokenizer, templates: Sequence[str] = TEMPLATE
     return F.normalize(torch.stack(z).mean(0), dim=-1)
 
 
-def validation_scenes(
-    sprites: Sprites, *, style: str | None = None, per_thing: int = 2, seed: int = 0
-) -> list[Scene]:
+def validation_scenes(sprites: Sprites, *, style: str | None = None, per_thing: int = 2, seed: int = 0) -> list[Scene]:
     """Every thing, in combinations that training never shows; or by one artist that it never shows."""
     rng, scenes = random.Random(f"validation {seed} {style is not None}"), []
     for thing in things():
@@ -126,7 +124,8 @@ class Clip(Part):
     def preview(self, network: nn.Module) -> Image.Image:
         from torchvision.utils import make_grid
 
-        scenes = [s for style in HELD_OUT_STYLES for s in validation_scenes(self.sprites, style=style, per_thing=1)][::4]
+        unseen = [validation_scenes(self.sprites, style=style, per_thing=1) for style in HELD_OUT_STYLES]
+        scenes = [scene for scenes in unseen for scene in scenes[::4]]
         images = self.render(scenes, 64)
         classes = class_embeddings(lambda t: network.encode_text(t.to(self.device)), self.tokenizer)
         best = (F.normalize(network.encode_image(images), dim=-1) @ classes.T).argmax(1).tolist()

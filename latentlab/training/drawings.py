@@ -25,7 +25,6 @@ from ..grammar import COLOURS, SOLIDS
 SIZE = 128  # sprites are square, premultiplied RGBA
 
 
-
 class Style(NamedTuple):
     """One artist's set: its npm version, a word that captions may use for it (or none), its author and licence.
 
@@ -91,7 +90,8 @@ FXEMOJI = {
     "cat-face": "cat", "mouse-face": "mouse", "tiger-face": "tiger", "panda": "pandaface", "wolf": "wolfface",
     "spouting-whale": "spurtingwhale", "camel": "bactriancamel", "evergreen-tree": "evergreen", "pizza": "sliceofpizza",
     "castle": "europeancastle", "house": "housebuilding", "locomotive": "steamlocomotive",
-    "hourglass-done": "hourglass", "globe-showing-americas": "americasglobe", "tennis": "tennisball", "gem-stone": "gem", "mobile-phone": "cellphone",
+    "hourglass-done": "hourglass", "globe-showing-americas": "americasglobe", "tennis": "tennisball",
+    "gem-stone": "gem", "mobile-phone": "cellphone",
     "laptop": "personalcomputer", "scissors": "blackscissors", "locked": "lock", "dagger": "daggerknife",
     "smiling-face-with-heart-eyes": "hearteyes", "angry-face": "angry", "loudly-crying-face": "loudlycrying",
     "sleeping-face": "sleeping", "pile-of-poo": "poo", "hot-pepper": "chilipepper",
@@ -99,9 +99,11 @@ FXEMOJI = {
 
 # What sets of interface icons call things.
 ICON_NAMES = {
-    "red-apple": "apple food-apple", "gem-stone": "diamond diamond-stone", "hot-beverage": "coffee mug-hot mug-saucer tea",
-    "airplane": "plane", "light-bulb": "lightbulb idea", "mobile-phone": "smartphone mobile device-mobile cellphone",
-    "gear": "settings cog gear-six", "sun-with-face": "weather-sunny", "high-voltage": "bolt lightning lightning-bolt flash",
+    "red-apple": "apple food-apple", "gem-stone": "diamond diamond-stone",
+    "hot-beverage": "coffee mug-hot mug-saucer tea", "airplane": "plane", "light-bulb": "lightbulb idea",
+    "mobile-phone": "smartphone mobile device-mobile cellphone",
+    "gear": "settings cog gear-six", "sun-with-face": "weather-sunny",
+    "high-voltage": "bolt lightning lightning-bolt flash",
     "graduation-cap": "school", "video-game": "device-gamepad game-controller controller",
     "globe-showing-americas": "world", "droplet": "drop", "tropical-fish": "fish", "game-die": "dice-five",
     "soft-ice-cream": "ice-cream ice-cream-cone", "wine-glass": "wine glass-wine glass-full wineglass",
@@ -115,7 +117,8 @@ ICON_NAMES = {
     "hourglass-done": "hourglass-high timer-sand", "jack-o-lantern": "halloween", "soccer-ball": "soccer ball-football",
     "american-football": "ball-american-football", "tennis": "ball-tennis", "pool-8-ball": "billiards",
     "t-shirt": "tshirt-crew", "running-shoe": "shoe-sneaker shoe", "high-heeled-shoe": "shoe-heel",
-    "money-bag": "moneybag sack-dollar", "envelope": "mail email", "scissors": "content-cut", "dagger": "knife-military",
+    "money-bag": "moneybag sack-dollar", "envelope": "mail email", "scissors": "content-cut",
+    "dagger": "knife-military",
     "pill": "pills", "grinning-face": "happy emoticon-happy mood-smile face-smile",
     "face-with-tears-of-joy": "face-laugh-beam", "smiling-face-with-sunglasses": "emoticon-cool",
     "angry-face": "angry emoticon-angry mood-angry face-angry smiley-angry",
@@ -250,7 +253,7 @@ def _rasterize(svg: str) -> Image.Image:
 
 
 def _enclosed(image: Image.Image) -> Image.Image:
-    """A drawing in one ink: its red channel says what its lines enclose, which a scene may fill with a second colour."""
+    """A drawing in one ink: its red channel says what its lines enclose, which a scene may fill."""
     from scipy.ndimage import binary_fill_holes
 
     alpha = np.asarray(image)[..., 3]
@@ -329,7 +332,7 @@ class Sprites:
     def first_edition(self) -> Sprites:
         """The same sprites without the artists and second drawings that came after the first edition."""
         later = set(STYLES) - {*FIRST_EDITION, "emojione"}
-        old = {k: row for k, row in self.index.items() if k.split("/")[0] not in later and not k[-2:] in ("/2", "/3")}
+        old = {k: row for k, row in self.index.items() if k.split("/")[0] not in later and k[-2:] not in ("/2", "/3")}
         return Sprites(self.pixels, old)
 
 

@@ -33,8 +33,8 @@ class Renderer:
     def __call__(self, scenes: list[Scene], size: int = 64, *, vary: torch.Generator | None = None) -> Tensor:
         """Pictures of `size` pixels: (B, 3, size, size) in [-1, 1].
 
-        With `vary` every drawing is turned, stretched, bent and recoloured a little, and about half of them are outlined,
-        drawn in lines, grey or of one colour, as one more artist might have it.
+        With `vary` every drawing is turned, stretched, bent and recoloured a little, and about half of them are
+        outlined, drawn in lines, grey or of one colour, as one more artist might have it.
         """
         with torch.autocast(self.device.type, enabled=False):
             return self._drawn(scenes, size, vary)
@@ -56,9 +56,7 @@ class Renderer:
     def _mip(self, pixels: float) -> int:
         return next((m for m in (2, 1) if self.mips[m].shape[-1] >= pixels), 0)
 
-    def _draw(
-        self, layers: list[Layer], ground: Tensor, mip: int, size: int, vary: torch.Generator | None
-    ) -> Tensor:
+    def _draw(self, layers: list[Layer], ground: Tensor, mip: int, size: int, vary: torch.Generator | None) -> Tensor:
         rows = torch.tensor([self.sprites.index[la.key] for la in layers], device=self.device)
         sprites = self.mips[mip][rows].float()
         if inked := [k for k, la in enumerate(layers) if la.ink is not None]:

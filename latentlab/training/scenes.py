@@ -156,9 +156,7 @@ def single(
     size = rng.uniform(least, most)
     jitter = 0.04 if centred else 0.1
     x, y = (2 * PLACES[place][0], 2 * PLACES[place][1])
-    layer = Layer(
-        key, x + rng.uniform(-jitter, jitter), y + rng.uniform(-jitter, jitter), size, rng.random() < 0.3
-    )
+    layer = Layer(key, x + rng.uniform(-jitter, jitter), y + rng.uniform(-jitter, jitter), size, rng.random() < 0.3)
     phrase = _phrase(rng, thing)
     if rng.random() < 0.15:
         words = noun(phrase)
@@ -354,10 +352,10 @@ def for_decoder(seed: int, sprites: Sprites) -> Scene:
     """
     rng = random.Random(seed)
     roll = rng.random()
-    if roll < 0.52:
+    if roll < 0.6:
         return _posed(rng, sprites)
     if roll < 0.82:
-        scene = single(rng, sprites, centred=roll < 0.76, wide=True)
+        scene = single(rng, sprites, centred=roll < 0.78, wide=True)
         return replace(scene, facts={**scene.facts, "varied": rng.random() < 0.6})
     if roll < 0.90:
         return solids(rng)
@@ -377,8 +375,8 @@ def _posed(rng: random.Random, sprites: Sprites) -> Scene:
 
 
 def gallery_scenes(sprites: Sprites) -> list[Scene]:
-    """24 scenes to try things on: twelve of seen styles, six of the held-out one, six of the other kinds."""
-    rng = random.Random("gallery")
+    """24 scenes to try things on, in colour: twelve of seen styles, six of a held-out one, six of the other kinds."""
+    rng, sprites = random.Random("gallery"), sprites.first_edition()
     names = rng.sample([t.name for t in things() if sprites.styles_of(t.name, held_out=True)], 18)
     found = [single(rng, sprites, n, split="held-out", centred=True, full=True) for n in names[:12]]
     for name in names[12:]:
