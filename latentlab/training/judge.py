@@ -7,7 +7,6 @@ This network shares nothing with it: another architecture (Liu et al. 2022), see
 from __future__ import annotations
 
 import json
-import math
 import random
 from pathlib import Path
 
@@ -27,10 +26,13 @@ SIZE = {"dims": (32, 64, 128, 256), "depths": (1, 2, 4, 2), "patch_size": 2}
 
 
 def build(classes: int) -> nn.Module:
-    """timm's ConvNeXt for pictures of 64 pixels: stages of 32x32 to 4x4, 1.9 M parameters."""
+    """timm's ConvNeXt for pictures of 64 pixels: stages of 32x32 to 4x4, 1.9 M parameters.
+
+    Without its layer scale, which starts at 1e-6: 660 steps with it brought the loss from 5.3 to 5.1 only.
+    """
     from timm.models.convnext import ConvNeXt
 
-    return ConvNeXt(num_classes=classes, drop_path_rate=0.05, **SIZE)
+    return ConvNeXt(num_classes=classes, ls_init_value=None, **SIZE)
 
 
 class Judge:
@@ -140,22 +142,22 @@ def augmented(pictures: Tensor, generator: torch.Generator) -> Tensor:
     def draw(*shape: int) -> Tensor:
         return torch.rand(count, *shape, generator=generator).to(pictures.device)
 
-    turn, zoom, ratio = (draw() - 0.5) * math.pi / 4, 2 ** (1.2 * draw() - 0.7), 2 ** (0.4 * draw() - 0.2)
+    turn, zoom, ratio = (draw() - 0.5) * 0.6, 2 ** (0.9 * draw() - 0.5), 2 ** (0.3 * draw() - 0.15)
     mirror = torch.where(draw() < 0.4, -1.0, 1.0)
     cos, sin = turn.cos() / zoom, turn.sin() / zoom
-    move = (draw(2) - 0.5) * 0.3
+    move = (draw(2) - 0.5) * 0.2
     theta = torch.stack([cos * mirror * ratio, -sin, move[:, 0], sin * mirror, cos / ratio, move[:, 1]], 1)
     grid = F.affine_grid(theta.view(-1, 2, 3), pictures.shape, align_corners=False)
     x = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-    # Colour: a random mix of the channels, then light and contrast; one in eight becomes grey, one in twelve negative.
+    # Colour: a random mix of the channels, then light and contrast; one in eight becomes grey, one in twenty negative.
     mix = torch.eye(3, device=x.device) + (draw(3, 3) - 0.5) * 0.5 * draw(1, 1)
     x = torch.einsum("bij,bjhw->bihw", mix / mix.sum(2, keepdim=True), x)
     x = x * (0.6 + 0.7 * draw(1, 1, 1)) + (draw(1, 1, 1) - 0.5) * 0.5
     x = torch.where(draw(1, 1, 1) < 1 / 8, x.mean(1, keepdim=True), x)
-    x = torch.where(draw(1, 1, 1) < 1 / 12, -x, x)
+    x = torch.where(draw(1, 1, 1) < 1 / 20, -x, x)
     soft = F.interpolate(F.avg_pool2d(x, 2), (side, side), mode="bilinear")
     x = x.lerp(soft, (1.5 * draw(1, 1, 1) - 0.5).clamp(0, 1))
-    x = x + 0.12 * draw(1, 1, 1) * torch.randn(x.shape, generator=generator).to(x.device)
+    x = x + 0.08 * draw(1, 1, 1) * torch.randn(x.shape, generator=generator).to(x.device)
     at, half = draw(2, 1, 1) * side, 4 + 8 * draw(1, 1)
     rows, columns = torch.arange(side, device=x.device).view(-1, 1), torch.arange(side, device=x.device)
     hole = ((rows - at[:, 0]).abs() < half) & ((columns - at[:, 1]).abs() < half) & (draw(1, 1) < 0.3)
