@@ -81,14 +81,15 @@ class Judge:
 
 
 class JudgeTraining(Part):
-    """Cross-entropy over all things on single drawings, one of each thing at a time, with smoothed labels."""
+    """Cross-entropy over all things on single drawings, one of each thing at a time, every other one augmented."""
 
     name = "judge"
-    lr = 1.5e-3
+    lr = 2e-3
+    muon_lr = 8e-3
     weight_decay = 0.1
     batch = 187
     ema_decay = 0.998
-    smoothing = 0.1
+    smoothing = 0.05
 
     def __init__(self, sprites: Sprites, device: torch.device):
         torch.manual_seed(20_260)
@@ -96,12 +97,17 @@ class JudgeTraining(Part):
         self.network = build(len(self.names)).to(memory_format=torch.channels_last)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
 
+    def matrices(self) -> list[nn.Parameter]:
+        return [p for name, p in self.network.named_parameters() if p.ndim == 2 and "head" not in name]
+
     def loss(self, step: int) -> Tensor:
         rng, generator = random.Random(f"judge {step}"), torch.Generator().manual_seed(7_000_003 + step)
         names = rng.sample(self.names, min(self.batch, len(self.names)))
         with torch.autocast(self.device.type, enabled=False):
-            pictures = self.render([single(rng, self.sprites, name, wide=True) for name in names], 64)
-            pictures = augmented(pictures, generator).contiguous(memory_format=torch.channels_last)
+            some = [single(rng, self.sprites, name, centred=k % 2 == 0, wide=k % 4 == 3) for k, name in enumerate(names)]
+            pictures = self.render(some, 64)
+            pictures[1::2] = augmented(pictures[1::2], generator)
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
         target = torch.tensor([self.names.index(name) for name in names], device=self.device)
         return F.cross_entropy(self.network(pictures).float(), target, label_smoothing=self.smoothing)
 
