@@ -104,8 +104,9 @@ class JudgeTraining(Part):
         rng, generator = random.Random(f"judge {step}"), torch.Generator().manual_seed(7_000_003 + step)
         names = rng.sample(self.names, min(self.batch, len(self.names)))
         with torch.autocast(self.device.type, enabled=False):
-            some = [single(rng, self.sprites, name, centred=k % 2 == 0, wide=k % 4 == 3) for k, name in enumerate(names)]
-            pictures = self.render(some, 64)
+            pictures = self.render(
+                [single(rng, self.sprites, n, centred=k % 2 == 0, wide=k % 4 == 3) for k, n in enumerate(names)], 64
+            )
             pictures[1::2] = augmented(pictures[1::2], generator)
             pictures = pictures.contiguous(memory_format=torch.channels_last)
         target = torch.tensor([self.names.index(name) for name in names], device=self.device)
