@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app lab test lint clean
+.PHONY: help app lab test lint docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,16 +21,20 @@ lab: $(VENV)/.dev  ## the notebooks in JupyterLab
 test: $(VENV)/.dev  ## all tests; some of them: make test ARGS="-k slerp"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not weights and not gpu" $(ARGS)
 
-lint: $(VENV)/.dev  ## ruff, the rules and the format
+lint: $(VENV)/.dev  ## ruff's rules and format, and mypy's types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev  ## the documentation as a site in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:  ## remove caches and build leftovers; .venv stays
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.app: EXTRAS := app
-$(VENV)/.dev: EXTRAS := app,notebooks,train,dev
+$(VENV)/.dev: EXTRAS := app,notebooks,train,dev,docs
 $(VENV)/.app $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing latentlab[$(EXTRAS)] into $(VENV): some minutes and gigabytes the first time, mostly torch."
 	$(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'

@@ -27,12 +27,13 @@ from unittest import mock
 import torch
 import typer
 
-from latentlab import intervals, models
-from latentlab.diffusion import Condition, noise
+from latentlab import models
+from latentlab.analysis import intervals
+from latentlab.diffusion import Conditioning, noise
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import checkpoints
-import matrix
+import family_matrix
 
 
 def random_z_t(width: int, device: torch.device):
@@ -42,7 +43,7 @@ def random_z_t(width: int, device: torch.device):
 
 def build(name: str, device: torch.device, dtype: torch.dtype, *, tiny: bool, tokenizer: Path) -> models.Lab:
     """A family's lab with random weights, the same for every precision."""
-    module = import_module(f"latentlab.models.{models.row(name).family}")
+    module = import_module(f"latentlab.models.{models.spec(name).family}")
     unread = functools.partial(checkpoints.Unread, tiny=tiny, tokenizer=tokenizer)
     width = 32 if tiny else 1024
     torch.manual_seed(0)
@@ -61,7 +62,7 @@ def evaluation(lab: models.Lab) -> torch.Tensor:
     """One evaluation of the decoder, of a seed."""
     x = noise(lab.decoder, [0], device=lab.device)
     z_i = torch.randn(1, lab.encoder.width, generator=torch.Generator().manual_seed(0)).to(lab.device)
-    return lab.decoder.eps(x, 500, Condition(z_i, lab.decoder.read(["a red cat"]))).double().cpu()
+    return lab.decoder.eps(x, 500, Conditioning(z_i, lab.decoder.encode_prompt(["a red cat"]))).double().cpu()
 
 
 @contextmanager
@@ -95,12 +96,12 @@ def rows(
                 exact = eps if exact is None else exact
                 about = {"family": name, "precision": str(dtype).removeprefix("torch.")}
                 about["difference"] = round(float((eps - exact).square().mean().sqrt() / exact.std()), 5)
-                for experiment in only or matrix.EXPERIMENTS:
-                    matrix.run(experiment, lab, 1)  # warm
+                for experiment in only or family_matrix.EXPERIMENTS:
+                    family_matrix.run(experiment, lab, 1)  # warm
                     with measured(device) as found:
-                        word, _, _ = matrix.run(experiment, lab, steps)
+                        word, _, _ = family_matrix.run(experiment, lab, steps)
                     yield {**about, "experiment": experiment, "runs": word, **found}
-                matrix.directions.cache_clear()
+                family_matrix.directions.cache_clear()
                 del lab
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
@@ -119,7 +120,7 @@ def main(
     dtypes = [torch.float32, torch.float16 if device.type == "cuda" else torch.bfloat16]
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     about = {"date": str(date.today()), "device": where, "torch": torch.__version__, "steps": steps, "tiny": tiny}
-    found = list(rows(family or matrix.FAMILIES, device, dtypes, steps, tiny, experiment or []))
+    found = list(rows(family or family_matrix.FAMILIES, device, dtypes, steps, tiny, experiment or []))
     if as_json:
         print(json.dumps({**about, "rows": found}))
         return

@@ -17,11 +17,14 @@ import typer
 from torch import Tensor
 
 import latentlab
-from latentlab import decoding, images, intervals, inversion, models
-from latentlab.diffusion import Condition, Decoder, evaluate
+from latentlab import decoding, inversion, models
+from latentlab.analysis import intervals
+from latentlab.diffusion import Conditioning, Decoder, evaluate
+from latentlab.io import images
+from latentlab.latents import PairLatent
 
 TUNING = 8  # pictures of the gallery
-Split = tuple[int, dict]  # steps, and the other knobs of `inversion.walk`
+Split = tuple[int, dict]  # steps, and the other knobs of `inversion.invert_steps`
 
 
 def fixed_point(budget: int) -> list[Split]:
@@ -42,7 +45,7 @@ SPLITS: dict[str, Callable[[int], list[Split]]] = {
 }
 
 
-def stock(decoder: Decoder, x_0: Tensor, cond: Condition, steps: int) -> tuple[Tensor, int]:
+def stock(decoder: Decoder, x_0: Tensor, cond: Conditioning, steps: int) -> tuple[Tensor, int]:
     """diffusers' DDIMInverseScheduler and DDIMScheduler, evaluated as its pipelines do.
 
     Their inverse evaluates the noise of the state being left at the time being gone to.
@@ -63,14 +66,14 @@ def stock(decoder: Decoder, x_0: Tensor, cond: Condition, steps: int) -> tuple[T
     return x_t, 2 * steps
 
 
-def round_trip(decoder: Decoder, x_0: Tensor, cond: Condition, method: str, split: Split) -> tuple[Tensor, int]:
+def round_trip(decoder: Decoder, x_0: Tensor, cond: Conditioning, method: str, split: Split) -> tuple[Tensor, int]:
     """x_0 as it comes back, and the evaluations of the sample that needed most."""
     steps, knobs = split
     if method == "diffusers' pair":
         return stock(decoder, x_0, cond, steps)
     found = inversion.invert(decoder, x_0, cond, steps=steps, **knobs)
-    back = {} if isinstance(found.latent, latentlab.PairLatent) else {"steps": steps}
-    *_, last = decoding.walk(decoder, found.latent, **back)
+    back = {} if isinstance(found.latent, PairLatent) else {"steps": steps}
+    *_, last = decoding.sample_steps(decoder, found.latent, **back)
     return last.x_t, found.evaluations + last.evaluations
 
 
@@ -92,7 +95,7 @@ def scenes(lab: models.Lab, count: int) -> tuple[str, Tensor]:
 
 def gallery(lab: models.Lab) -> Tensor:
     files = [path for path, _ in models.gallery(lab.name)]
-    return torch.cat([images.load(path, lab.decoder.pixels) for path in files]).to(lab.device)
+    return torch.cat([images.load(path, lab.decoder.image_size) for path in files]).to(lab.device)
 
 
 class Bench:
@@ -100,7 +103,7 @@ class Bench:
 
     def __init__(self, lab: models.Lab, pictures: Tensor):
         self.decoder, self.x_0 = lab.decoder, lab.decoder.to_x0(pictures)
-        self.cond = Condition(lab.encoder.encode_image(pictures))
+        self.cond = Conditioning(lab.encoder.encode_image(pictures))
         self.floor = decoding.pictures(self.decoder, self.x_0)
 
     def measure(self, method: str, split: Split) -> dict:

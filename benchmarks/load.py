@@ -26,7 +26,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from latentlab.intervals import markdown
+from latentlab.analysis.intervals import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("generate", "reconstruct", "variations", "interpolate", "text-diff", "clip")

@@ -19,9 +19,11 @@ import torch
 import typer
 from torch import Tensor
 
-import latentlab
-from latentlab import experiments, images, intervals, models
+from latentlab import experiments, models
+from latentlab.analysis import intervals
 from latentlab.decoding import decode, pictures
+from latentlab.diffusion import noise
+from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.prior import sample
 
@@ -80,9 +82,9 @@ def made(lab: Lab, names: list[str], knobs: dict) -> Tensor:
     """A picture of each name, before the upsampler."""
     seeds = range(len(names))
     z_i = sample(lab.prior, names, seeds=seeds, candidates=knobs.get("candidates", 2))
-    latent = Latent(z_i, latentlab.noise(lab.decoder, seeds, device=lab.device))
+    latent = Latent(z_i, noise(lab.decoder, seeds, device=lab.device))
     steps, guidance = knobs.get("steps", 25), knobs.get("guidance", 2.0)
-    x_0 = decode(lab.decoder, latent, text=lab.decoder.read(names), steps=steps, guidance=guidance)
+    x_0 = decode(lab.decoder, latent, text=lab.decoder.encode_prompt(names), steps=steps, guidance=guidance)
     return pictures(lab.decoder, x_0)
 
 
@@ -102,7 +104,7 @@ def main(
     """Seconds of one picture and of eight variations, and the quality, of each variant."""
     lab = models.load(model, device="cpu")
     names = list(lab.things[:: max(1, len(lab.things) // things)][:things])
-    picture = images.load(models.gallery(model)[0][0], lab.decoder.pixels)
+    picture = images.load(models.gallery(model)[0][0], lab.decoder.image_size)
     found = experiments.invert(lab, picture)
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     variations: dict[str, list[float]] = {name: [] for name in VARIANTS}
@@ -131,7 +133,7 @@ def table(rows: list[dict]) -> str:
     lines = []
     for row in rows:
         seconds = (f"{row[key]:.2f}" for key in ("seconds", "times faster", "eight variations"))
-        top, likeness = intervals.said(row["top-1"], ".0%"), f"{row['PSNR to the default']:.1f}"
+        top, likeness = intervals.format_interval(row["top-1"], ".0%"), f"{row['PSNR to the default']:.1f}"
         lines.append([row["variant"], *seconds, top, likeness])
     return intervals.markdown(heads, lines)
 

@@ -19,12 +19,14 @@ import typer
 from torch import Tensor
 
 import latentlab
-from latentlab import images, intervals, models
+from latentlab import models
+from latentlab.analysis import intervals
 from latentlab.decoding import decode, pictures
-from latentlab.diffusion import CLEAN, Condition, abar_at, to_eps
+from latentlab.diffusion import CLEAN, Conditioning, abar_at, to_eps
+from latentlab.edits import interpolate, text_diff
 from latentlab.inversion import invert
+from latentlab.io import images
 from latentlab.latents import Latent
-from latentlab.manipulation import interpolate, text_diff
 from latentlab.models.emoji import context, scaled, weights_folder
 
 STEPS = 25
@@ -55,7 +57,7 @@ class OneByOne:
         self.lab, self.network, self.keep, self.kept = lab, network, keep_inversions, {}
         self.forth, self.back, self.times = schedulers(lab.decoder)
 
-    def eps(self, x: Tensor, t: int, cond: Condition) -> Tensor:
+    def eps(self, x: Tensor, t: int, cond: Conditioning) -> Tensor:
         z_i, time = scaled(cond.z_i), torch.full((1,), t)
         v = self.network(x, context(z_i, self.lab.decoder.empty), z_i, time).sample
         return to_eps(v, x, abar_at(self.lab.decoder.abar, t), "v")
@@ -64,7 +66,7 @@ class OneByOne:
         if self.keep and row in self.kept:
             return self.kept[row]
         x = self.lab.decoder.to_x0(pixels)
-        cond = Condition(self.lab.encoder.encode_image(pixels))
+        cond = Conditioning(self.lab.encoder.encode_image(pixels))
         for t in self.back.timesteps.tolist():
             left = max(t - 1000 // STEPS, 0)  # the level being left, where the network is evaluated
             x = self.back.step(self.eps(x, left, cond), t, x).prev_sample
@@ -72,7 +74,7 @@ class OneByOne:
         return self.kept[row]
 
     def decode(self, latent: Latent) -> Tensor:
-        x, cond = latent.x_T, Condition(latent.z_i)
+        x, cond = latent.x_T, Conditioning(latent.z_i)
         for t in self.forth.timesteps.tolist():
             x = self.forth.step(self.eps(x, t, cond), t, x).prev_sample
         return self.lab.decoder.to_pixels(x)
@@ -103,7 +105,7 @@ class Batched:
         self.lab, self.times = lab, schedulers(lab.decoder)[2]
 
     def invert(self, pixels: Tensor) -> Latent:
-        cond = Condition(self.lab.encoder.encode_image(pixels))
+        cond = Conditioning(self.lab.encoder.encode_image(pixels))
         x_0 = self.lab.decoder.to_x0(pixels)
         return invert(self.lab.decoder, x_0, cond, steps=self.times, method="naive").latent
 
@@ -145,7 +147,7 @@ def main(
     lab = latentlab.load("emoji", device="cpu")
     network = SD3Transformer2DModel.from_pretrained(weights_folder() / "decoder").eval()
     listing = models.gallery("emoji")[:8]
-    pixels = torch.cat([images.load(path, lab.decoder.pixels) for path, _ in listing])
+    pixels = torch.cat([images.load(path, lab.decoder.image_size) for path, _ in listing])
     names = [caption.split(" on ")[0] for _, caption in listing]
     captions = [(names[k], [names[(k + 1) % 8]]) for k in range(4)]
     jobs = {

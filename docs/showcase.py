@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 
 import latentlab
-from latentlab import images
-from latentlab.figures import rows
+from latentlab.io import images
+from latentlab.plotting import rows
 
 CAPTIONS = (
     "a red apple on a blue background",

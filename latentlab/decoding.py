@@ -1,22 +1,24 @@
-"""Latent -> x_0: the sampler, as a walk that callers can watch and stop."""
+"""Latent -> x_0: the sampler, as steps that callers can watch and stop."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import reversible
-from .diffusion import Condition, Decoder, SeededNoise, abar_at, ddim_step, evaluate, levels
+from . import exact_inversion
+from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, ddim_step, dpm_solver_step, evaluate, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
 
+SOLVERS = ("ddim", "dpm++")
+
 
 class Step(NamedTuple):
-    """One step of a walk: `number` of `total` is done; `x_t` is where it stands, `x_0` what it expects at the end.
+    """One step of the sampler, `number` of `total`: the state `x_t` after it, and the `x_0` predicted before it.
 
     `evaluations` is how often the decoder was evaluated so far.
     """
@@ -29,7 +31,7 @@ class Step(NamedTuple):
 
 
 @torch.no_grad()
-def walk(
+def sample_steps(
     decoder: Decoder,
     latent: Latent | PairLatent,
     *,
@@ -38,26 +40,35 @@ def walk(
     guidance: float = 1.0,
     eta: float | Sequence[float] = 0.0,
     seeds: Sequence[int] | None = None,
+    solver: str = "ddim",
+    guidance_interval: tuple[int, int] | None = None,
 ) -> Iterator[Step]:
-    """Walk from x_T to x_0, a step at a time; the last step's x_t is x_0.
+    """Denoise x_T to x_0, a step at a time; the last step's x_t is x_0.
 
     DDIM from each level to the next (`diffusion.ddim_step`).  Song et al. 2021; variations by eta > 0:
-    Ramesh et al. 2022, section 3.1.  A PairLatent goes its own exact way back instead (`reversible.descend`).
+    Ramesh et al. 2022, section 3.1.  A PairLatent is decoded by the exact reverse of its
+    inversion (`exact_inversion.descend`).
 
     Args:
         latent: z_i (B, D), x_T (B, C, H, W); or the pair of states of an exact inversion.
-        text: (1 or B, L, W) from `decoder.read`, or None: no caption.
-        steps: how many, or the times themselves; 25 by default. A pair brings its times along.
-        guidance: 1 is none.
+        text: (1 or B, L, W) from `decoder.encode_prompt`, or None: no caption.
+        steps: how many, or the times themselves; 25 by default. A pair has times of its own.
+        guidance: classifier-free guidance scale; 1 disables it.
         eta: 0 reconstructs, above 0 varies; one for all, or B of them.
-        seeds: B integers for eta's noise; wanted when eta > 0.
+        seeds: B integers for eta's noise; required when eta > 0.
+        solver: "ddim", whose path an inversion can undo, or "dpm++", DPM-Solver++ (2M), which needs half of the steps
+            and is for pictures that are not inverted (`diffusion.dpm_solver_step`).
+        guidance_interval: the least and the greatest time at which guidance is used; outside it is 1.  Kynkäänniemi et
+            al. 2024. None: at every time.
 
     Raises:
-        UserError: x_T does not fit the decoder, a guidance that is negative or not finite, eta > 0 without seeds, or
-            seeds of another number; and of a pair, steps, a guidance or an eta, which would leave its path.
+        UserError: x_T does not fit the decoder, a guidance that is negative or not finite, an eta that is not within
+            0 to 1, another number of etas than of samples, eta > 0 without seeds, seeds of another number, an unknown
+            solver, eta > 0 with another solver than DDIM, or an interval that is
+            empty; and of a pair, anything that would leave its path: steps, guidance, eta, a solver.
     """
     if isinstance(latent, PairLatent):
-        yield from _walk_back(decoder, latent, text, steps, guidance, eta)
+        yield from _descend_pair(decoder, latent, text, steps, guidance, eta, solver)
         return
     if latent.x_T.shape[1:] != tuple(decoder.shape):
         raise UserError(
@@ -66,63 +77,79 @@ def walk(
         )
     if not 0 <= guidance < float("inf"):
         raise UserError(f"guidance is {guidance}: give 1 for none, or a number above, like 2")
-    varies = max(eta, default=0) > 0 if isinstance(eta, Sequence) else eta > 0
+    etas = list(eta) if isinstance(eta, Sequence) else [eta]
+    if not all(0 <= value <= 1 for value in etas):  # NaN fails, too
+        raise UserError(f"eta is {eta}: give numbers from 0 (deterministic) to 1 (ancestral)")
+    if isinstance(eta, Sequence) and len(etas) != len(latent):
+        raise UserError(f"{len(etas)} etas for {len(latent)} samples: give one for all, or one each")
+    varies = any(value > 0 for value in etas)
     if varies and (seeds is None or len(seeds) != len(latent)):
-        given = "none" if seeds is None else str(len(seeds))
-        raise UserError(f"eta is {eta} and seeds: {given}; variations want one seed for each of {len(latent)} samples")
-    if isinstance(eta, Sequence):
-        if len(eta) != len(latent):
-            raise UserError(f"{len(eta)} etas for {len(latent)} samples: give one for all, or one each")
-        eta = torch.tensor(eta, device=latent.x_T.device, dtype=latent.x_T.dtype).view(-1, 1, 1, 1) if varies else 0.0
-    cond = Condition(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
+        count = "none" if seeds is None else str(len(seeds))
+        raise UserError(f"eta is {eta} and seeds: {count}; variations want one seed for each of {len(latent)} samples")
+    if solver not in SOLVERS:
+        raise UserError(f"solver is {solver!r}: give one of {', '.join(SOLVERS)}")
+    if varies and solver != "ddim":
+        raise UserError(f"eta is {eta} with solver {solver!r}, which adds no noise: use solver 'ddim' for variations")
+    first, last = guidance_interval or (0, len(decoder.abar))
+    if first > last:
+        raise UserError(f"guidance_interval is {guidance_interval}: give the least time first, like (300, 800)")
+    cond = Conditioning(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
     x_t = latent.x_T
-    draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype) if varies else None
+    draw = None
+    if varies and seeds is not None:
+        draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype)
+    eta_step = torch.tensor(etas, device=x_t.device, dtype=x_t.dtype).view(-1, 1, 1, 1) if len(etas) > 1 else etas[0]
     times = levels(decoder.abar, 25 if steps is None else steps)
+    before: tuple[Tensor, float] | None = None
     for number, (t, t_next) in enumerate(itertools.pairwise(times), 1):
         a, a_next = abar_at(decoder.abar, t), abar_at(decoder.abar, t_next)
-        eps = evaluate(decoder, x_t, t, cond, guidance)
+        eps = evaluate(decoder, x_t, t, cond, guidance if first <= t <= last else 1.0)
         x_0 = ddim_step(x_t, eps, a, 1.0)
-        x_t = ddim_step(x_t, eps, a, a_next, eta=eta, noise=draw() if draw else None)
+        if solver == "ddim":
+            x_t = ddim_step(x_t, eps, a, a_next, eta=eta_step if draw else 0.0, noise=draw() if draw else None)
+        else:
+            x_t, before = dpm_solver_step(x_t, x_0, a, a_next, before), (x_0, a)
         yield Step(number, len(times) - 1, x_t, x_0, number)
 
 
-def _walk_back(
+def _descend_pair(
     decoder: Decoder,
     pair: PairLatent,
     text: Tensor | None,
     steps: int | Sequence[int] | None,
     guidance: float,
-    eta: float,
+    eta: float | Sequence[float],
+    solver: str,
 ) -> Iterator[Step]:
     if pair.first.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"the states are {tuple(pair.first.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
             "invert the picture with the same model"
         )
-    given = {"steps": (steps, None), "guidance": (guidance, 1), "eta": (eta, 0)}
-    for name, (value, own) in given.items():
+    params = {"steps": (steps, None), "guidance": (guidance, 1), "eta": (eta, 0), "solver": (solver, "ddim")}
+    for name, (value, own) in params.items():
         if value != own:
             raise UserError(
                 f"{name} is {value}: {pair.method}'s pair of states goes back by the steps that it came, without "
                 f"guidance or noise, and is exact on no other; leave {name} out, or invert with method='fixed-point'"
             )
     levels(decoder.abar, pair.times)
-    cond = Condition(pair.z_i, None if text is None else text.expand(len(pair), -1, -1))
-    yield from itertools.starmap(Step, reversible.descend(decoder, pair, cond))
+    cond = Conditioning(pair.z_i, None if text is None else text.expand(len(pair), -1, -1))
+    yield from itertools.starmap(Step, exact_inversion.descend(decoder, pair, cond))
 
 
-def decode(decoder: Decoder, latent: Latent | PairLatent, **knobs) -> Tensor:
-    """The x_0 of a latent: `walk` to its end, with the same knobs.
+def decode(decoder: Decoder, latent: Latent | PairLatent, **params: Any) -> Tensor:
+    """The x_0 of a latent: `sample_steps` to its end, with the same parameters.
 
     Returns:
         x_0: (B, C, H, W); `decoder.to_pixels` makes it a picture.
     """
-    for step in walk(decoder, latent, **knobs):
+    for step in sample_steps(decoder, latent, **params):
         x_0 = step.x_t
     return x_0
 
 
 @torch.no_grad()
 def pictures(decoder: Decoder, x_0: Tensor) -> Tensor:
-    """`decoder.to_pixels` of any number of rows, at most `decoder.rows` at a time: (B, 3, pixels, pixels)."""
-    return torch.cat([decoder.to_pixels(rows) for rows in x_0.split(decoder.rows)])
+    """`decoder.to_pixels` of any number of rows, at most `decoder.max_batch_size` at a time: (B, 3, pixels, pixels)."""
+    return torch.cat([decoder.to_pixels(rows) for rows in x_0.split(decoder.max_batch_size)])

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,8 +20,8 @@ CLEAN = -1  # the level at which abar is 1 and nothing is noise
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What a decoder is told.
+class Conditioning:
+    """What a decoder is conditioned on.
 
     Args:
         z_i: (B, D), CLIP image embedding.
@@ -34,15 +34,30 @@ class Condition:
     def __len__(self) -> int:
         return len(self.z_i)
 
-    def __getitem__(self, rows: slice | Tensor) -> Condition:
-        return Condition(self.z_i[rows], None if self.text is None else self.text[rows])
+    def __getitem__(self, rows: slice | Tensor) -> Conditioning:
+        return Conditioning(self.z_i[rows], None if self.text is None else self.text[rows])
 
-    def expand(self, count: int) -> Condition:
+    def expand(self, count: int) -> Conditioning:
         """One row repeated `count` times; as many rows as that stay as they are."""
         if len(self) not in (1, count):
             raise UserError(f"{len(self)} conditions for {count} pictures: give one for all, or one each")
         text = self.text if self.text is None else self.text.expand(count, -1, -1)
-        return Condition(self.z_i.expand(count, -1), text)
+        return Conditioning(self.z_i.expand(count, -1), text)
+
+    def concatenate(self, other: Conditioning) -> Conditioning:
+        """These rows and then the other's; both have text, or neither."""
+        text = None if self.text is None or other.text is None else torch.cat([self.text, other.text])
+        return Conditioning(torch.cat([self.z_i, other.z_i]), text)
+
+
+class Concatenable(Protocol):
+    """The conditioning of a decoder or of a prior."""
+
+    def concatenate(self: C, other: C, /) -> C:
+        """These rows and then the other's."""
+
+
+C = TypeVar("C", bound=Concatenable)
 
 
 class Decoder(Protocol):
@@ -50,8 +65,8 @@ class Decoder(Protocol):
 
     abar: Tensor  # (T,) cumulative alphas, decreasing
     shape: tuple[int, int, int]  # (C, H, W) of x_T
-    pixels: int  # side of the picture that to_pixels makes
-    rows: int  # most rows evaluated at once: what bounds memory
+    image_size: int  # side of the picture that to_pixels makes
+    max_batch_size: int  # the largest number of rows evaluated at once, which bounds memory
 
     def to_x0(self, pixels: Tensor) -> Tensor:
         """(B, 3, pixels, pixels) in [-1, 1] to x_0 (B, C, H, W): identity, VAE or MoVQ."""
@@ -59,11 +74,11 @@ class Decoder(Protocol):
     def to_pixels(self, x_0: Tensor) -> Tensor:
         """The inverse, as near as the first stage comes."""
 
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         """The predicted noise in x_t at time t."""
 
-    def read(self, captions: Sequence[str]) -> Tensor | None:
-        """Captions as Condition.text, or None where the decoder takes no text."""
+    def encode_prompt(self, captions: Sequence[str]) -> Tensor | None:
+        """Captions as Conditioning.text, or None where the decoder takes no text."""
 
 
 def cosine_abar(T: int = 1000) -> Tensor:
@@ -83,7 +98,7 @@ def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
     """The times that a sampler visits, from noise to CLEAN.
 
     `steps` equal strides from the last usable time.  A cosine schedule is singular at its end (1/√abar is 20,291 at
-    t = 999 and 34 at t = 980), so a walk starts where 1/√abar is at most 35.
+    t = 999 and 34 at t = 980), so sampling starts where 1/√abar is at most 35.
 
     Args:
         abar: (T,).
@@ -92,19 +107,22 @@ def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
     Returns:
         steps + 1 times; the last is CLEAN.
 
+    >>> levels(cosine_abar(), 4)
+    [980, 735, 490, 244, -1]
+
     Raises:
         UserError: fewer than one step, more than there are times, or times that do not decrease.
     """
-    if not isinstance(steps, Integral):
+    if not isinstance(steps, (int, Integral)):
         times = [int(t) for t in steps]
         falling = all(a > b for a, b in itertools.pairwise(times))
         if len(times) < 2 or not falling or times[0] >= len(abar) or times[-1] != CLEAN:
             raise UserError(f"times {times[:6]}… must decrease, from below {len(abar)} to {CLEAN} (clean)")
         return times
-    last = int((abar >= 1 / 35**2).sum()) - 1
-    if not 1 <= steps <= last + 1:
+    count, last = int(steps), int((abar >= 1 / 35**2).sum()) - 1
+    if not 1 <= count <= last + 1:
         raise UserError(f"steps is {steps}: give a number from 1 to {last + 1}")
-    return [round(last + (CLEAN - last) * k / steps) for k in range(steps + 1)]
+    return [round(last + (CLEAN - last) * k / count) for k in range(count + 1)]
 
 
 def abar_at(abar: Tensor, t: int) -> float:
@@ -126,6 +144,11 @@ def ddim_step(
         eta: 0 is deterministic, 1 is ancestral sampling; needs `noise` and a' > a. A number, or (B, 1, 1, 1).
         noise: like x.
 
+    >>> x_0, eps = torch.ones(1, 1, 1, 1), torch.full((1, 1, 1, 1), 2.0)
+    >>> x_t = ddim_step(x_0, eps, 1.0, 0.36)  # √0.36 · 1 + √0.64 · 2
+    >>> round(x_t.item(), 4), round(ddim_step(x_t, eps, 0.36, 1.0).item(), 4)
+    (2.2, 1.0)
+
     Raises:
         UserError: eta outside 0..1, or above 0 without noise or while inverting.
     """
@@ -142,8 +165,38 @@ def ddim_step(
     return math.sqrt(abar_to) * x_0 + kept * eps + sigma * noise
 
 
-def evaluate(decoder: Decoder, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
-    """`decoder.eps` of any number of rows, at most `decoder.rows` at a time; a guided row counts as two.
+def dpm_solver_step(
+    x: Tensor, x_0: Tensor, abar_from: float, abar_to: float, before: tuple[Tensor, float] | None = None
+) -> Tensor:
+    """Take one denoising step of DPM-Solver++ (2M), which is second order in the step size where DDIM is first order.
+
+    x' = σ'/σ x + (α' - α σ'/σ) D,   D = x_0 + h / (2 h_before) (x_0 - x_0_before),
+    α = √a, σ = √(1-a), h = λ' - λ, λ = log(α/σ).  Lu et al. 2022 (DPM-Solver++), algorithm 2.
+    Without `before`, and in the step to the clean end where h is infinite, D = x_0: that is DDIM's step with η = 0.
+
+    Args:
+        x, x_0: (B, C, H, W), the state and the clean picture predicted from it.
+        abar_from, abar_to: a and a'; a' > a.
+        before: x_0 and a of the step before.
+    """
+    sigma_ratio = math.sqrt((1 - abar_to) / (1 - abar_from))
+    if before is not None and abar_to < 1:
+        x_0_before, abar_before = before
+        h, h_before = (
+            _half_log_snr(abar_to) - _half_log_snr(abar_from),
+            _half_log_snr(abar_from) - _half_log_snr(abar_before),
+        )
+        x_0 = x_0 + h / (2 * h_before) * (x_0 - x_0_before)
+    return sigma_ratio * x + (math.sqrt(abar_to) - math.sqrt(abar_from) * sigma_ratio) * x_0
+
+
+def _half_log_snr(abar: float) -> float:
+    """λ = log(α/σ), half of the logarithm of the signal-to-noise ratio."""
+    return 0.5 * math.log(abar / (1 - abar))
+
+
+def evaluate(decoder: Decoder, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
+    """`decoder.eps` of any number of rows, at most `decoder.max_batch_size` at a time; a guided row counts as two.
 
     Args:
         x_t: (B, C, H, W).
@@ -152,7 +205,7 @@ def evaluate(decoder: Decoder, x_t: Tensor, t: int, cond: Condition, guidance: f
     Returns:
         eps (B, C, H, W), as of one batch.
     """
-    rows = max(1, decoder.rows // (1 if guidance == 1 else 2))
+    rows = max(1, decoder.max_batch_size // (1 if guidance == 1 else 2))
     starts = range(0, max(1, len(x_t)), rows)
     return torch.cat([decoder.eps(x_t[k : k + rows], t, cond[k : k + rows], guidance) for k in starts])
 
@@ -176,7 +229,11 @@ def to_eps(prediction: Tensor, x_t: Tensor, abar: float, kind: str) -> Tensor:
 
 
 def guided(
-    predict: Callable[[Tensor, Condition], Tensor], x_t: Tensor, cond: Condition, null: Condition, guidance: float
+    predict: Callable[[Tensor, C], Tensor],
+    x_t: Tensor,
+    cond: C,
+    null: C,
+    guidance: float,
 ) -> Tensor:
     """Classifier-free guidance, with both halves in one batch; 1 costs nothing extra.
 
@@ -188,9 +245,7 @@ def guided(
     """
     if guidance == 1:
         return predict(x_t, cond)
-    text = None if cond.text is None else torch.cat([cond.text, null.text])
-    both = predict(torch.cat([x_t, x_t]), Condition(torch.cat([cond.z_i, null.z_i]), text))
-    with_cond, without = both.chunk(2)
+    with_cond, without = predict(torch.cat([x_t, x_t]), cond.concatenate(null)).chunk(2)
     return without + guidance * (with_cond - without)
 
 
@@ -201,12 +256,12 @@ def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
         UserError: there are none, or they are no integers.
     """
     try:
-        found = () if isinstance(seeds, str) else tuple(operator.index(s) for s in seeds)
+        integers = () if isinstance(seeds, str) else tuple(operator.index(s) for s in seeds)
     except TypeError:
-        found = ()
-    if not found:
+        integers = ()
+    if not integers:
         raise UserError(f"seeds is {seeds!r}: give one integer for each picture, at least one, like [0, 1, 2]")
-    return found
+    return integers
 
 
 class SeededNoise:
@@ -221,7 +276,15 @@ class SeededNoise:
         UserError: seeds that are no integers, or none.
     """
 
-    def __init__(self, seeds: Sequence[int], shape: Sequence[int], *, stream: str = "x_T", device="cpu", dtype=None):
+    def __init__(
+        self,
+        seeds: Sequence[int],
+        shape: Sequence[int],
+        *,
+        stream: str = "x_T",
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
         # A hash and not a sum: torch's CPU generator keeps the lower 32 bits of a seed and drops the rest.
         hashes = [zlib.crc32(f"{stream} {s}".encode()) for s in checked_seeds(seeds)]
         self.generators = [torch.Generator().manual_seed(h) for h in hashes]
@@ -233,6 +296,8 @@ class SeededNoise:
         return torch.stack(rows).to(self.device, self.dtype)
 
 
-def noise(decoder: Decoder, seeds: Sequence[int], *, device="cpu", dtype=None) -> Tensor:
+def noise(
+    decoder: Decoder, seeds: Sequence[int], *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> Tensor:
     """x_T for the seeds: (B, C, H, W)."""
     return SeededNoise(seeds, decoder.shape, device=device, dtype=dtype)()

@@ -243,7 +243,7 @@ def _vote(picture: np.ndarray, rows: slice, columns: slice, named: np.ndarray) -
 
 def _to_lab(pixels: Tensor) -> np.ndarray:
     """(B, 3, H, W) in [-1, 1] to CIELAB (B, H, W, 3), its lightness at SHADE."""
-    from .images import cielab  # here, for the training's drawings need the names of colours without torch
+    from .io.images import cielab  # here, for the training's drawings need the names of colours without torch
 
     return cielab(pixels).permute(0, 2, 3, 1).numpy() * (SHADE, 1, 1)
 

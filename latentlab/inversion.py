@@ -6,24 +6,25 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import reversible
-from .diffusion import Condition, Decoder, abar_at, ddim_step, evaluate, levels
+from . import exact_inversion
+from .diffusion import Conditioning, Decoder, abar_at, ddim_step, evaluate, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
 
-METHODS = ("naive", "fixed-point", *reversible.METHODS)
+METHODS = ("naive", "fixed-point", *exact_inversion.METHODS)
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """What an inversion found.
+    """The result of an inversion.
 
     Args:
-        latent: z_i as given, and x_T; of an exact method the pair of states instead.
+        latent: z_i and x_T; of an exact method the pair of states instead.
         residual: (steps,), how far each step's equation is from holding: the RMS of x_t minus what one more iteration
             would give, the worst sample's. It is that of the last point evaluated; x_t itself is one iteration further.
             A naive inversion does not know it: NaN. An exact one has no equation to solve: 0.
@@ -39,10 +40,10 @@ class Inversion:
 
 
 @torch.no_grad()
-def walk(
+def invert_steps(
     decoder: Decoder,
     x_0: Tensor,
-    cond: Condition,
+    cond: Conditioning,
     *,
     steps: int | Sequence[int] = 25,
     method: str = "fixed-point",
@@ -50,13 +51,13 @@ def walk(
     memory: int = 2,
     tolerance: float = 2e-4,
 ) -> Iterator[tuple[int, int, Inversion]]:
-    """Invert a step at a time: yields (number, total, what is found so far).
+    """Invert a step at a time: yields (number, total, the inversion so far).
 
-    DDIM's step from t to s is x_s = step(x_t, eps(x_t, t)).  To undo it one has to know eps at the point that is
-    looked for.  *naive* takes eps(x_s, s) for it, and its error falls like 1/steps (Song et al. 2021, section 4.3);
+    DDIM's step from t to s is x_s = step(x_t, eps(x_t, t)).  Undoing it needs eps at the unknown point x_t.
+    *naive* uses eps(x_s, s) instead, and its error falls like 1/steps (Song et al. 2021, section 4.3);
     *fixed-point* solves x_t = step⁻¹(x_s, eps(x_t, t)) by iterating (Pan et al. 2023, AIDI; Garibi et al. 2024,
     ReNoise) with Anderson's acceleration (`solve`), from a guess that costs nothing: the noise of the two steps before,
-    prolonged.  *bdia* and *edict* are exact, but what they find is a pair of states (`reversible`).  Guidance stays
+    prolonged.  *bdia* and *edict* are exact, but their result is a pair of states (`exact_inversion`).  Guidance stays
     at 1: above it the iteration is no longer a contraction.
 
     The defaults let the tolerance decide and not a fixed number of iterations: the step from the clean picture, which
@@ -65,13 +66,14 @@ def walk(
 
     Args:
         x_0: (B, C, H, W), from `decoder.to_x0`.
-        cond: z_i of the pictures and, where the walk back will have one, the caption.
+        cond: z_i of the pictures and, where decoding will use one, the caption.
         iterations: evaluations a step at most, fixed-point only.
         memory: how many earlier iterations Anderson's acceleration mixes in; 0 is the plain iteration.
         tolerance: a sample's step ends early when its residual is below; in units of x_t, whose RMS is about 1.
 
     Raises:
-        UserError: x_0 does not fit the decoder, is not finite, the method is unknown, or a knob is out of its range.
+        UserError: x_0 does not fit the decoder, is not finite, the method is unknown, or a parameter is out of
+            its range.
     """
     if method not in METHODS:
         raise UserError(f"method is {method!r}: give one of {', '.join(METHODS)}")
@@ -82,18 +84,21 @@ def walk(
     if x_0.ndim != 4 or x_0.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"x_0 is {tuple(x_0.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
-            "decoder.to_x0(images.resize(pixels, decoder.pixels))"
+            "decoder.to_x0(images.resize(pixels, decoder.image_size))"
         )
     if not x_0.isfinite().all():
         raise UserError("x_0 holds values that are not finite: check the picture it came from")
     cond = cond.expand(len(x_0))
     times = levels(decoder.abar, steps)
-    if method in reversible.METHODS:
-        for number, (pair, evaluations) in enumerate(reversible.ascend(decoder, x_0, cond, times, method=method), 1):
-            known = torch.ones(len(x_0), dtype=torch.bool, device=x_0.device)
-            yield number, len(times) - 1, Inversion(pair, torch.zeros(number), evaluations, known)
+    if method in exact_inversion.METHODS:
+        for number, (pair, evaluations) in enumerate(
+            exact_inversion.ascend(decoder, x_0, cond, times, method=method), 1
+        ):
+            converged = torch.ones(len(x_0), dtype=torch.bool, device=x_0.device)
+            yield number, len(times) - 1, Inversion(pair, torch.zeros(number), evaluations, converged)
         return
-    x_t, residuals, past = x_0, [], []
+    x_t, residuals = x_0, list[float]()
+    past: list[tuple[int, Tensor]] = []
     spent = torch.zeros(len(x_0), dtype=torch.long, device=x_0.device)
     converged = torch.full_like(spent, method != "naive", dtype=torch.bool)
     for number, (s, t) in enumerate(itertools.pairwise(times[::-1]), 1):
@@ -103,7 +108,9 @@ def walk(
             count, residual = torch.ones_like(spent), x_t.new_full((len(x_t),), float("nan"))
         else:
 
-            def undo(x: Tensor, rows: Tensor, x_s=x_s, t=t, a_s=a_s, a_t=a_t) -> Tensor:
+            def undo(
+                x: Tensor, rows: Tensor, x_s: Tensor = x_s, t: int = t, a_s: float = a_s, a_t: float = a_t
+            ) -> Tensor:
                 return ddim_step(x_s[rows], evaluate(decoder, x, t, cond[rows]), a_s, a_t)
 
             guess = ddim_step(x_s, _prolonged(past, t), a_s, a_t) if past else x_s
@@ -111,15 +118,15 @@ def walk(
             past = [*past[-1:], (t, _noise_between(x_s, x_t, a_s, a_t))]
         spent, converged = spent + count, converged & (residual < tolerance)
         residuals.append(float(residual.max()))
-        found = Inversion(Latent(cond.z_i, x_t), torch.tensor(residuals), int(spent.max()), converged)
-        yield number, len(times) - 1, found
+        inversion = Inversion(Latent(cond.z_i, x_t), torch.tensor(residuals), int(spent.max()), converged)
+        yield number, len(times) - 1, inversion
 
 
-def invert(decoder: Decoder, x_0: Tensor, cond: Condition, **knobs) -> Inversion:
-    """The x_T from which `decoding.decode` gives x_0 back: `walk` to its end, with the same knobs."""
-    for _, _, found in walk(decoder, x_0, cond, **knobs):  # noqa: B007  (the last one is the result)
+def invert(decoder: Decoder, x_0: Tensor, cond: Conditioning, **params: Any) -> Inversion:
+    """The x_T from which `decoding.decode` gives x_0 back: `invert_steps` to its end, with the same parameters."""
+    for _, _, inversion in invert_steps(decoder, x_0, cond, **params):  # noqa: B007  (the last one is the result)
         pass
-    return found
+    return inversion
 
 
 def solve(
@@ -139,22 +146,22 @@ def solve(
     Returns:
         x (B, …); the residual of the last evaluated point (B,); evaluations (B,).
     """
-    found, rows = x.clone(), torch.arange(len(x), device=x.device)
+    solution, rows = x.clone(), torch.arange(len(x), device=x.device)
     residual = x.new_full((len(x),), float("inf"))
     count = torch.zeros_like(rows)
     past: list[tuple[Tensor, Tensor]] = []
     for _ in range(iterations):
-        g_x = g(found[rows], rows)
-        f = g_x - found[rows]
+        g_x = g(solution[rows], rows)
+        f = g_x - solution[rows]
         residual[rows] = f.square().flatten(1).mean(1).sqrt()
         count[rows] += 1
         past = [*past, (f, g_x)][-memory - 1 :]
-        found[rows] = _mixed(past)
+        solution[rows] = _mixed(past)
         left = residual[rows] >= tolerance  # which NaN is not: nothing more can come of it
         rows, past = rows[left], [(f[left], g_x[left]) for f, g_x in past]
         if not len(rows):
             break
-    return found, residual, count
+    return solution, residual, count
 
 
 def _mixed(past: list[tuple[Tensor, Tensor]]) -> Tensor:

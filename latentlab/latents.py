@@ -1,4 +1,4 @@
-"""The bipartite latent (z_i, x_T): what CLIP sees, and everything else; and the pair that exact inversion finds."""
+"""The bipartite latent (z_i, x_T): what CLIP sees and everything else; and an exact inversion's pair of states."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
-from .files import open_tensors, whole
+from .io.atomic import atomic_write, open_tensors
 
 PAIRS = ("bdia", "edict")  # the methods whose latent is a pair of states
 
@@ -33,7 +34,7 @@ class Latent:
     z_i: Tensor
     x_T: Tensor
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.z_i.ndim != 2 or self.x_T.ndim != 4 or len(self.z_i) != len(self.x_T):
             raise UserError(
                 f"z_i is {tuple(self.z_i.shape)} and x_T is {tuple(self.x_T.shape)}: a Latent wants (B, D) and "
@@ -57,14 +58,14 @@ class Latent:
         latents = list(latents)
         return Latent(torch.cat([la.z_i for la in latents]), torch.cat([la.x_T for la in latents]))
 
-    def to(self, *args, **kwargs) -> Latent:
+    def to(self, *args: Any, **kwargs: Any) -> Latent:
         """Both tensors moved or cast, as `Tensor.to` does."""
         return Latent(self.z_i.to(*args, **kwargs), self.x_T.to(*args, **kwargs))
 
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write a safetensors file with z_i, x_T and the metadata, whole or not at all."""
         tensors = {"z_i": self.z_i.contiguous().cpu(), "x_T": self.x_T.contiguous().cpu()}
-        with whole(path) as part:
+        with atomic_write(path) as part:
             save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.Latent"})
 
     @staticmethod
@@ -82,7 +83,7 @@ class Latent:
 
 @dataclass(frozen=True, repr=False)
 class PairLatent:
-    """A picture as z_i and the two states that an exact inversion ends with (`reversible`).
+    """A picture as z_i and the two states that an exact inversion ends with (`exact_inversion`).
 
     It stands for one picture alone.  Neither state is the x_T of the paper: what makes the way back exact is the
     little by which the two differ, so nothing may be interpolated or noised between them.
@@ -105,7 +106,7 @@ class PairLatent:
     times: tuple[int, ...]
     mix: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         fits = self.z_i.ndim == 2 and self.first.ndim == 4 and len(self.z_i) == len(self.first)
         if not fits or self.first.shape != self.second.shape:
             shapes = " and ".join(str(tuple(state.shape)) for state in (self.first, self.second))
@@ -131,7 +132,7 @@ class PairLatent:
 
     @property
     def x_T(self) -> Tensor:
-        """Not there: whatever wants a Latent asks for it, and is told why.
+        """A pair has no x_T: this raises, with the reason, for functions that need a Latent.
 
         Raises:
             UserError: always.
@@ -141,17 +142,17 @@ class PairLatent:
             "and interpolation or eta above 0 would mean nothing; invert with method='fixed-point' for those"
         )
 
-    def to(self, *args, **kwargs) -> PairLatent:
+    def to(self, *args: Any, **kwargs: Any) -> PairLatent:
         """The three tensors moved or cast, as `Tensor.to` does."""
         z_i, first, second = (tensor.to(*args, **kwargs) for tensor in (self.z_i, self.first, self.second))
         return replace(self, z_i=z_i, first=first, second=second)
 
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
-        """Write a safetensors file with the tensors, how they were found and the metadata, whole or not at all."""
+        """Write a safetensors file with tensors, method, times, mix and metadata, whole or not at all."""
         tensors = {name: getattr(self, name).contiguous().cpu() for name in ("z_i", "first", "second")}
-        found = {"method": self.method, "times": json.dumps(self.times), "mix": repr(self.mix)}
-        with whole(path) as part:
-            save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.PairLatent", **found})
+        inversion = {"method": self.method, "times": json.dumps(self.times), "mix": repr(self.mix)}
+        with atomic_write(path) as part:
+            save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.PairLatent", **inversion})
 
     @staticmethod
     def load(path: str | Path) -> PairLatent:
@@ -174,7 +175,7 @@ class PairLatent:
 
 
 def metadata(path: str | Path) -> dict[str, str]:
-    """What `save` was given beside the tensors: of `latentlab invert` the model, its weights, the steps and the method.
+    """The metadata in a file of `save`: `latentlab invert` writes the model, its weights, the steps and the method.
 
     Raises:
         UserError: no such file, or not a whole safetensors file.
@@ -183,12 +184,12 @@ def metadata(path: str | Path) -> dict[str, str]:
 
 
 def _batch(rows: int | slice | Tensor, latent: Latent | PairLatent) -> slice | Tensor:
-    if not isinstance(rows, Integral):
+    if not isinstance(rows, (int, Integral)):
         return rows
     if not -len(latent) <= rows < len(latent):
         kind = type(latent).__name__
         raise IndexError(f"row {rows} of a {kind} with {len(latent)} rows")  # ends `for` loops too
-    return slice(rows, rows + 1 or None)
+    return slice(int(rows), int(rows) + 1 or None)
 
 
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -196,7 +197,7 @@ def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
-def _checked(kind: type, path: str | Path, tensors: dict[str, Tensor], *names: str, how: tuple = ()):
+def _checked(kind: type, path: str | Path, tensors: dict[str, Tensor], *names: str, how: tuple = ()) -> Any:
     name = Path(path).name
     if set(names) - set(tensors):
         wanted = f"{', '.join(names[:-1])} and {names[-1]}"

@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from .diffusion import Condition, SeededNoise, abar_at, ddim_step, levels, to_eps
+from .diffusion import SeededNoise, abar_at, ddim_step, levels, to_eps
 from .errors import UserError
-from .sphere import normalize
+from .slerp import normalize
+
+
+@dataclass(frozen=True)
+class PriorConditioning:
+    """The captions that a prior is conditioned on.
+
+    Args:
+        z_t: (B, D), CLIP text embeddings.
+        tokens: (B, L, W), the captions token by token, in the prior's own layout.
+        cache: what the prior's network keeps from one step to the next; it goes when the conditioning goes.
+    """
+
+    z_t: Tensor
+    tokens: Tensor
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.z_t)
+
+    def __getitem__(self, rows: slice | Tensor) -> PriorConditioning:
+        return PriorConditioning(self.z_t[rows], self.tokens[rows])
+
+    def expand(self, count: int) -> PriorConditioning:
+        """One row repeated `count` times; as many rows as that stay as they are."""
+        return PriorConditioning(self.z_t.expand(count, -1), self.tokens.expand(count, -1, -1))
+
+    def concatenate(self, other: PriorConditioning) -> PriorConditioning:
+        """These rows and then the other's."""
+        return PriorConditioning(torch.cat([self.z_t, other.z_t]), torch.cat([self.tokens, other.tokens]))
 
 
 class Prior(Protocol):
@@ -19,11 +49,12 @@ class Prior(Protocol):
 
     abar: Tensor  # (T,)
     width: int  # D
+    max_batch_size: int  # the largest number of rows evaluated at once, which bounds memory
 
-    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Captions as z_t (B, D), and everything that x_0 wants to know of them (B, L, W)."""
+    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
+        """What `x_0` is conditioned on: one row a caption."""
 
-    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
+    def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
         """The predicted clean embedding, standardised, from the noised one; both (B, D)."""
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
@@ -42,8 +73,9 @@ def sample(
 ) -> Tensor:
     """Draw an image embedding for each caption and seed.
 
-    `candidates` z_i are drawn, and the one with the higher ẑ_i·ẑ_t is kept.  Ramesh et al. 2022, section 2.2 (two are
-    drawn there, in 64 steps).  Deterministic DDIM on the x_0 prediction.
+    `candidates` z_i are drawn, and the one with the highest ẑ_i·ẑ_t is kept.  Ramesh et al. 2022, section 2.2 (two are
+    drawn there, in 64 steps).  The sampler is deterministic DDIM on the x_0 prediction.  The network sees at most
+    `prior.max_batch_size` rows at once; a guided row counts as two.
 
     Args:
         captions: one, or one a seed.
@@ -67,17 +99,23 @@ def sample(
         raise UserError(f"the prior's guidance is {guidance}: give 1 for none, or a number above, like 2")
     if candidates < 1:
         raise UserError(f"candidates is {candidates}: give 1 or more")
-    z_t, tokens = prior.read(captions)
-    count = len(seeds) * candidates
-    z_t = z_t.expand(len(seeds), -1).repeat_interleave(candidates, 0)  # (B * candidates, D)
-    tokens = tokens.expand(len(seeds), -1, -1).repeat_interleave(candidates, 0)
-    draw = SeededNoise(seeds, (candidates, prior.width), stream="prior", device=z_t.device, dtype=z_t.dtype)
-    x_t = draw().view(count, prior.width)
+    cond = prior.encode_prompt(captions).expand(len(seeds))
+    device, dtype = cond.z_t.device, cond.z_t.dtype
+    cond = cond[torch.arange(len(seeds), device=device).repeat_interleave(candidates)]  # B * candidates rows
+    draw = SeededNoise(seeds, (candidates, prior.width), stream="prior", device=device, dtype=dtype)
+    x_T = draw().flatten(0, 1)  # (B * candidates, D)
     times = levels(prior.abar, steps)
+    size = max(1, prior.max_batch_size // (1 if guidance == 1 else 2))  # a guided row counts as two
+    chunks = (slice(k, k + size) for k in range(0, len(x_T), size))
+    z_i = torch.cat([prior.to_z_i(_denoise(prior, x_T[rows], cond[rows], times, guidance)) for rows in chunks])
+    likeness = (normalize(z_i) * normalize(cond.z_t)).sum(-1).view(-1, candidates)
+    return z_i.view(len(seeds), candidates, -1)[torch.arange(len(seeds)), likeness.argmax(1)]
+
+
+def _denoise(prior: Prior, x_t: Tensor, cond: PriorConditioning, times: Sequence[int], guidance: float) -> Tensor:
+    """x_T to x_0, both (B, D), by DDIM on the x_0 prediction."""
     for t, t_next in itertools.pairwise(times):
         a = abar_at(prior.abar, t)
-        x_0 = prior.x_0(x_t, t, Condition(z_t, tokens), guidance)
+        x_0 = prior.x_0(x_t, t, cond, guidance)
         x_t = ddim_step(x_t, to_eps(x_0, x_t, a, "x_0"), a, abar_at(prior.abar, t_next))
-    z_i = prior.to_z_i(x_t)
-    likeness = (normalize(z_i) * normalize(z_t)).sum(-1).view(-1, candidates)
-    return z_i.view(len(seeds), candidates, -1)[torch.arange(len(seeds)), likeness.argmax(1)]
+    return x_t

@@ -1,4 +1,4 @@
-"""x_0 -> large image: a diffusion model that is told the small picture."""
+"""x_0 -> large image: a diffusion model conditioned on the small picture."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Upsampler(Protocol):
     abar: Tensor  # (T,)
     low: int  # side of the small picture
     high: int  # side of the large one
-    rows: int  # most pictures enlarged at once: what bounds memory
+    max_batch_size: int  # the largest number of pictures enlarged at once, which bounds memory
     steps: int | Sequence[int]  # how many steps, or which times, it was made for
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
-        """The noise in x_t (B, 3, high, high), told the small pictures (B, 3, low, low)."""
+        """The noise in x_t (B, 3, high, high), conditioned on the small pictures (B, 3, low, low)."""
 
     def to_pixels(self, x_0: Tensor, pixels: Tensor) -> Tensor:
         """The large pictures: x_0 itself, or what it adds to the small ones."""
@@ -53,8 +53,9 @@ def upsample(
             f"and B seeds: images.resize(pixels, {side})"
         )
     times = levels(upsampler.abar, upsampler.steps if steps is None else steps)
-    some = range(0, len(pixels), upsampler.rows)
-    return torch.cat([_upsample(upsampler, *(x[k : k + upsampler.rows] for x in (pixels, seeds)), times) for k in some])
+    size = upsampler.max_batch_size
+    chunks = [slice(k, k + size) for k in range(0, len(pixels), size)]
+    return torch.cat([_upsample(upsampler, pixels[rows], seeds[rows], times) for rows in chunks])
 
 
 def _upsample(upsampler: Upsampler, pixels: Tensor, seeds: Sequence[int], times: Sequence[int]) -> Tensor:

@@ -342,7 +342,7 @@ def parts(repository: str, *, tiny: bool):
 
 
 class Unread:
-    """What `latentlab.models.checkpoints.Checkpoint` is to a family's `load`, with random weights and no files.
+    """What `latentlab.models.checkpoint.Checkpoint` is to a family's `load`, with random weights and no files.
 
     Args:
         tiny: shrunk, or at full size.

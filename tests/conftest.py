@@ -56,7 +56,7 @@ class Spy:
         return getattr(self.decoder, name)
 
     def eps(self, x_t, t, cond, guidance=1.0):
-        assert len(x_t) == 1 or len(x_t) * (1 if guidance == 1 else 2) <= self.rows
+        assert len(x_t) == 1 or len(x_t) * (1 if guidance == 1 else 2) <= self.max_batch_size
         assert len(cond) == len(x_t)
         self.calls.append((len(x_t), t, guidance))
         return self.decoder.eps(x_t, t, cond, guidance)
@@ -73,7 +73,7 @@ def spied():
 
     def make(decoder, rows=None):
         spy = Spy(decoder)
-        spy.rows = rows or decoder.rows
+        spy.max_batch_size = rows or decoder.max_batch_size
         return spy
 
     return make
@@ -164,7 +164,7 @@ def clip_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def encoder(clip_folder):
     """The tiny CLIP."""
-    from latentlab.encoding import Encoder
+    from latentlab.clip import Encoder
 
     return Encoder(f"local-dir:{clip_folder}")
 

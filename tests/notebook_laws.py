@@ -22,7 +22,8 @@ Law = Callable[[Path, NotebookNode], Iterator[str]]
 
 MAX_BYTES = 2 * 2**20
 CODE_CELLS = range(8, 16)  # exercises and their checks apart
-LINES = {"exercise": 8, "check": 16, "": 10}  # that are not blank, by tag
+LINES = {"exercise": 8, "check": 16, "": 8}  # that are not blank, by tag
+DEFINING = 10  # lines of a cell that defines a function or a class
 EXERCISES = 3
 IGNORED = 2  # most cells whose output is not compared
 TAGS = {"widget", "nbval-ignore-output", "exercise", "check", "solution"}
@@ -148,6 +149,8 @@ def is_made_of_few_small_cells(path: Path, nb: NotebookNode) -> Iterator[str]:
     for name, cell in code(nb):
         lines = [line for line in cell.source.splitlines() if line.strip()]
         most = next(most for tag, most in LINES.items() if not tag or tag in tags(cell))
+        if most == LINES[""] and re.search(r"^(?:def|class) ", cell.source, re.MULTILINE):
+            most = DEFINING
         if len(lines) > most:
             yield f"{name} has {len(lines)} lines, not {most} at most"
         if any(len(line) > 120 for line in lines):

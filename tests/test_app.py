@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from latentlab import images
+from latentlab.io import images
 
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -14,8 +14,8 @@ import pytest
 
 pytest.importorskip("gradio")
 import latentlab
-from apps.app import build, launch
-from apps.workbench import door, labs, saying
+from latentlab.app import labs, markup, request_limits
+from latentlab.app.main import build, launch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import load
@@ -50,14 +50,14 @@ def test_the_door_counts_the_runs_that_arrive_at_the_same_moment():
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def arrive():
-        calls = [call(guarded, b"%d" % k) for k in range(3 * door.MOST)]
+        calls = [call(guarded, b"%d" % k) for k in range(3 * request_limits.MOST)]
         await asyncio.sleep(0)
         opened.set()
         return [await c for c in calls]
 
-    guarded = door.Door(app, waiting=lambda: len(queue))
+    guarded = request_limits.Door(app, waiting=lambda: len(queue))
     statuses = asyncio.run(arrive())
-    assert statuses.count(200) == door.MOST == len(set(queue))
+    assert statuses.count(200) == request_limits.MOST == len(set(queue))
     assert set(statuses) == {200, 503}
 
 
@@ -67,7 +67,7 @@ def test_a_call_of_more_than_a_megabyte_is_refused_before_it_is_parsed(path):
         pytest.fail("it came through")
 
     async def arrive():
-        return await call(door.Door(app, waiting=lambda: 0), bytes(door.LARGEST + 1), path)
+        return await call(request_limits.Door(app, waiting=lambda: 0), bytes(request_limits.LARGEST + 1), path)
 
     assert asyncio.run(arrive()) == 413
 
@@ -98,7 +98,7 @@ def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(latentlab.experiments.generate, "stream", broken)
             outcome, said = load.run(client, press, "first", None)
-        assert outcome == "failed" and saying.OURS in said and "secret" not in said
+        assert outcome == "failed" and markup.OURS in said and "secret" not in said
         assert load.run(client, press, "second", None)[0] == "finished"
 
 
@@ -122,7 +122,7 @@ def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, 
 
 @pytest.mark.slow
 def test_every_run_of_a_crowd_is_finished_refused_or_cancelled(served, monkeypatch):
-    monkeypatch.setattr(door, "MOST", 4)
+    monkeypatch.setattr(request_limits, "MOST", 4)
     pages = ("generate", "variations", "interpolate", "clip")
     found = load.load(served, visitors=16, seconds=6, pid=os.getpid(), pages=pages)
     assert not found.wrong and not found.outcomes["lost"] and not found.outcomes["failed"]

@@ -16,13 +16,14 @@ import gradio as gr
 from PIL import Image, ImageChops
 
 import latentlab
-from apps.app import build
-from apps.pages import PAGES, attack, clip, interpolate, pca
-from apps.workbench import knobs, labs, layout, links, picker, running, saying, shots
-from apps.workbench.bench import Bench
-from apps.workbench.describing import fitting, stamp
-from latentlab import UserError, decoding, images, models
+from latentlab import UserError, decoding, models
+from latentlab.app import controls, labs, layout, links, markup, outputs, picker, running
+from latentlab.app.main import build
+from latentlab.app.output_bar import Bench
+from latentlab.app.page import fitting, stamp
+from latentlab.app.pages import PAGES, attack, clip, interpolate, pca
 from latentlab.experiments import Progress
+from latentlab.io import images
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def ended(stream):
 
 
 def picture(colour=(200, 60, 30)):
-    return shots.Chosen("a picture", Image.new("RGB", (64, 64), colour), "something")
+    return outputs.Chosen("a picture", Image.new("RGB", (64, 64), colour), "something")
 
 
 def test_each_page_has_an_endpoint_whose_parameters_have_names(page):
@@ -144,9 +145,9 @@ def test_settings_of_the_command_line_find_their_page():
 
 def test_settings_travel_in_a_png_and_nothing_else_is_believed(tmp_path):
     path = images.save_png(Image.new("RGB", (4, 4)), tmp_path / "a.png", {"page": "generate", "fields": {"seed": 5}})
-    assert links.settings(shots.settings_in(str(path))) == ("generate", {"seed": 5})
+    assert links.settings(outputs.settings_in(str(path))) == ("generate", {"seed": 5})
     (tmp_path / "b.png").write_text("<svg onload='alert(1)'/>")
-    assert shots.settings_in(str(tmp_path / "b.png")) is None
+    assert outputs.settings_in(str(tmp_path / "b.png")) is None
 
 
 @pytest.mark.parametrize("odd", [["03-heart"], {"a": 1}, None, 10**400])
@@ -162,7 +163,7 @@ def test_the_link_of_a_picture_names_the_model_that_made_it(lab):
     built = built_pages(lab)
     with gr.Blocks():
         bench = Bench(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.examples())
-    made = shots.Made("interpolate", tuple(stamp(built[0].page, s, outcome.result, {}) for s in outcome.shots))
+    made = outputs.Made("interpolate", tuple(stamp(built[0].page, s, outcome.result, {}) for s in outcome.shots))
     assert any("model=toy" in str(told) for told in bench._take(made, 0, "emoji", []))
 
 
@@ -211,16 +212,16 @@ def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_
 
 
 def test_the_time_left_is_told_when_steps_have_shown_it_and_begins_anew_with_each_walk(monkeypatch):
-    now, clock, told = [0.0], saying.Clock(), []
-    monkeypatch.setattr(saying, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    now, clock, told = [0.0], markup.Clock(), []
+    monkeypatch.setattr(markup, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for stage, step, seconds in [
         ("prior", 0, 0), *(("decoder", k, 5 if k == 1 else 2) for k in range(1, 7)), ("decoder", 1, 5)
     ]:  # fmt: skip
         now[0] += seconds
         told.append(clock.left(stage, step, 6))
     assert told == [None] * 4 + [4, 2, 0, None]  # the first step is slow, and no measure of the others
-    assert "about 4 s left of this stage" in saying.bar("decoder", 4, 6, 4.0)
-    assert "left" not in saying.bar("decoder", 2, 6)
+    assert "about 4 s left of this stage" in markup.bar("decoder", 4, 6, 4.0)
+    assert "left" not in markup.bar("decoder", 2, 6)
 
 
 @pytest.mark.parametrize("key", ["reconstruct", "generate"])
@@ -244,11 +245,11 @@ def test_pictures_are_shown_as_files_so_that_none_is_written_over_while_it_is_re
 
 def test_what_a_user_wrote_is_text_and_never_markup():
     evil = "<script>alert(1)</script>"
-    table = saying.table([{"quantity": evil, "value": 1.0, "n": 1, "low": None, "high": None}])
+    table = markup.table([{"quantity": evil, "value": 1.0, "n": 1, "low": None, "high": None}])
     for written in (
-        saying.sentence(evil, notes=[evil]),
-        saying.bar(evil, 1, 2, 3.0),
-        saying.chances({evil: [(evil, 1)]}),
+        markup.sentence(evil, notes=[evil]),
+        markup.bar(evil, 1, 2, 3.0),
+        markup.chances({evil: [(evil, 1)]}),
         table,
     ):
         assert "<script" not in written
@@ -259,7 +260,7 @@ def test_an_upload_that_is_no_picture_is_refused_without_a_path(tmp_path, conten
     path = tmp_path / "letter.png"
     path.write_bytes(content)
     with pytest.raises(UserError) as refusal:
-        shots.uploaded(str(path))
+        outputs.uploaded(str(path))
     assert str(tmp_path) not in str(refusal.value)
 
 
@@ -268,13 +269,13 @@ def test_an_upload_of_too_many_pixels_is_refused_with_a_sentence(tmp_path):
     Image.new("1", (7000, 6000)).save(path)
     assert path.stat().st_size < 2**16
     with pytest.raises(UserError, match="42 Mpx, at most 40 Mpx is read") as refusal:
-        shots.uploaded(str(path))
+        outputs.uploaded(str(path))
     assert str(tmp_path) not in str(refusal.value)
 
 
 def test_no_visitor_makes_the_server_download_a_model(monkeypatch):
     monkeypatch.setattr(latentlab, "load", lambda *args, **kwargs: pytest.fail("it was to be loaded"))
-    monkeypatch.setattr(models, "standing", lambda row: {"cached": False, "why_not": ""})
+    monkeypatch.setattr(models, "availability", lambda row: {"cached": False, "why_not": ""})
     assert dict((name, label) for label, name in labs.choices())["karlo"].endswith("(not downloaded)")
     with pytest.raises(UserError, match="karlo is not downloaded here"):
         ended(labs.obtain("karlo"))
@@ -306,7 +307,7 @@ def test_the_page_opens_with_a_model_too_small_for_a_label(lab, monkeypatch):
 
 
 def test_the_label_is_shown_where_the_sliders_put_it():
-    white = shots.Chosen("a wall", Image.new("RGB", (64, 64), "white"))
+    white = outputs.Chosen("a wall", Image.new("RGB", (64, 64), "white"))
     for x in (0.26, 0.74):
         shown = attack.labelled(white, "pizza", x=x, y=0.4, size=0.5)
         left, top, right, bottom = ImageChops.difference(shown, Image.new("RGB", shown.size, "white")).getbbox()
@@ -314,16 +315,16 @@ def test_the_label_is_shown_where_the_sliders_put_it():
         assert (top + bottom) / 2 / shown.height == pytest.approx(0.4, abs=0.02)
 
 
-@pytest.mark.parametrize("seed", [-5, 10**20, knobs.SEED_MAX + 1, 1.5, float("nan"), float("inf"), None])
+@pytest.mark.parametrize("seed", [-5, 10**20, controls.SEED_MAX + 1, 1.5, float("nan"), float("inf"), None])
 def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
     given = "nothing" if seed is None else seed
-    wanted = f"Seed of x_T: {given} is given, wanted is a whole number from 0 to {knobs.SEED_MAX}"
-    box = knobs.seed("Seed of x_T")
+    wanted = f"Seed of x_T: {given} is given, wanted is a whole number from 0 to {controls.SEED_MAX}"
+    box = controls.seed("Seed of x_T")
     # As Gradio makes a visitor's own one, which loses what was hung on the first.
     box = type(box)(**box.constructor_args)
     with pytest.raises(UserError, match=wanted):
         fitting({"seed": box}, [box.preprocess(seed)])
-    for good in (0, 7.0, knobs.SEED_MAX):
+    for good in (0, 7.0, controls.SEED_MAX):
         assert fitting({"seed": box}, [box.preprocess(good)]) == {"seed": good}
 
 
@@ -336,7 +337,7 @@ def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
     ],
 )
 def test_a_sentence_begins_with_a_capital_and_a_name_as_it_is_written(error, said):
-    assert saying.whole(UserError(error)) == said
+    assert markup.whole(UserError(error)) == said
 
 
 def test_captions_that_find_no_room_beside_the_pictures_own_are_named(lab):

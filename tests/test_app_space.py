@@ -20,9 +20,9 @@ import gradio as gr
 from test_app_load import free_port
 from test_app_parts import ended, picture
 
-from apps.pages import PAGES
-from apps.workbench import labs, running
 from latentlab import UserError
+from latentlab.app import labs, running
+from latentlab.app.pages import PAGES
 from latentlab.experiments import Progress
 
 ROOT = Path(__file__).parent.parent

@@ -19,7 +19,7 @@ def families():
     return module
 
 
-@pytest.mark.parametrize("name", [row.name for row in models.ROWS.values() if row.sources])
+@pytest.mark.parametrize("name", [row.name for row in models.REGISTRY.values() if row.sources])
 def test_every_family_is_timed_in_two_precisions_on_the_same_weights(families, name):
     dtypes = [torch.float32, torch.bfloat16]
     found = list(families.rows([name], torch.device("cpu"), dtypes, 1, True, ["diff", "classify"]))

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab import cli, embeddings, health, images, models
-from latentlab.cli import common
+from latentlab import cli, models
+from latentlab.cli import diagnostics, options
+from latentlab.io import embeddings, images
 from latentlab.latents import Latent, PairLatent
 
 
@@ -52,7 +53,7 @@ def test_generate_writes_one_png_a_seed_that_carries_its_settings(run, tmp_path)
 def test_a_file_that_is_no_png_keeps_its_place(tmp_path):
     (tmp_path / "a.png").write_text("somebody else's")
     (tmp_path / "a-2.png").mkdir()
-    assert common.free(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
+    assert options.free_path(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
 
 
 def test_inverting_a_reconstruction_keeps_to_its_folder_and_to_names_of_its_own(run, photo, tmp_path):
@@ -145,8 +146,8 @@ def test_invert_writes_the_pair_of_states_of_an_exact_method(run, photo, tmp_pat
 
 
 def test_a_lack_of_memory_is_said_and_the_weights_are_verified_all_the_same(monkeypatch):
-    monkeypatch.setattr("latentlab.models.memory.free_gigabytes", lambda device: 0.4)
-    found = health.examine()
+    monkeypatch.setattr("latentlab.models.offload.free_gigabytes", lambda device: 0.4)
+    found = diagnostics.examine()
     assert found["facts"]["memory"] == "0.4 GB free" and "embedded weights" in found["facts"]
     assert any("0.4 GB of memory are free" in problem for problem in found["problems"])
 
@@ -203,7 +204,7 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo,
 def test_what_a_command_does_not_take_is_one_sentence_and_not_its_usage(run, words, said):
     code, out, err = run(*words)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("error: ") and said in err and "--help` says what it takes" in err
+    assert err.startswith("error: ") and said in err and "--help` lists what it accepts" in err
 
 
 @pytest.mark.parametrize("words", [(), ("pca",)])
@@ -246,7 +247,7 @@ def test_other_settings_never_overwrite_a_picture(run, tmp_path):
 
 
 def test_captions_in_any_script_name_their_own_files():
-    assert len({common.slug("日本語"), common.slug("a cat"), common.slug("кот")}) == 3
+    assert len({options.slug("日本語"), options.slug("a cat"), options.slug("кот")}) == 3
 
 
 def test_version_is_said(run):
@@ -283,7 +284,7 @@ COMMANDS = {
 def test_an_experiment_writes_its_figure_and_pictures_and_says_its_numbers(
     run, photo, other, tmp_path, monkeypatch, words
 ):
-    monkeypatch.setattr("latentlab.attacks.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
+    monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
     words = [{"A": photo, "B": other}.get(w, w) for w in words]
     words += [] if words[0] == "compare" else ["--steps", 4]
     code, out, _ = run(*words, "--model", "toy", "--out", tmp_path / "out", "--json")
@@ -315,7 +316,7 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
     ("words", "complaint"),
     [
         (("vary", "A", "--eta", "much"), "--eta is"),
-        (("vary", "A", "--eta", "2"), "etas is"),
+        (("vary", "A", "--eta", "2"), "--eta is"),
         (("vary", "nowhere.png"), "is not there"),
         (("interpolate", "A", "A", "--noise", "none"), "--noise is"),
         (("diff", "A", "--from", "a cat", "--to", "a cat"), "caption"),

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentlab import images
-from latentlab.decoding import decode, pictures, walk
+from latentlab.decoding import SOLVERS, decode, pictures, sample_steps
 from latentlab.diffusion import CLEAN, levels, noise
 from latentlab.errors import UserError
+from latentlab.io import images
 from latentlab.latents import Latent
 
 
@@ -22,19 +22,19 @@ def grey_levels(decoder, x_0):
 
 
 def test_a_walk_reports_every_step_and_ends_where_decode_does(lab, latent):
-    steps = list(walk(lab.decoder, latent, steps=7))
+    steps = list(sample_steps(lab.decoder, latent, steps=7))
     assert [(step.number, step.total, step.evaluations) for step in steps] == [(k, 7, k) for k in range(1, 8)]
     assert all(step.x_t.shape == step.x_0.shape == latent.x_T.shape for step in steps)
     assert torch.equal(steps[-1].x_t, decode(lab.decoder, latent, steps=7))
 
 
 def test_at_the_last_step_the_expected_picture_is_the_picture(lab, latent):
-    *_, last = walk(lab.decoder, latent, steps=5)
+    *_, last = sample_steps(lab.decoder, latent, steps=5)
     torch.testing.assert_close(last.x_t, last.x_0)
 
 
 def test_a_walk_evaluates_only_as_far_as_it_is_watched(spy, latent):
-    steps = walk(spy, latent, steps=7)
+    steps = sample_steps(spy, latent, steps=7)
     assert spy.calls == []
     next(steps), next(steps)
     steps.close()
@@ -77,7 +77,7 @@ def test_eta_varies_by_seed_and_repeats_with_it(lab, latent):
 def test_etas_noise_is_fresh_and_not_x_T_again(lab, latent):
     seeds, times = [3, 4, 5], [900, 500, CLEAN]  # x_T came from these seeds
     with_noise, without = (
-        next(walk(lab.decoder, latent, steps=times, eta=1.0, seeds=s)).x_t for s in (seeds, [10, 11, 12])
+        next(sample_steps(lab.decoder, latent, steps=times, eta=1.0, seeds=s)).x_t for s in (seeds, [10, 11, 12])
     )
     both = torch.stack([(with_noise - without).flatten(), latent.x_T.flatten()])
     assert torch.corrcoef(both)[0, 1].abs() < 5 / latent.x_T.numel() ** 0.5
@@ -137,9 +137,48 @@ def test_eta_without_a_seed_for_each_sample_is_refused(lab, latent, seeds):
         decode(lab.decoder, latent, eta=0.5, seeds=seeds)
 
 
+@pytest.mark.parametrize("eta", [[-0.5, -0.2, -0.1], [0.0, float("nan"), 0.0], [0.0, 1.5, 0.5], float("nan")], ids=str)
+def test_every_eta_of_a_list_is_checked(lab, latent, eta):
+    with pytest.raises(UserError, match=r"eta is .*: give numbers from 0 \(deterministic\) to 1"):
+        decode(lab.decoder, latent, eta=eta, seeds=[1, 2, 3])
+
+
 @pytest.mark.parametrize(
     "knobs", [{"eta": -0.5}, {"eta": 1.5, "seeds": [1, 2, 3]}, {"steps": 0}, {"steps": [5, 9, -1]}]
 )
 def test_knobs_out_of_range_are_refused(lab, latent, knobs):
     with pytest.raises(UserError, match=r"eta is|steps is|times"):
         decode(lab.decoder, latent, **knobs)
+
+
+# Solvers
+
+
+def test_dpm_solver_is_nearer_to_the_exact_path_than_ddim_at_the_same_steps(lab, latent):
+    exact = decode(lab.decoder, latent, steps=400)
+    errors = {s: (decode(lab.decoder, latent, steps=12, solver=s) - exact).square().mean() for s in SOLVERS}
+    assert errors["dpm++"] < errors["ddim"] / 3
+
+
+def test_the_error_of_dpm_solver_falls_with_the_square_of_the_steps(lab, latent):
+    exact = decode(lab.decoder, latent, steps=900)
+    coarse, fine = ((decode(lab.decoder, latent, steps=n, solver="dpm++") - exact).abs().mean() for n in (20, 40))
+    assert coarse / fine > 3
+
+
+def test_guidance_is_used_within_its_interval_only(spy, latent):
+    decode(spy, latent, steps=[900, 600, 300, 100, CLEAN], guidance=3.0, guidance_interval=(300, 800))
+    assert [guidance for _, _, guidance in spy.calls] == [1.0, 3.0, 3.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"solver": "euler"}, "solver is 'euler': give one of ddim, dpm"),
+        ({"solver": "dpm++", "eta": 0.5, "seeds": [1, 2, 3]}, "use solver 'ddim' for variations"),
+        ({"guidance_interval": (800, 300)}, "give the least time first"),
+    ],
+)
+def test_a_solver_that_is_unknown_or_does_not_fit_is_refused(lab, latent, params, message):
+    with pytest.raises(UserError, match=message):
+        decode(lab.decoder, latent, **params)

@@ -6,15 +6,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMInverseScheduler, DDIMScheduler
+from diffusers import DDIMInverseScheduler, DDIMScheduler, DPMSolverMultistepScheduler
 
 from latentlab.diffusion import (
     CLEAN,
-    Condition,
+    Conditioning,
     SeededNoise,
     abar_at,
     cosine_abar,
     ddim_step,
+    dpm_solver_step,
     evaluate,
     guided,
     levels,
@@ -120,6 +121,27 @@ def test_ddim_step_walks_as_diffusers_ddim(normal, state, eta):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 8, 12])
+def test_dpm_solver_step_walks_as_diffusers_second_order_solver(normal, state, steps):
+    stock = DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", final_sigmas_type="zero")
+    abar, times = cosine_abar(), levels(cosine_abar(), steps)
+    stock.set_timesteps(timesteps=times[:-1])
+    ours, theirs, before = state[0], state[0], None
+    for t, t_next in itertools.pairwise(times):
+        eps, a = normal(*ours.shape), abar_at(abar, t)
+        x_0 = ddim_step(ours, eps, a, 1.0)
+        ours, before = dpm_solver_step(ours, x_0, a, abar_at(abar, t_next), before), (x_0, a)
+        theirs = stock.step(eps, t, theirs).prev_sample
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_step_of_dpm_solver_is_ddims(state):
+    x, eps = state
+    x_0 = ddim_step(x, eps, 0.3, 1.0)
+    torch.testing.assert_close(dpm_solver_step(x, x_0, 0.3, 0.6), ddim_step(x, eps, 0.3, 0.6))
+    torch.testing.assert_close(dpm_solver_step(x, x_0, 0.3, 1.0, (x_0 + 1, 0.1)), x_0)
+
+
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_one_ddim_step_is_diffusers_to_1e_5(state, normal, eta):
     stock = DDIMScheduler(**STOCK, timestep_spacing="leading")
@@ -134,7 +156,7 @@ def test_one_ddim_step_is_diffusers_to_1e_5(state, normal, eta):
 def test_ddim_step_upwards_walks_as_diffusers_ddim_inverse(lab, x_0, z_i):
     stock = DDIMInverseScheduler(**STOCK, timestep_spacing="leading")
     stock.set_timesteps(50)
-    abar, cond = cosine_abar(), Condition(z_i)
+    abar, cond = cosine_abar(), Conditioning(z_i)
     ours = theirs = x_0
     for s, t in itertools.pairwise([CLEAN, *stock.timesteps.tolist()]):
         left = max(s, 0)  # eps is taken at the level being left
@@ -237,8 +259,8 @@ class Linear:
 def conditions(request, normal):
     """A condition of three rows and a null condition."""
     text = normal(3, 4, 6) if request.param == "with text" else None
-    null = Condition(torch.zeros(3, 5, dtype=torch.float64), None if text is None else torch.zeros_like(text))
-    return Condition(normal(3, 5), text), null
+    null = Conditioning(torch.zeros(3, 5, dtype=torch.float64), None if text is None else torch.zeros_like(text))
+    return Conditioning(normal(3, 5), text), null
 
 
 def test_guidance_1_is_one_evaluation_of_the_batch(normal, conditions):
@@ -258,15 +280,15 @@ def test_guidance_goes_from_null_through_cond(normal, conditions, g):
 
 
 def test_a_condition_expands_from_one_row_and_stays_as_it_is_when_it_fits(normal):
-    one = Condition(normal(1, 5), normal(1, 4, 6)).expand(3)
+    one = Conditioning(normal(1, 5), normal(1, 4, 6)).expand(3)
     assert one.z_i.shape == (3, 5) and one.text.shape == (3, 4, 6)
     assert torch.equal(one[1:2].z_i, one[:1].z_i)
-    assert Condition(normal(3, 5)).expand(3).text is None
+    assert Conditioning(normal(3, 5)).expand(3).text is None
 
 
 def test_conditions_of_another_number_are_refused(normal):
     with pytest.raises(UserError, match="2 conditions for 3 pictures"):
-        Condition(normal(2, 5)).expand(3)
+        Conditioning(normal(2, 5)).expand(3)
 
 
 # Seeded noise
@@ -328,14 +350,14 @@ def test_drawing_leaves_torchs_global_generator_alone():
     [(2, 1.0, [2, 2, 1]), (4, 1.0, [4, 1]), (4, 3.0, [2, 2, 1]), (5, 3.0, [2, 2, 1]), (1, 3.0, [1] * 5), (9, 1.0, [5])],
 )
 def test_rows_are_evaluated_a_few_at_a_time_each_with_its_own_condition(spied, lab, normal, rows, guidance, wanted):
-    spy, x_t, cond = spied(lab.decoder, rows), normal(5, 3, 8, 8), Condition(normal(5, 12))
+    spy, x_t, cond = spied(lab.decoder, rows), normal(5, 3, 8, 8), Conditioning(normal(5, 12))
     found = evaluate(spy, x_t, 300, cond, guidance)
     assert spy.calls == [(count, 300, guidance) for count in wanted]
     torch.testing.assert_close(found, lab.decoder.eps(x_t, 300, cond, guidance), rtol=0, atol=1e-14)
 
 
 def test_no_rows_are_evaluated_to_none(lab):
-    nothing = evaluate(lab.decoder, torch.zeros(0, 3, 8, 8), 300, Condition(torch.zeros(0, 12)))
+    nothing = evaluate(lab.decoder, torch.zeros(0, 3, 8, 8), 300, Conditioning(torch.zeros(0, 12)))
     assert nothing.shape == (0, 3, 8, 8)
 
 

@@ -7,9 +7,9 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.stats import special_ortho_group
 
-from latentlab.distances import cmmd, frechet, jackknife, recalled
+from latentlab.analysis.distances import cmmd, frechet, jackknife, recalled
 from latentlab.errors import UserError
-from latentlab.sphere import normalize
+from latentlab.slerp import normalize
 
 
 @pytest.fixture

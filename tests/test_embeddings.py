@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from latentlab import __version__, embeddings, images
-from latentlab.directions import Directions
-from latentlab.embeddings import Embeddings
+from latentlab import __version__
+from latentlab.analysis.pca import Directions
 from latentlab.errors import UserError
+from latentlab.io import embeddings, images
+from latentlab.io.embeddings import Embeddings
 from latentlab.latents import Latent
 
 N, D = 23, 6
@@ -76,7 +77,7 @@ def gathered(shards):
 def test_every_picture_below_a_folder_is_encoded_in_the_order_of_the_paths(lab, folder):
     names, z_i, _ = gathered(embeddings.embed(lab.encoder, folder))
     assert names == READ
-    wanted = torch.cat([lab.encoder.encode_image(images.load(folder / name, lab.encoder.size)) for name in READ])
+    wanted = torch.cat([lab.encoder.encode_image(images.load(folder / name, lab.encoder.image_size)) for name in READ])
     assert z_i.dtype == torch.float32 and torch.equal(z_i, wanted)
 
 
@@ -114,14 +115,14 @@ def test_what_is_skipped_after_the_last_full_batch_is_still_named(lab, folder):
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_pictures_are_cropped_or_padded_as_asked(lab, folder, fit):
     names, z_i, _ = gathered(embeddings.embed(lab.encoder, folder, fit=fit))
-    wanted = lab.encoder.encode_image(images.load(folder / "z.png", lab.encoder.size, fit=fit))
+    wanted = lab.encoder.encode_image(images.load(folder / "z.png", lab.encoder.image_size, fit=fit))
     assert torch.equal(z_i[names.index("z.png")], wanted[0])
 
 
 def test_a_real_clip_encodes_a_folder_too(encoder, folder):
     names, z_i, _ = gathered(embeddings.embed(encoder, folder))
     assert z_i.shape == (len(names), 24)
-    wanted = encoder.encode_image(images.load(folder / "z.png", encoder.size))
+    wanted = encoder.encode_image(images.load(folder / "z.png", encoder.image_size))
     torch.testing.assert_close(z_i[names.index("z.png")], wanted[0], atol=1e-5, rtol=1e-5)
 
 

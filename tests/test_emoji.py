@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from latentlab import images
 from latentlab.decoding import decode
-from latentlab.diffusion import Condition, abar_at, cosine_abar, noise
+from latentlab.diffusion import Conditioning, abar_at, cosine_abar, noise
 from latentlab.errors import UserError
 from latentlab.inversion import invert
+from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import emoji
 from latentlab.models.attention import merged
-from latentlab.prior import sample
+from latentlab.prior import PriorConditioning, sample
 from latentlab.upsampling import upsample
 
 CAPTIONS = ["a red apple", "a dog on blue", "two cats"]
@@ -83,8 +83,8 @@ def x_T(miniature):
 
 
 def test_no_caption_is_the_empty_caption(miniature, z_i, x_T):
-    empty = torch.zeros_like(miniature.decoder.read(CAPTIONS))
-    without, with_empty = (miniature.decoder.eps(x_T, 500, Condition(z_i, text)) for text in (None, empty))
+    empty = torch.zeros_like(miniature.decoder.encode_prompt(CAPTIONS))
+    without, with_empty = (miniature.decoder.eps(x_T, 500, Conditioning(z_i, text)) for text in (None, empty))
     assert torch.equal(without, with_empty)
 
 
@@ -99,25 +99,25 @@ def test_only_what_is_empty_in_every_row_is_merged(normal):
 
 
 def test_the_decoder_listens_to_z_i_the_caption_and_the_time(miniature, z_i, x_T):
-    eps, text = miniature.decoder.eps, miniature.decoder.read(CAPTIONS)
-    plain = eps(x_T, 500, Condition(z_i, text))
+    eps, text = miniature.decoder.eps, miniature.decoder.encode_prompt(CAPTIONS)
+    plain = eps(x_T, 500, Conditioning(z_i, text))
     others = [
-        eps(x_T, 500, Condition(z_i.flip(0), text)), eps(x_T, 500, Condition(z_i)), eps(x_T, 400, Condition(z_i, text)),
+        eps(x_T, 500, Conditioning(z_i.flip(0), text)), eps(x_T, 500, Conditioning(z_i)), eps(x_T, 400, Conditioning(z_i, text)),
     ]  # fmt: skip
     assert all((plain - other).abs().max() > 1e-4 for other in others)
 
 
 def test_only_the_direction_of_z_i_matters_to_the_decoder(miniature, z_i, x_T):
-    small, large = (miniature.decoder.eps(x_T, 500, Condition(k * z_i)) for k in (0.01, 10))
+    small, large = (miniature.decoder.eps(x_T, 500, Conditioning(k * z_i)) for k in (0.01, 10))
     torch.testing.assert_close(small, large, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("with_text", [False, True])
 def test_guidance_goes_from_no_z_i_and_no_caption_through_both(miniature, z_i, x_T, with_text):
-    text = miniature.decoder.read(CAPTIONS) if with_text else None
-    full = miniature.decoder.eps(x_T, 500, Condition(z_i, text))
-    null = miniature.decoder.eps(x_T, 500, Condition(torch.zeros_like(z_i)))
-    found = miniature.decoder.eps(x_T, 500, Condition(z_i, text), guidance=4.0)
+    text = miniature.decoder.encode_prompt(CAPTIONS) if with_text else None
+    full = miniature.decoder.eps(x_T, 500, Conditioning(z_i, text))
+    null = miniature.decoder.eps(x_T, 500, Conditioning(torch.zeros_like(z_i)))
+    found = miniature.decoder.eps(x_T, 500, Conditioning(z_i, text), guidance=4.0)
     torch.testing.assert_close(found, null + 4 * (full - null), rtol=1e-3, atol=1e-3)
 
 
@@ -130,7 +130,7 @@ def test_an_evaluation_is_one_call_of_the_network(miniature, z_i, x_T, guidance,
         return forward(x, *told, **knobs)
 
     monkeypatch.setattr(miniature.decoder.network, "forward", watched)
-    miniature.decoder.eps(x_T, 500, Condition(z_i), guidance)
+    miniature.decoder.eps(x_T, 500, Conditioning(z_i), guidance)
     assert seen == [rows]
 
 
@@ -162,7 +162,7 @@ def test_a_network_that_knows_the_picture_decodes_to_it(miniature, z_i, rng, ste
 
 
 def test_what_stands_in_the_places_after_a_caption_is_zero(miniature):
-    found = miniature.decoder.read(["a dog", "a red apple above a dog"])
+    found = miniature.decoder.encode_prompt(["a dog", "a red apple above a dog"])
     used = [2 + 2, 2 + 6]  # the words, and the start and the end token
     for row, count in zip(found, used):
         assert row[:count].abs().sum(-1).all() and not row[count:].any()
@@ -172,7 +172,7 @@ def test_the_first_stage_takes_any_size_and_stays_within_the_range_of_pictures(m
     x_0 = miniature.decoder.to_x0(normal(2, 3, 50, 90).float().clamp(-1, 1))
     assert x_0.shape == (2, *miniature.decoder.shape)
     pixels = miniature.decoder.to_pixels(100 * x_0)
-    assert pixels.shape == (2, 3, miniature.decoder.pixels, miniature.decoder.pixels)
+    assert pixels.shape == (2, 3, miniature.decoder.image_size, miniature.decoder.image_size)
     assert pixels.abs().max() <= 1
 
 
@@ -191,7 +191,7 @@ def test_sample_k_alone_is_sample_k_in_a_batch_to_one_grey_level(miniature, z_i,
 
 def test_a_decoded_picture_inverts_to_the_noise_that_it_came_from(miniature, z_i, x_T):
     x_0 = decode(miniature.decoder, Latent(z_i, x_T), steps=20)
-    found = invert(miniature.decoder, x_0, Condition(z_i), steps=20, iterations=40, tolerance=1e-6)
+    found = invert(miniature.decoder, x_0, Conditioning(z_i), steps=20, iterations=40, tolerance=1e-6)
     torch.testing.assert_close(found.latent.x_T, x_T, rtol=0, atol=1e-2)
 
 
@@ -211,16 +211,16 @@ def test_the_prior_draws_by_caption_and_by_seed(miniature):
 
 
 def test_the_priors_guidance_goes_from_no_caption_through_the_caption(miniature, rng):
-    z_t, tokens = miniature.prior.read(CAPTIONS)
+    cond = miniature.prior.encode_prompt(CAPTIONS)
+    empty = PriorConditioning(torch.zeros_like(cond.z_t), torch.zeros_like(cond.tokens))
     x_t = torch.randn(3, D, generator=rng)
-    full = miniature.prior.x_0(x_t, 500, Condition(z_t, tokens))
-    null = miniature.prior.x_0(x_t, 500, Condition(torch.zeros_like(z_t), torch.zeros_like(tokens)))
-    found = miniature.prior.x_0(x_t, 500, Condition(z_t, tokens), guidance=3.0)
-    torch.testing.assert_close(found, null + 3 * (full - null), rtol=1e-3, atol=1e-3)
+    full, null = (miniature.prior.x_0(x_t, 500, c) for c in (cond, empty))
+    guided = miniature.prior.x_0(x_t, 500, cond, guidance=3.0)
+    torch.testing.assert_close(guided, null + 3 * (full - null), rtol=1e-3, atol=1e-3)
 
 
 def test_the_priors_z_t_is_the_encoders(miniature):
-    torch.testing.assert_close(miniature.prior.read(CAPTIONS)[0], miniature.encoder.encode_text(CAPTIONS))
+    torch.testing.assert_close(miniature.prior.encode_prompt(CAPTIONS).z_t, miniature.encoder.encode_text(CAPTIONS))
 
 
 # The upsampler
@@ -237,7 +237,7 @@ def test_the_network_adds_what_the_bicubic_enlargement_lacks(rng, share):
 
 
 def test_the_upsampler_doubles_pictures_by_seed_and_within_the_range(miniature, rng):
-    side = miniature.decoder.pixels
+    side = miniature.decoder.image_size
     low = (torch.rand(1, 3, side, side, generator=rng) * 2 - 1).expand(3, -1, -1, -1)
     a, again, other = upsample(miniature.upsampler, low, seeds=[1, 1, 2], steps=2)
     assert a.shape == (3, 2 * side, 2 * side) and a.abs().max() <= 1
@@ -332,4 +332,4 @@ def test_a_miniature_without_an_upsampler_or_an_autoencoder_is_one_too(miniature
     (folder / "MANIFEST.json").write_text('{"sha256": {}}')
     lab = emoji.load_folder(folder, device=torch.device("cpu"))
     assert lab.upsampler is None
-    assert lab.decoder.pixels == lab.decoder.shape[1]
+    assert lab.decoder.image_size == lab.decoder.shape[1]

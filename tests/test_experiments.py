@@ -9,11 +9,12 @@ import pytest
 import torch
 from conftest import Spy
 
-from latentlab import UserError, decoding, experiments, images
+from latentlab import UserError, decoding, experiments
+from latentlab.analysis.distances import cmmd, frechet
+from latentlab.analysis.pca import Directions
 from latentlab.diffusion import SeededNoise, noise
-from latentlab.directions import Directions
-from latentlab.distances import cmmd, frechet
-from latentlab.experiments import Progress, running
+from latentlab.experiments import Progress, base
+from latentlab.io import images
 
 
 def pictures(count: int = 2, side: int = 8) -> torch.Tensor:
@@ -51,7 +52,7 @@ def streams(lab, found, directions):
             lab, one, directions, captions=["a cat", "a dog", "a fox"]
         ),
         "ablate": experiments.ablate.stream(lab, ["a cat", "a dog"], seeds=[0, 1], steps=3),
-        "sweep_guidance": experiments.sweep_guidance.stream(lab, "a cat", guidances=(1, 2), seeds=[0, 1], steps=3),
+        "guide": experiments.guide.stream(lab, "a cat", guidances=(1, 2), seeds=[0, 1], steps=3),
         "bind": experiments.bind.stream(lab, ["a red cube above a blue ball"], seeds=[0, 1], steps=3),
         "spell": experiments.spell.stream(lab, ["hello"], alternatives=["stop"], seeds=[0, 1], steps=3),
         "classify": experiments.classify.stream(lab.encoder, pictures(), ["a cat", "a dog"]),
@@ -60,9 +61,9 @@ def streams(lab, found, directions):
 
 
 def test_an_inversion_shows_at_once_what_the_first_stage_keeps(miniature):
-    pixels = pictures(2, miniature.pixels)
+    pixels = pictures(2, miniature.image_size)
     first = next(iter(experiments.invert.stream(miniature, pixels, steps=2)))
-    original = images.resize(pixels, miniature.decoder.pixels)
+    original = images.resize(pixels, miniature.decoder.image_size)
     torch.testing.assert_close(first.pixels, miniature.decoder.to_pixels(miniature.decoder.to_x0(original)))
     unseen = experiments.invert.stream(miniature, pixels, steps=2, preview_every=0)
     assert not any(isinstance(value, Progress) and value.pixels is not None for value in unseen)
@@ -76,14 +77,14 @@ def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, found, directio
         drawn.extend(seeds)
         return pixels
 
-    monkeypatch.setattr(running.upsampling, "upsample", upsample)
+    monkeypatch.setattr(base.upsampling, "upsample", upsample)
     list(streams(dataclasses.replace(lab, upsampler=object()), found, directions)[name])
     assert len(drawn) > 1
     assert len(set(drawn)) == 1
 
 
 @pytest.mark.parametrize("name", [
-    "generate", "reconstruct", "vary", "interpolate", "diff", "truncate", "walk_components", "ablate", "sweep_guidance",
+    "generate", "reconstruct", "vary", "interpolate", "diff", "truncate", "walk_components", "ablate", "guide",
     "bind", "spell", "classify", "compare",
 ])  # fmt: skip
 def test_every_experiment_reports_progress_then_numbers_with_intervals_a_figure_and_a_sentence(
@@ -407,7 +408,7 @@ def test_a_lab_without_a_text_decoder_or_a_prior_says_so_and_shows_the_rest(lab)
 
 def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
     captions = [f"a thing of kind {k}" for k in range(40)]
-    side = lab.decoder.pixels
+    side = lab.decoder.image_size
     pixels = torch.rand(40, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     kinds = ["noto", "twemoji"] * 20
     result = experiments.ablate(lab, captions, pictures=pixels, kinds=kinds, steps=3)
@@ -422,7 +423,7 @@ def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
 
 
 def test_few_real_pictures_are_shown_without_distances_and_others_than_the_captions_are_refused(lab):
-    pixels = torch.zeros(2, 3, lab.decoder.pixels, lab.decoder.pixels)
+    pixels = torch.zeros(2, 3, lab.decoder.image_size, lab.decoder.image_size)
     result = experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, steps=2)
     assert result.signals[-1] == "real z_i" and any("too few for the distances" in note for note in result.notes)
     with pytest.raises(UserError, match="2 captions, 1 pictures, 0 kinds"):
@@ -443,12 +444,12 @@ def test_the_three_signals_differ_in_the_clip_slot_alone(miniature):
     torch.testing.assert_close(cond.text[:2], cond.text[4:])
     assert not cond.z_i[:2].any()
     z_t = miniature.encoder.encode_text(["a red apple", "a fox"])
-    assert (experiments.running.cosine(cond.z_i[2:4], z_t) > 0.9999).all()
+    assert (experiments.base.cosine(cond.z_i[2:4], z_t) > 0.9999).all()
     torch.testing.assert_close(cond.z_i[2:4].norm(dim=-1), cond.z_i[4:].norm(dim=-1).mean().expand(2))
 
 
 def test_a_guidance_sweep_holds_every_pair_and_guidance_1_of_both_is_generate(lab):
-    result = experiments.sweep_guidance(lab, "a cat", guidances=(1, 3), prior_guidances=(1, 2), seeds=[0, 1], steps=4)
+    result = experiments.guide(lab, "a cat", guidances=(1, 3), prior_guidances=(1, 2), seeds=[0, 1], steps=4)
     assert result.pixels.shape[:3] == (2, 2, 2)
     plain = experiments.generate(lab, "a cat", seeds=[0, 1], steps=4, guidance=1, candidates=2)
     torch.testing.assert_close(result.pixels[0, 0], plain.pixels, atol=1 / 255, rtol=0)
@@ -507,7 +508,7 @@ class Gullible:
         return z
 
     def zero_shot(self, pixels, labels, templates=("{}",)):
-        from latentlab.encoding import class_embeddings, probabilities
+        from latentlab.clip import class_embeddings, probabilities
 
         return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
 
@@ -660,7 +661,7 @@ def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
     ("name", "asked", "knobs"),
     [
         ("ablate", ["a red apple", "a blue fox"], {}),
-        ("sweep_guidance", ["a red apple", "a blue fox"], {"guidances": (2.0,), "prior_guidances": (1.0, 2.0)}),
+        ("guide", ["a red apple", "a blue fox"], {"guidances": (2.0,), "prior_guidances": (1.0, 2.0)}),
         ("bind", ["a red cube left of a blue ball", "a green cone above a red ball"], {}),
         ("spell", ["hello", "stop"], {"template": "{}"}),
     ],
@@ -668,7 +669,7 @@ def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
 def test_the_latents_that_come_with_pictures_are_what_they_are_decoded_from(lab, name, asked, knobs):
     result = getattr(experiments, name)(lab, asked, seeds=(3, 4), steps=3, **knobs)
     pixels = result.pixels.flatten(0, -4)
-    text = lab.decoder.read([c for c in asked for _ in range(2)])
+    text = lab.decoder.encode_prompt([c for c in asked for _ in range(2)])
     text = None if text is None else text.repeat(len(pixels) // len(text), 1, 1)
     again = decoding.decode(lab.decoder, result.latent, text=text, steps=3, guidance=2.0)
     torch.testing.assert_close(decoding.pictures(lab.decoder, again), pixels, atol=1e-5, rtol=0)
@@ -699,7 +700,7 @@ def test_a_sign_wants_a_word_and_a_place_for_it(lab, knobs):
 @pytest.mark.parametrize("prior_guidance", [-1.0, float("nan")])
 def test_a_guidance_of_the_prior_that_is_no_number_from_0_up_is_refused(lab, prior_guidance):
     with pytest.raises(UserError, match="prior's guidance is"):
-        experiments.sweep_guidance(lab, "a cat", prior_guidances=[prior_guidance])
+        experiments.guide(lab, "a cat", prior_guidances=[prior_guidance])
 
 
 @pytest.mark.parametrize(("words", "said"), [("apple", "what a picture shows"), ("", "at least one"), ([], "one")])

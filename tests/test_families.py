@@ -12,16 +12,17 @@ import pytest
 import torch
 from huggingface_hub import errors as hub_errors
 
-from latentlab import experiments, images, models
+from latentlab import experiments, models
+from latentlab.clip import caption_warnings, local
 from latentlab.decoding import decode
-from latentlab.diffusion import CLEAN, Condition, noise
-from latentlab.encoding import local, warnings
+from latentlab.diffusion import CLEAN, Conditioning, noise
 from latentlab.errors import UserError
 from latentlab.inversion import invert
+from latentlab.io import images
 from latentlab.latents import Latent
-from latentlab.models import checkpoints, configs, hub, memory
+from latentlab.models import checkpoint, configs, hub, offload
 
-FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
+FAMILIES = [row.name for row in models.REGISTRY.values() if row.sources]
 WITH_PRIOR = [name for name in FAMILIES if name != "stable-unclip-h"]
 D = 32  # of the tiny checkpoints
 
@@ -51,17 +52,17 @@ def test_the_parts_of_a_family_fit_one_another(family, name):
     for part in filter(None, (lab.prior, lab.decoder, lab.upsampler)):
         assert (part.abar.diff() < 0).all() and part.abar.dtype == torch.float64
     pixels = lab.decoder.to_pixels(noise(lab.decoder, [0, 1]))
-    assert pixels.shape == (2, 3, lab.decoder.pixels, lab.decoder.pixels)
+    assert pixels.shape == (2, 3, lab.decoder.image_size, lab.decoder.image_size)
     assert lab.decoder.to_x0(pixels).shape[1:] == lab.decoder.shape
-    assert lab.upsampler is None or (lab.upsampler.low, lab.upsampler.high) == (lab.decoder.pixels, 16)
-    assert lab.decoder.rows >= 1
+    assert lab.upsampler is None or (lab.upsampler.low, lab.upsampler.high) == (lab.decoder.image_size, 16)
+    assert lab.decoder.max_batch_size >= 1
 
 
 @pytest.mark.parametrize("name", WITH_PRIOR)
 def test_a_caption_becomes_a_picture(family, name):
     lab = family(name)
     found = experiments.generate(lab, "a red cat", seeds=[0, 1], steps=3, prior_steps=3, prior_guidance=2.0)
-    side = lab.upsampler.high if lab.upsampler else lab.decoder.pixels
+    side = lab.upsampler.high if lab.upsampler else lab.decoder.image_size
     assert found.pixels.shape == (2, 3, side, side) and found.pixels.isfinite().all()
     assert found.latent.z_i.shape == (2, D)
 
@@ -78,16 +79,16 @@ def test_a_picture_is_reconstructed(family, name):
     lab = family(name)
     found = experiments.reconstruct(lab, pictures(), steps=6, iterations=4)
     assert found.psnr.isfinite().all() and found.cosine.isfinite().all()
-    side = lab.upsampler.high if lab.upsampler else lab.decoder.pixels
-    assert found.large.shape == (2, 3, side, side) and found.inverted.original.shape[-1] == lab.decoder.pixels
+    side = lab.upsampler.high if lab.upsampler else lab.decoder.image_size
+    assert found.large.shape == (2, 3, side, side) and found.inverted.original.shape[-1] == lab.decoder.image_size
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_both_latents_bring_x_0_back(family, name):
     decoder, z_i = family(name).decoder, family(name).encoder.encode_image(pictures())
-    x_0 = decoder.to_x0(images.resize(pictures(), decoder.pixels))
+    x_0 = decoder.to_x0(images.resize(pictures(), decoder.image_size))
     times = [*range(900, 0, -75), CLEAN]  # where a cosine schedule is not steep yet
-    found = invert(decoder, x_0, Condition(z_i), steps=times, iterations=20, tolerance=1e-6)
+    found = invert(decoder, x_0, Conditioning(z_i), steps=times, iterations=20, tolerance=1e-6)
     back = decode(decoder, found.latent, steps=times)
     error = (back - x_0).square().mean() / x_0.var()
     assert 10 * torch.log10(1 / error) > 60
@@ -100,7 +101,9 @@ def test_z_i_the_caption_and_guidance_all_reach_the_picture(family, name):
     x_T = noise(decoder, [0, 0])
 
     def walk(z_i=z_i, caption="a red cat", guidance=3.0):
-        return decode(decoder, Latent(z_i, x_T), text=decoder.read([caption]), steps=[800, 400, -1], guidance=guidance)
+        return decode(
+            decoder, Latent(z_i, x_T), text=decoder.encode_prompt([caption]), steps=[800, 400, -1], guidance=guidance
+        )
 
     first, second = walk()
     assert (first - second).abs().max() > 1e-3
@@ -114,7 +117,7 @@ def test_half_precision_leaves_the_walk_in_single(published, name):
     lab = load(published, name, dtype="bfloat16")
     z_i = lab.encoder.encode_image(pictures())
     x_T = noise(lab.decoder, [0, 1])
-    eps = lab.decoder.eps(x_T, 500, Condition(z_i, lab.decoder.read(["a cat", "a dog"])), 2.0)
+    eps = lab.decoder.eps(x_T, 500, Conditioning(z_i, lab.decoder.encode_prompt(["a cat", "a dog"])), 2.0)
     assert lab.decoder.network.dtype == torch.bfloat16
     assert z_i.dtype == eps.dtype == lab.decoder.to_x0(pictures()).dtype == torch.float32
 
@@ -131,8 +134,8 @@ def test_the_precision_that_a_config_names_is_not_taken_for_the_one_to_compute_i
 @pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize("name", WITH_PRIOR)
 def test_networks_that_take_turns_give_the_same_picture(published, family, name, monkeypatch, on_disk):
-    monkeypatch.setattr(memory, "LARGE", 100)
-    monkeypatch.setattr(checkpoints.Checkpoint, "_plan", lambda self, *_: memory.Turns(self.device, on_disk=on_disk))
+    monkeypatch.setattr(offload, "LARGE", 100)
+    monkeypatch.setattr(checkpoint.Checkpoint, "_plan", lambda self, *_: offload.Turns(self.device, on_disk=on_disk))
     lab = load(published, name)
     found, wanted = (experiments.generate(x, "a cat", steps=2, prior_steps=2) for x in (lab, family(name)))
     torch.testing.assert_close(found.pixels, wanted.pixels)
@@ -147,8 +150,8 @@ def test_offloading_on_a_cpu_reads_each_network_when_its_turn_comes(published):
 
 
 def test_one_network_at_a_time_has_its_weights_and_small_ones_stay(monkeypatch):
-    monkeypatch.setattr(memory, "LARGE", 3)
-    turns, whole = memory.Turns(torch.device("cpu"), on_disk=True), [torch.nn.Linear(2, 2) for _ in range(2)]
+    monkeypatch.setattr(offload, "LARGE", 3)
+    turns, whole = offload.Turns(torch.device("cpu"), on_disk=True), [torch.nn.Linear(2, 2) for _ in range(2)]
     parts = [turns.add(copying.deepcopy(network), lambda network=network: network) for network in whole]
     for k in (0, 1, 0):
         torch.testing.assert_close(parts[k](torch.ones(1, 2)), whole[k](torch.ones(1, 2)))
@@ -157,8 +160,8 @@ def test_one_network_at_a_time_has_its_weights_and_small_ones_stay(monkeypatch):
 
 @pytest.mark.gpu
 def test_on_a_gpu_those_that_wait_are_in_the_machines_memory(monkeypatch):
-    monkeypatch.setattr(memory, "LARGE", 3)
-    turns = memory.Turns(torch.device("cuda"))
+    monkeypatch.setattr(offload, "LARGE", 3)
+    turns = offload.Turns(torch.device("cuda"))
     one, two = (turns.add(torch.nn.Linear(2, 2), lambda: None) for _ in range(2))
     for running, waiting in ((one, two), (two, one)):
         running(torch.zeros(1, 2, device="cuda"))
@@ -223,7 +226,7 @@ def test_a_checkpoints_towers_are_open_clips_architecture(family, name, same):
     """QuickGELU of OpenAI's, GELU of LAION's; so open_clip's weights of the same tag give the same embeddings."""
     encoder = family(name).encoder
     stock = as_open_clip(encoder.image, encoder.text)
-    pixels = images.resize(pictures(), encoder.size)
+    pixels = images.resize(pictures(), encoder.image_size)
     mean, std = (
         torch.tensor(v).view(1, 3, 1, 1) for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     )
@@ -241,7 +244,7 @@ def test_a_checkpoints_towers_are_open_clips_architecture(family, name, same):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_registrys_open_clip_tag_exists(name):
-    assert models.row(name).open_clip in open_clip.list_pretrained()
+    assert models.spec(name).open_clip in open_clip.list_pretrained()
 
 
 def test_the_encoder_has_the_methods_of_every_encoder(family):
@@ -249,15 +252,15 @@ def test_the_encoder_has_the_methods_of_every_encoder(family):
     found = encoder.zero_shot(pictures(), ["cat", "dog", "red apple"], ["a photo of a {}"])
     assert found.shape == (2, 3)
     torch.testing.assert_close(found.sum(1), torch.ones(2))
-    assert encoder.encode_text("a cat").shape == (1, D) and encoder.size == 32
-    assert warnings([encoder.read("a cat")]) == []
+    assert encoder.encode_text("a cat").shape == (1, D) and encoder.image_size == 32
+    assert caption_warnings([encoder.check_caption("a cat")]) == []
     with pytest.raises(UserError, match="the caption is empty"):
-        encoder.read("  ")
+        encoder.check_caption("  ")
 
 
 def test_a_caption_that_is_too_long_is_said_to_be_cut(family):
-    reading = family("karlo").encoder.read("cats and " * 20)
-    assert reading.kept == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
+    reading = family("karlo").encoder.check_caption("cats and " * 20)
+    assert reading.truncated == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
 
 
 def test_stable_unclip_h_takes_z_t_from_open_clip(published, family):
@@ -289,7 +292,7 @@ def test_z_t_of_another_clip_is_refused(copy, clip_folder):
 
 
 def test_kandinsky_reads_no_caption(family):
-    assert family("kandinsky22").decoder.read(["a cat"]) is None
+    assert family("kandinsky22").decoder.encode_prompt(["a cat"]) is None
 
 
 def test_noise_on_z_i_is_seeded_and_bounded(family):
@@ -335,7 +338,7 @@ def test_the_vae_of_stable_unclip_has_the_published_scale_even_where_its_config_
     ],
 )  # fmt: skip
 def test_one_folder_may_hold_one_part_and_the_rest_is_cached(published, name, part, tmp_path, cache):
-    (source,) = [s for s in models.row(name).sources if part in s.parts]
+    (source,) = [s for s in models.spec(name).sources if part in s.parts]
     whole = published / source.name
     shutil.copytree(whole if source.flat else whole / part, tmp_path / "my fine-tune" / part, copy_function=os.link)
     lab = load(tmp_path / "my fine-tune", name)
@@ -346,7 +349,7 @@ def test_a_part_whose_name_two_repositories_have_is_of_the_one_that_is_beside_it
     own = tmp_path / "own"
     for part in ("unet", "scheduler"):
         shutil.copytree(published / "kandinsky-2-2-decoder" / part, own / part, copy_function=os.link)
-    files = checkpoints.Checkpoint(models.row("kandinsky22"), own, device=torch.device("cpu"))
+    files = checkpoint.Checkpoint(models.spec("kandinsky22"), own, device=torch.device("cpu"))
     assert files.folder("decoder", "scheduler") == own / "scheduler"
     assert files.folder("prior", "scheduler").is_relative_to(cache)
 
@@ -355,7 +358,7 @@ def test_a_part_whose_name_two_repositories_have_is_of_the_one_that_is_beside_it
 def cache(published, tmp_path, monkeypatch):
     """A hub cache with the tiny repositories at the registry's revisions, and no network."""
     folder = tmp_path / "hub"
-    for row in models.ROWS.values():
+    for row in models.REGISTRY.values():
         for source in row.sources:
             root = folder / f"models--{source.repo.replace('/', '--')}"
             commit = source.revision if source.revision != "main" else "0" * 40
@@ -370,9 +373,9 @@ def cache(published, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_cached_model_loads_by_name_without_a_network(cache, name):
-    assert models.standing(models.row(name))["cached"]
+    assert models.availability(models.spec(name))["cached"]
     lab = models.load(name, device="cpu")
-    assert lab.name == name and models.row(name).sources[0].repo in lab.weights
+    assert lab.name == name and models.spec(name).sources[0].repo in lab.weights
 
 
 def test_a_repository_may_be_named_with_its_revision(cache):
@@ -386,8 +389,8 @@ def test_a_repository_may_be_named_with_its_revision(cache):
 def test_what_is_not_cached_names_the_repository_the_size_and_the_command(tmp_path, monkeypatch, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    source = models.row(name).sources[0]
-    assert not models.standing(models.row(name))["cached"]
+    source = models.spec(name).sources[0]
+    assert not models.availability(models.spec(name))["cached"]
     with pytest.raises(
         UserError, match=rf"{source.repo} is not cached.*`latentlab fetch {name}` fetches its {source.gigabytes} GB"
     ):
@@ -423,7 +426,7 @@ def test_whatever_the_hub_answers_is_one_sentence_with_a_way_out(monkeypatch, er
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     monkeypatch.setattr(hub, "reachable", lambda: True)
     with pytest.raises(UserError, match=said):
-        hub.fetch(models.row("kandinsky22").sources[0])
+        hub.fetch(models.spec("kandinsky22").sources[0])
 
 
 @pytest.mark.parametrize(("error", "answers"), [(None, True), (ConnectionError(), False), (TimeoutError(), False)])
@@ -474,7 +477,7 @@ def test_a_folder_says_itself_of_which_family_it_is(published, cache, repository
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_weights_name_tells_fine_tunes_apart(published, copy, name):
-    part = copy / models.row(name).sources[0].name / models.row(name).sources[0].parts[0]
+    part = copy / models.spec(name).sources[0].name / models.spec(name).sources[0].parts[0]
     (file,) = part.glob("*.safetensors")
     data = bytearray(file.read_bytes())
     data[-len(data) // 2] ^= 1
@@ -528,7 +531,7 @@ def swap(pattern, other):
     [
         ("karlo", remove("karlo*/decoder/*.safetensors"), r"decoder offers its weights only as pickles.*convert it"),
         ("kandinsky22", remove("*decoder/unet/*"), r"unet holds no safetensors file: copy the folder again"),
-        ("kandinsky22", cut("*prior/prior/*.safetensors"), r"has \d+ of \d+ bytes: delete .*, then copy the folder"),
+        ("kandinsky22", cut("*prior/prior/*.safetensors"), r"is not a complete .*: delete .*, then copy the folder"),
         ("stable-unclip-h", rewrite("*unclip/unet/config.json", cross_attention_dim=48), "unet can't be loaded"),
         ("karlo", swap("karlo*/text_encoder/*.safetensors", "*small/text_encoder/*.safetensors"), "lacks 1 weights of"),
         ("stable-unclip-l", rewrite("*small/scheduler/*.json", beta_schedule="sigmoid"), "beta_schedule is 'sigmoid'"),
@@ -555,7 +558,7 @@ def test_parts_of_different_widths_are_refused():
 @pytest.mark.parametrize(
     ("name", "family", "said"),
     [
-        ("{folder}", None, "a family that it does not say: give family= "),
+        ("{folder}", None, "a family that it does not name: give family= "),
         ("{folder}", "karlo", r"has no part of karlo, which wants decoder/, prior/, image_encoder/"),
         ("{folder}", "emoji", r"is a checkpoint of emoji: give family= \(--family\), one of karlo, kandinsky22"),
         ("{folder}", "karloo", "there is no model 'karloo'.*did you mean karlo"),
@@ -574,7 +577,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, name, family, said):
 
 
 def test_too_little_memory_even_for_one_network_is_refused_before_anything_is_loaded(published, monkeypatch):
-    monkeypatch.setattr(checkpoints, "free_gigabytes", lambda _: 1.0)
+    monkeypatch.setattr(checkpoint, "free_gigabytes", lambda _: 1.0)
     with pytest.raises(
         UserError,
         match=r"karlo in float32 wants 1.5 GB of memory on cpu, one network at a time, and 1.0 GB are free: give "
@@ -595,9 +598,9 @@ GPU, CPU = torch.device("cuda"), torch.device("cpu")
     ],
 )  # fmt: skip
 def test_networks_take_turns_where_they_do_not_all_fit(monkeypatch, device, free, machine, offload, turns):
-    monkeypatch.setattr(checkpoints, "free_gigabytes", lambda where: machine if where == CPU else free)
-    files = object.__new__(checkpoints.Checkpoint)
-    files.row, files.device, files.dtype = models.row("karlo"), device, torch.float16
+    monkeypatch.setattr(checkpoint, "free_gigabytes", lambda where: machine if where == CPU else free)
+    files = object.__new__(checkpoint.Checkpoint)
+    files.model, files.device, files.dtype = models.spec("karlo"), device, torch.float16
     found = files._plan(8.0, 3.0, offload)
     assert (found and ("disk" if found.on_disk else "memory")) == turns
     with pytest.raises(UserError, match=rf"karlo in float16 wants .* GB of memory on {device}"):
@@ -620,7 +623,7 @@ def test_an_unknown_precision_is_refused():
 
 def test_a_row_stays_frozen_with_its_sources():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        models.row("karlo").sources[0].revision = "main"
+        models.spec("karlo").sources[0].revision = "main"
 
 
 # The command line
@@ -643,7 +646,7 @@ def command():
 def test_the_list_says_what_each_model_takes_and_whether_it_is_here(command, cache):
     code, out = command("models", "--json")
     rows = {row["name"]: row for row in json.loads(out)["models"]}
-    assert code == 0 and rows.keys() == models.ROWS.keys()
+    assert code == 0 and rows.keys() == models.REGISTRY.keys()
     assert rows["emoji"]["cached"] is None and rows["karlo"]["cached"] is True
     assert rows["karlo"]["memory"]["float16"] < rows["karlo"]["memory"]["float32"]
     assert rows["karlo"]["repositories"][0].startswith("kakaobrain/karlo-v1-alpha@5ee4529")
@@ -651,8 +654,8 @@ def test_the_list_says_what_each_model_takes_and_whether_it_is_here(command, cac
 
 def test_the_list_says_what_is_to_be_fetched_and_what_does_not_fit(command, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(memory, "target", lambda: (torch.device("cpu"), "float32"))
-    monkeypatch.setattr(memory, "free_gigabytes", lambda _: 8.0)
+    monkeypatch.setattr(offload, "default_target", lambda: (torch.device("cpu"), "float32"))
+    monkeypatch.setattr(offload, "free_gigabytes", lambda _: 8.0)
     monkeypatch.setenv("COLUMNS", "300")
     lines = {line.split()[0]: line for line in command("models")[1].splitlines() if line.split()}
     assert "15.4 GB" in lines["karlo"] and "to be fetched, slow here: one network at a time" in lines["karlo"]

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from latentlab import models, upsampling
-from latentlab.diffusion import CLEAN, Condition, abar_at, ddim_step
-from latentlab.models.memory import HEADROOM
+from latentlab.diffusion import CLEAN, Conditioning, abar_at, ddim_step
+from latentlab.models.offload import HEADROOM
 
-FAMILIES = [row.name for row in models.ROWS.values() if row.sources]
+FAMILIES = [row.name for row in models.REGISTRY.values() if row.sources]
 META = torch.device("meta")
 # Gigabytes of the safetensors files as the hub lists them.
 LISTED = {
@@ -42,7 +42,7 @@ def lab(tmp_path_factory):
 
     def build(name):
         if name not in found:
-            module = import_module(f"latentlab.models.{models.row(name).family}")
+            module = import_module(f"latentlab.models.{models.spec(name).family}")
             made = []
 
             def unread(*given, **options):
@@ -78,12 +78,12 @@ def test_a_config_makes_a_file_of_the_size_that_the_hub_lists(repository, part):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_registry_states_the_parameters_and_the_download(lab, name):
-    row, (_, parameters, largest) = models.row(name), lab(name)
+    row, (_, parameters, largest) = models.spec(name), lab(name)
     assert row.parameters == pytest.approx(parameters / 1e9, rel=0.01)
     assert row.largest == pytest.approx(largest / 1e9, rel=0.01)
     # Files are float32; of Karlo's CLIP the whole model is downloaded, of which one tower is used.
     assert row.megabytes / 1000 == pytest.approx(4 * parameters / 1e9, rel=0.05)
-    standing = models.standing(row)
+    standing = models.availability(row)
     assert standing["memory"]["float16"] == pytest.approx(2 * row.parameters + HEADROOM, abs=0.1)
     assert standing["least"]["float32"] == pytest.approx(4 * row.largest + HEADROOM, abs=0.1)
 
@@ -93,19 +93,19 @@ def test_every_hand_over_of_a_caption_fits(lab, name):
     lab, *_ = lab(name)
     width, shape, pixels, text = SHAPES[name]
     decoder, captions = lab.decoder, ["a red cat", "a dog"]
-    assert (decoder.shape, decoder.pixels) == (shape, pixels)
+    assert (decoder.shape, decoder.image_size) == (shape, pixels)
     z_i = torch.empty(2, width, device=META)
     if lab.prior is not None:  # as in prior.sample
         assert lab.prior.width == width
-        z_t, tokens = lab.prior.read(captions)
-        assert (z_t.shape, tokens.shape[:2]) == ((2, width), (2, 77))
-        x_0 = lab.prior.x_0(torch.empty_like(z_t), 979, Condition(z_t, tokens), 4.0)
+        cond = lab.prior.encode_prompt(captions)
+        assert (cond.z_t.shape, cond.tokens.shape[:2]) == ((2, width), (2, 77))
+        x_0 = lab.prior.x_0(torch.empty_like(cond.z_t), 979, cond, 4.0)
         z_i = lab.prior.to_z_i(x_0)
         assert x_0.shape == z_i.shape == (2, width)
-    read = decoder.read(captions)
+    read = decoder.encode_prompt(captions)
     assert text is None if read is None else read.shape == (2, *text)
     x_T = torch.empty(2, *shape, device=META)
-    eps = decoder.eps(x_T, 979, Condition(z_i, read), 4.0)  # as in decoding.walk
+    eps = decoder.eps(x_T, 979, Conditioning(z_i, read), 4.0)  # as in decoding.sample_steps
     x_0 = ddim_step(x_T, eps, abar_at(decoder.abar, 979), abar_at(decoder.abar, CLEAN))
     made = decoder.to_pixels(x_0)
     assert (eps.shape, made.shape) == ((2, *shape), (2, 3, pixels, pixels))
@@ -122,5 +122,5 @@ def test_every_hand_over_of_a_picture_fits(lab, name):
     original = torch.empty(1, 3, pixels, pixels, device=META)
     z_i, x_0 = lab.encoder.encode_image(original), lab.decoder.to_x0(original)  # as in experiments.reconstruct
     assert (z_i.shape, x_0.shape) == ((1, width), (1, *shape))
-    x_t = ddim_step(x_0, lab.decoder.eps(x_0, 500, Condition(z_i)), 1.0, abar_at(lab.decoder.abar, 500))
+    x_t = ddim_step(x_0, lab.decoder.eps(x_0, 500, Conditioning(z_i)), 1.0, abar_at(lab.decoder.abar, 500))
     assert x_t.shape == x_0.shape and lab.decoder.to_pixels(x_t).shape == original.shape

@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from latentlab import grammar, images
+from latentlab import grammar
 from latentlab.errors import UserError
 from latentlab.grammar import COLOURS, RELATIONS, SOLIDS, Arrangement, Solid, arrangements, colour_at, parse
+from latentlab.io import images
 from latentlab.training import drawings, scenes
 
 RED_ON_BLUE = Arrangement(Solid("red", "cube"), "on top of", Solid("blue", "ball"))

@@ -13,18 +13,18 @@ import torch
 from safetensors.torch import save_file
 
 from latentlab import cli, models
-from latentlab.encoding import Encoder
+from latentlab.clip import Encoder
 from latentlab.errors import UserError
 from latentlab.models import hub
 
-PRIOR, DECODER = (source for source in reversed(models.row("kandinsky22").sources))
+PRIOR, DECODER = (source for source in reversed(models.spec("kandinsky22").sources))
 WEIGHTS = "prior/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
 def served(published, tmp_path, monkeypatch):
     """A hub with the tiny repositories at the registry's revisions, and an empty cache."""
-    sources = [source for row in models.ROWS.values() for source in row.sources]
+    sources = [source for row in models.REGISTRY.values() for source in row.sources]
     commits = {s.repo: s.revision if s.revision != "main" else "c" * 40 for s in sources}
     with loopback.Hub({s.repo: (published / s.name, commits[s.repo]) for s in sources}).serving() as served:
         template = served.url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -96,7 +96,7 @@ def test_a_file_that_was_cut_in_the_cache_is_mended_by_what_the_refusal_says(ser
     blob = (hub.fetch(PRIOR) / WEIGHTS).resolve()
     blob.write_bytes(blob.read_bytes()[:-1000])
     with pytest.raises(
-        UserError, match=r"has \d+ of \d+ bytes: delete \S+, then `latentlab fetch kandinsky22`"
+        UserError, match=r"is not a complete safetensors file \(.*\): delete \S+, then `latentlab fetch kandinsky22`"
     ) as caught:
         models.load("kandinsky22", device="cpu")
     Path(re.search(r"delete (\S+),", str(caught.value))[1]).unlink()
@@ -149,7 +149,7 @@ def test_a_hub_that_does_not_answer_is_named_with_the_command(served, monkeypatc
         hub.fetch(PRIOR)
 
 
-@pytest.mark.parametrize("source", [PRIOR, DECODER, models.row("stable-unclip-l").sources[1]])
+@pytest.mark.parametrize("source", [PRIOR, DECODER, models.spec("stable-unclip-l").sources[1]])
 def test_the_command_that_a_refusal_names_fetches_all_that_is_wanted(served, capsys, monkeypatch, source):
     monkeypatch.setattr("sys.argv", [*shlex.split(hub.command(source)), "--json"])
     cli.main()

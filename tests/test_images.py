@@ -11,8 +11,8 @@ from PIL import Image
 from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from latentlab import images
 from latentlab.errors import UserError
+from latentlab.io import images
 
 WIDTH, HEIGHT = 30, 20
 LOSSY = {"JPEG": 40, "WEBP": 40, "GIF": 60}  # grey levels by which one of these may miss

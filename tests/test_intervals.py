@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import stats
 
+from latentlab.analysis.intervals import format_interval, jackknife, markdown, mean, mean_of_pairs, proportion, wilson
 from latentlab.errors import UserError
-from latentlab.intervals import jackknife, markdown, mean, mean_of_pairs, proportion, said, wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 1), (1, 1), (0, 20), (1, 7), (37, 50), (50, 50), (13, 4000)])
@@ -148,8 +148,8 @@ def test_a_mean_of_values_that_are_not_finite_is_refused_with_their_number():
 
 def test_a_row_is_said_with_its_interval_where_it_has_one():
     row = proportion([True] * 7 + [False] * 3)
-    assert said(row, ".0%") == "70% (40% – 89%)"
-    assert said(mean([2.5])) == "2.5"
+    assert format_interval(row, ".0%") == "70% (40% – 89%)"
+    assert format_interval(mean([2.5])) == "2.5"
 
 
 def test_a_markdown_table_has_a_line_for_the_heads_and_one_for_each_row():

@@ -8,9 +8,9 @@ import torch
 from diffusers import DDIMInverseScheduler
 
 from latentlab.decoding import decode
-from latentlab.diffusion import CLEAN, Condition, abar_at, ddim_step, levels
+from latentlab.diffusion import CLEAN, Conditioning, abar_at, ddim_step, levels
 from latentlab.errors import UserError
-from latentlab.inversion import METHODS, invert, solve, walk
+from latentlab.inversion import METHODS, invert, invert_steps, solve
 from latentlab.latents import Latent
 from latentlab.models.toy import ToyDecoder
 
@@ -21,7 +21,7 @@ def rms(x):
 
 def round_trip(decoder, x_0, z_i, steps, **knobs):
     """The error of inverting and decoding in as many steps, in decibels below 1, and the inversion."""
-    found = invert(decoder, x_0, Condition(z_i), steps=steps, **knobs)
+    found = invert(decoder, x_0, Conditioning(z_i), steps=steps, **knobs)
     return rms(decode(decoder, found.latent, steps=steps) - x_0), found
 
 
@@ -50,11 +50,11 @@ def test_fixed_point_iterated_to_its_end_undoes_decoding(lab, x_0, z_i, steps):
 
 
 def test_each_solved_step_satisfies_decodings_own_equation(lab, x_0, z_i):
-    times, cond = levels(lab.decoder.abar, 12), Condition(z_i)
+    times, cond = levels(lab.decoder.abar, 12), Conditioning(z_i)
     x_s = x_0
     for (t, s), (_, _, found) in zip(
         reversed(list(itertools.pairwise(times))),
-        walk(lab.decoder, x_0, cond, steps=12, iterations=200, tolerance=1e-13),
+        invert_steps(lab.decoder, x_0, cond, steps=12, iterations=200, tolerance=1e-13),
     ):
         x_t = found.latent.x_T
         a_t, a_s = abar_at(lab.decoder.abar, t), abar_at(lab.decoder.abar, s)
@@ -66,7 +66,7 @@ def test_naive_inversion_walks_as_diffusers_ddim_inverse(lab, x_0, z_i):
     stock = DDIMInverseScheduler(beta_schedule="squaredcos_cap_v2", clip_sample=False, set_alpha_to_one=True)
     stock.set_timesteps(50)
     times = stock.timesteps.tolist()
-    x_t, cond = x_0, Condition(z_i)
+    x_t, cond = x_0, Conditioning(z_i)
     for s, t in itertools.pairwise([0, *times]):
         x_t = stock.step(lab.decoder.eps(x_t, s, cond), t, x_t).prev_sample
     ours = invert(lab.decoder, x_0, cond, steps=[*reversed(times), CLEAN], method="naive")
@@ -74,35 +74,35 @@ def test_naive_inversion_walks_as_diffusers_ddim_inverse(lab, x_0, z_i):
 
 
 def test_the_pictures_embedding_comes_through_untouched(lab, x_0, z_i):
-    assert torch.equal(invert(lab.decoder, x_0, Condition(z_i), steps=3).latent.z_i, z_i)
+    assert torch.equal(invert(lab.decoder, x_0, Conditioning(z_i), steps=3).latent.z_i, z_i)
 
 
 def test_one_condition_serves_every_picture(lab, x_0, z_i):
-    one = invert(lab.decoder, x_0, Condition(z_i[:1]), steps=5)
-    each = invert(lab.decoder, x_0, Condition(z_i[:1].expand(3, -1)), steps=5)
+    one = invert(lab.decoder, x_0, Conditioning(z_i[:1]), steps=5)
+    each = invert(lab.decoder, x_0, Conditioning(z_i[:1].expand(3, -1)), steps=5)
     assert torch.equal(one.latent.x_T, each.latent.x_T) and len(one.latent) == 3
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_evaluations_are_counted_as_they_happen(spy, x_0, z_i, method):
-    for number, total, found in walk(spy, x_0, Condition(z_i), steps=8, method=method, iterations=5):
+    for number, total, found in invert_steps(spy, x_0, Conditioning(z_i), steps=8, method=method, iterations=5):
         assert found.evaluations == len(spy.calls)
         assert len(found.residual) == number and total == 8
 
 
 def test_naive_takes_one_evaluation_a_step_and_knows_no_residual(spy, x_0, z_i):
-    found = invert(spy, x_0, Condition(z_i), steps=8, method="naive", iterations=5)
+    found = invert(spy, x_0, Conditioning(z_i), steps=8, method="naive", iterations=5)
     assert found.evaluations == len(spy.calls) == 8
     assert found.residual.isnan().all()
 
 
 def test_without_a_tolerance_every_iteration_is_spent(spy, x_0, z_i):
-    found = invert(spy, x_0, Condition(z_i), steps=8, iterations=5, tolerance=0.0)
+    found = invert(spy, x_0, Conditioning(z_i), steps=8, iterations=5, tolerance=0.0)
     assert found.evaluations == len(spy.calls) == 40
 
 
 def test_a_residual_below_the_tolerance_has_stopped_early(lab, x_0, z_i):
-    found = invert(lab.decoder, x_0, Condition(z_i), steps=20, iterations=50, tolerance=1e-5)
+    found = invert(lab.decoder, x_0, Conditioning(z_i), steps=20, iterations=50, tolerance=1e-5)
     assert (found.residual < 1e-5).all()
     assert 20 < found.evaluations < 20 * 50
 
@@ -116,15 +116,15 @@ def test_a_looser_tolerance_costs_less_and_leaves_more(lab, x_0, z_i):
 
 
 def test_the_residual_bounds_how_far_the_found_point_is_from_solving_its_step(lab, x_0, z_i):
-    cond, (t, _) = Condition(z_i), levels(lab.decoder.abar, 10)[-2:]
-    _, _, found = next(walk(lab.decoder, x_0, cond, steps=10, iterations=3, tolerance=0.0))
+    cond, (t, _) = Conditioning(z_i), levels(lab.decoder.abar, 10)[-2:]
+    _, _, found = next(invert_steps(lab.decoder, x_0, cond, steps=10, iterations=3, tolerance=0.0))
     x_t = found.latent.x_T
     again = ddim_step(x_0, lab.decoder.eps(x_t, t, cond), 1.0, abar_at(lab.decoder.abar, t))
     assert (again - x_t).square().flatten(1).mean(1).max().sqrt() <= found.residual[0]
 
 
 def test_the_residual_is_the_last_change_of_the_sample_that_changed_most(lab, x_0, z_i):
-    _, _, found = next(walk(lab.decoder, x_0, Condition(z_i), steps=10, iterations=1))
+    _, _, found = next(invert_steps(lab.decoder, x_0, Conditioning(z_i), steps=10, iterations=1))
     each = (found.latent.x_T - x_0).square().flatten(1).mean(1).sqrt()
     assert found.residual[0].item() == pytest.approx(each.max().item())
     assert each.max() > 1.01 * each.mean()
@@ -132,7 +132,7 @@ def test_the_residual_is_the_last_change_of_the_sample_that_changed_most(lab, x_
 
 def test_the_worst_sample_decides_when_a_step_ends(lab, x_0, z_i):
     far = torch.cat([x_0[:2], x_0[2:] * 50])
-    calm, wild = (invert(lab.decoder, x, Condition(z_i), steps=10, iterations=100, memory=0) for x in (x_0, far))
+    calm, wild = (invert(lab.decoder, x, Conditioning(z_i), steps=10, iterations=100, memory=0) for x in (x_0, far))
     assert (wild.residual < 2e-4).all()
     assert wild.evaluations > calm.evaluations
 
@@ -140,20 +140,20 @@ def test_the_worst_sample_decides_when_a_step_ends(lab, x_0, z_i):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_picture_inverts_the_same_alone_and_in_a_batch(lab, x_0, z_i, method):
     knobs = {"steps": 10, "method": method, "tolerance": 0.0}
-    batch = invert(lab.decoder, x_0, Condition(z_i), **knobs).latent
-    alone = invert(lab.decoder, x_0[1:2], Condition(z_i[1:2]), **knobs).latent
+    batch = invert(lab.decoder, x_0, Conditioning(z_i), **knobs).latent
+    alone = invert(lab.decoder, x_0[1:2], Conditioning(z_i[1:2]), **knobs).latent
     for together, single in zip(states(batch[1]), states(alone)):
         torch.testing.assert_close(together, single, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_inversion_never_uses_guidance(spy, x_0, z_i, method):
-    invert(spy, x_0, Condition(z_i), steps=4, method=method)
+    invert(spy, x_0, Conditioning(z_i), steps=4, method=method)
     assert {guidance for _, _, guidance in spy.calls} == {1.0}
 
 
 def test_a_walk_evaluates_only_as_far_as_it_is_watched(spy, x_0, z_i):
-    steps = walk(spy, x_0, Condition(z_i), steps=9, method="naive")
+    steps = invert_steps(spy, x_0, Conditioning(z_i), steps=9, method="naive")
     next(steps), next(steps)
     steps.close()
     assert len(spy.calls) == 2
@@ -161,18 +161,18 @@ def test_a_walk_evaluates_only_as_far_as_it_is_watched(spy, x_0, z_i):
 
 def test_an_unknown_method_is_refused_with_the_known_ones(lab, x_0, z_i):
     with pytest.raises(UserError, match="method is 'null-text': give one of naive, fixed-point, bdia, edict"):
-        invert(lab.decoder, x_0, Condition(z_i), method="null-text")
+        invert(lab.decoder, x_0, Conditioning(z_i), method="null-text")
 
 
 def test_no_iteration_at_all_is_refused(lab, x_0, z_i):
     with pytest.raises(UserError, match="iterations is 0: give 1 or more"):
-        invert(lab.decoder, x_0, Condition(z_i), iterations=0)
+        invert(lab.decoder, x_0, Conditioning(z_i), iterations=0)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 9), (3, 8, 8), (2, 1, 8, 8), (2, 3, 16, 16)])
 def test_an_x_0_that_does_not_fit_is_refused_with_what_to_do(lab, z_i, shape):
     with pytest.raises(UserError, match=r"this decoder wants \(B, 3, 8, 8\): decoder\.to_x0\(images\.resize") as caught:
-        invert(lab.decoder, torch.zeros(shape), Condition(z_i[:1]))
+        invert(lab.decoder, torch.zeros(shape), Conditioning(z_i[:1]))
     assert str(shape) in str(caught.value)
 
 
@@ -180,12 +180,12 @@ def test_an_x_0_that_does_not_fit_is_refused_with_what_to_do(lab, z_i, shape):
 def test_an_x_0_that_is_not_finite_is_refused(lab, x_0, z_i, value):
     x_0[2, 0, 3, 4] = value
     with pytest.raises(UserError, match="not finite"):
-        invert(lab.decoder, x_0, Condition(z_i))
+        invert(lab.decoder, x_0, Conditioning(z_i))
 
 
 def test_a_negative_memory_is_refused(lab, x_0, z_i):
     with pytest.raises(UserError, match=r"memory is -1: give 0 \(plain iteration\) or more"):
-        invert(lab.decoder, x_0, Condition(z_i), memory=-1)
+        invert(lab.decoder, x_0, Conditioning(z_i), memory=-1)
 
 
 # Anderson's acceleration, the guess, and who is evaluated
@@ -194,7 +194,7 @@ def test_a_negative_memory_is_refused(lab, x_0, z_i):
 @pytest.mark.parametrize("steps", [10, 25, 50])
 def test_anderson_needs_fewer_evaluations_than_plain_iteration_for_the_same_residual(curved, x_0, z_i, steps):
     knobs = {"steps": steps, "iterations": 200, "tolerance": 1e-10}
-    plain, mixed = (invert(curved, x_0, Condition(z_i), memory=m, **knobs) for m in (0, 2))
+    plain, mixed = (invert(curved, x_0, Conditioning(z_i), memory=m, **knobs) for m in (0, 2))
     assert plain.converged.all() and mixed.converged.all()
     assert mixed.evaluations < plain.evaluations
     torch.testing.assert_close(mixed.latent.x_T, plain.latent.x_T, rtol=0, atol=1e-7)
@@ -234,20 +234,20 @@ def test_a_sample_that_turns_to_nan_spoils_no_other_and_counts_as_not_converged(
             bad = (cond.z_i == z_i[1]).all(1)[:, None, None, None]
             return super().eps(x_t, t, cond, guidance).masked_fill(bad, float("nan"))
 
-    found = invert(Broken(), x_0, Condition(z_i), steps=5)
+    found = invert(Broken(), x_0, Conditioning(z_i), steps=5)
     assert found.converged.tolist() == [True, False, True]
-    sound = invert(lab.decoder, x_0[::2], Condition(z_i[::2]), steps=5).latent.x_T
+    sound = invert(lab.decoder, x_0[::2], Conditioning(z_i[::2]), steps=5).latent.x_T
     torch.testing.assert_close(found.latent.x_T[::2], sound, rtol=0, atol=1e-9)
 
 
 def test_the_error_of_the_guess_falls_like_the_cube_of_the_step(spied, curved, x_0, z_i):
     # The noise prolonged over two steps is wrong by a square, and a step multiplies it by its own length.
     def error(steps):
-        first, cond = {}, Condition(z_i)
+        first, cond = {}, Conditioning(z_i)
         spy, plain = spied(curved), curved.eps
         spy.eps = lambda x, t, cond, guidance=1.0: first.setdefault(t, x) is None or plain(x, t, cond, guidance)
         times = levels(curved.abar, steps)
-        walked = walk(spy, x_0, cond, steps=steps, iterations=100, tolerance=1e-12)
+        walked = invert_steps(spy, x_0, cond, steps=steps, iterations=100, tolerance=1e-12)
         ends = {t: found.latent.x_T for t, (_, _, found) in zip(times[-2::-1], walked)}
         return rms(torch.stack([first[t] - ends[t] for t in times if 200 < t < 700]))
 
@@ -256,7 +256,7 @@ def test_the_error_of_the_guess_falls_like_the_cube_of_the_step(spied, curved, x
 
 def test_a_solved_sample_is_evaluated_no_more(spied, curved, x_0, z_i):
     far = torch.cat([x_0[:2], x_0[2:] * 5])
-    spy, cond = spied(curved), Condition(z_i)
+    spy, cond = spied(curved), Conditioning(z_i)
     batch = invert(spy, far, cond, steps=10, tolerance=1e-6)
     alone = [invert(curved, far[k : k + 1], cond[k : k + 1], steps=10, tolerance=1e-6) for k in range(3)]
     spent = [found.evaluations for found in alone]
@@ -267,15 +267,17 @@ def test_a_solved_sample_is_evaluated_no_more(spied, curved, x_0, z_i):
 
 def test_converged_says_of_each_sample_whether_every_step_was_solved(curved, x_0, z_i):
     far = torch.cat([x_0[:2], x_0[2:] * 5])
-    few, many = (invert(curved, far, Condition(z_i), steps=10, iterations=n, tolerance=1e-6) for n in (1, 50))
+    few, many = (invert(curved, far, Conditioning(z_i), steps=10, iterations=n, tolerance=1e-6) for n in (1, 50))
     assert not few.converged.any() and many.converged.all()
-    some = [invert(curved, far, Condition(z_i), steps=10, iterations=n, tolerance=1e-6).converged for n in range(1, 20)]
+    some = [
+        invert(curved, far, Conditioning(z_i), steps=10, iterations=n, tolerance=1e-6).converged for n in range(1, 20)
+    ]
     assert any(row.any() and not row.all() for row in some)
 
 
 def test_a_step_that_was_not_solved_is_not_forgotten_by_the_next(curved, x_0, z_i):
     def path(tolerance):
-        return walk(curved, x_0, Condition(z_i), steps=40, iterations=1, tolerance=tolerance)
+        return invert_steps(curved, x_0, Conditioning(z_i), steps=40, iterations=1, tolerance=tolerance)
 
     *_, (_, _, last) = path(0.0)
     between = float(last.residual[0] * last.residual[-1]) ** 0.5
@@ -285,7 +287,7 @@ def test_a_step_that_was_not_solved_is_not_forgotten_by_the_next(curved, x_0, z_
 
 @pytest.mark.parametrize(("method", "known"), [("naive", False), ("bdia", True), ("edict", True)])
 def test_naive_never_knows_and_an_exact_method_always_does(lab, x_0, z_i, method, known):
-    found = invert(lab.decoder, x_0, Condition(z_i), steps=4, method=method)
+    found = invert(lab.decoder, x_0, Conditioning(z_i), steps=4, method=method)
     assert found.converged.tolist() == [known] * 3
 
 
@@ -293,8 +295,8 @@ def test_naive_never_knows_and_an_exact_method_always_does(lab, x_0, z_i, method
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_no_more_rows_than_the_decoder_allows_are_evaluated_and_nothing_changes(spied, curved, x_0, z_i, method, rows):
     spy = spied(curved, rows)
-    bounded = invert(spy, x_0, Condition(z_i), steps=6, method=method)
-    at_once = invert(curved, x_0, Condition(z_i), steps=6, method=method)
+    bounded = invert(spy, x_0, Conditioning(z_i), steps=6, method=method)
+    at_once = invert(curved, x_0, Conditioning(z_i), steps=6, method=method)
     assert max(count for count, _, _ in spy.calls) == rows
     assert bounded.evaluations == at_once.evaluations
     for a, b in zip(states(bounded.latent), states(at_once.latent)):
@@ -303,10 +305,10 @@ def test_no_more_rows_than_the_decoder_allows_are_evaluated_and_nothing_changes(
 
 def test_conditions_of_another_number_are_refused(lab, x_0, z_i):
     with pytest.raises(UserError, match="2 conditions for 3 pictures"):
-        invert(lab.decoder, x_0, Condition(z_i[:2]))
+        invert(lab.decoder, x_0, Conditioning(z_i[:2]))
 
 
 @pytest.mark.parametrize("steps", [0, 5000, [10, 20, -1]], ids=str)
 def test_steps_that_cant_be_walked_are_refused(lab, x_0, z_i, steps):
     with pytest.raises(UserError, match=r"steps is|times"):
-        invert(lab.decoder, x_0, Condition(z_i), steps=steps)
+        invert(lab.decoder, x_0, Conditioning(z_i), steps=steps)

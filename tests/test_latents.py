@@ -275,5 +275,5 @@ def test_numpys_integers_are_rows_too(latent):
 
 
 def test_metadata_of_another_kind_of_latent_does_not_change_the_kind(tmp_path):
-    Latent(torch.zeros(1, 2), torch.zeros(1, 3, 4, 5)).save(tmp_path / "a", {"format": "latentlab.PairLatent"})
+    Latent(torch.zeros(1, 2), torch.zeros(1, 3, 4, 5)).save(tmp_path / "a", {"format": "PairLatent"})
     assert len(Latent.load(tmp_path / "a")) == 1

@@ -9,12 +9,13 @@ import sys
 import pytest
 import torch
 
-import latentlab
-from latentlab import UserError, experiments, images, models, prior
-from latentlab.diffusion import Condition, abar_at, noise, to_eps
+from latentlab import UserError, experiments, models, prior
+from latentlab.decoding import decode
+from latentlab.diffusion import Conditioning, abar_at, noise, to_eps
+from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import emoji
-from latentlab.sphere import normalize
+from latentlab.slerp import normalize
 
 THINGS = ("a red apple", "a banana", "a penguin", "a rocket", "a castle", "a guitar", "a cactus", "a heart")
 
@@ -26,7 +27,7 @@ def lab():
 
 @pytest.fixture(scope="module")
 def gallery(lab):
-    return torch.cat([images.load(path, lab.decoder.pixels) for path, _ in models.gallery("emoji")[:6]])
+    return torch.cat([images.load(path, lab.decoder.image_size) for path, _ in models.gallery("emoji")[:6]])
 
 
 def test_every_shipped_file_is_whole_and_finite():
@@ -65,12 +66,12 @@ def test_one_token_in_place_of_the_empty_ones_leaves_the_networks_output_as_it_i
 
     stock = SD3Transformer2DModel.from_pretrained(emoji.weights_folder() / "decoder").eval()
     x_t, z_i, t = noise(lab.decoder, [0, 1]), lab.encoder.encode_image(gallery[:2]), 500
-    text = None if captions is None else lab.decoder.read(captions)
+    text = None if captions is None else lab.decoder.encode_prompt(captions)
     told = emoji.context(emoji.scaled(z_i), lab.decoder.empty.expand(2, -1, -1) if text is None else text)
     with torch.no_grad():
         v = stock(x_t, told, emoji.scaled(z_i), torch.full((2,), t)).sample
     wanted = to_eps(v, x_t, abar_at(lab.decoder.abar, t), "v")
-    torch.testing.assert_close(lab.decoder.eps(x_t, t, Condition(z_i, text)), wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(lab.decoder.eps(x_t, t, Conditioning(z_i, text)), wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_clip_puts_a_scene_s_own_caption_first(lab):
@@ -135,21 +136,21 @@ def test_the_prior_brings_a_caption_nearer_to_its_pictures_than_z_t_is(lab):
 def test_the_null_condition_is_one_and_the_same_for_every_picture(lab):
     x_T = noise(lab.decoder, [0]).expand(2, -1, -1, -1)
     z_i = lab.encoder.encode_text(["a dog", "a banana"])
-    eps = lab.decoder.eps(x_T, 500, Condition(z_i), guidance=0.0)
+    eps = lab.decoder.eps(x_T, 500, Conditioning(z_i), guidance=0.0)
     torch.testing.assert_close(eps[0], eps[1], atol=1e-4, rtol=0)
 
 
 def test_guidance_draws_towards_the_condition(lab):
-    text = lab.decoder.read(["a dog", "a dog"])
+    text = lab.decoder.encode_prompt(["a dog", "a dog"])
     z_i = lab.encoder.encode_text(["a dog", "a dog"])
     x_t = noise(lab.decoder, [0, 1])
-    one, two, three = (lab.decoder.eps(x_t, 700, Condition(z_i, text), guidance=g) for g in (1.0, 2.0, 3.0))
+    one, two, three = (lab.decoder.eps(x_t, 700, Conditioning(z_i, text), guidance=g) for g in (1.0, 2.0, 3.0))
     torch.testing.assert_close(three - two, two - one, atol=1e-3, rtol=1e-2)
 
 
 def test_a_latent_of_another_model_is_refused(lab):
     with pytest.raises(UserError, match="this decoder wants"):
-        latentlab.decode(lab.decoder, Latent(torch.zeros(1, 256), torch.zeros(1, 3, 64, 64)))
+        decode(lab.decoder, Latent(torch.zeros(1, 256), torch.zeros(1, 3, 64, 64)))
 
 
 def test_an_unknown_word_is_reported_and_the_picture_made_all_the_same(lab):

@@ -1,4 +1,4 @@
-"""The registry: rows that load or are refused by name; and imports that go one way."""
+"""The registry: models that load or are refused by name; and imports that go one way."""
 
 import ast
 import dataclasses
@@ -13,18 +13,14 @@ import torch
 import latentlab
 from latentlab import models
 from latentlab.errors import UserError
+from latentlab.models import loading
 
 ROOT = Path(latentlab.__file__).parent
 FILES = {".".join(("latentlab", *p.relative_to(ROOT).with_suffix("").parts)): p for p in sorted(ROOT.rglob("*.py"))}
 FILES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
-FACES = {
-    "latentlab",
-    "latentlab.cli",
-    "latentlab.experiments",
-    "latentlab.health",
-    "latentlab.paper",
-    "latentlab.samples",
-}  # they may meet the models
+# From the bottom up; a module imports from its own layer and from those below it.  `training` stands beside them.
+LAYERS = ("theory", "models", "experiments", "paper", "app", "cli")
+FOUNDATION = {"io", "analysis"}  # packages that belong to the theory
 
 
 # The registry
@@ -36,22 +32,22 @@ def test_load_gives_the_whole_lab_on_the_device_asked_for():
     assert lab.device == torch.device("cpu")
 
 
-@pytest.mark.parametrize("name", models.ROWS)
+@pytest.mark.parametrize("name", models.REGISTRY)
 def test_each_row_is_complete_and_its_family_can_load(name):
-    row = models.row(name)
+    row = models.spec(name)
     assert row.name == name and row.about and row.clip and row.licence and row.megabytes >= 0
     tree = ast.parse((ROOT / "models" / f"{row.family}.py").read_text("utf-8"))
     assert "load" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 def test_the_embedded_miniature_is_the_default():
-    assert inspect.signature(models.load).parameters["name"].default == "emoji" and "emoji" in models.ROWS
+    assert inspect.signature(models.load).parameters["name"].default == "emoji" and "emoji" in models.REGISTRY
 
 
 @pytest.mark.parametrize("was_on", [True, False])
 def test_load_leaves_the_garbage_collector_as_it_was(was_on, monkeypatch):
     meanwhile = []
-    monkeypatch.setattr(models, "_which", lambda *_: meanwhile.append(gc.isenabled()) or 1 / 0)
+    monkeypatch.setattr(loading, "resolve", lambda *_: meanwhile.append(gc.isenabled()) or 1 / 0)
     try:
         (gc.enable if was_on else gc.disable)()
         with pytest.raises(ZeroDivisionError):
@@ -65,7 +61,7 @@ def test_load_leaves_the_garbage_collector_as_it_was(was_on, monkeypatch):
 def test_an_unknown_name_is_refused_with_all_names_and_the_nearest(name, near):
     with pytest.raises(UserError, match=rf"there is no model '{name}'.*did you mean {near}\?") as caught:
         models.load(name)
-    assert ", ".join(models.ROWS) in str(caught.value)
+    assert ", ".join(models.REGISTRY) in str(caught.value)
 
 
 def test_a_name_like_no_other_is_refused_without_a_guess():
@@ -81,7 +77,7 @@ def test_a_device_that_cant_be_used_is_refused(device):
 
 
 def test_a_lab_and_a_row_are_frozen(lab):
-    for thing in (lab, models.row("toy")):
+    for thing in (lab, models.spec("toy")):
         with pytest.raises(dataclasses.FrozenInstanceError):
             thing.name = "other"
 
@@ -90,7 +86,7 @@ def test_a_model_without_a_gallery_has_no_sample_pictures():
     assert models.gallery("toy") == []
 
 
-@pytest.mark.parametrize("name", models.ROWS)
+@pytest.mark.parametrize("name", models.REGISTRY)
 def test_every_sample_picture_is_there_and_has_a_caption(name):
     assert all(path.is_file() and caption for path, caption in models.gallery(name))
 
@@ -103,8 +99,8 @@ def test_the_parts_of_a_lab_fit_one_another(stack, request):
     for part in filter(None, (lab.prior, lab.decoder, lab.upsampler)):
         assert part.abar.ndim == 1 and (part.abar.diff() < 0).all()
     pixels = lab.decoder.to_pixels(torch.zeros(2, *lab.decoder.shape))
-    assert pixels.shape == (2, 3, lab.decoder.pixels, lab.decoder.pixels)
-    assert lab.upsampler is None or lab.upsampler.low == lab.decoder.pixels
+    assert pixels.shape == (2, 3, lab.decoder.image_size, lab.decoder.image_size)
+    assert lab.upsampler is None or lab.upsampler.low == lab.decoder.image_size
 
 
 # The one-way rule
@@ -138,16 +134,30 @@ def within(module, package):
     return module == package or module.startswith(f"{package}.")
 
 
-THEORY = [name for name in FILES if name.count(".") == 1 and name not in FACES and FILES[name].name != "__init__.py"]
-OUTSIDE = [name for name in FILES if not within(name, "latentlab.training")]
+def layer(module):
+    """The layer that a module of ours is in; "top" for the package itself and "training" for what stands beside."""
+    _, *parts = module.split(".")
+    if not parts:
+        return "top"
+    return parts[0] if parts[0] in (*LAYERS, "training") else "theory"
+
+
+THEORY = [name for name in FILES if layer(name) == "theory"]
+OUTSIDE = [name for name in FILES if layer(name) != "training"]
 
 
 def test_the_import_reader_sees_what_is_there():
-    assert ("latentlab.errors", "top") in imports("latentlab.images")
-    assert ("latentlab.images", "top") in imports("latentlab.models.emoji")
-    assert ("latentlab.diffusion", "types") in imports("latentlab.models")
-    assert ("skimage.metrics", "function") in imports("latentlab.images")
-    assert {"latentlab.images", "latentlab.diffusion", "latentlab.sphere", "latentlab.errors"} <= set(THEORY)
+    assert ("latentlab.errors", "top") in imports("latentlab.io.images")
+    assert ("latentlab.io.images", "top") in imports("latentlab.models.emoji")
+    assert ("latentlab.diffusion", "types") in imports("latentlab.models.lab")
+    assert ("skimage.metrics", "function") in imports("latentlab.io.images")
+    assert {
+        "latentlab.io.images",
+        "latentlab.analysis.pca",
+        "latentlab.diffusion",
+        "latentlab.slerp",
+        "latentlab.errors",
+    } <= set(THEORY)
 
 
 def test_imports_have_no_cycle():
@@ -160,21 +170,22 @@ def test_even_with_the_imports_in_functions_the_theory_has_no_cycle():
     graphlib.TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("name", THEORY)
-def test_the_theory_never_imports_the_models_or_the_faces(name):
-    above = {"latentlab.models", *FACES - {"latentlab"}}
-    assert [m for m, place in imports(name) if place != "types" and any(within(m, a) for a in above)] == []
+def test_every_module_is_in_a_layer():
+    packages = {path.parent.name for path in FILES.values() if path.parent.parent == ROOT}
+    assert packages == {*LAYERS[1:], *FOUNDATION, "training"}
 
 
-@pytest.mark.parametrize("name", sorted(FACES & FILES.keys()))
-def test_the_faces_import_the_models_only_inside_functions(name):
+@pytest.mark.parametrize("name", [name for name in FILES if layer(name) in LAYERS])
+def test_imports_go_one_way(name):
+    """Theory ← models ← experiments ← paper ← app ← cli; only annotations of one layer may look at another's."""
+    below = (*LAYERS[: LAYERS.index(layer(name)) + 1], "top")
+    ours = [m for m, place in imports(name) if within(m, "latentlab") and place != "types"]
+    assert [m for m in ours if layer(m) not in below] == []
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if layer(name) in ("top", "experiments", "paper", "cli")])
+def test_what_starts_before_a_model_is_loaded_imports_the_models_only_inside_functions(name):
     assert [m for m, place in imports(name) if place == "top" and within(m, "latentlab.models")] == []
-
-
-@pytest.mark.parametrize("name", [name for name in FILES if within(name, "latentlab.models")])
-def test_the_models_import_the_theory_and_one_another_and_nothing_else_of_ours(name):
-    ours = [m for m, _ in imports(name) if within(m, "latentlab")]
-    assert [m for m in ours if m not in THEORY and not within(m, "latentlab.models")] == []
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
@@ -183,16 +194,21 @@ def test_nothing_outside_training_imports_training(name):
 
 
 @pytest.mark.parametrize(
-    ("library", "doors"),
+    ("library", "users"),
     [
-        ("open_clip", {"latentlab.encoding"}),
+        ("open_clip", {"latentlab.clip"}),
         ("diffusers", {"latentlab.models"}),
-        ("skimage", {"latentlab.images"}),
-        ("pyarrow", {"latentlab.formats"}),
+        ("transformers", {"latentlab.models"}),
+        ("accelerate", {"latentlab.models.offload"}),
+        ("skimage", {"latentlab.io.images"}),
+        ("pyarrow", {"latentlab.io.embedding_files"}),
+        ("scipy", {"latentlab.analysis.intervals"}),
         ("sklearn", set()),
-        ("gradio", set()),
+        ("gradio", {"latentlab.app"}),
+        ("spaces", {"latentlab.app"}),
+        ("typer", {"latentlab.cli"}),
     ],
 )
-def test_each_foreign_library_has_one_door(library, doors):
-    users = {name for name in OUTSIDE for m, _ in imports(name) if within(m, library)}
-    assert [name for name in users if not any(within(name, door) for door in doors)] == []
+def test_each_foreign_library_is_imported_in_one_place(library, users):
+    importers = {name for name in OUTSIDE for m, _ in imports(name) if within(m, library)}
+    assert [name for name in importers if not any(within(name, user) for user in users)] == []

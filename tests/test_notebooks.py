@@ -228,7 +228,8 @@ BREACHES = {
     "is_made_of_few_small_cells": [
         lambda nb: nb.cells.remove(plain(nb, 1)),
         lambda nb: nb.cells.extend(new_code_cell("x = 1") for _ in range(8)),
-        on(1, source="x = 1\n" * 11),
+        on(1, source="x = 1\n" * 9),
+        on(1, source="def f(x):\n" + "    x = 1\n" * 10),
         on(1, source=f"x = '{'x' * 120}'"),
         edit("exercise", "...", "...\n" * 9),
     ],

@@ -36,9 +36,10 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from latentlab import images, upsampling
+from latentlab import upsampling
 from latentlab.decoding import decode
-from latentlab.diffusion import CLEAN, Condition, SeededNoise, noise
+from latentlab.diffusion import CLEAN, Conditioning, SeededNoise, noise
+from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models.unclip_prior import UnclipPrior
 from latentlab.prior import sample
@@ -144,7 +145,7 @@ def test_kandinskys_prior_is_the_stock_one_at_every_step_of_the_published_sample
     lab = family("kandinsky22")
     scheduler = Recorded(prediction_type="sample", clip_sample_range=10.0)
     kandinsky_prior(scheduler)(CAPTIONS, num_inference_steps=6, generator=torch.Generator().manual_seed(0))
-    text = Condition(*lab.prior.read(CAPTIONS))
+    text = lab.prior.encode_prompt(CAPTIONS)
     ours = torch.stack([lab.prior.x_0(x, t, text, 4.0) for t, x, _ in scheduler.seen])
     wanted = torch.stack([output for *_, output in scheduler.seen]).clamp(-10, 10)
     same("kandinsky22", "prior, along UnCLIPScheduler's noisy path", ours, wanted)
@@ -218,7 +219,7 @@ def test_karlos_whole_flow_is_the_stock_pipelines(family, karlo_parts, part, sam
     ).images  # fmt: skip
     z_i = sample(lab.prior, CAPTIONS, seeds=SEEDS, steps=TIMES, guidance=4.0, candidates=1)
     same("karlo", "prior, 10 steps, guidance 4", z_i, stock.prior.post_process_latents(schedulers[0].last).detach())
-    latent, text = Latent(z_i, noise(lab.decoder, SEEDS)), lab.decoder.read(CAPTIONS)
+    latent, text = Latent(z_i, noise(lab.decoder, SEEDS)), lab.decoder.encode_prompt(CAPTIONS)
     x_0 = decode(lab.decoder, latent, text=text, steps=TIMES, guidance=8.0)
     same("karlo", "decoder, 10 steps, guidance 8", x_0, schedulers[1].last)
     large = upsampling.upsample(lab.upsampler, lab.decoder.to_pixels(x_0), seeds=SEEDS, steps=SUPER_TIMES)
@@ -236,10 +237,10 @@ def test_karlo_is_the_stock_one_at_every_step_of_the_published_sampler(family, k
     stock(CAPTIONS, 1, 5, 5, 7, generator=torch.Generator().manual_seed(0), **karlo_noise(lab))
     prior, decoder, upsampler = (scheduler.seen for scheduler in schedulers.values())
     z_i = lab.prior.to_z_i(schedulers["prior_scheduler"].last)
-    text = Condition(*lab.prior.read(CAPTIONS))
+    text = lab.prior.encode_prompt(CAPTIONS)
     ours = torch.stack([lab.prior.x_0(x, t, text, 4.0) for t, x, _ in prior])
     same("karlo", "prior, along UnCLIPScheduler's noisy path", ours, torch.stack([o for *_, o in prior]).clamp(-5, 5))
-    cond = Condition(z_i, lab.decoder.read(CAPTIONS))
+    cond = Conditioning(z_i, lab.decoder.encode_prompt(CAPTIONS))
     ours = torch.stack([lab.decoder.eps(x, t, cond, 8.0) for t, x, _ in decoder])
     same("karlo", "decoder, along UnCLIPScheduler's noisy path", ours, torch.stack([o for *_, o in decoder]))
     assert tuple(t for t, *_ in upsampler) == lab.upsampler.steps[:-1]
@@ -307,7 +308,7 @@ def test_stable_unclip_is_the_stock_pipeline(family, stable, pictures, same, nam
         latents=noise(decoder, SEEDS), noise_level=level, output_type="latent",
     ).images  # fmt: skip
     x_0 = decode(
-        decoder, Latent(z_i, noise(decoder, SEEDS)), text=decoder.read(CAPTIONS), steps=TIMES, guidance=10.0, eta=eta,
+        decoder, Latent(z_i, noise(decoder, SEEDS)), text=decoder.encode_prompt(CAPTIONS), steps=TIMES, guidance=10.0, eta=eta,
         seeds=SEEDS,
     )  # fmt: skip
     same(name, f"decoder, 10 steps, level {level}, eta {eta}", x_0, wanted)

@@ -50,12 +50,12 @@ def test_environment_yml_lists_the_requirements_of_pyproject():
 def test_all_that_the_library_imports_is_among_its_requirements():
     parsed = (ast.parse(path.read_text("utf-8")) for path in (ROOT / "latentlab").rglob("*.py"))
     nodes = [node for tree in parsed for node in ast.walk(tree)]
-    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    found |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
-    packages = {name.partition(".")[0] for name in found} - sys.stdlib_module_names
-    owners = packages_distributions()
-    named = {name: {canonicalize_name(owner) for owner in owners.get(name, [name])} for name in packages}
-    assert sorted(name for name, those in named.items() if not those & set(DIRECT)) == []
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    packages = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names - {"latentlab"}
+    distributions = packages_distributions()
+    owners = {name: {canonicalize_name(owner) for owner in distributions.get(name, [name])} for name in packages}
+    assert sorted(name for name, distribution in owners.items() if not distribution & set(DIRECT)) == []
 
 
 @pytest.mark.parametrize("name", RUNTIME)
@@ -97,6 +97,8 @@ def test_each_constraint_is_one_public_version():
         ("test", "python -m pytest"),
         ("lab", "jupyter-lab notebooks"),
         ("lint", "ruff format --check"),
+        ("lint", "bin/mypy"),
+        ("docs", "mkdocs build --strict"),
         ("help", "awk"),
         ("clean", "rm -rf"),
     ],

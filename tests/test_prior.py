@@ -9,8 +9,8 @@ import torch
 
 from latentlab.diffusion import SeededNoise, abar_at, cosine_abar, ddim_step, levels, to_eps
 from latentlab.errors import UserError
-from latentlab.prior import sample
-from latentlab.sphere import normalize
+from latentlab.prior import PriorConditioning, sample
+from latentlab.slerp import normalize
 
 CAPTIONS = ["a cat", "a dog", "a red apple"]
 
@@ -18,19 +18,19 @@ CAPTIONS = ["a cat", "a dog", "a red apple"]
 class Spread:
     """The exact prior of z_i ~ N(z_t, s²): what it draws depends on the seed. Guidance pushes away from zero."""
 
-    abar, width = cosine_abar(), 10
+    abar, width, max_batch_size = cosine_abar(), 10, 1000
 
     def __init__(self, spread=1.0):
         self.spread, self.evaluations = spread, []
 
-    def read(self, captions):
+    def encode_prompt(self, captions):
         rows = [torch.randn(self.width, generator=torch.Generator().manual_seed(len(c))) for c in captions]
-        return torch.stack(rows).double(), torch.zeros(len(captions), 4, 7)
+        return PriorConditioning(torch.stack(rows).double(), torch.zeros(len(captions), 4, 7))
 
-    def x_0(self, x_t, t, text, guidance=1.0):
-        assert len(text) == len(x_t) == len(text.text)
+    def x_0(self, x_t, t, cond, guidance=1.0):
+        assert len(cond) == len(x_t) == len(cond.tokens)
         self.evaluations.append((len(x_t), t))
-        a, mean = abar_at(self.abar, t), guidance * text.z_i
+        a, mean = abar_at(self.abar, t), guidance * cond.z_t
         gain = math.sqrt(a) * self.spread**2 / (a * self.spread**2 + 1 - a)
         return mean + gain * (x_t - math.sqrt(a) * mean)
 
@@ -39,7 +39,7 @@ class Spread:
 
 
 def likeness(prior, z_i, captions):
-    return (normalize(z_i) * normalize(prior.read(captions)[0])).sum(-1)
+    return (normalize(z_i) * normalize(prior.encode_prompt(captions).z_t)).sum(-1)
 
 
 @pytest.mark.parametrize("steps", [1, 5, [900, 30, -1]], ids=str)
@@ -60,29 +60,19 @@ def test_one_caption_serves_every_seed():
 @pytest.mark.parametrize("candidates", [1, 2, 5])
 def test_the_candidate_with_the_larger_cosine_is_kept(candidates):
     prior, seeds = Spread(), [7, 8, 9]
-    z_t, _ = prior.read(CAPTIONS)
-    draws = SeededNoise(seeds, (candidates, prior.width), stream="prior", dtype=z_t.dtype)()
+    cond = prior.encode_prompt(CAPTIONS)
+    draws = SeededNoise(seeds, (candidates, prior.width), stream="prior", dtype=cond.z_t.dtype)()
     drawn = []
     for k in range(candidates):  # each candidate walked by itself
         x_t, times = draws[:, k], levels(prior.abar, 6)
         for t, t_next in itertools.pairwise(times):
             a = abar_at(prior.abar, t)
-            x_0 = prior.x_0(x_t, t, _Text(z_t), 1.0)
+            x_0 = prior.x_0(x_t, t, cond, 1.0)
             x_t = ddim_step(x_t, to_eps(x_0, x_t, a, "x_0"), a, abar_at(prior.abar, t_next))
         drawn.append(prior.to_z_i(x_t))
     scores = torch.stack([likeness(prior, z_i, CAPTIONS) for z_i in drawn])
     wanted = torch.stack(drawn)[scores.argmax(0), range(3)]
     torch.testing.assert_close(sample(prior, CAPTIONS, seeds=seeds, steps=6, candidates=candidates), wanted)
-
-
-class _Text:
-    """A condition whose text nobody reads."""
-
-    def __init__(self, z_i):
-        self.z_i = self.text = z_i
-
-    def __len__(self):
-        return len(self.z_i)
 
 
 def test_more_candidates_are_nearer_to_the_caption():
@@ -110,7 +100,7 @@ def test_the_seeds_alone_decide():
 def test_the_draws_have_the_priors_own_mean_and_spread():
     prior, count = Spread(0.7), 400
     z_i = sample(prior, CAPTIONS[:1], seeds=range(count), steps=200, candidates=1) / 3  # to_z_i multiplies by 3
-    rest = (z_i - prior.read(CAPTIONS[:1])[0]).numpy()
+    rest = (z_i - prior.encode_prompt(CAPTIONS[:1]).z_t).numpy()
     assert abs(rest.mean()) < 5 * 0.7 / math.sqrt(rest.size)
     assert rest.std() == pytest.approx(0.7, rel=5 / math.sqrt(2 * rest.size))
 
@@ -124,6 +114,16 @@ def test_all_candidates_go_through_the_network_in_one_batch():
     prior = Spread()
     sample(prior, CAPTIONS, seeds=[1, 2, 3], candidates=2, steps=7)
     assert prior.evaluations == [(6, t) for t in levels(prior.abar, 7)[:-1]]
+
+
+@pytest.mark.parametrize(("guidance", "rows"), [(1.0, [5, 5, 2]), (3.0, [2] * 6)])
+def test_no_more_rows_than_max_batch_size_go_through_the_network_and_the_draws_stay_the_same(guidance, rows):
+    params = {"seeds": [1, 2, 3, 4], "candidates": 3, "steps": 2, "guidance": guidance}
+    for captions in (CAPTIONS[:1], [*CAPTIONS, "a house"]):
+        whole, chunked = Spread(), Spread()
+        chunked.max_batch_size = 5
+        torch.testing.assert_close(sample(chunked, captions, **params), sample(whole, captions, **params))
+        assert [count for count, _ in chunked.evaluations] == [n for n in rows for _ in range(2)]
 
 
 @pytest.mark.parametrize(("captions", "seeds"), [(2, 3), (3, 1), (0, 2)])

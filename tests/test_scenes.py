@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.encoding import Reading
+from latentlab.clip import CaptionCheck
 from latentlab.training import scenes, vocabulary
 from latentlab.training.clip import TEMPLATES, validation_scenes
 from latentlab.training.drawings import (
@@ -242,7 +242,7 @@ def test_captions_are_of_known_words_and_fit_the_context(sprites, encoder, seed)
     ids = tokenizer(captions, context_length=4 * vocabulary.CONTEXT)
     assert not (ids == tokenizer.tokenizer.unk_token_id).any()
     assert not ids[:, vocabulary.CONTEXT :].any()
-    assert all(encoder.read(caption) == Reading() for caption in captions[::20])
+    assert all(encoder.check_caption(caption) == CaptionCheck() for caption in captions[::20])
 
 
 def test_every_phrase_in_every_template_is_known_and_fits(encoder):

@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 
+from latentlab.clip import caption_warnings
 from latentlab.decoding import decode
-from latentlab.diffusion import Condition, abar_at, levels
-from latentlab.encoding import warnings
+from latentlab.diffusion import Conditioning, abar_at, levels
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.latents import Latent
@@ -39,7 +39,7 @@ def test_eps_is_the_score_of_the_noised_gaussian(z_i, normal, t, spread):
     x_t = normal(3, *decoder.shape).requires_grad_()
     noised = torch.distributions.Normal(math.sqrt(a) * decoder.mean(z_i), math.sqrt(a * spread**2 + 1 - a))
     (score,) = torch.autograd.grad(noised.log_prob(x_t).sum(), x_t)
-    eps = decoder.eps(x_t.detach(), t, Condition(z_i))
+    eps = decoder.eps(x_t.detach(), t, Conditioning(z_i))
     torch.testing.assert_close(eps, -math.sqrt(1 - a) * score, rtol=1e-9, atol=1e-9)
 
 
@@ -50,8 +50,8 @@ def test_eps_is_the_mean_of_the_noise_that_led_here(z_i, normal, t):
     z_i = z_i[:1].expand(many // 64, -1)
     x_0 = decoder.mean(z_i) + decoder.spread * normal(many // 64, *decoder.shape)
     eps = normal(*x_0.shape)
-    error = eps - decoder.eps(math.sqrt(a) * x_0 + math.sqrt(1 - a) * eps, t, Condition(z_i))
-    guess = decoder.eps(math.sqrt(a) * x_0 + math.sqrt(1 - a) * eps, t, Condition(z_i))
+    error = eps - decoder.eps(math.sqrt(a) * x_0 + math.sqrt(1 - a) * eps, t, Conditioning(z_i))
+    guess = decoder.eps(math.sqrt(a) * x_0 + math.sqrt(1 - a) * eps, t, Conditioning(z_i))
     assert abs((error * guess).mean()) < 5 / math.sqrt(error.numel())  # what is left over is orthogonal to the guess
 
 
@@ -73,7 +73,7 @@ def test_the_exact_path_obeys_the_probability_flow_equation(x_0, z_i, t):
         return decoder.exact_x_t(x_0, z_i, t) / math.sqrt(a), math.sqrt((1 - a) / a)
 
     (before, u_before), (after, u_after) = point(t - h), point(t + h)
-    eps = decoder.eps(decoder.exact_x_t(x_0, z_i, t), t, Condition(z_i))
+    eps = decoder.eps(decoder.exact_x_t(x_0, z_i, t), t, Conditioning(z_i))
     torch.testing.assert_close((after - before) / (u_after - u_before), eps, rtol=1e-3, atol=1e-3)
 
 
@@ -92,13 +92,13 @@ def test_decodings_error_halves_when_steps_double(lab, x_0, z_i):
 def test_inversions_error_against_the_exact_x_T_halves_when_steps_double(lab, x_0, z_i, method):
     x_T = lab.decoder.exact_x_t(x_0, z_i, last(lab.decoder))
     knobs = {} if method == "naive" else {"iterations": 30, "tolerance": 1e-9}
-    found = [invert(lab.decoder, x_0, Condition(z_i), steps=n, method=method, **knobs) for n in (40, 80, 160)]
+    found = [invert(lab.decoder, x_0, Conditioning(z_i), steps=n, method=method, **knobs) for n in (40, 80, 160)]
     assert halves([rms(each.latent.x_T - x_T) for each in found])
 
 
 def test_the_null_condition_is_z_i_at_zero(lab, x_0, z_i):
-    both = [lab.decoder.eps(x_0, 500, Condition(z)) for z in (z_i, torch.zeros_like(z_i))]
-    guided = lab.decoder.eps(x_0, 500, Condition(z_i), guidance=3.0)
+    both = [lab.decoder.eps(x_0, 500, Conditioning(z)) for z in (z_i, torch.zeros_like(z_i))]
+    guided = lab.decoder.eps(x_0, 500, Conditioning(z_i), guidance=3.0)
     torch.testing.assert_close(guided, both[1] + 3 * (both[0] - both[1]), rtol=1e-12, atol=1e-12)
 
 
@@ -126,5 +126,5 @@ def test_zero_shot_rows_are_probabilities(lab, normal, templates):
 
 def test_an_empty_caption_is_refused(lab):
     with pytest.raises(UserError, match="the caption is empty"):
-        lab.encoder.read("  \n")
-    assert warnings([lab.encoder.read("anything")]) == []
+        lab.encoder.check_caption("  \n")
+    assert caption_warnings([lab.encoder.check_caption("anything")]) == []

@@ -170,7 +170,7 @@ def test_the_comparison_asks_for_held_out_scenes_once_each_and_measures_four_sig
 def test_z_i_is_turned_where_text_diffs_go_in_five_of_nine_and_by_no_more_than_half_the_arc():
     from types import SimpleNamespace
 
-    from latentlab.sphere import angle
+    from latentlab.slerp import angle
     from latentlab.training.decoder import Decoder
 
     generator = torch.Generator().manual_seed(0)

@@ -7,16 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from latentlab import images
 from latentlab.diffusion import abar_at, cosine_abar, levels
 from latentlab.errors import UserError
+from latentlab.io import images
 from latentlab.upsampling import upsample
 
 
 class Enlarger:
     """The exact denoiser of x_0 ~ N(half of the enlarged small picture, s²); its pictures add the other half."""
 
-    abar, low, high, steps, rows = cosine_abar(), 6, 15, 4, 3
+    abar, low, high, steps, max_batch_size = cosine_abar(), 6, 15, 4, 3
 
     def __init__(self, spread=0.0):
         self.spread, self.calls = spread, []

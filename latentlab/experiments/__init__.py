@@ -13,26 +13,54 @@ yields `Progress` on the way and the result last, so that a page can draw and st
     truncate            the first k principal components of z_i                             figure 7
     walk_components     along one component
     ablate              with and without the prior                                          figure 8
-    sweep_guidance      the prior's and the decoder's guidance                              figure 9
+    guide      the prior's and the decoder's guidance                              figure 9
     bind, spell         colours at their things, words on signs                             figures 14-16
     classify, compare   CLIP itself: zero-shot labels, similarities, the modality gap
 """
 
-from .ablation import Ablated, Guided, ablate, sweep_guidance
-from .attack import Attacked, attack
+from .ablation import Ablated, Guided, ablate, guide
+from .base import Inverted, Progress, Result, invert
 from .binding import Bound, Spelled, bind, spell
-from .clip import Classified, Compared, classify, compare
+from .components import Truncated, Walked, truncate, walk_components
 from .generation import Generated, generate
 from .interpolation import Interpolated, interpolate
-from .principal import Truncated, Walked, truncate, walk_components
 from .reconstruction import Reconstructed, reconstruct
-from .running import Inverted, Progress, Result, invert
 from .text_diffs import Diffed, diff
+from .typographic_attack import Attacked, attack
 from .variation import Varied, vary
+from .zero_shot import Classified, Compared, classify, compare
 
 __all__ = [
-    "Ablated", "Attacked", "Bound", "Classified", "Compared", "Diffed", "Generated", "Guided", "Interpolated",
-    "Inverted", "Progress", "Reconstructed", "Result", "Spelled", "Truncated", "Varied", "Walked", "ablate", "attack",
-    "bind", "classify", "compare", "diff", "generate", "interpolate", "invert", "reconstruct", "spell",
-    "sweep_guidance", "truncate", "vary", "walk_components",
+    "Ablated",
+    "Attacked",
+    "Bound",
+    "Classified",
+    "Compared",
+    "Diffed",
+    "Generated",
+    "Guided",
+    "Interpolated",
+    "Inverted",
+    "Progress",
+    "Reconstructed",
+    "Result",
+    "Spelled",
+    "Truncated",
+    "Varied",
+    "Walked",
+    "ablate",
+    "attack",
+    "bind",
+    "classify",
+    "compare",
+    "diff",
+    "generate",
+    "guide",
+    "interpolate",
+    "invert",
+    "reconstruct",
+    "spell",
+    "truncate",
+    "vary",
+    "walk_components",
 ]  # fmt: skip

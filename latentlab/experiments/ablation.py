@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from .. import prior
+from ..analysis.distances import GROUPS, cmmd, frechet, jackknife, recalled
+from ..analysis.intervals import mean, mean_of_pairs, proportion
+from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
-from ..distances import GROUPS, cmmd, frechet, jackknife, recalled
-from ..encoding import warnings
 from ..errors import UserError
-from ..intervals import mean, mean_of_pairs, proportion
 from ..latents import Latent
-from .running import Progress, Result, checked_pixels, cosine, decoded, enlarged, settings_of, streamed
+from .base import Progress, Result, checked_pixels, cosine, decode_latents, settings_of, streamed, upsample_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ class Ablated(Result):
     seeds: tuple[int, ...]
 
     def figure(self, columns: int = 8) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         return rows(dict(zip(self.signals, self.pixels[:, :columns])), titles=self.captions[:columns])
 
@@ -59,7 +59,7 @@ class Ablated(Result):
 def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, Tensor], list]:
     """What fills the CLIP slot, by name: (N, D) each; and a sentence for each signal that the lab can't have."""
     z_t, notes, found = lab.encoder.encode_text(captions), [], {}
-    if lab.decoder.read(captions[:1]) is None:
+    if lab.require_decoder().encode_prompt(captions[:1]) is None:
         notes.append(f"the decoder of {lab.name} reads no text, so there is no row for the caption only")
     else:
         found["caption only"] = torch.zeros_like(z_t)
@@ -74,7 +74,7 @@ def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int]) -> tuple[d
 
 def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[str]) -> Tensor:
     """z_i of the captions' own pictures: (N, D)."""
-    checked_pixels(pictures, lab.pixels)
+    checked_pixels(pictures, lab.image_size)
     if len(pictures) != len(captions) or len(kinds) not in (0, len(captions)):
         raise UserError(
             f"{len(captions)} captions, {len(pictures)} pictures, {len(kinds)} kinds: give one picture for each "
@@ -130,18 +130,18 @@ def ablate(
         raise UserError(f"captions are {list(captions)}: give one, or several that differ")
     seeds = checked_seeds(seeds)
     real = None if pictures is None else _real(lab, captions, pictures, kinds)
-    readings = [lab.encoder.read(c) for c in captions]
+    readings = [lab.encoder.check_caption(c) for c in captions]
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     signals, notes = _signals(lab, columns, own)
     if real is not None:
         signals["real z_i"] = real.repeat_interleave(len(seeds), 0)
-    x_T = noise(lab.decoder, own, device=lab.device)
-    text = lab.decoder.read(columns)
+    x_T = noise(lab.require_decoder(), own, device=lab.device)
+    text = lab.require_decoder().encode_prompt(columns)
     latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
     text = None if text is None else text.repeat(len(signals), 1, 1)
     knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-    pixels = yield from decoded(lab, latent, **knobs)
+    pixels = yield from decode_latents(lab, latent, **knobs)
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
     z_t = lab.encoder.encode_text(captions)
     scores = cosine(z, z_t.repeat_interleave(len(seeds), 0))
@@ -154,8 +154,8 @@ def ablate(
         table += [row for name, made in zip(signals, z) for row in _to_real(real, made, kinds, signal=name)]
     elif real is not None:
         notes.append(f"{len(real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
-    pixels = yield from enlarged(lab, pixels, own * len(signals))
-    notes += warnings(readings)
+    pixels = yield from upsample_images(lab, pixels, own * len(signals))
+    notes += caption_warnings(readings)
     yield Ablated(
         pixels=pixels.unflatten(0, (len(signals), -1)), latent=latent, signals=tuple(signals), captions=tuple(columns),
         seeds=tuple(own), table=tuple(table), notes=tuple(notes),
@@ -180,7 +180,7 @@ class Guided(Result):
     seeds: tuple[int, ...]
 
     def figure(self) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
         titles = [f"decoder {g:g}" for g in self.guidances]
@@ -205,7 +205,7 @@ def _variety(among: Tensor, **where) -> dict:
 
 
 @streamed(Guided)
-def sweep_guidance(
+def guide(
     lab: Lab,
     captions: str | Sequence[str],
     *,
@@ -232,17 +232,17 @@ def sweep_guidance(
     if lab.prior is None:
         raise UserError(f"{lab.name} has no prior to sweep: load a model that has one, like emoji")
     seeds = checked_seeds(seeds)
-    notes = warnings(lab.encoder.read(c) for c in captions)
+    notes = caption_warnings(lab.encoder.check_caption(c) for c in captions)
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
-    latent = Latent(torch.cat(z_i), noise(lab.decoder, own, device=lab.device).repeat(len(z_i), 1, 1, 1))
-    text = lab.decoder.read(columns)
+    latent = Latent(torch.cat(z_i), noise(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
+    text = lab.require_decoder().encode_prompt(columns)
     text = None if text is None else text.repeat(len(z_i), 1, 1)
     grids = []
     for guidance in guidances:
         knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-        grids.append((yield from decoded(lab, latent, **knobs)))
+        grids.append((yield from decode_latents(lab, latent, **knobs)))
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
     pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
@@ -257,9 +257,9 @@ def sweep_guidance(
             if len(seeds) > 1:
                 table.append(_variety(among[i, j], quantity="distance among samples", **where))
     shape = pixels.shape[:3]
-    pixels = yield from enlarged(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
+    pixels = yield from upsample_images(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
     settings = settings_of(
-        lab, "sweep_guidance", captions=captions, guidances=tuple(guidances), prior_guidances=tuple(prior_guidances),
+        lab, "guide", captions=captions, guidances=tuple(guidances), prior_guidances=tuple(prior_guidances),
         seeds=seeds, steps=steps,
     )  # fmt: skip
     yield Guided(

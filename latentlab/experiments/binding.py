@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from .. import prior
+from ..analysis.intervals import proportion
+from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
-from ..encoding import warnings
 from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
-from ..intervals import proportion
 from ..latents import Latent
-from ..sphere import normalize
-from .running import Progress, Result, decoded, enlarged, settings_of, streamed
+from ..slerp import normalize
+from .base import Progress, Result, decode_latents, settings_of, streamed, upsample_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ class Bound(Result):
     colours: tuple[tuple[tuple[str, str], ...], ...]
 
     def figure(self, rows: int = 6) -> Figure:
-        from ..figures import rows as draw
+        from ..plotting import rows as draw
 
         named = {a.caption: p for a, p in zip(self.arrangements[:rows], self.pixels)}
         return draw(named, titles=[f"seed {s}" for s in self.seeds], wide_labels=True)
@@ -85,9 +85,9 @@ def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, 
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     z_i = prior.sample(lab.prior, columns, seeds=own)
-    latent = Latent(z_i, noise(lab.decoder, own, device=lab.device))
+    latent = Latent(z_i, noise(lab.require_decoder(), own, device=lab.device))
     knobs = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    return latent, (yield from decoded(lab, latent, text=lab.decoder.read(columns), **knobs))
+    return latent, (yield from decode_latents(lab, latent, text=lab.require_decoder().encode_prompt(columns), **knobs))
 
 
 @streamed(Bound)
@@ -118,7 +118,7 @@ def bind(
     asked = tuple(_arrangement(p) for p in prompts)
     seeds = checked_seeds(seeds)
     captions = [a.caption for a in asked]
-    notes = tuple(warnings(lab.encoder.read(c) for c in captions))
+    notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in captions))
     latent, pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
     grid = (len(asked), len(seeds))
     z = normalize(lab.encoder.encode_image(pixels)).unflatten(0, grid)  # (P, N, D)
@@ -140,7 +140,7 @@ def bind(
         proportion(places.flatten(), quantity="a colour at its place"),
         proportion(swapped.flatten(), quantity="the two colours exchanged"),
     )
-    pixels = yield from enlarged(lab, pixels, list(seeds) * len(asked))
+    pixels = yield from upsample_images(lab, pixels, list(seeds) * len(asked))
     yield Bound(
         pixels=pixels.unflatten(0, grid), latent=latent, arrangements=asked, seeds=seeds, read_as=read_as,
         colours=found, table=table, notes=notes,
@@ -166,7 +166,7 @@ class Spelled(Result):
     read: tuple[tuple[str, ...], ...]
 
     def figure(self) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         named = {
             f"“{w}”\nread: {', '.join(dict.fromkeys(r))}": p for w, r, p in zip(self.words, self.read, self.pixels)
@@ -212,13 +212,13 @@ def spell(
         raise UserError(f"words are {list(words)} in “{template}”: give words to write, and {{}} where they go")
     seeds = checked_seeds(seeds)
     captions = [template.format(w) for w in words]
-    notes = tuple(warnings(lab.encoder.read(c) for c in captions))
+    notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in captions))
     latent, pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
     z_t = normalize(lab.encoder.encode_text([template.format(w) for w in choices]))
     best = (normalize(lab.encoder.encode_image(pixels)) @ z_t.T).argmax(-1).tolist()
     read = tuple(tuple(choices[k] for k in best[i : i + len(seeds)]) for i in range(0, len(best), len(seeds)))
     right = torch.tensor([r == w for w, row in zip(words, read) for r in row])
-    pixels = yield from enlarged(lab, pixels, list(seeds) * len(words))
+    pixels = yield from upsample_images(lab, pixels, list(seeds) * len(words))
     yield Spelled(
         pixels=pixels.unflatten(0, (len(words), len(seeds))), latent=latent, words=words, seeds=seeds, read=read,
         notes=notes, table=(proportion(right, quantity="read back as written"),),

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from .. import prior
+from ..analysis.intervals import mean
+from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
-from ..encoding import warnings
 from ..errors import UserError
-from ..intervals import mean
 from ..latents import Latent
-from .running import Progress, Result, cosine, decoded, enlarged, settings_of, streamed
+from .base import Progress, Result, cosine, decode_latents, settings_of, streamed, upsample_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ class Generated(Result):
         return Generated(**found, table=table, settings=self.settings, notes=self.notes)
 
     def figure(self) -> Figure:
-        from ..figures import grid
+        from ..plotting import grid
 
         titles = [f"seed {s} · cos {c:.2f}" for s, c in zip(self.seeds, self.similarity.tolist())]
         return grid(self.pixels, titles=titles, heading=self.settings["prompt"])
@@ -89,7 +89,7 @@ def generate(
     Raises:
         UserError: an empty caption, no seeds, or knobs out of their range.
     """
-    reading = lab.encoder.read(caption)
+    reading = lab.encoder.check_caption(caption)
     seeds = checked_seeds(seeds)
     settings = settings_of(
         lab, "generate", prompt=caption, steps=steps, guidance=guidance,
@@ -99,14 +99,14 @@ def generate(
     z_i = prior.sample(
         lab.prior, [caption], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
     )
-    latent = Latent(z_i, noise(lab.decoder, seeds, device=z_i.device, dtype=z_i.dtype))
-    text = lab.decoder.read([caption])
+    latent = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
+    text = lab.require_decoder().encode_prompt([caption])
     knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-    pixels = yield from decoded(lab, latent, **knobs)
+    pixels = yield from decode_latents(lab, latent, **knobs)
     similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([caption]))
-    pixels = yield from enlarged(lab, pixels, seeds)
+    pixels = yield from upsample_images(lab, pixels, seeds)
     table = (mean(similarity, quantity="cosine to the caption"),)
     yield Generated(
         pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table, settings=settings,
-        notes=tuple(warnings([reading])),
+        notes=tuple(caption_warnings([reading])),
     )  # fmt: skip

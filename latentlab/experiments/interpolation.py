@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from .. import images
+from ..analysis.intervals import mean
 from ..diffusion import checked_seeds, noise
+from ..edits import fractions, spaced
+from ..edits import interpolate as between
 from ..errors import UserError
-from ..files import whole
-from ..intervals import mean
+from ..io import images
+from ..io.atomic import atomic_write
 from ..latents import Latent
-from ..manipulation import fractions, spaced
-from ..manipulation import interpolate as between
-from ..sphere import angle
-from .running import Inverted, Progress, Result, decoded, enlarged, inverted, settings_of, streamed
+from ..slerp import angle
+from .base import Inverted, Progress, Result, decode_latents, ensure_inverted, settings_of, streamed, upsample_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ class Interpolated(Result):
     seeds: tuple[int, ...]
 
     def figure(self) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         labels = [f"x_T of seed {s}" for s in self.seeds] or ["x_T turned too"]
         return rows(dict(zip(labels, self.pixels)), titles=[f"θ = {t:.3g}" for t in self.thetas])
@@ -69,7 +69,7 @@ class Interpolated(Result):
             raise UserError(f"{path.name} is no animation: give a name that ends in .gif or .webp")
         frames = images.to_pil(self.pixels[row])
         frames += frames[-2:0:-1]
-        with whole(path) as part:
+        with atomic_write(path) as part:
             frames[0].save(
                 part, path.suffix[1:].upper(), save_all=True, append_images=frames[1:], duration=milliseconds, loop=0
             )
@@ -107,16 +107,16 @@ def interpolate(
         raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
     fractions(thetas)  # refuse before the inversion
     seeds = checked_seeds(seeds) if len(seeds) else ()
-    found = yield from inverted(lab, pictures, steps=steps, preview_every=preview_every)
+    found = yield from ensure_inverted(lab, pictures, steps=steps, preview_every=preview_every)
     if len(found) != 2:
         raise UserError(f"{len(found)} pictures: an interpolation is between two; pass pixels[:2]")
     arc = angle(found.latent.z_i[:1], found.latent.z_i[1:])
     if arc < 1e-4:
         raise UserError("the two pictures have one z_i, so there is no way between them: give two that differ")
-    held = noise(lab.decoder, seeds, device=lab.device).split(1) if seeds else ["slerp"]
+    held = noise(lab.require_decoder(), seeds, device=lab.device).split(1) if seeds else ["slerp"]
     a, b = found.latent[0], found.latent[1]
     paths = Latent.stack(between(a, b, thetas, noise=kind) for kind in held)
-    pixels = yield from decoded(lab, paths, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    pixels = yield from decode_latents(lab, paths, steps=found.steps, guidance=guidance, preview_every=preview_every)
     grid = (len(held), len(thetas))
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
     turns = angle(z[:, 1:], z[:, :-1])  # (K, T - 1)
@@ -127,7 +127,7 @@ def interpolate(
     if not seeds and (thetas[0], thetas[-1]) == (0, 1):
         ends = images.psnr(found.original, pixels[[0, -1]])
         table.append(mean(ends, quantity="PSNR of the ends"))
-    pixels = yield from enlarged(lab, pixels, [0] * len(pixels))
+    pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Interpolated(
         ends=found, pixels=pixels.unflatten(0, grid), thetas=tuple(thetas), seeds=seeds, table=tuple(table),
         settings=settings_of(lab, "interpolate", thetas=thetas, seeds=seeds, steps=found.steps, guidance=guidance),

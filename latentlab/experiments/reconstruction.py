@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import images
-from ..decoding import pictures, walk
+from ..analysis.intervals import mean
+from ..decoding import pictures, sample_steps
 from ..diffusion import noise
-from ..intervals import mean
+from ..io import images
 from ..latents import Latent
-from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
+from .base import (
+    Inverted,
+    Progress,
+    Result,
+    cosine,
+    decode_latents,
+    ensure_inverted,
+    settings_of,
+    streamed,
+    upsample_images,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,7 +68,7 @@ class Reconstructed(Result):
         return {**rounded, "residual": residual if math.isfinite(residual) else None, **spent}
 
     def figure(self) -> Figure:
-        from ..figures import grid
+        from ..plotting import grid
 
         columns = torch.stack([self.inverted.original, self.pixels, self.from_z_i], 1).flatten(0, 1)
         titles = [t for p in self.psnr.tolist() for t in ("original", f"(z_i, x_T) · {p:.1f} dB", "z_i, another x_T")]
@@ -91,7 +101,7 @@ def reconstruct(
     Args:
         pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
         steps: of the inversion and of the way back.
-        method, iterations, memory, tolerance: as in `inversion.walk`.
+        method, iterations, memory, tolerance: as in `inversion.invert_steps`.
         seed: of the other x_T.
 
     Raises:
@@ -100,23 +110,25 @@ def reconstruct(
     knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
     # Of what was inverted before only its steps and its method are known.
     known = {"seed": seed} | ({} if isinstance(pixels, Inverted) else knobs)
-    found = yield from inverted(lab, pixels, **knobs, preview_every=preview_every)
+    found = yield from ensure_inverted(lab, pixels, **knobs, preview_every=preview_every)
     steps, z_i = found.steps, found.latent.z_i
-    other = Latent(z_i, noise(lab.decoder, range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
+    other = Latent(z_i, noise(lab.require_decoder(), range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
     if isinstance(found.latent, Latent):
         both = Latent.stack([found.latent, other])
-        both = yield from decoded(lab, both, steps=steps, preview_every=preview_every)
+        both = yield from decode_latents(lab, both, steps=steps, preview_every=preview_every)
         spent = steps
     else:  # a pair goes back by its own steps, which x_T can't share
-        for step in walk(lab.decoder, found.latent):
+        for step in sample_steps(lab.require_decoder(), found.latent):
             yield Progress("decoder", step.number, step.total)
-        both = torch.cat([pictures(lab.decoder, step.x_t), (yield from decoded(lab, other, steps=steps))])
+        both = torch.cat(
+            [pictures(lab.require_decoder(), step.x_t), (yield from decode_latents(lab, other, steps=steps))]
+        )
         spent = step.evaluations
     made, from_z_i = both.chunk(2)
-    large = yield from enlarged(lab, both, range(len(both)))
+    large = yield from upsample_images(lab, both, range(len(both)))
     original = found.original
     psnr, ssim = images.psnr(original, made), images.ssim(original, made)
-    psnr_first_stage = images.psnr(original, pictures(lab.decoder, lab.decoder.to_x0(original)))
+    psnr_first_stage = images.psnr(original, pictures(lab.require_decoder(), lab.require_decoder().to_x0(original)))
     likeness = cosine(lab.encoder.encode_image(made), z_i)
     measured = {"PSNR": psnr, "SSIM": ssim, "PSNR of the first stage": psnr_first_stage, "cosine to z_i": likeness}
     yield Reconstructed(

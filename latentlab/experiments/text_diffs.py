@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .. import images
-from ..encoding import warnings
+from ..analysis.intervals import mean
+from ..clip import caption_warnings
+from ..edits import direction, fractions, spaced, text_diff
 from ..errors import UserError
-from ..intervals import mean
+from ..io import images
 from ..latents import Latent
-from ..manipulation import direction, fractions, spaced, text_diff
-from ..sphere import normalize
-from .running import Inverted, Progress, Result, cosine, decoded, enlarged, inverted, settings_of, streamed
+from ..slerp import normalize
+from .base import (
+    Inverted,
+    Progress,
+    Result,
+    cosine,
+    decode_latents,
+    ensure_inverted,
+    settings_of,
+    streamed,
+    upsample_images,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +53,7 @@ class Diffed(Result):
     thetas: tuple[float, ...]
 
     def figure(self) -> Figure:
-        from ..figures import rows
+        from ..plotting import rows
 
         named = dict(zip(self.targets, self.pixels))
         source = f"“{self.source}”" if self.source else "no caption"
@@ -114,19 +124,19 @@ def diff(
     thetas = spaced(thetas, 0.5) if isinstance(thetas, Integral) else [float(t) for t in thetas]
     if not thetas or len(set(thetas)) < len(thetas):
         raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
-    readings = [lab.encoder.read(t) for t in (*targets, *([source] if source else []))]
-    notes = tuple(warnings(readings))
+    readings = [lab.encoder.check_caption(t) for t in (*targets, *([source] if source else []))]
+    notes = tuple(caption_warnings(readings))
     z_t = lab.encoder.encode_text([source, *targets])
     fractions(thetas)  # refuse before the inversion
     _checked_direction(z_t, (source, *targets), notes)
-    found = yield from inverted(lab, picture, steps=steps, preview_every=preview_every)
+    found = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: a text diff is of one; pass pixels[:1]")
     moved = [t for t in thetas if t > 0]
     turned = [text_diff(found.latent, z_t[:1], z_t[k : k + 1], moved) for k in range(1, len(z_t))] if moved else []
     # θ = 0 is one frame for all targets, and the measures want it anyway: decoded once, as row 0.
     latent = Latent.stack([found.latent, *turned])
-    pixels = yield from decoded(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    pixels = yield from decode_latents(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
     z = lab.encoder.encode_image(pixels)
     starts = range(1, len(pixels), len(moved)) if moved else [0] * len(targets)
     rows = torch.tensor([[start + moved.index(t) if t > 0 else 0 for t in thetas] for start in starts])
@@ -155,7 +165,7 @@ def diff(
             for j, theta in enumerate(thetas)
             if theta > 0
         ]
-    pixels = yield from enlarged(lab, pixels, [0] * len(pixels))
+    pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Diffed(
         inverted=found, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),
         table=tuple(table), notes=notes,

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..analysis.intervals import mean, mean_of_pairs
 from ..diffusion import checked_seeds
 from ..errors import UserError
-from ..intervals import mean, mean_of_pairs
 from ..latents import Latent
-from .running import (
+from .base import (
     Inverted,
     Progress,
     Result,
     cosine,
-    decoded,
-    enlarged,
-    inverted,
+    decode_latents,
+    ensure_inverted,
     settings_of,
     streamed,
+    upsample_images,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Varied(Result):
     seeds: tuple[int, ...]
 
     def figure(self) -> Figure:
-        from ..figures import heat, rows
+        from ..plotting import heat, rows
 
         first = torch.cat([self.inverted.original.to(self.pixels)[:, None]] * len(self.etas), 1)[0]
         first = torch.nn.functional.interpolate(first, self.pixels.shape[-2:], mode="bicubic").clamp(-1, 1)
@@ -103,13 +103,13 @@ def vary(
     etas, seeds = tuple(float(e) for e in etas), checked_seeds(seeds)
     if not etas or len(set(etas)) < len(etas) or not all(0 <= e <= 1 for e in etas):
         raise UserError(f"etas is {etas}: give numbers from 0 (reconstructs) to 1 (ancestral), at least one, each once")
-    found = yield from inverted(lab, picture, steps=steps, preview_every=preview_every)
+    found = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(found) != 1:
         raise UserError(f"{len(found)} pictures: variations are of one; pass pixels[:1]")
     grid = (len(etas), len(seeds))
     count = grid[0] * grid[1]
     latent = Latent(found.latent.z_i.expand(count, -1), found.latent.x_T.expand(count, -1, -1, -1))
-    pixels = yield from decoded(
+    pixels = yield from decode_latents(
         lab, latent, steps=found.steps, guidance=guidance, eta=[e for e in etas for _ in seeds],
         seeds=seeds * len(etas), preview_every=preview_every,
     )  # fmt: skip
@@ -122,7 +122,7 @@ def vary(
         if len(seeds) > 1:
             table.append(mean_of_pairs(among[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
-    pixels = yield from enlarged(lab, pixels, range(count))
+    pixels = yield from upsample_images(lab, pixels, range(count))
     yield Varied(
         inverted=found, pixels=pixels.unflatten(0, grid), spread=spread, etas=etas, seeds=seeds, table=tuple(table),
         settings=settings_of(lab, "vary", etas=etas, seeds=seeds, steps=found.steps, guidance=guidance),

@@ -1,4 +1,4 @@
-"""What the configs of a published checkpoint say: noise levels, prediction, widths, sides."""
+"""Values from the configs of a published checkpoint: noise levels, prediction, widths, sides."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ def same_width(widths: Mapping[str, int]) -> None:
         UserError: they do.
     """
     if len(set(widths.values())) > 1:
-        found = ", ".join(f"{name} {width}" for name, width in widths.items())
-        raise UserError(f"the parts disagree about the width of z_i ({found}): take all from checkpoints of one family")
+        listed = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise UserError(
+            f"the parts disagree about the width of z_i ({listed}): take all from checkpoints of one family"
+        )
 
 
 def abar_of(scheduler: Mapping) -> Tensor:
@@ -36,22 +38,20 @@ def abar_of(scheduler: Mapping) -> Tensor:
     elif kind == "scaled_linear":
         betas = torch.linspace(start**0.5, end**0.5, T, dtype=torch.float64) ** 2
     else:
-        raise UserError(
-            f"the scheduler's beta_schedule is {kind!r}: linear, scaled_linear or squaredcos_cap_v2 are known"
-        )
+        raise UserError(f"the scheduler's beta_schedule is {kind!r}: give linear, scaled_linear or squaredcos_cap_v2")
     return (1 - betas).cumprod(0)
 
 
 def prediction(scheduler: Mapping) -> str:
-    """What the network predicts, as `diffusion.to_eps` calls it."""
+    """What the network predicts, by the names of `diffusion.to_eps`."""
     kinds = {"epsilon": "eps", "v_prediction": "v", "sample": "x_0"}
-    found = scheduler.get("prediction_type", "epsilon")
-    if found not in kinds:
-        raise UserError(f"the scheduler's prediction_type is {found!r}: one of {', '.join(kinds)} is known")
-    return kinds[found]
+    kind = scheduler.get("prediction_type", "epsilon")
+    if kind not in kinds:
+        raise UserError(f"the scheduler's prediction_type is {kind!r}: give one of {', '.join(kinds)}")
+    return kinds[kind]
 
 
 def side_of(network: nn.Module) -> int:
-    """The side that a UNet was made for; its config may give both."""
+    """The image size that a UNet was trained at; its config may give both sides."""
     side = network.config.sample_size
     return side if isinstance(side, int) else side[0]

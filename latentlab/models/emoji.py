@@ -6,19 +6,23 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from .. import images
-from ..diffusion import Condition, abar_at, cosine_abar, guided, to_eps
-from ..encoding import Encoder, local
+from ..clip import Encoder, local
+from ..diffusion import Conditioning, abar_at, cosine_abar, guided, to_eps
 from ..errors import UserError
-from ..sphere import normalize
-from . import Lab, row
+from ..io import images
+from ..prior import PriorConditioning
+from ..slerp import normalize
 from .attention import MergedAttention, merged
+from .causal_prior import CaptionCache
+from .lab import Lab
+from .registry import spec
 
 DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
 MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
@@ -26,7 +30,7 @@ Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et a
 
 
 def weights_folder() -> Path:
-    return row("emoji").folder
+    return spec("emoji").folder
 
 
 def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,23 +68,26 @@ def scaled(z_i: Tensor) -> Tensor:
 class EmojiPrior:
     """diffusers' PriorTransformer on a causal mask, predicting the standardised z_i."""
 
-    abar = cosine_abar()
+    abar, max_batch_size = cosine_abar(), 256
 
     def __init__(self, network: nn.Module, encoder: Encoder):
         self.network, self.encoder = network, encoder
         self.width = network.config.embedding_dim
 
     @torch.no_grad()
-    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
         z_t, states, mask = text_tokens(self.encoder, captions)
-        return z_t, prior_tokens(states, mask, self.width)
+        return PriorConditioning(z_t, prior_tokens(states, mask, self.width))
 
-    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
-        def predict(x: Tensor, cond: Condition) -> Tensor:
-            return predict_x0(self.network, x, torch.full((len(x),), t, device=x.device), cond.z_i, cond.text)
+    def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        cache = cond.cache.setdefault("captions", CaptionCache())
 
-        null = Condition(torch.zeros_like(text.z_i), torch.zeros_like(text.text))
-        return guided(predict, x_t, text, null, guidance)
+        def predict(x: Tensor, cond: PriorConditioning) -> Tensor:
+            time = torch.full((len(x),), t, device=x.device)
+            return predict_x0(self.network, x, time, cond.z_t, cond.tokens, cache=cache)
+
+        null = PriorConditioning(torch.zeros_like(cond.z_t), torch.zeros_like(cond.tokens))
+        return guided(predict, x_t, cond, null, guidance)
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
         return self.network.post_process_latents(x_0)
@@ -92,10 +99,10 @@ def prior_tokens(states: Tensor, mask: Tensor, width: int) -> Tensor:
     return torch.cat([F.pad(masked, (0, width - 1 - states.shape[-1])), mask[..., None].to(states)], -1)
 
 
-def predict_x0(network: nn.Module, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor) -> Tensor:
-    """One evaluation of the prior's network: (B, D)."""
+def predict_x0(network: nn.Module, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor, **options: Any) -> Tensor:
+    """One evaluation of the prior's network: (B, D).  Options go to the network's forward."""
     mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    return network(x_t, t, scaled(z_t), tokens, mask).predicted_image_embedding
+    return network(x_t, t, scaled(z_t), tokens, mask, **options).predicted_image_embedding
 
 
 class EmojiDecoder:
@@ -104,19 +111,19 @@ class EmojiDecoder:
     z_i enters twice, as in the paper: added to the timestep embedding, and as four tokens beside the caption's.
     """
 
-    abar, rows = cosine_abar(), 64
+    abar, max_batch_size = cosine_abar(), 64
 
     def __init__(self, network: nn.Module, autoencoder: nn.Module | None, encoder: Encoder):
         network.set_attn_processor(MergedAttention())
         self.network, self.autoencoder, self.encoder = network, autoencoder, encoder
         side = network.config.sample_size
         self.shape = (network.config.in_channels, side, side)
-        self.pixels = side if autoencoder is None else side * autoencoder.spatial_compression_ratio
+        self.image_size = side if autoencoder is None else side * autoencoder.spatial_compression_ratio
         self.empty = torch.zeros(1, encoder.tokenizer.context_length, encoder.model.text.width, device=encoder.device)
 
     @torch.no_grad()
     def to_x0(self, pixels: Tensor) -> Tensor:
-        pixels = images.resize(pixels, self.pixels)
+        pixels = images.resize(pixels, self.image_size)
         return pixels if self.autoencoder is None else encode_latents(self.autoencoder, pixels)
 
     @torch.no_grad()
@@ -126,17 +133,17 @@ class EmojiDecoder:
         return x_0.clamp(-1, 1)
 
     @torch.no_grad()
-    def read(self, captions: Sequence[str]) -> Tensor:
+    def encode_prompt(self, captions: Sequence[str]) -> Tensor:
         _, states, mask = text_tokens(self.encoder, captions)
         return states * mask[..., None]
 
     @torch.no_grad()
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
-        full = Condition(scaled(cond.z_i), empty if cond.text is None else cond.text)
-        null = Condition(torch.zeros_like(cond.z_i), empty)
+        full = Conditioning(scaled(cond.z_i), empty if cond.text is None else cond.text)
+        null = Conditioning(torch.zeros_like(cond.z_i), empty)
 
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             time = torch.full((len(x),), t, device=x.device)
             text, count = merged(cond.text)
             told = x, context(cond.z_i, text), cond.z_i, time
@@ -150,9 +157,9 @@ def encode_latents(autoencoder: nn.Module, pixels: Tensor) -> Tensor:
 
 
 class EmojiUpsampler:
-    """UNet2DModel on [x_t, enlarged small picture], working on 2x2 blocks of pixels as channels, predicting v.
+    """UNet2DModel on [x_t, bicubic small picture], working on 2x2 blocks of pixels as channels, predicting v.
 
-    x_0 is what the enlarged picture lacks, at about unit variance (Li et al. 2021, SRDiff), not the large picture
+    x_0 is what the bicubic picture lacks, at about unit variance (Li et al. 2021, SRDiff), not the large picture
     itself: a little network then spends nothing on what is there already.
     """
 
@@ -162,7 +169,7 @@ class EmojiUpsampler:
     def __init__(self, network: nn.Module, low: int):
         self.network, self.low = network, low
         # A CPU's caches hold what four pictures need: of 32 at once, each takes nearly twice as long.
-        self.rows = 4 if network.device.type == "cpu" else 32
+        self.max_batch_size = 4 if network.device.type == "cpu" else 32
         self.high = network.config.sample_size * 2
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
@@ -170,16 +177,16 @@ class EmojiUpsampler:
         return to_eps(v, x_t, abar_at(self.abar, t), "v")
 
     def to_pixels(self, x_0: Tensor, pixels: Tensor) -> Tensor:
-        return (enlarged(pixels, self.high) + x_0 / DETAIL).clamp(-1, 1)
+        return (bicubic(pixels, self.high) + x_0 / DETAIL).clamp(-1, 1)
 
 
-def enlarged(pixels: Tensor, side: int) -> Tensor:
+def bicubic(pixels: Tensor, side: int) -> Tensor:
     return F.interpolate(pixels, (side, side), mode="bicubic")
 
 
 def upsampler_v(network: nn.Module, x_t: Tensor, t: Tensor, low: Tensor) -> Tensor:
     """One evaluation of the upsampler's network: (B, 3, H, W)."""
-    v = network(F.pixel_unshuffle(torch.cat([x_t, enlarged(low, x_t.shape[-1])], 1), 2), t).sample
+    v = network(F.pixel_unshuffle(torch.cat([x_t, bicubic(low, x_t.shape[-1])], 1), 2), t).sample
     return F.pixel_shuffle(v, 2)
 
 
@@ -246,5 +253,5 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
     labels = folder / "clip" / "labels.json"
     known = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
-    large = upsampler and EmojiUpsampler(upsampler, decoder.pixels)
+    large = upsampler and EmojiUpsampler(upsampler, decoder.image_size)
     return Lab(name, encoder, prior, decoder, large, digest, **known)

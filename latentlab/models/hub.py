@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-import struct
 from pathlib import Path
 
 from ..errors import UserError
-from .rows import ROWS, Source
+from .registry import REGISTRY, HubSource
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = ("*.json", "*.txt")
-TRANSPORTS = ("huggingface_hub", "httpx", "requests", "hf_xet")  # whose errors mean that the network failed
+TRANSPORTS = ("huggingface_hub", "httpx", "requests", "hf_xet")  # their errors mean that the network failed
 VARIANTS = ("*.fp16.*", "*.non_ema.*")  # copies of the same weights, which would only be downloaded on top
-PIPELINES = {"UnCLIP": "karlo", "KandinskyV22": "kandinsky", "StableUnCLIP": "stable_unclip"}  # as published
 
 
-def fetch(source: Source, *, local_only: bool = False) -> Path:
-    """The folder of a repository's wanted files, downloaded where they are not cached yet.
+def fetch(source: HubSource, *, local_only: bool = False) -> Path:
+    """The folder of a repository's files, downloaded where they are not cached yet.
 
-    What is cached is taken without a look at the network.  A transfer that breaks goes on where it stopped; a run that
-    is ended keeps the files that are whole, and begins the one it was in anew.  HF_HUB_OFFLINE is respected.
+    Cached files are used without asking the network.  A broken transfer resumes where it stopped; an interrupted run
+    keeps the complete files and starts the incomplete one again.  HF_HUB_OFFLINE is respected.
 
     Args:
-        local_only: look into the cache and never at the network.
+        local_only: use the cache and never the network.
 
     Raises:
         UserError: nothing is cached and the hub can't be reached, or the repository is gated, gone or has no such
@@ -70,7 +68,7 @@ def fetch(source: Source, *, local_only: bool = False) -> Path:
 
 
 def reachable() -> bool:
-    """Whether the hub answers at all: asked once and briefly, where a download would try again for half a minute."""
+    """Whether the hub answers: one short request, where a download would retry for half a minute."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -92,16 +90,16 @@ def origin(folder: Path) -> tuple[str, str] | None:
     return folder.parents[1].name.removeprefix("models--").replace("--", "/"), folder.name
 
 
-def command(source: Source) -> str:
+def command(source: HubSource) -> str:
     """The command line that fetches a source into the hub's cache."""
-    for row in ROWS.values():
-        if source in row.sources:
-            return f"latentlab fetch {row.name}"
+    for model in REGISTRY.values():
+        if source in model.sources:
+            return f"latentlab fetch {model.name}"
     return f"latentlab fetch {source.repo}@{source.revision} --family {source.role}"
 
 
-def cached(source: Source) -> bool:
-    """Whether every part of a source is in the hub's cache; never looks at the network."""
+def cached(source: HubSource) -> bool:
+    """Whether every part of a source is in the hub's cache; the network is not asked."""
     try:
         folder = fetch(source, local_only=True)
         return all(weights(place(folder, part)) or not needs_weights(part) for part in source.parts)
@@ -110,15 +108,16 @@ def cached(source: Source) -> bool:
 
 
 def layout(folder: Path) -> str | None:
-    """The family that a folder's model_index.json names, None where it names none that is known."""
-    try:
-        found = json.loads((folder / "model_index.json").read_text("utf-8")).get("_class_name", "")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return next((family for start, family in PIPELINES.items() if found.startswith(start)), None)
+    """The family whose layout a folder has by its own files, None where they name none that is registered."""
+    return next((model.family for model in REGISTRY.values() if model.has_layout(folder)), None)
 
 
-def holds(folder: Path, source: Source) -> bool:
+def recognise(folder: Path) -> str | None:
+    """The model that a folder's own files identify it as, None where they don't."""
+    return next((model.name for model in REGISTRY.values() if model.recognises(folder)), None)
+
+
+def holds(folder: Path, source: HubSource) -> bool:
     """Whether a folder is a copy of a source: it has the first part, and is not laid out as another family."""
     if source.flat and folder.name == source.name:
         return (folder / "config.json").is_file()
@@ -136,7 +135,7 @@ def needs_weights(part: str) -> bool:
 
 
 def indispensable(part: str) -> bool:
-    """Whether a model can't be loaded without a part: what the configs of others leave out has published values."""
+    """Whether a model can't be loaded without a part; the configs of the other parts have published defaults."""
     return needs_weights(part) or part.endswith("tokenizer")
 
 
@@ -157,14 +156,14 @@ def weights(folder: Path) -> list[Path]:
             if not file.is_file():
                 raise UserError(f"{file} is missing, and {index.name} lists it")
         return listed
-    found = [file for file in sorted(folder.glob("*.safetensors")) if ".fp16." not in file.name]
-    if not found and any(file.suffix in PICKLES for file in folder.glob("*")):
+    files = [file for file in sorted(folder.glob("*.safetensors")) if ".fp16." not in file.name]
+    if not files and any(file.suffix in PICKLES for file in folder.glob("*")):
         raise UserError(pickled(folder))
-    return found[:1]
+    return files[:1]
 
 
 def pickled(where: str | Path) -> str:
-    """Why pickles are not read, and the way out."""
+    """The message of a refused pickle: why it is not read, and what to do."""
     return (
         f"{where} offers its weights only as pickles, which can run any code when they are read: ask its author for "
         "safetensors, or convert it where you trust it: "
@@ -172,48 +171,27 @@ def pickled(where: str | Path) -> str:
     )
 
 
-def offers_pickles(source: Source, part: str) -> bool:
+def offers_pickles(source: HubSource, part: str) -> bool:
     """Whether a part that came without safetensors is on the hub as a pickle; False where the hub can't be asked."""
     from huggingface_hub import HfApi
 
     try:
         names = HfApi().list_repo_files(source.repo, revision=source.revision)
-    except Exception:  # whatever goes wrong here, the part is missing, and that is said
+    except Exception:  # whatever fails here, the caller reports the missing part
         return False
     return any(name.startswith(f"{part}/") and name.endswith(PICKLES) for name in names)
 
 
 def parameters(file: Path) -> int:
-    """How many numbers a safetensors file holds, from its header; the file must be as long as the header says.
+    """How many numbers a safetensors file holds; only its header is read.
 
     Raises:
         UserError: the file is cut off, or no safetensors file.
     """
-    try:
-        with open(file, "rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > file.stat().st_size:
-                raise ValueError("its header is longer than the file")
-            header = json.loads(stream.read(length))
-        entries = [entry for name, entry in header.items() if name != "__metadata__"]
-        wanted = 8 + length + max((entry["data_offsets"][1] for entry in entries), default=0)
-        count = sum(math.prod(entry["shape"]) for entry in entries)
-    except (struct.error, ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{file} is no whole safetensors file ({error}): delete {file.resolve()}") from error
-    if (
-        file.stat().st_size < wanted
-    ):  # the hub's cache holds links: as long as their target is there, it counts as whole
-        raise UserError(f"{file} has {file.stat().st_size} of {wanted} bytes: delete {file.resolve()}")
-    return count
+    from safetensors import SafetensorError, safe_open
 
-
-def recognise(folder: Path) -> str | None:
-    """The row that a folder's own files say it is of, None where they don't."""
-    found = layout(folder)
-    if found != "stable_unclip":
-        return {"karlo": "karlo", "kandinsky": "kandinsky22"}.get(found)
     try:
-        width = json.loads((folder / "image_normalizer" / "config.json").read_text("utf-8"))["embedding_dim"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return {1024: "stable-unclip-h", 768: "stable-unclip-l"}.get(width)
+        with safe_open(file, "pt") as tensors:
+            return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    except (SafetensorError, OSError) as error:  # the hub's cache holds links: the file to delete is their target
+        raise UserError(f"{file} is not a complete safetensors file ({error}): delete {file.resolve()}") from error

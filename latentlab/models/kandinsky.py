@@ -1,4 +1,4 @@
-"""Kandinsky 2.2: a prior to CLIP bigG's z_i, and a UNet in MoVQ's latents that is told z_i and nothing else."""
+"""Kandinsky 2.2: a prior to CLIP bigG's z_i, and a UNet in MoVQ's latents that is conditioned on z_i alone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .. import images
-from ..diffusion import Condition, abar_at, guided, to_eps
-from . import Lab, row
-from .checkpoints import Checkpoint
+from ..diffusion import Conditioning, abar_at, guided, to_eps
+from ..io import images
+from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
-from .towers import Towers
+from .lab import Lab
+from .registry import spec
+from .transformers_clip import Towers
 from .unclip_prior import UnclipPrior
 
 SCHEDULER = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -26,11 +27,11 @@ class KandinskyDecoder:
 
     Args:
         network, first_stage: the UNet and the MoVQ.
-        null: (1, D), z_i for guidance away from: the embedding of standardised pixels that are all zero.
+        null: (1, D), the z_i that guidance leads away from: the embedding of standardised pixels that are all zero.
         scheduler: its scheduler's config.
     """
 
-    rows = 8
+    max_batch_size = 8
 
     def __init__(self, network: nn.Module, first_stage: nn.Module, null: Tensor, scheduler: Mapping):
         self.network, self.first_stage, self.null = network, first_stage, null
@@ -38,47 +39,54 @@ class KandinskyDecoder:
         self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
         side = side_of(network)
         self.shape = (network.config.in_channels, side, side)
-        self.pixels = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
+        self.image_size = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
 
     @torch.no_grad()
     def to_x0(self, pixels: Tensor) -> Tensor:
         """MoVQ's latents as they are, before the codebook: they carry no scale factor."""
-        pixels = images.resize(pixels, self.pixels)
+        pixels = images.resize(pixels, self.image_size)
         kind = self.first_stage.dtype
         return torch.cat([self.first_stage.encode(p.to(kind)).latents.to(pixels) for p in pixels.split(1)])
 
     @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         kind, decode = self.first_stage.dtype, self.first_stage.decode
-        found = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
-        return torch.cat(found).clamp(-1, 1)
+        pixels = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
+        return torch.cat(pixels).clamp(-1, 1)
 
-    def read(self, captions: Sequence[str]) -> None:
+    def encode_prompt(self, captions: Sequence[str]) -> None:
         return None
 
     @torch.no_grad()
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         kind = self.network.dtype
 
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             out = self.network(
                 x.to(kind), t, encoder_hidden_states=None, added_cond_kwargs={"image_embeds": cond.z_i.to(kind)}
             ).sample
             return out[:, : self.shape[0]].to(x_t)  # the other half is the learned variance
 
-        null = Condition(self.null.expand(len(x_t), -1))
-        out = guided(predict, x_t, Condition(cond.z_i), null, guidance)
+        null = Conditioning(self.null.expand(len(x_t), -1))
+        out = guided(predict, x_t, Conditioning(cond.z_i), null, guidance)
         return to_eps(out, x_t, abar_at(self.abar, t), self.kind)
 
 
-def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+def load(
+    name: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    offload: bool | None = None,
+    user_folder: Path | None = None,
+) -> Lab:
     """The lab of the two published repositories, or of a user's own copies."""
     from diffusers import UNet2DConditionModel, VQModel
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
     from .causal_prior import CausalPrior
 
-    files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
+    files = Checkpoint(spec(name), user_folder, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "prior", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
     prior = files.network(CausalPrior, "prior", "prior")
@@ -91,7 +99,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
     )  # fmt: skip
     processor = files.config("prior", "image_processor", "preprocessor_config.json")
     encoder = Towers(image, text, files.tokenizer("prior", "tokenizer"), processor, device)
-    null = encoder.embed(torch.zeros(1, 3, encoder.size, encoder.size, device=device))
+    null = encoder.embed(torch.zeros(1, 3, encoder.image_size, encoder.image_size, device=device))
     decoder = KandinskyDecoder(
         network, files.network(VQModel, "decoder", "movq"), null, files.scheduler("decoder", "scheduler")
     )

@@ -1,4 +1,4 @@
-"""Karlo: the open unCLIP that keeps closest to the paper, in pixels, with a super-resolution of two networks."""
+"""Karlo: the open unCLIP closest to the paper, in pixels, with a super-resolution of two networks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import images
-from ..diffusion import CLEAN, Condition, abar_at, guided, to_eps
-from . import Lab, row
-from .checkpoints import Checkpoint
+from ..diffusion import CLEAN, Conditioning, abar_at, guided, to_eps
+from ..io import images
+from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
-from .towers import Towers, pack, unpack
+from .lab import Lab
+from .registry import spec
+from .transformers_clip import Towers, pack, unpack
 from .unclip_prior import UnclipPrior
 
 # UnCLIPScheduler has one schedule, which its published configs therefore do not name.
@@ -22,7 +23,7 @@ SCHEDULER = {"beta_schedule": "squaredcos_cap_v2"}
 
 
 class KarloDecoder:
-    """UNet2DConditionModel in pixels, told z_i and the caption by the text projection.
+    """UNet2DConditionModel in pixels, conditioned on z_i and the caption by the text projection.
 
     z_i and z_t are added to the timestep embedding, and z_i becomes four more tokens of context before the caption's.
     Ramesh et al. 2022, section 2.1.
@@ -34,40 +35,40 @@ class KarloDecoder:
         scheduler: its scheduler's config.
     """
 
-    rows = 16
+    max_batch_size = 16
 
     def __init__(self, network: nn.Module, projection: nn.Module, encoder: Towers, scheduler: Mapping):
         self.network, self.projection, self.encoder = network, projection, encoder
         scheduler = {**SCHEDULER, **scheduler}
         self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
-        self.pixels = side_of(network)
-        self.shape = (network.config.in_channels, self.pixels, self.pixels)
+        self.image_size = side_of(network)
+        self.shape = (network.config.in_channels, self.image_size, self.image_size)
         self.null = projection.learned_classifier_free_guidance_embeddings.float()[None]  # (1, D)
-        self.empty = self.read([""])
+        self.empty = self.encode_prompt([""])
 
     def to_x0(self, pixels: Tensor) -> Tensor:
-        return images.resize(pixels, self.pixels)
+        return images.resize(pixels, self.image_size)
 
     def to_pixels(self, x_0: Tensor) -> Tensor:
         return x_0.clamp(-1, 1)
 
-    def read(self, captions: Sequence[str]) -> Tensor:
+    def encode_prompt(self, captions: Sequence[str]) -> Tensor:
         """The last states of the text tower with their mask, and z_t as one more token: (B, L + 1, D + 1)."""
         z_t, states, mask = self.encoder.states(captions)
         return torch.cat([pack(states, mask), F.pad(z_t, (0, 1))[:, None]], 1)
 
     @torch.no_grad()
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
-        full = Condition(cond.z_i, empty if cond.text is None else cond.text)
-        null = Condition(self.null.expand(len(x_t), -1), empty)
+        full = Conditioning(cond.z_i, empty if cond.text is None else cond.text)
+        null = Conditioning(self.null.expand(len(x_t), -1), empty)
 
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             return self._predict(x, t, cond).to(x_t)
 
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), self.kind)
 
-    def _predict(self, x: Tensor, t: int, cond: Condition) -> Tensor:
+    def _predict(self, x: Tensor, t: int, cond: Conditioning) -> Tensor:
         kind = self.network.dtype
         states, mask = unpack(cond.text[:, :-1])
         context, labels = self.projection(
@@ -91,7 +92,7 @@ class KarloUpsampler:
         scheduler: their scheduler's config.
     """
 
-    steps, rows = (999, 832, 666, 500, 333, 166, 0, CLEAN), 8
+    steps, max_batch_size = (999, 832, 666, 500, 333, 166, 0, CLEAN), 8
 
     def __init__(self, first: nn.Module, last: nn.Module, low: int, scheduler: Mapping):
         self.first, self.last, self.low, self.high = first, last, low, side_of(first)
@@ -111,7 +112,14 @@ class KarloUpsampler:
         return x_0.clamp(-1, 1)
 
 
-def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+def load(
+    name: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    offload: bool | None = None,
+    user_folder: Path | None = None,
+) -> Lab:
     """The lab, assembled part by part: the published index names a module that diffusers has moved."""
     from diffusers import UNet2DConditionModel, UNet2DModel
     from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
@@ -119,7 +127,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
 
     from .causal_prior import CausalPrior
 
-    files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
+    files = Checkpoint(spec(name), user_folder, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "clip", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "decoder", "text_encoder")
     prior = files.network(CausalPrior, "prior", "prior")
@@ -138,7 +146,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
     )  # fmt: skip
     upsampler = KarloUpsampler(
         files.network(UNet2DModel, "decoder", "super_res_first"),
-        files.network(UNet2DModel, "decoder", "super_res_last"), decoder.pixels,
+        files.network(UNet2DModel, "decoder", "super_res_last"), decoder.image_size,
         files.scheduler("decoder", "super_res_scheduler"),
     )  # fmt: skip
     prior = UnclipPrior(prior, encoder, files.scheduler("prior", "prior_scheduler"))

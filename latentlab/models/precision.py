@@ -1,4 +1,4 @@
-"""Where a model computes, and in which precision, from what a user says."""
+"""The device and the precision that a user asks for."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ import torch
 
 from ..errors import UserError
 
-KNOWN = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
-def device(given: str | torch.device | None) -> torch.device:
-    """The device asked for, or a GPU if there is one.
+def device(name: str | torch.device | None) -> torch.device:
+    """The device of that name, by default a GPU if there is one.
 
     Raises:
-        UserError: it can't be computed on.
+        UserError: nothing can be computed on it.
     """
-    given = given if given is not None else "cuda" if torch.cuda.is_available() else "cpu"
+    name = name if name is not None else "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        found = torch.empty(0, device=given).device
-        torch.ones(1, device=found).sum().item()  # some backends can be named, but not computed on
+        place = torch.empty(0, device=name).device
+        torch.ones(1, device=place).sum().item()  # some backends can be named, but not computed on
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         usable = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
-        raise UserError(f"device {str(given)!r} can't be used here: give {usable}") from error
-    return found
+        raise UserError(f"device {str(name)!r} can't be used here: give {usable}") from error
+    return place
 
 
-def dtype(given: str | torch.dtype | None) -> torch.dtype | None:
-    """The precision asked for; None leaves it to the model.
+def dtype(name: str | torch.dtype | None) -> torch.dtype | None:
+    """The precision of that name; None leaves it to the model.
 
     Raises:
         UserError: it is none of the three.
     """
-    found = KNOWN.get(given, given) if isinstance(given, str) else given
-    if found is not None and found not in KNOWN.values():
-        raise UserError(f"dtype is {str(given)!r}: give float16, bfloat16 or float32")
-    return found
+    precision = DTYPES.get(name) if isinstance(name, str) else name
+    if name is not None and precision not in DTYPES.values():
+        raise UserError(f"dtype is {str(name)!r}: give float16, bfloat16 or float32")
+    return precision
 
 
-def single(given: torch.dtype | None) -> bool:
-    return given in (None, torch.float32)
+def is_single(precision: torch.dtype | None) -> bool:
+    return precision in (None, torch.float32)

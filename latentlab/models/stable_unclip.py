@@ -1,4 +1,4 @@
-"""Stable unCLIP: Stable Diffusion 2.1 told z_i, with as much noise on z_i as one asks for."""
+"""Stable unCLIP: Stable Diffusion 2.1 conditioned on z_i, with a chosen level of noise on z_i."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .. import images
-from ..diffusion import Condition, SeededNoise, abar_at, guided, to_eps
-from ..encoding import Encoder, local
+from ..clip import Encoder, local
+from ..diffusion import Conditioning, SeededNoise, abar_at, guided, to_eps
 from ..errors import UserError
-from . import Lab, row
-from .checkpoints import Checkpoint
+from ..io import images
+from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
-from .towers import Tokens, Towers
+from .lab import Lab
+from .registry import spec
+from .transformers_clip import Tokens, Towers
 from .unclip_prior import UnclipPrior
 
 SCHEDULER = {
@@ -41,7 +42,7 @@ class StableUnclipDecoder:
         schedulers: the configs of the denoising and of the noise on z_i.
     """
 
-    rows = 4
+    max_batch_size = 4
     level, noise = 0, None  # of the noise on z_i: how much, and (1, D), None: zero
 
     def __init__(
@@ -55,15 +56,15 @@ class StableUnclipDecoder:
         self.width, self.factor = normalizer.config.embedding_dim, first_stage.config.scaling_factor
         side = side_of(network)
         self.shape = (network.config.in_channels, side, side)
-        self.pixels = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
-        self.empty = self.read([""])
+        self.image_size = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
+        self.empty = self.encode_prompt([""])
 
     def with_noise(self, level: int, *, seed: int | None = None) -> StableUnclipDecoder:
         """This decoder with noise on z_i: pictures then keep less of what CLIP saw.
 
         Args:
             level: 0 to 999.
-            seed: of the noise, one draw for every picture; None tells the network the level and adds none.
+            seed: of the noise, one draw for all pictures; None gives the network the level and adds no noise.
 
         Raises:
             UserError: no such level.
@@ -92,36 +93,43 @@ class StableUnclipDecoder:
     @torch.no_grad()
     def to_x0(self, pixels: Tensor) -> Tensor:
         """The mean of the VAE's latents, times its scale factor."""
-        pixels = images.resize(pixels, self.pixels)
+        pixels = images.resize(pixels, self.image_size)
         kind, encode = self.first_stage.dtype, self.first_stage.encode
-        found = [encode(p.to(kind)).latent_dist.mean.to(pixels) for p in pixels.split(1)]
-        return torch.cat(found) * self.factor
+        latents = [encode(p.to(kind)).latent_dist.mean.to(pixels) for p in pixels.split(1)]
+        return torch.cat(latents) * self.factor
 
     @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         kind, decode = self.first_stage.dtype, self.first_stage.decode
-        found = [decode((x / self.factor).to(kind)).sample.to(x_0) for x in x_0.split(1)]
-        return torch.cat(found).clamp(-1, 1)
+        pixels = [decode((x / self.factor).to(kind)).sample.to(x_0) for x in x_0.split(1)]
+        return torch.cat(pixels).clamp(-1, 1)
 
     @torch.no_grad()
-    def read(self, captions: Sequence[str]) -> Tensor:
+    def encode_prompt(self, captions: Sequence[str]) -> Tensor:
         """The last states of Stable Diffusion's text tower, padding and all: (B, L, W)."""
         ids = self.tokenizer(captions).to(self.normalizer.mean.device)  # a tower that waits its turn is elsewhere
         return self.text(ids).last_hidden_state.float()
 
     @torch.no_grad()
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         kind, empty = self.network.dtype, self.empty.expand(len(x_t), -1, -1)
-        full = Condition(self.labels(cond.z_i), empty if cond.text is None else cond.text)
-        null = Condition(torch.zeros_like(full.z_i), empty)
+        full = Conditioning(self.labels(cond.z_i), empty if cond.text is None else cond.text)
+        null = Conditioning(torch.zeros_like(full.z_i), empty)
 
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             return self.network(x.to(kind), t, cond.text.to(kind), class_labels=cond.z_i.to(kind)).sample.to(x_t)
 
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), self.kind)
 
 
-def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = None, given: Path | None = None) -> Lab:
+def load(
+    name: str,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    offload: bool | None = None,
+    user_folder: Path | None = None,
+) -> Lab:
     """The lab: `-l` takes z_t and the prior from Karlo, which has the same CLIP; `-h` has no prior."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
@@ -129,7 +137,7 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
 
     from .causal_prior import CausalPrior
 
-    files = Checkpoint(row(name), given, device=device, dtype=dtype, offload=offload)
+    files = Checkpoint(spec(name), user_folder, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "decoder", "image_encoder")
     normalizer = files.network(StableUnCLIPImageNormalizer, "decoder", "image_normalizer", stays=True)
     network = files.network(UNet2DConditionModel, "decoder", "unet")
@@ -144,9 +152,11 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
         (files.scheduler("decoder", "scheduler"), files.scheduler("decoder", "image_noising_scheduler")),
     )  # fmt: skip
     processor = files.config("decoder", "feature_extractor", "preprocessor_config.json")
-    if all(source.role != "prior" for source in row(name).sources):
+    if all(source.role != "prior" for source in spec(name).sources):
         same_width(widths)
-        encoder = Towers(image, lambda: z_t_encoder(row(name).open_clip, given, device), tokenizer, processor, device)
+        encoder = Towers(
+            image, lambda: z_t_encoder(spec(name).open_clip, user_folder, device), tokenizer, processor, device
+        )
         return Lab(name, encoder, None, decoder, weights=files.weights)
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
     prior = files.network(CausalPrior, "prior", "prior")
@@ -156,14 +166,14 @@ def load(name: str, *, device: torch.device, dtype=None, offload: bool | None = 
     return Lab(name, encoder, prior, decoder, weights=files.weights)
 
 
-def z_t_encoder(tag: tuple[str, str], given: Path | None, device: torch.device) -> Encoder:
+def z_t_encoder(tag: tuple[str, str], user_folder: Path | None, device: torch.device) -> Encoder:
     """The CLIP of `-h` whole, for z_t: Stable Diffusion's own text tower ends before its projection.
 
     Raises:
         UserError: it is not cached and can't be fetched.
     """
-    if given is not None and (given / "open_clip" / "open_clip_config.json").is_file():
-        return local(given / "open_clip", device=device)
+    if user_folder is not None and (user_folder / "open_clip" / "open_clip_config.json").is_file():
+        return local(user_folder / "open_clip", device=device)
     try:
         return Encoder(*tag, device=device)
     except UserError as error:

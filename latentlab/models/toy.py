@@ -13,11 +13,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .. import images
-from ..diffusion import Condition, abar_at, cosine_abar, guided
-from ..encoding import Reading, class_embeddings, probabilities
+from ..clip import CaptionCheck, class_embeddings, probabilities
+from ..diffusion import Conditioning, abar_at, cosine_abar, guided
 from ..errors import UserError
-from . import Lab
+from ..io import images
+from ..prior import PriorConditioning
+from .lab import Lab
 
 D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x 3 channels
 
@@ -25,7 +26,7 @@ D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x
 class ToyEncoder:
     """z_i is the mean colour of the four quarters; z_t is the same of a picture that the caption's hash paints."""
 
-    size, scale = SIDE, 10.0
+    image_size, scale = SIDE, 10.0
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -41,26 +42,26 @@ class ToyEncoder:
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
         return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
 
-    def read(self, caption: str) -> Reading:
+    def check_caption(self, caption: str) -> CaptionCheck:
         if not caption.strip():
             raise UserError("the caption is empty: say what the picture shows")
-        return Reading()
+        return CaptionCheck()
 
 
 class ToyPrior:
     """z_i is z_t and nothing else."""
 
-    abar, width = cosine_abar(), D
+    abar, width, max_batch_size = cosine_abar(), D, 4096
 
     def __init__(self, encoder: ToyEncoder):
         self.encoder = encoder
 
-    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
         z_t = self.encoder.encode_text(captions)
-        return z_t, z_t[:, None]
+        return PriorConditioning(z_t, z_t[:, None])
 
-    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
-        return text.z_i
+    def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        return cond.z_t
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
         return x_0
@@ -74,7 +75,7 @@ class ToyDecoder:
         abar: (T,), a cosine schedule by default.
     """
 
-    shape, pixels, rows = (3, SIDE, SIDE), SIDE, 4096
+    shape, image_size, max_batch_size = (3, SIDE, SIDE), SIDE, 4096
 
     def __init__(self, spread: float = 0.3, abar: Tensor | None = None):
         self.spread = spread
@@ -86,21 +87,21 @@ class ToyDecoder:
     def to_pixels(self, x_0: Tensor) -> Tensor:
         return x_0.clamp(-1, 1)
 
-    def read(self, captions: Sequence[str]) -> None:
+    def encode_prompt(self, captions: Sequence[str]) -> None:
         return None
 
     def mean(self, z_i: Tensor) -> Tensor:
         """μ(z_i): (B, D) to (B, 3, SIDE, SIDE)."""
         return z_i.view(-1, 3, 2, 2).repeat_interleave(SIDE // 2, 2).repeat_interleave(SIDE // 2, 3)
 
-    def eps(self, x_t: Tensor, t: int, cond: Condition, guidance: float = 1.0) -> Tensor:
+    def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         """E[eps | x_t] = √(1-a) (x_t - √a μ) / (a s² + 1 - a); the null condition is z_i = 0."""
         a = abar_at(self.abar, t)
 
-        def predict(x: Tensor, cond: Condition) -> Tensor:
+        def predict(x: Tensor, cond: Conditioning) -> Tensor:
             return math.sqrt(1 - a) * (x - math.sqrt(a) * self.mean(cond.z_i)) / (a * self.spread**2 + 1 - a)
 
-        return guided(predict, x_t, cond, Condition(torch.zeros_like(cond.z_i)), guidance)
+        return guided(predict, x_t, cond, Conditioning(torch.zeros_like(cond.z_i)), guidance)
 
     def exact_x_t(self, x_0: Tensor, z_i: Tensor, t: int) -> Tensor:
         """Where the probability-flow path through x_0 is at time t: x_t = √a μ + (x_0 - μ) √(a s² + 1 - a) / s."""

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..diffusion import Condition, guided
+from ..diffusion import guided
+from ..prior import PriorConditioning
+from .causal_prior import CaptionCache
 from .configs import abar_of
-from .towers import Towers, pack, unpack
+from .transformers_clip import Towers, pack, unpack
 
 # What the published configs leave out: they name UnCLIPScheduler, which has one schedule and always clips.
 SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "clip_sample": True, "clip_sample_range": 1.0}
@@ -26,27 +28,31 @@ class UnclipPrior:
         scheduler: its scheduler's config.
     """
 
+    max_batch_size = 64
+
     def __init__(self, network: nn.Module, encoder: Towers, scheduler: Mapping):
         self.network, self.encoder = network, encoder
         self.width, scheduler = network.config.embedding_dim, {**SCHEDULER, **scheduler}
         self.abar = abar_of(scheduler)
         self.limit = scheduler["clip_sample_range"] if scheduler["clip_sample"] else float("inf")
-        self.null = self.read([""])
+        self.null = self.encode_prompt([""])
 
-    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
         z_t, states, mask = self.encoder.states(captions)
-        return z_t, pack(states, mask)
+        return PriorConditioning(z_t, pack(states, mask))
 
     @torch.no_grad()
-    def x_0(self, x_t: Tensor, t: int, text: Condition, guidance: float = 1.0) -> Tensor:
-        def predict(x: Tensor, cond: Condition) -> Tensor:
-            states, mask = unpack(cond.text)
-            kind = self.network.dtype
-            found = self.network(x.to(kind), t, cond.z_i.to(kind), states.to(kind), mask)
-            return found.predicted_image_embedding.to(x_t)
+    def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        cache = cond.cache.setdefault("captions", CaptionCache())
 
-        found = guided(predict, x_t, text, Condition(*self.null).expand(len(x_t)), guidance)
-        return found.clamp(-self.limit, self.limit)
+        def predict(x: Tensor, cond: PriorConditioning) -> Tensor:
+            states, mask = unpack(cond.tokens)
+            kind = self.network.dtype
+            output = self.network(x.to(kind), t, cond.z_t.to(kind), states.to(kind), mask, cache=cache)
+            return output.predicted_image_embedding.to(x_t)
+
+        x_0 = guided(predict, x_t, cond, self.null.expand(len(x_t)), guidance)
+        return x_0.clamp(-self.limit, self.limit)
 
     @torch.no_grad()
     def to_z_i(self, x_0: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def _export(part: str) -> Path:
 
 
 def _encoder(device):
-    from ..encoding import local
+    from ..clip import local
 
     return local(_export("clip"), device=device)
 
@@ -189,7 +189,7 @@ def directions(
     device: Device = "", scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 32_000
 ) -> None:
     """The principal directions of z_i, over the training scenes."""
-    from ..directions import Directions
+    from ..analysis.pca import Directions
 
     where, sprites = _device(device), load_sprites()
     pool = _pool(sprites, _encoder(where), _autoencoder(where), count=scenes, side=64)
@@ -226,7 +226,7 @@ def every_part(
 @app.command()
 def gallery() -> None:
     """Draw the 24 sample pictures that ship with the model: held-out scenes of the styles, at 128 pixels."""
-    from ..images import save_png, to_pil
+    from ..io.images import save_png, to_pil
     from .rendering import Renderer
     from .scenes import gallery_scenes
 
@@ -272,7 +272,7 @@ def sheet(
 ) -> None:
     """Contact sheets of the shipped miniature, to judge it by eye."""
     from .. import models
-    from ..figures import save
+    from ..plotting import save
     from .sheet import sheets
 
     out.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..images import psnr, to_pil
+from ..io.images import psnr, to_pil
 from .drawings import HELD_OUT_STYLES, Sprites
 from .loop import Part, save_half
 from .rendering import Renderer

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..encoding import TEMPLATES
+from ..clip import TEMPLATES
 from .drawings import HELD_OUT_STYLES, Sprites, sign_words, things
 from .loop import Part
 from .rendering import Renderer

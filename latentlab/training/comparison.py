@@ -6,8 +6,8 @@ import random
 from dataclasses import replace
 
 from .. import experiments
+from ..analysis.intervals import format_interval, markdown
 from ..experiments import Ablated
-from ..intervals import markdown, said
 from ..models import Lab
 from .drawings import Sprites, things
 from .rendering import Renderer
@@ -36,7 +36,7 @@ def compare(lab: Lab, sprites: Sprites, *, count: int = 512, seed: int = 0, **kn
         knobs: the decoder's, as `ablate` takes them; guidance is 1.25, the paper's best for the distance, by default.
     """
     scenes = held_out_scenes(sprites, count, seed=seed)
-    pictures = Renderer(sprites, lab.device)(scenes, lab.decoder.pixels)
+    pictures = Renderer(sprites, lab.device)(scenes, lab.decoder.image_size)
     kinds = [scene.layers[0].key.partition("/")[0] for scene in scenes]
     captions = [scene.caption for scene in scenes]
     knobs = {"guidance": 1.25, "preview_every": 0} | knobs
@@ -52,5 +52,5 @@ def table(found: Ablated) -> str:
     for signal in found.signals:
         rows = [row for row in found.table if row["signal"] == signal]
         cells = (next(row for row in rows if row.get(key) == name) for key, name in kinds)
-        lines.append([signal, *map(said, cells)])
+        lines.append([signal, *map(format_interval, cells)])
     return markdown([f"n = {len(found.captions)}", *(name for _, name in kinds)], lines)

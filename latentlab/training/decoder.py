@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ..clip import Encoder, local
 from ..decoding import decode
 from ..diffusion import SeededNoise, cosine_abar
-from ..encoding import Encoder, local
-from ..files import whole
-from ..images import to_pil
+from ..io.atomic import atomic_write
+from ..io.images import to_pil
 from ..latents import Latent
 from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
-from ..sphere import normalize, slerp
+from ..slerp import normalize, slerp
 from . import scenes
 from .drawings import Sprites, things
 from .loop import Part, bfloat16_pays, save_half
@@ -84,7 +84,7 @@ class Pool(NamedTuple):
         """`build`, or what an earlier run built with the same networks."""
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path) as part:
+            with atomic_write(path) as part:
                 torch.save(tuple(Pool.build(*args, **kwargs)), part)
         return Pool(*torch.load(path, weights_only=True))
 

@@ -127,7 +127,7 @@ class JudgeTraining(Part):
         """What it is trained on: one augmented batch."""
         from torchvision.utils import make_grid
 
-        from ..images import to_pil
+        from ..io.images import to_pil
 
         rng = random.Random("judge preview")
         pictures = self.render([single(rng, self.sprites) for _ in range(64)], 64)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..files import whole
+from ..io.atomic import atomic_write
 
 
 class Part(ABC):
@@ -178,7 +178,7 @@ def train(
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
             "step": step, "seconds": seconds_before + elapsed, "curve": curve,
         }  # fmt: skip
-        with whole(checkpoint) as part_file:
+        with atomic_write(checkpoint) as part_file:
             torch.save(state, part_file)
 
     def show() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..grammar import COLOURS
-from ..images import to_tensor
+from ..io.images import to_tensor
 
 # A solid is a polygon: by how much it is turned, and its corners' distances from the centre.
 SHAPES = {

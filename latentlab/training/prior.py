@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from ..clip import Encoder, local
 from ..diffusion import cosine_abar
-from ..encoding import Encoder, local
 from ..models.emoji import EmojiPrior, predict_x0, prior_tokens, scaled
 from ..prior import sample
 from .decoder import TIME_LIMIT, Pool, linear_map

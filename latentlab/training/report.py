@@ -14,16 +14,17 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from .. import intervals, models
+from .. import models
+from ..analysis import intervals
 from ..decoding import decode
-from ..diffusion import Condition, noise
-from ..images import psnr
+from ..diffusion import Conditioning, noise
 from ..inversion import invert
+from ..io.images import psnr
 from ..latents import Latent
 from ..models import precision
 from ..models.emoji import load_folder, weights_folder
 from ..prior import sample
-from ..sphere import normalize
+from ..slerp import normalize
 from .clip import class_embeddings, validation_scenes
 from .drawings import HELD_OUT_STYLES, Sprites, load_sprites, things
 from .judge import Judge
@@ -163,7 +164,7 @@ def _decoder_rows(bench: Bench) -> list[dict]:
     rows.append(proportion("judge: top-1 of decode(z_i), unseen artists", right, 0.45, 0.70))
     captions = [t.phrases[0] for t in things()]
     seeds = [first_seed + k for k in range(len(captions))]
-    z_i, text = sample(lab.prior, captions, seeds=seeds), lab.decoder.read(captions)
+    z_i, text = sample(lab.prior, captions, seeds=seeds), lab.decoder.encode_prompt(captions)
     latent = Latent(z_i, noise(lab.decoder, seeds, device=lab.device))
     pictures = lab.decoder.to_pixels(decode(lab.decoder, latent, text=text, steps=25, guidance=1.5))
     return [
@@ -182,7 +183,7 @@ def _round_trip_rows(bench: Bench) -> list[dict]:
     ):
         pictures = bench.render(scenes)
         x_0 = decoder.to_x0(pictures)
-        cond = Condition(bench.lab.encoder.encode_image(pictures))
+        cond = Conditioning(bench.lab.encoder.encode_image(pictures))
         inverted = invert(decoder, x_0, cond, steps=20, iterations=4, tolerance=0)
         back = decoder.to_pixels(decode(decoder, inverted.latent, steps=20))
         floor = decoder.to_pixels(x_0)

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from .. import experiments
 from ..diffusion import noise
-from ..figures import grid, rows
 from ..grammar import article
 from ..latents import Latent
 from ..models import Lab
+from ..plotting import grid, rows
 from ..prior import sample
 from .drawings import COLOURS, Sprites, things
 from .rendering import Renderer
@@ -42,8 +42,8 @@ def captions(lab: Lab, rng: random.Random) -> Figure:
              for k, t in enumerate(chosen)]  # fmt: skip
     z_i = sample(lab.prior, asked, seeds=range(64))
     latent = Latent(z_i, noise(lab.decoder, range(64), device=lab.device))
-    stream = experiments.running.decoded(lab, latent, text=lab.decoder.read(asked), steps=25, guidance=2.0)
-    return grid(experiments.running.finished(stream), titles=[a.replace(" on ", "\non ") for a in asked], columns=8)
+    stream = experiments.base.decode_latents(lab, latent, text=lab.decoder.encode_prompt(asked), steps=25, guidance=2.0)
+    return grid(experiments.base.run_to_end(stream), titles=[a.replace(" on ", "\non ") for a in asked], columns=8)
 
 
 def diffs(lab: Lab, pixels: torch.Tensor, names: list[str]) -> Figure:

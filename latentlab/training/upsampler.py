@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
 from ..diffusion import cosine_abar
-from ..images import psnr, to_pil
-from ..models.emoji import DETAIL, EmojiUpsampler, enlarged, upsampler_v
+from ..io.images import psnr, to_pil
+from ..models.emoji import DETAIL, EmojiUpsampler, bicubic, upsampler_v
 from ..upsampling import upsample
 from .decoder import TIME_LIMIT
 from .drawings import Sprites
@@ -63,7 +63,7 @@ class Upsampler(Part):
             (small[..., y : y + 32, x : x + 32], large[..., 2 * y : 2 * y + 64, 2 * x : 2 * x + 64]) for y, x in corners
         ]
         low, high = (torch.cat(column) for column in zip(*crops))
-        x_0 = (high - enlarged(low, high.shape[-1])) * DETAIL
+        x_0 = (high - bicubic(low, high.shape[-1])) * DETAIL
         t = torch.randint(0, TIME_LIMIT, (len(x_0),), generator=generator).to(self.device)
         eps = torch.randn(x_0.shape, generator=generator).to(self.device)
         a = self.abar[t].view(-1, 1, 1, 1)
@@ -83,7 +83,7 @@ class Upsampler(Part):
     def measure(self, network: nn.Module) -> dict[str, float]:
         low, large = self._pairs(32)
         made = upsample(EmojiUpsampler(network, LOW), low, seeds=range(32))
-        plain = enlarged(low, HIGH).clamp(-1, 1)
+        plain = bicubic(low, HIGH).clamp(-1, 1)
         return {"psnr": psnr(large, made).mean().item(), "psnr_bicubic": psnr(large, plain).mean().item()}
 
     def preview(self, network: nn.Module) -> Image.Image:

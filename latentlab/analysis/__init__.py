@@ -1,0 +1,1 @@
+"""What embeddings hold: principal components, intervals, distances of distributions."""

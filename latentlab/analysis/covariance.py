@@ -1,0 +1,89 @@
+"""Count, mean and scatter of many z_i: all that PCA needs of them, in one pass, however many there are."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+
+ROWS = 8192  # so many are centred at once, in float64: bounds the memory, not the result
+EPS = torch.finfo(torch.float64).eps
+
+
+def rows(z: Tensor, name: str = "z_i", width: int | None = None) -> Tensor:
+    """(B, D) in float64 on the CPU, where every build of torch has it."""
+    if not isinstance(z, Tensor) or z.ndim != 2 or not z.shape[1] or not z.is_floating_point():
+        given = f"{z.dtype} {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
+        raise UserError(f"{name} is {given}, wanted a tensor of floats (B, D): encoder.encode_image gives one")
+    if width is not None and z.shape[1] != width:
+        raise UserError(f"{name} has width {z.shape[1]}, wanted {width}: take all of them from the same CLIP")
+    bad = (~z.isfinite().all(1)).nonzero().flatten().tolist()
+    if bad:
+        where = f"row {bad[0]}" if len(bad) == 1 else f"{len(bad)} rows, the first is {bad[0]}"
+        raise UserError(f"{name} is not finite in {where}: leave those out, or encode in float32")
+    return z.detach().cpu().double()
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Moments:
+    """What PCA needs to know of any number of z_i: parts made apart and merged are the same as the whole.
+
+    Args:
+        count: of the pictures.
+        mean: (D,), float64.
+        scatter: (D, D), float64, Σ (z_i - mean)(z_i - mean)ᵀ.
+    """
+
+    count: int
+    mean: Tensor
+    scatter: Tensor
+
+    def __repr__(self) -> str:
+        return f"Moments({self.count} of width {len(self.mean)})"
+
+    @staticmethod
+    def of(z_i: Tensor) -> Moments:
+        """Of a batch (B, D), which may be empty.
+
+        Raises:
+            UserError: z_i is not (B, D), or not finite.
+        """
+        return functools.reduce(Moments.merge, map(_moments, rows(z_i).split(ROWS)))
+
+    def update(self, z_i: Tensor) -> Moments:
+        """These and a batch (B, D) more.
+
+        Raises:
+            UserError: z_i is not (B, D) of the same D, or not finite.
+        """
+        return self.merge(Moments.of(z_i))
+
+    def merge(self, other: Moments) -> Moments:
+        """The moments of both sets together.
+
+        S = S_a + S_b + δ δᵀ n_a n_b / n with δ = mean_b - mean_a.  Chan, Golub and LeVeque 1979, for vectors; unlike
+        Σ z zᵀ - n mean meanᵀ it does not cancel where the mean is large.
+
+        Raises:
+            UserError: the two are of different widths.
+        """
+        if len(self.mean) != len(other.mean):
+            raise UserError(
+                f"z_i of width {len(other.mean)} beside others of width {len(self.mean)}: "
+                "take all of them from the same CLIP"
+            )
+        count = self.count + other.count
+        share = other.count / max(count, 1)
+        delta = other.mean - self.mean
+        scatter = torch.outer(delta, delta * (self.count * share))
+        return Moments(count, self.mean + share * delta, scatter.add_(self.scatter).add_(other.scatter))
+
+
+def _moments(z: Tensor) -> Moments:
+    mean = z.mean(0) if len(z) else z.new_zeros(z.shape[1])
+    centred = z - mean
+    return Moments(len(z), mean, centred.T @ centred)

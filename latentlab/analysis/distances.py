@@ -1,0 +1,119 @@
+"""How far apart two clouds of embeddings are: generated pictures and real ones, as CLIP sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..slerp import normalize
+from . import intervals
+
+GROUPS = 20  # of the jackknife
+
+
+def _clouds(real: Tensor, made: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    """Directions in double precision: distances between embeddings of other lengths would measure the lengths."""
+    if real.ndim != 2 or made.ndim != 2 or real.shape[1] != made.shape[1] or min(len(real), len(made)) < least:
+        raise UserError(
+            f"embeddings are {tuple(real.shape)} and {tuple(made.shape)}, wanted (N, D) and (M, D) of one D, "
+            f"N and M at least {least}"
+        )
+    return normalize(real.detach().double()), normalize(made.detach().double())
+
+
+def frechet(real: Tensor, made: Tensor) -> float:
+    """The squared Fréchet distance of two Gaussians fitted to directions.
+
+    |μ - μ'|² + tr(Σ + Σ' - 2 (Σ Σ')^½).  Heusel et al. 2017, equation 6; there of Inception's features, here of CLIP's.
+
+    It is biased upwards by about 1/N, so compare only clouds of the same sizes.
+
+    Args:
+        real: (N, D). made: (M, D). Only their directions count.
+
+    Raises:
+        UserError: clouds of other widths, or of fewer than two.
+    """
+    real, made = _clouds(real, made, 2)
+    values, vectors = torch.linalg.eigh(real.T.cov())
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    both = torch.linalg.eigvalsh(root @ made.T.cov() @ root).clamp_min(0).sqrt().sum()
+    spread = real.var(0).sum() + made.var(0).sum()
+    return ((real.mean(0) - made.mean(0)).square().sum() + spread - 2 * both).item()
+
+
+def cmmd(real: Tensor, made: Tensor, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
+    """The squared maximum mean discrepancy of two clouds of CLIP directions, unbiased and free of a Gaussian's shape.
+
+    scale · (E k(x, x') + E k(y, y') - 2 E k(x, y)), k(x, y) = exp(-|x - y|² / 2σ²).  Jayasumana et al. 2024, section 4.
+
+    Args:
+        real: (N, D). made: (M, D). Only their directions count.
+        sigma, scale: the paper's.
+
+    Returns:
+        About 0 for two draws of one distribution, a little below it as often as above.
+
+    Raises:
+        UserError: clouds of other widths, or of fewer than two.
+    """
+    real, made = _clouds(real, made, 2)
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return torch.exp(-torch.cdist(x, y).square() / (2 * sigma**2))
+
+    def within(x: Tensor) -> Tensor:  # without each with itself
+        k = kernel(x, x)
+        return (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
+
+    return scale * (within(real) + within(made) - 2 * kernel(real, made).mean()).item()
+
+
+def recalled(real: Tensor, made: Tensor, *, neighbours: int = 3) -> Tensor:
+    """Which real embeddings lie among the made ones: within some made one's distance to its k-th neighbour.
+
+    Their share is the recall of Kynkäänniemi et al. 2019, equation 1: how much of the variety the samples cover.
+
+    Args:
+        real: (N, D). made: (M, D). Only their directions count.
+
+    Returns:
+        (N,) booleans.
+
+    Raises:
+        UserError: clouds of other widths, or of no more than `neighbours`.
+    """
+    real, made = _clouds(real, made, neighbours + 1)
+    radius = torch.cdist(made, made).kthvalue(neighbours + 1, dim=1).values  # the nearest of all is itself
+    return (torch.cdist(real, made) <= radius).any(1)
+
+
+def jackknife(distance: Callable[[Tensor, Tensor], float], real: Tensor, made: Tensor, /, **where: Any) -> dict:
+    """A distance with a 95% interval by leaving out a twentieth of both clouds in turn.
+
+    `intervals.jackknife` of 20 groups.  Resampling with repeats, as the bootstrap does, would put pairs of equal
+    pictures into the clouds and so change the distance itself.
+
+    Args:
+        distance: of two clouds.
+        real: (N, D). made: (M, D); where there are several for each real one, side by side, they go out together.
+        where: what the row is about.
+
+    Returns:
+        {**where, value, n, low, high}, n the number of made ones.
+
+    Raises:
+        UserError: clouds of fewer than 40.
+    """
+    _clouds(real, made, 2 * GROUPS)
+    each = max(1, len(made) // len(real))  # draws that share a real picture are not independent
+    groups = torch.arange(len(real)) % GROUPS, torch.arange(len(made)) // each % GROUPS
+    without = [
+        distance(*(cloud[(group != k).to(cloud.device)] for cloud, group in zip((real, made), groups)))
+        for k in range(GROUPS)
+    ]
+    return intervals.jackknife(distance(real, made), torch.tensor(without, dtype=torch.float64), len(made), **where)

@@ -1,0 +1,62 @@
+"""Text diff: a picture changed as its caption changes."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ...edits import spaced, text_diff
+from .. import controls, labs, markup, running
+from ..outputs import knows, shots
+from ..page import Outcome, Page
+from ..running import PREVIEW, inverted, watched
+
+
+def inputs() -> dict:
+    return {
+        "source": gr.Textbox("a strawberry and a purple background", label="The picture shows", max_length=300),
+        "target": gr.Textbox("a watermelon and a purple background", label="It should show", max_length=300),
+        "theta": gr.Slider(
+            0.05, 1, 0.5, step=0.05, label="θ, how far", info="A fraction of the arc; the paper goes to 0.25-0.50. "
+            "Moving it after a run decodes again, without inverting."
+        ),
+    }  # fmt: skip
+
+
+def advanced() -> dict:
+    return {
+        "frames": gr.Slider(2, 12, 6, step=1, label="Frames"), "steps": controls.steps(),
+        "guidance": controls.back_guidance(),
+    }  # fmt: skip
+
+
+def run(model, picture, source, target, theta, frames, steps, guidance):
+    found = yield from inverted(model, [picture], steps=int(steps))
+    thetas = spaced(int(frames), theta)
+    result = yield from watched(
+        model, "diff", found, target, source=source, thetas=thetas, steps=found.steps, guidance=guidance,
+        preview_every=PREVIEW,
+    )  # fmt: skip
+    lab, pixels = labs.get(model), result.pixels[0].cpu()
+    known = ()
+    if guidance == 1:
+        z_t = running.z_t(model, [source, target]).to(found.latent.z_i)
+        known = knows(text_diff(found.latent, z_t[:1], z_t[1:], thetas), pixels, lab, found.steps)
+    made = shots(pixels, [f"θ = {t:.2f}" for t in thetas], known=known)
+    return Outcome(result, made, drawn=drawn(result))
+
+
+def drawn(result) -> str:
+    from ...plotting import curves
+
+    wanted = ["directional similarity", "drift", "cosine to the target"]
+    figure = curves(result.table, x="theta", quantities=wanted, xlabel="θ", log=False)
+    return markup.figure(figure, "How the picture's embedding moves with θ; the same numbers are in the table below")
+
+
+PAGE = Page(
+    "text-diff", "Text diff",
+    "z_i turns towards the difference of two captions, and x_T stays. Look for what the captions change, and for what "
+    "changes along with it.",
+    inputs, run, advanced, pictures=("Picture",), firsts=("strawberry",), caption="source", live=("theta",),
+    columns=3, rows=True,
+)  # fmt: skip

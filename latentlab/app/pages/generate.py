@@ -1,0 +1,58 @@
+"""Generate: a caption becomes an image embedding, and that a picture."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from .. import controls, labs
+from ..outputs import shots
+from ..page import Outcome, Page
+from ..running import PREVIEW, watched
+
+CAPTIONS = (
+    "a red apple on a blue background",
+    "a penguin on an orange background",
+    "a glossy rocket on purple",
+    "a red cube above a blue ball",
+    "a castle",
+    "a sign that says hello",
+)
+
+
+def inputs() -> dict:
+    prompt = gr.Textbox(CAPTIONS[0], label="Caption", max_length=300, info="What the picture shows.")
+    gr.Examples([[c] for c in CAPTIONS], prompt, label="Captions to try", example_labels=list(CAPTIONS))
+    return {"prompt": prompt, "count": controls.count(4)}
+
+
+def advanced() -> dict:
+    return {
+        "seed": controls.seed("Seed of the first picture"),
+        "steps": controls.steps(),
+        "guidance": controls.guidance(),
+        "prior_guidance": gr.Slider(
+            1, 4, 1, step=0.25, label="Guidance of the prior", info="How hard the caption pulls on z_i."
+        ),
+        "candidates": gr.Slider(
+            1, 8, 2, step=1, label="Candidates", info="Of so many z_i the one nearest to the caption is kept."
+        ),
+    }
+
+
+def run(model, prompt, count, seed, steps, guidance, prior_guidance, candidates):
+    yield from labs.obtain(model)
+    found = yield from watched(
+        model, "generate", prompt, seeds=controls.seeds(seed, count), steps=int(steps), guidance=guidance,
+        prior_guidance=prior_guidance, candidates=int(candidates), preview_every=PREVIEW,
+    )  # fmt: skip
+    titles = [f"seed {s} · cos {c:.2f}" for s, c in zip(found.seeds, found.similarity.tolist())]
+    made = shots(found.pixels, titles, captions=[prompt] * len(titles), latents=found.latent)
+    return Outcome(found, [shot.having(found.metadata(k)) for k, shot in enumerate(made)])
+
+
+PAGE = Page(
+    "generate", "Generate",
+    "A caption becomes an image embedding, and that a picture. Look for what stays from seed to seed (what the "
+    "caption says) and what changes (what it leaves open).",
+    inputs, run, advanced,
+)  # fmt: skip

@@ -1,0 +1,225 @@
+"""The commands metadata many embeddings: a folder's z_i as a file, and their principal components."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .. import __version__
+from ..errors import UserError
+from .options import (
+    Fit,
+    Guidance,
+    Json,
+    ModelChoice,
+    Out,
+    Picture,
+    Seed,
+    Steps,
+    free_path,
+    integers,
+    make_folder,
+    numbers,
+    open_images,
+    print_output,
+    report,
+    run_with_progress_bar,
+    save_result,
+    slug,
+    to_pixels,
+    with_model_options,
+    with_progress_bar,
+)
+
+if TYPE_CHECKING:
+    from ..analysis.pca import Directions
+    from ..models import Lab
+
+pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Principal components of z_i: fit, show, walk.")
+Fitted = Annotated[
+    Path | None, typer.Option(help="File that `latentlab pca fit` wrote; the model's own components by default.")
+]
+
+
+def _directions(lab: Lab, path: Path | None) -> Directions:
+    from .. import models
+    from ..analysis.pca import Directions
+
+    components = Directions.load(path) if path else models.directions(lab.name)
+    if components is None:
+        raise UserError(f"{lab.name} ships no directions: fit some with `latentlab pca fit FOLDER --model {lab.name}`")
+    return components
+
+
+@pca.command()
+@with_model_options
+def show(
+    model: ModelChoice,
+    image: Picture,
+    dims: Annotated[
+        str, typer.Option(help="Numbers of components to keep, separated by commas, a column each.")
+    ] = "1,2,4,8,16,32,64,128",
+    directions: Fitted = None,
+    seed: Seed = 0,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 1.0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Decode a picture from the first k components of its z_i."""
+    from .. import experiments
+    from ..io import atomic
+
+    picture, folder = open_images([image], fit), atomic.writable_folder(out)
+    kept_dims = integers(dims, "--dims")
+    lab = model.load(as_json)
+    stream = experiments.truncate.stream(
+        lab,
+        to_pixels(picture, lab, fit),
+        _directions(lab, directions),
+        dims=kept_dims,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    curves = {"curves": result.curves()}
+    paths = save_result(result, folder, f"{slug(image.stem)}-components", figures=curves, image=image.name, fit=fit)
+    report(result, paths, as_json, image=image.name)
+
+
+@pca.command()
+@with_model_options
+def walk(
+    model: ModelChoice,
+    image: Picture,
+    components: Annotated[str, typer.Option(help="Components, counted from 0, separated by commas.")] = "0,1,2,3",
+    sigmas: Annotated[
+        str, typer.Option(help="Distances along a component in standard deviations, separated by commas.")
+    ] = "-4,-2,0,2,4",
+    directions: Fitted = None,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 1.0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Move a picture along single components, named by the captions that rise and fall along them."""
+    from .. import experiments
+    from ..io import atomic
+
+    picture, folder = open_images([image], fit), atomic.writable_folder(out)
+    which, far = integers(components, "--components"), numbers(sigmas, "--sigmas")
+    lab = model.load(as_json)
+    stream = experiments.walk_components.stream(
+        lab,
+        to_pixels(picture, lab, fit),
+        _directions(lab, directions),
+        components=which,
+        sigmas=far,
+        captions=lab.things,
+        steps=steps,
+        guidance=guidance,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    paths = save_result(result, folder, f"{slug(image.stem)}-walk", image=image.name, fit=fit)
+    report(result, paths, as_json, image=image.name)
+
+
+@pca.command(name="fit")
+@with_model_options
+def fit_directions(
+    model: ModelChoice,
+    source: Annotated[
+        Path, typer.Argument(help="Folder of pictures, or a .parquet, .npy or .safetensors file of z_i.")
+    ],
+    out: Annotated[Path, typer.Option(help="New .safetensors file to write.")] = Path("directions.safetensors"),
+    components: Annotated[
+        int | None, typer.Option(min=1, help="Number of components; by default all that the pictures span.")
+    ] = None,
+    fit: Fit = "crop",
+    as_json: Json = False,
+) -> None:
+    """Find the principal components of many z_i."""
+    from .. import plotting
+    from ..analysis.pca import Directions
+    from ..io import atomic, embeddings
+
+    if out.suffix != ".safetensors" or out.exists():
+        raise UserError(f"--out is {out}: give a file that ends in .safetensors and is not there yet")
+    atomic.writable_folder(out.parent)
+    skipped: dict[str, str] = {}
+    if source.is_dir():
+        embeddings.list_files(source)  # refuse an empty one before loading the model
+        lab = model.load(as_json)
+        shards = with_progress_bar(embeddings.embed(lab.encoder, source, fit=fit), as_json)
+        batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
+        metadata = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
+    else:
+        batches, metadata = embeddings.batches(source), {"fitted on": source.name}
+    fitted = Directions.fit(batches, components, metadata=metadata)
+    make_folder(out.parent)
+    fitted.save(out)
+    figure_path = free_path(out.with_suffix(".png"), metadata)
+    plotting.save(plotting.spectrum(fitted.shares), figure_path, metadata)
+    shares = {
+        f"{share:.0%}": fitted.needed(share)
+        for share in (0.5, 0.9, 0.95, 0.99)
+        if fitted.explained(len(fitted)) >= share
+    }
+    lines = [f"{out}  {fitted}", f"variance against components: {figure_path}"]
+    lines += [f"{share} of the variance: {n} component{'s' * (n != 1)}" for share, n in shares.items()]
+    lines += [f"skipped {name}: {reason}" for name, reason in list(skipped.items())[:5]]
+    paths = {"path": str(out), "figure": str(figure_path)}
+    numbers = {"count": fitted.count, "components": len(fitted), "needed": shares, "skipped": skipped}
+    print_output({"latentlab": __version__, **metadata, **paths, **numbers}, as_json, lines)
+
+
+@with_model_options
+def embed(
+    model: ModelChoice,
+    folder: Annotated[Path, typer.Argument(help="Folder with pictures; its subfolders are read too.")],
+    out: Annotated[Path, typer.Option(help="New .parquet file to write.")],
+    fit: Fit = "crop",
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Number of pictures to encode at a time.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Encode all pictures of a folder into a Parquet of their z_i."""
+    from ..io import atomic, embeddings
+
+    embeddings.list_files(folder)  # refuse an empty one before loading the model
+    if fit not in ("crop", "pad"):
+        raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    if out.suffix != ".parquet":
+        raise UserError(f"--out is {out}: give a file that ends in .parquet")
+    if out.exists():
+        raise UserError(f"{out} is there already: give another --out, or remove it")
+    atomic.writable_folder(out.parent)
+    lab = model.load(as_json)
+    make_folder(out.parent)
+    metadata = {"model": lab.name, "weights": lab.weights, "fit": fit}
+    # Close the stream here, so that the progress bar is gone before an error is printed.
+    with contextlib.closing(
+        with_progress_bar(embeddings.embed(lab.encoder, folder, fit=fit, batch=batch), as_json)
+    ) as shards:
+        summary = embeddings.write(out, shards, metadata)
+    lines = [
+        f"{out}  {summary.count} picture{'s' * (summary.count > 1)}, width {summary.width}, "
+        f"{len(summary.skipped)} skipped"
+    ]
+    lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(summary.skipped.items(), 5)]
+    lines += [f"… and {len(summary.skipped) - 5} more; --json names them all"] if len(summary.skipped) > 5 else []
+    numbers = {
+        "path": str(out),
+        "count": summary.count,
+        "width": summary.width,
+        "skipped": summary.skipped,
+    }
+    print_output({"latentlab": __version__, **metadata, "folder": str(folder), **numbers}, as_json, lines)

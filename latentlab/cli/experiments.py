@@ -1,0 +1,213 @@
+"""The commands for typographic attacks, ablations, guidance, binding and written words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import UserError
+from .options import (
+    Count,
+    Fit,
+    Guidance,
+    Json,
+    ModelChoice,
+    Out,
+    Seed,
+    Steps,
+    numbers,
+    open_images,
+    parse_list,
+    report,
+    run_with_progress_bar,
+    save_result,
+    slug,
+    to_pixels,
+    with_model_options,
+)
+
+
+@with_model_options
+def attack(
+    model: ModelChoice,
+    pictures: Annotated[list[Path], typer.Argument(help="One image, or several.")],
+    text: Annotated[str, typer.Option(help="Text to write on the picture; several are separated by commas.")],
+    truth: Annotated[
+        list[str],
+        typer.Option(
+            help="Caption of what the picture shows, like “a red apple”; for several pictures give one for all or one each."
+        ),
+    ],
+    labels: Annotated[str, typer.Option(help="Further classes, separated by commas.")] = "",
+    at: Annotated[
+        str, typer.Option(help="Centre and width of the label as x,y,width, in fractions of the picture.")
+    ] = "",
+    colour: Annotated[str, typer.Option(help="Colour of the letters: a name as in CSS, or #rrggbb.")] = "#0f0f14",
+    paper: Annotated[str, typer.Option(help="Colour of the label: a name as in CSS, or #rrggbb.")] = "#fdfaee",
+    font: Annotated[Path | None, typer.Option(help="Font, a .ttf or .otf file; a plain one by default.")] = None,
+    count: Annotated[int, typer.Option(min=0, max=64, help="Number of decoded variations of each picture.")] = 3,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Another CLIP to compare with the model's, as open_clip's NAME:TAG; may be repeated."),
+    ] = None,
+    seed: Seed = 0,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 1.5,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Write words on pictures, classify them with CLIP, and decode the attacked z_i."""
+    from .. import experiments, typography
+    from ..io import atomic
+    from ..models.clip_only import encoder as clip
+
+    opened, folder = open_images(pictures, fit), atomic.writable_folder(out)
+    place = numbers(at, "--at") if at else []
+    if place and len(place) != 3:
+        raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
+    placement = dict(zip(("x", "y", "size"), place))
+    label = typography.Label("word", **placement, colour=colour, paper=paper, font=font)
+    lab = model.load(as_json)
+    encoders = {name: clip(name, device=lab.device) for name in encoder or ()}
+    stream = experiments.attack.stream(
+        lab,
+        to_pixels(opened, lab, fit),
+        parse_list(text),
+        truth[0] if len(truth) == 1 else truth,
+        label=label,
+        labels=parse_list(labels),
+        variations=count,
+        encoders=encoders,
+        seed=seed,
+        steps=steps,
+        guidance=guidance,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    figures = {f"picture-{k + 1}": result.figure(k) for k in range(1, len(opened))}
+    figures |= {"heat-map": result.heat_map()} if len(opened) * len(result.words) > 1 else {}
+    names = [path.name for path in pictures]
+    paths = save_result(result, folder, f"{slug(pictures[0].stem)}-attacked", figures=figures, images=names, fit=fit)
+    report(result, paths, as_json, images=names)
+
+
+@with_model_options
+def ablate(
+    model: ModelChoice,
+    prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Generate pictures with the caption alone, with z_t, or with the prior's z_i as the decoder's CLIP embedding."""
+    from .. import experiments
+    from ..io import atomic
+
+    folder = atomic.writable_folder(out)
+    lab = model.load(as_json)
+    stream = experiments.ablate.stream(
+        lab, prompts, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
+    )
+    result = run_with_progress_bar(stream, as_json)
+    report(result, save_result(result, folder, f"{slug(prompts[0])}-ablation"), as_json)
+
+
+@with_model_options
+def guide(
+    model: ModelChoice,
+    prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
+    decoder: Annotated[str, typer.Option(help="Guidance scales of the decoder, separated by commas.")] = "1,1.5,2,3,4",
+    prior: Annotated[str, typer.Option(help="Guidance scales of the prior, separated by commas.")] = "1,2",
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Generate pictures over a grid of the prior's and the decoder's guidance scales."""
+    from .. import experiments
+    from ..io import atomic
+
+    folder = atomic.writable_folder(out)
+    guidances, prior_guidances = numbers(decoder, "--decoder"), numbers(prior, "--prior")
+    lab = model.load(as_json)
+    stream = experiments.guide.stream(
+        lab, prompts, guidances=guidances, prior_guidances=prior_guidances, seeds=range(seed, seed + count), steps=steps
+    )
+    result = run_with_progress_bar(stream, as_json)
+    report(result, save_result(result, folder, f"{slug(prompts[0])}-guidance"), as_json)
+
+
+@with_model_options
+def bind(
+    model: ModelChoice,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Captions like “a red cube on top of a blue ball”; without any, --sample of them are drawn at random."
+        ),
+    ] = None,
+    sample: Annotated[
+        int, typer.Option(min=1, max=256, help="How many prompts of the grammar when none is opened.")
+    ] = 16,
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Generate two coloured solids, and measure whether each has its colour and place."""
+    from .. import experiments, grammar
+    from ..io import atomic
+
+    folder = atomic.writable_folder(out)
+    arrangements = prompts or grammar.arrangements(sample, seed=seed)
+    lab = model.load(as_json)
+    stream = experiments.bind.stream(
+        lab, arrangements, seeds=range(seed, seed + count), steps=steps, guidance=guidance, preview_every=0
+    )
+    result = run_with_progress_bar(stream, as_json)
+    report(result, save_result(result, folder, f"{slug(result.arrangements[0].caption)}-binding"), as_json)
+
+
+@with_model_options
+def spell(
+    model: ModelChoice,
+    words: Annotated[list[str], typer.Argument(help="Words to write on the signs.")],
+    alternatives: Annotated[
+        str, typer.Option(help="Words to choose from, separated by commas; the model's own by default.")
+    ] = "",
+    count: Count = 4,
+    seed: Seed = 0,
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Generate signs with words on them, and measure whether CLIP reads the words."""
+    from .. import experiments
+    from ..io import atomic
+
+    folder = atomic.writable_folder(out)
+    lab = model.load(as_json)
+    stream = experiments.spell.stream(
+        lab,
+        words,
+        alternatives=parse_list(alternatives) or lab.words,
+        seeds=range(seed, seed + count),
+        steps=steps,
+        guidance=guidance,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    report(result, save_result(result, folder, f"sign-{slug(words[0])}"), as_json)
+
+
+COMMANDS = (attack, ablate, guide, bind, spell)

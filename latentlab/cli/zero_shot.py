@@ -1,0 +1,88 @@
+"""The commands about CLIP alone: zero-shot classification, and the similarity of pictures and captions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import (
+    Fit,
+    Json,
+    ModelChoice,
+    Out,
+    open_images,
+    parse_list,
+    print_notes,
+    print_output,
+    report,
+    save_result,
+    to_pixels,
+    with_model_options,
+)
+
+
+@with_model_options
+def classify(
+    model: ModelChoice,
+    pictures: Annotated[list[Path], typer.Argument(help="Images.")],
+    labels: Annotated[
+        str, typer.Option(help="Classes as captions, separated by commas; the model's own by default.")
+    ] = "",
+    top: Annotated[int, typer.Option(min=1, help="Number of labels to print.")] = 5,
+    fit: Fit = "crop",
+    as_json: Json = False,
+) -> None:
+    """Classify pictures with CLIP, zero-shot."""
+    from .. import experiments
+
+    opened = open_images(pictures, fit)
+    lab = model.load(as_json)
+    classes = parse_list(labels) or lab.things
+    classification = experiments.classify(lab.encoder, to_pixels(opened, lab, fit), classes)
+    rows = [
+        {
+            "image": str(path),
+            "labels": [{"label": x, "probability": round(p, 4)} for x, p in classification.top(k, top)],
+        }
+        for k, path in enumerate(pictures)
+    ]
+    ranked = [", ".join(f"{label} {p:.0%}" for label, p in classification.top(k, top)) for k in range(len(pictures))]
+    lines = [f"{path}: {labels}" for path, labels in zip(pictures, ranked)]
+    print_notes(classification.notes)
+    print_output(
+        {"model": lab.name, "weights": lab.weights, "pictures": rows, "notes": list(classification.notes)},
+        as_json,
+        lines,
+    )
+
+
+@with_model_options
+def compare(
+    model: ModelChoice,
+    pictures: Annotated[list[Path], typer.Argument(help="Two images or more.")],
+    captions: Annotated[
+        str,
+        typer.Option(
+            help="Two captions or more, separated by commas; as many captions as images belong to them in order."
+        ),
+    ],
+    fit: Fit = "crop",
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Compare pictures with captions: their cosines, and the gap between the two kinds of embedding."""
+    from .. import experiments
+    from ..io import atomic
+
+    opened, folder = open_images(pictures, fit), atomic.writable_folder(out)
+    lab = model.load(as_json)
+    comparison = experiments.compare(lab.encoder, to_pixels(opened, lab, fit), parse_list(captions))
+    names, figures = [path.name for path in pictures], {"gap": comparison.gap_figure()}
+    about = {"model": lab.name, "weights": lab.weights, "images": names}
+    paths = save_result(comparison, folder, "comparison", figures=figures, fit=fit, **about)
+    report(comparison, paths, as_json, **about, similarity=comparison.similarity.round(decimals=4).tolist())
+
+
+COMMANDS = (classify, compare)

@@ -1,0 +1,220 @@
+"""CLIP: image -> z_i, text -> z_t, and zero-shot probabilities. Only this module imports open_clip."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import logging
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+from .io import images
+from .slerp import normalize
+
+# Sentences around a label, over which its embedding is averaged (Radford et al. 2021, section 3.1.4).
+TEMPLATES = ("{}", "a picture of {}", "a drawing of {}", "{} on a white background", "{} on blue")
+MAX_BATCH_SIZE = 64  # the largest number of pictures encoded at once, which bounds memory
+
+
+@dataclass(frozen=True)
+class CaptionCheck:
+    """How the tokenizer takes a caption.
+
+    Args:
+        unknown: words that the vocabulary lacks.
+        suggestions: for each of them the nearest known words.
+        truncated: the part of the caption that fits into the context, None when all of it does.
+    """
+
+    unknown: tuple[str, ...] = ()
+    suggestions: tuple[tuple[str, ...], ...] = ()
+    truncated: str | None = None
+
+
+def caption_warnings(checks: Iterable[CaptionCheck]) -> list[str]:
+    """One sentence about all words that the model does not know, and one about each caption that it truncates."""
+    checks = list(checks)
+    suggestions = {word: near for check in checks for word, near in zip(check.unknown, check.suggestions)}
+    hints = [f"“{word}”" + (f" (near words: {', '.join(near)})" if near else "") for word, near in suggestions.items()]
+    sentences = [f"the model does not know {', '.join(hints)}"] if hints else []
+    truncated = dict.fromkeys(check.truncated for check in checks if check.truncated is not None)
+    return sentences + [f"the caption is longer than the model reads; it was cut after “{part}”" for part in truncated]
+
+
+class Encoder:
+    """An open_clip model as image -> z_i and text -> z_t, in its own scale (not normalised).
+
+    Args:
+        name: an open_clip architecture, or "local-dir:PATH" / "hf-hub:OWNER/NAME".
+        pretrained: its tag (`open_clip.list_pretrained()`); None for the two prefixes, which bring their weights.
+
+    Embeddings are float32 or better whatever the model computes in, so that small changes keep their precision.
+
+    Raises:
+        UserError: open_clip has no such model or tag, or its weights cannot be fetched or read.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pretrained: str | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        _check(name, pretrained)
+        self.model, self.tokenizer = _create(name, pretrained)
+        self.model.eval().requires_grad_(False).to(device, dtype)
+        config = self.model.visual.preprocess_cfg
+        self.mean = torch.tensor(config["mean"], device=device, dtype=dtype).view(1, 3, 1, 1)
+        self.std = torch.tensor(config["std"], device=device, dtype=dtype).view(1, 3, 1, 1)
+        size = self.model.visual.image_size
+        self.image_size: int = size if isinstance(size, int) else size[0]
+        self.device, self.dtype = torch.device(device), dtype
+
+    @torch.no_grad()
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
+        return torch.cat([self._encode(some) for some in pixels.split(MAX_BATCH_SIZE)])
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        pixels = images.resize(pixels.to(self.device, torch.float32), self.image_size).to(self.dtype)
+        return _precise(self.model.encode_image(((pixels + 1) / 2 - self.mean) / self.std))
+
+    @torch.no_grad()
+    def encode_text(self, captions: str | Sequence[str]) -> Tensor:
+        """B captions, or a single one, to z_t (B, D)."""
+        return _precise(self.model.encode_text(self.tokens(captions)))
+
+    def tokens(self, captions: str | Sequence[str]) -> Tensor:
+        """B captions, or a single one, to token ids (B, L), cut at the context's length."""
+        return self.tokenizer([captions] if isinstance(captions, str) else list(captions)).to(self.device)
+
+    @torch.no_grad()
+    def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
+        """`probabilities` of the labels: (B, labels)."""
+        return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
+
+    @property
+    def scale(self) -> float:
+        """The learned factor on cosines, 1 / temperature."""
+        return float(self.model.logit_scale.exp())
+
+    def check_caption(self, caption: str) -> CaptionCheck:
+        """Which words of a caption the model does not know, and where it truncates the caption.
+
+        Raises:
+            UserError: the caption is empty.
+        """
+        if not caption.strip():
+            raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
+        unknown = self._unknown(caption)
+        vocabulary = [w for w in self.tokenizer.tokenizer.get_vocab() if not w.startswith("[")] if unknown else []
+        near = (tuple(difflib.get_close_matches(word, vocabulary, 3, cutoff=0.7)) for word in unknown)
+        return CaptionCheck(tuple(unknown), tuple(near), self._truncated(caption))
+
+    def _unknown(self, caption: str) -> list[str]:
+        """The words, as the tokenizer splits them, that a word-level one lacks; a byte-pair one knows every word."""
+        backend: Any = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
+        if type(getattr(backend, "model", None)).__name__ != "WordLevel":
+            return []
+        text = backend.normalizer.normalize_str(self.tokenizer.clean_fn(caption))
+        words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+        return [word for word in dict.fromkeys(words) if backend.token_to_id(word) is None]
+
+    def _truncated(self, caption: str) -> str | None:
+        words, width = caption.split(), self.tokenizer.context_length
+        if not self._overflows(caption, width):
+            return None
+        count = bisect_left(range(1, len(words) + 1), True, key=lambda k: self._overflows(" ".join(words[:k]), width))
+        return " ".join(words[:count])
+
+    def _overflows(self, caption: str, width: int) -> bool:
+        """Whether one more place would be used: the last token is the end token, so compare with a longer context."""
+        longer, empty = self.tokenizer([caption, ""], context_length=width + 1)  # an empty caption ends in padding
+        return bool(longer[-1] != empty[-1])
+
+    def fingerprint(self) -> str:
+        """What tells these weights from others of the same architecture: twelve digits, of a part of every tensor."""
+        digest = hashlib.sha256()
+        for name, tensor in self.model.state_dict().items():
+            digest.update(name.encode() + tensor.flatten()[:1024].double().cpu().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+
+def _precise(z: Tensor) -> Tensor:
+    return z.to(torch.promote_types(z.dtype, torch.float32))
+
+
+def _check(name: str, pretrained: str | None) -> None:
+    """Refuse what open_clip has not, before anything is fetched."""
+    import open_clip
+
+    if name.startswith("local-dir:"):
+        config = Path(name.removeprefix("local-dir:")) / "open_clip_config.json"
+        if not config.is_file():
+            raise UserError(f"{config} is not there: give a folder in open_clip's layout, config and weights")
+        return
+    if name.startswith("hf-hub:"):
+        return
+    if (name, pretrained) not in open_clip.list_pretrained():
+        tags = [tag for model, tag in open_clip.list_pretrained() if model == name]
+        if tags:
+            raise UserError(f"{name} has no weights called {pretrained!r}: give one of {', '.join(tags)}")
+        near = difflib.get_close_matches(name, open_clip.list_models(), 4)
+        raise UserError(f"open_clip has no model {name!r}; near names: {', '.join(near) or 'none'}")
+    trained = open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu", False)
+    if trained and not open_clip.get_model_config(name).get("quick_gelu", False):
+        raise UserError(f"{pretrained}'s weights of {name} were trained with QuickGELU: give {name}-quickgelu")
+
+
+def _create(name: str, pretrained: str | None) -> tuple[Any, Any]:
+    """The model and its tokenizer, fetched where they are not cached."""
+    import open_clip
+
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # open_clip logs what it raises as well
+    try:
+        model = open_clip.create_model(name, pretrained=pretrained, require_pretrained=True)
+        return model, open_clip.get_tokenizer(name)
+    except Exception as error:  # of the hub's client and its transport, of safetensors, of torch
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if name.startswith("local-dir:"):
+            raise UserError(f"{name.removeprefix('local-dir:')} can't be loaded by open_clip ({first})") from error
+        whole = f"{name}:{pretrained}" if pretrained else name
+        raise UserError(
+            f"open_clip's {whole} is not cached and can't be fetched ({first}): with a network, `latentlab fetch "
+            f"{whole}`, or give a local copy, local-dir:FOLDER"
+        ) from error
+    finally:
+        logging.disable(before)
+
+
+def local(folder: Path, **options: Any) -> Encoder:
+    """The encoder in a folder with open_clip_config.json, its weights and its tokenizer."""
+    return Encoder(f"local-dir:{folder}", **options)
+
+
+def class_embeddings(encoder: Encoder, labels: Sequence[str], templates: Sequence[str] = TEMPLATES) -> Tensor:
+    """ẑ_t of each label, averaged over prompt templates and normalised again: (labels, D)."""
+    z_t = torch.stack([normalize(encoder.encode_text([t.format(x) for x in labels])) for t in templates])
+    return normalize(z_t.mean(0))
+
+
+def probabilities(encoder: Encoder, z_i: Tensor, classes: Tensor) -> Tensor:
+    """Zero-shot probabilities: softmax over classes of s ẑ_i·ẑ_t, s being the learned scale.  Radford et al. 2021.
+
+    Args:
+        z_i: (..., D). classes: (L, D), from `class_embeddings`.
+
+    Returns:
+        (..., L).
+    """
+    return (encoder.scale * normalize(z_i) @ classes.T).softmax(-1)

@@ -1,0 +1,240 @@
+"""PCA of CLIP's latent space: pictures from their first k components, and walks along one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..analysis.intervals import mean, proportion
+from ..analysis.pca import Directions
+from ..diffusion import noise
+from ..errors import UserError
+from ..io import images
+from ..latents import Latent
+from ..slerp import normalize
+from .base import (  # fmt: skip
+    Inverted,
+    Progress,
+    Result,
+    checked_pixels,
+    cosine,
+    decode_latents,
+    ensure_inverted,
+    settings_of,
+    streamed,
+    upsample_images,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..models import Lab
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Truncated(Result):
+    """Pictures decoded from the first k principal components of z_i.
+
+    Args:
+        original: (B, 3, H, W).
+        pixels: (B, K, 3, H, W), upsampled where the lab can.
+        dims: K, how many components each column keeps.
+        explained: K, the share of the variance that they hold.
+        seed: of the one x_T that all are decoded from.
+    """
+
+    original: Tensor
+    pixels: Tensor
+    dims: tuple[int, ...]
+    explained: tuple[float, ...]
+    seed: int
+
+    def figure(self) -> Figure:
+        from ..plotting import rows
+
+        first = images.resize(self.original, self.pixels.shape[-1])[:, None]
+        titles = ["original", *(f"{k} · {share:.1%}" for k, share in zip(self.dims, self.explained))]
+        named = {f"{k + 1}": row for k, row in enumerate(torch.cat([first, self.pixels], 1))}
+        return rows(named, titles=titles, heading="components kept · share of the variance")
+
+    def curves(self) -> Figure:
+        """Variance explained, and what the truncated embedding and its picture still say, against k."""
+        from ..plotting import curves
+
+        quantities = dict.fromkeys(row["quantity"] for row in self.table)
+        return curves(self.table, x="k", quantities=[q for q in quantities if q != "PSNR"], xlabel="components kept")
+
+    def summary(self) -> str:
+        said = []
+        for k in sorted({self.dims[0], self._enough(), self.dims[-1]}, key=self.dims.index):
+            likeness, share = self.value("cosine of the picture to z_i", k=k), self.explained[self.dims.index(k)]
+            said.append(f"{likeness:.2f} with {k} component{'s' * (k != 1)} ({share:.0%} of the variance)")
+        return f"A picture decoded from the first components has this cosine to the whole z_i: {', '.join(said)}."
+
+    def _enough(self) -> int:
+        """The first of dims that holds nine tenths of the variance; the last if none does."""
+        return next((k for k, share in zip(self.dims, self.explained) if share >= 0.9), self.dims[-1])
+
+
+@streamed(Truncated)
+def truncate(
+    lab: Lab,
+    pixels: Tensor,
+    directions: Directions,
+    *,
+    dims: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128),
+    labels: Sequence[str] = (),
+    truth: Sequence[str] = (),
+    seed: int = 0,
+    steps: int = 25,
+    guidance: float = 1.0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Truncated]:
+    """Decode pictures from the first k components of z_i, from one fixed x_T.  Ramesh et al. 2022, section 4, figure 7.
+
+    Args:
+        pixels: (B, 3, H, W) in [-1, 1].
+        directions: fitted on many z_i of the same CLIP.
+        dims: how many components each column keeps; 0 is the mean embedding.
+        labels: captions of all classes, for zero-shot accuracy against k; truth: each picture's own label.
+        seed: of x_T, the same for every picture and k.
+
+    The table holds, for each k: the share of variance explained; the cosine of the truncated z_i, and of the picture
+    decoded from it, to the whole z_i; and with labels the zero-shot accuracy of either.
+
+    Raises:
+        UserError: no dims, one that is beyond the fitted components, or truth that is not among the labels.
+    """
+    checked_pixels(pixels, lab.image_size)
+    dims = tuple(int(k) for k in dims)
+    if not dims or len(set(dims)) < len(dims):
+        raise UserError(f"dims are {list(dims)}: give at least one number of components, like 16, and each once")
+    for k in dims:
+        directions.explained(k)  # refuse what was not fitted before anything is computed
+    if (labels or truth) and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
+        raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
+    original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
+    z_i = lab.encoder.encode_image(original)
+    kept = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
+    x_T = noise(lab.require_decoder(), [seed], device=lab.device).expand(kept.shape[0] * kept.shape[1], -1, -1, -1)
+    latent = Latent(kept.flatten(0, 1), x_T)
+    made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+    grid = (len(pixels), len(dims))
+    z = lab.encoder.encode_image(made).unflatten(0, grid)
+    z_t = normalize(lab.encoder.encode_text(labels)) if labels else None
+    own = torch.tensor([list(labels).index(t) for t in truth], device=z.device)
+    table = []
+    for column, k in enumerate(dims):
+        share = float(directions.explained(k))
+        table.append(
+            {"k": k, "quantity": "variance explained", "value": share, "n": directions.count, "low": None, "high": None}
+        )
+        for name, embedding in (("z_i", kept[:, column]), ("the picture", z[:, column])):
+            of = "cosine of the truncated z_i to z_i" if name == "z_i" else "cosine of the picture to z_i"
+            table.append(mean(cosine(embedding, z_i), quantity=of, k=k))
+            if labels:
+                right = (normalize(embedding) @ z_t.T).argmax(-1) == own
+                table.append(proportion(right, quantity=f"zero-shot accuracy of {name}", k=k))
+    made = yield from upsample_images(lab, made, [seed] * len(made))
+    yield Truncated(
+        original=original, pixels=made.unflatten(0, grid), dims=dims, seed=seed, table=tuple(table),
+        explained=tuple(float(directions.explained(k)) for k in dims),
+        settings=settings_of(lab, "truncate", dims=dims, seed=seed, steps=steps, guidance=guidance),
+    )  # fmt: skip
+
+
+def _words(end: Sequence[tuple[str, float]], count: int = 2) -> str:
+    return ", ".join(caption for caption, _ in end[:count])
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Walked(Result):
+    """One picture moved along single components, a row each.
+
+    Args:
+        inverted: the picture and its latents.
+        pixels: (C, S, 3, H, W), upsampled where the lab can.
+        components: C. sigmas: S, in standard deviations of the component.
+        names: C, the words for each component's two ends, if a vocabulary was given.
+    """
+
+    inverted: Inverted
+    pixels: Tensor
+    components: tuple[int, ...]
+    sigmas: tuple[float, ...]
+    names: tuple[str, ...]
+
+    def figure(self) -> Figure:
+        from ..plotting import rows
+
+        labels = [f"{c}: {name}".strip(": ") for c, name in zip(self.components, self.names)]
+        titles = [f"{s:+g} σ" if s else "0 σ" for s in self.sigmas]
+        return rows(dict(zip(labels, self.pixels)), titles=titles, wide_labels=any(self.names))
+
+    def summary(self) -> str:
+        ends = [name.replace(", ", " and ").replace(" … ", " to ") for name in self.names]
+        named = [f"component {c} from {end}" for c, end in zip(self.components, ends) if end]
+        said = f" To CLIP goes {', '.join(named)}." if named else ""
+        return f"One component moves at a time, everything else and x_T stay.{said}"
+
+
+@streamed(Walked)
+def walk_components(
+    lab: Lab,
+    picture: Tensor | Inverted,
+    directions: Directions,
+    *,
+    components: Sequence[int] = (0, 1, 2, 3),
+    sigmas: Sequence[float] = (-4, -2, 0, 2, 4),
+    captions: Sequence[str] = (),
+    steps: int = 25,
+    guidance: float = 1.0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Walked]:
+    """Move a picture's z_i along single principal components, x_T fixed.
+
+    z_i + σ_c s e_c, with s in standard deviations of the component over the fitted set; 0 reconstructs.
+
+    Args:
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` found.
+        components: which, from 0.
+        captions: a vocabulary to name the components' ends by.
+
+    Raises:
+        UserError: more than one picture, or a component that was not fitted.
+    """
+    if not components or not sigmas:
+        raise UserError("components and sigmas each want at least one value")
+    for c in components:
+        directions.traverse(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
+    found = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
+    if len(found) != 1:
+        raise UserError(f"{len(found)} pictures: this walk is of one; pass pixels[:1]")
+    z_i = torch.cat([directions.traverse(found.latent.z_i, c, sigmas) for c in components])
+    latent = Latent(z_i, found.latent.x_T.expand(len(z_i), -1, -1, -1))
+    pixels = yield from decode_latents(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    names = [""] * len(components)
+    if captions:
+        z_t = lab.encoder.encode_text(captions)
+        named = directions.name(z_t, captions)
+        names = [f"{_words(named[c].falling)} … {_words(named[c].rising)}" for c in components]
+    grid = (len(components), len(sigmas))
+    likeness = cosine(lab.encoder.encode_image(pixels), z_i).view(grid)
+    table = [
+        mean(likeness[i, j : j + 1], quantity="cosine of the picture to the moved z_i", component=c, sigma=s)
+        for i, c in enumerate(components)
+        for j, s in enumerate(sigmas)
+    ]
+    pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
+    yield Walked(
+        inverted=found, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
+        names=tuple(names), table=tuple(table),
+        settings=settings_of(
+            lab, "walk_components", components=tuple(components), sigmas=tuple(sigmas), steps=found.steps,
+            guidance=guidance,
+        ),
+    )  # fmt: skip

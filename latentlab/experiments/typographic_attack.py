@@ -1,0 +1,231 @@
+"""Typographic attacks: a word on a paper label, and what the decoder still knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..analysis.intervals import mean, proportion
+from ..clip import TEMPLATES, caption_warnings, class_embeddings, probabilities
+from ..diffusion import noise
+from ..errors import UserError
+from ..grammar import article
+from ..io import images
+from ..latents import Latent
+from ..typography import Label, paste
+from .base import Progress, Result, checked_pixels, decode_latents, settings_of, streamed, upsample_images
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ..clip import Encoder
+    from ..models import Lab
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Attacked(Result):
+    """Pictures with words on them, before and after decoding.
+
+    Args:
+        original: (B, 3, H, W).
+        pixels: (B, W, 3, H, W), each picture wearing each word.
+        variations: (B, W, N, 3, H, W), decoded from the attacked z_i and fresh x_T, upsampled where the lab can.
+        latent: B * W * N, what the variations are decoded from; None where there are none.
+        before: (B, L), zero-shot probabilities of the clean pictures.
+        attacked: (B, W, L), of those that wear a word. after: (B, W, N, L), of the variations.
+        others: for each further encoder, (B, W, L) of the attacked pictures.
+        labels: L. truth: B, each picture's own label. words: W. word_labels: W, the label that each word spells.
+    """
+
+    original: Tensor
+    pixels: Tensor
+    variations: Tensor
+    latent: Latent | None
+    before: Tensor
+    attacked: Tensor
+    after: Tensor
+    others: Mapping[str, Tensor]
+    labels: tuple[str, ...]
+    truth: tuple[str, ...]
+    words: tuple[str, ...]
+    word_labels: tuple[str, ...]
+
+    def figure(self, row: int = 0) -> Figure:
+        """One picture: clean and wearing each word, with CLIP's probabilities, and the decoded variations."""
+        from ..plotting import rows
+
+        shown, titles = {}, []
+        side = self.variations.shape[-1]
+        own = self.labels.index(self.truth[row])
+        for k, word in enumerate(self.words):
+            spelled = self.labels.index(self.word_labels[k])
+            p = self.attacked[row, k]
+            label = f"“{word}”\n{self.truth[row]} {p[own]:.0%}\n{self.word_labels[k]} {p[spelled]:.0%}"
+            shown[label] = torch.cat([images.resize(self.pixels[row, k : k + 1], side), self.variations[row, k]])
+        titles = ["attacked", *["decoded from its z_i"] * self.variations.shape[2]]
+        clean = f"without a word: {self.truth[row]} {self.before[row, own]:.0%}"
+        return rows(shown, titles=titles, heading=clean)
+
+    def strength(self) -> Tensor:
+        """(B, W), how probable each written word's label is to CLIP."""
+        spelled = torch.tensor([self.labels.index(w) for w in self.word_labels], device=self.attacked.device)
+        return self.attacked.gather(2, spelled.expand(len(self.truth), -1)[..., None])[..., 0]
+
+    def heat_map(self) -> Figure:
+        """How probable the written word is to CLIP, for every picture and word."""
+        from ..plotting import matrix
+
+        heading = "probability of the word that the picture wears"
+        return matrix(self.strength(), pixels=self.original, labels=self.words, low=0, high=1, heading=heading)
+
+    def summary(self) -> str:
+        success, cases = self.value("attack succeeds", encoder=self.settings["model"]), self.attacked[..., 0].numel()
+        said = f"A written word wins over the picture in {success:.0%} of {cases} cases"
+        if cases == 1:
+            said = f"“{self.words[0]}” {'wins over' if success else 'does not win over'} {self.truth[0]}"
+        recovered = [r for r in self.table if r["quantity"] == "right again in variations of those"]
+        if not recovered:
+            return f"{said}."
+        right, count = recovered[0]["value"], recovered[0]["n"]
+        meaning = (
+            "the embedding still holds what classification lost"
+            if right > 0.5
+            else "here the word has displaced the thing in the embedding itself"
+        )
+        still = round(right * count)
+        again = f"; {still} of those {count} {'is' if still == 1 else 'are'} right again in"
+        if cases == 1:
+            again = f", and {'no longer' if right else 'still'} does in most"
+        return f"{said}{again} variations decoded from the attacked z_i: {meaning}."
+
+
+def _label_of(word: str, labels: Sequence[str]) -> str:
+    """The label that the word spells: itself, or the one that ends in it, like `a pizza` for `pizza`."""
+    found = [x for x in labels if x.lower() == word.lower()] or [
+        x for x in labels if x.lower().split(" ", 1)[-1] == word.lower()
+    ]
+    if not found:
+        raise UserError(f"no label says “{word}”: add it to the labels, like “a {word}”")
+    return found[0]
+
+
+@streamed(Attacked)
+def attack(
+    lab: Lab,
+    pixels: Tensor,
+    words: Sequence[str],
+    truth: str | Sequence[str],
+    *,
+    labels: Sequence[str] = (),
+    label: Label | None = None,
+    variations: int = 3,
+    seed: int = 0,
+    steps: int = 25,
+    guidance: float = 1.5,
+    templates: Sequence[str] = TEMPLATES,
+    encoders: Mapping[str, Encoder] | None = None,
+    preview_every: int = 5,
+) -> Iterator[Progress | Attacked]:
+    """Put words on pictures, ask CLIP what they show, and decode variations of them.  Ramesh et al. 2022, figure 6.
+
+    Args:
+        pixels: (B, 3, H, W) in [-1, 1].
+        words: what to write; every picture wears every word.
+        truth: the label of every picture, or one each.
+        labels: the classes as captions; truth and words (as “a word”) are added where they are missing.
+        label: the paper label: its place, size and colours; its word is replaced.
+        variations: decoded pictures for each attacked one, from as many x_T; 0, or a lab without a decoder, asks CLIP
+            only.
+        encoders: further CLIPs by name, to see side by side.
+
+    An attack succeeds when the written word's label is more probable than the thing's own, where it was not before;
+    it is right again when the thing's own label is the more probable of the two in more than half of the variations.
+
+    Raises:
+        UserError: no words, a word that does not fit its label, or one that is the thing's own name.
+    """
+    checked_pixels(pixels, lab.image_size)
+    words = (words,) if isinstance(words, str) else tuple(words)
+    truth = (truth,) * len(pixels) if isinstance(truth, str) else tuple(truth)
+    if not words or not all(word.strip() for word in words):
+        raise UserError(f"words are {list(words)}: give at least one to write, like pizza")
+    if len(truth) != len(pixels):
+        raise UserError(f"{len(truth)} truths for {len(pixels)} pictures: give one for all, or one each")
+    known = list(dict.fromkeys([*labels, *truth]))
+    for word in words:
+        try:
+            _label_of(word, known)
+        except UserError:
+            known.append(article(word))
+    word_labels = tuple(_label_of(word, known) for word in words)
+    own_name = next((word for word, spelled in zip(words, word_labels) if spelled in truth), None)
+    if own_name is not None:
+        raise UserError(f"“{own_name}” is what a picture shows, so it can't mislead: write another word")
+    labels, style = tuple(known), label or Label("word")
+    variations = variations if lab.has_decoder else 0
+    original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
+    worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
+    grid = worn.shape[:2]
+    yield Progress("CLIP", 0, 1 + len(encoders or {}))
+    z_i, z_t = lab.encoder.encode_image(worn.flatten(0, 1)), class_embeddings(lab.encoder, labels, templates)
+    before = probabilities(lab.encoder, lab.encoder.encode_image(original), z_t)
+    attacked = probabilities(lab.encoder, z_i, z_t).unflatten(0, grid)
+    seen = {lab.name: (before, attacked)}  # each attacked reading beside the same encoder's clean one
+    for number, (name, encoder) in enumerate((encoders or {}).items(), 1):
+        both = encoder.zero_shot(torch.cat([original, worn.flatten(0, 1)]), labels, templates).to(z_i.device)
+        seen[name] = both[: grid[0]], both[grid[0] :].unflatten(0, grid)
+        yield Progress("CLIP", number, 1 + len(encoders))
+    shape, latent = (*grid, variations), None
+    if variations:
+        x_T = noise(lab.require_decoder(), range(seed, seed + variations), device=lab.device)
+        latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
+        made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+        after = probabilities(lab.encoder, lab.encoder.encode_image(made), z_t)
+        made = yield from upsample_images(lab, made, [*range(seed, seed + variations)] * len(z_i))
+    else:
+        made, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
+    after = after.view(*shape, len(labels))
+    own = torch.tensor([labels.index(t) for t in truth], device=z_i.device)
+    spelled = torch.tensor([labels.index(w) for w in word_labels], device=z_i.device)
+    table = _table(seen, lab.name, after, own, spelled)
+    settings = settings_of(
+        lab, "attack", words=words, truth=truth, labels=labels, variations=variations, seed=seed, steps=steps,
+        guidance=guidance,
+    )  # fmt: skip
+    notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
+    notes += [] if lab.has_decoder else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
+    yield Attacked(
+        original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), latent=latent, before=before,
+        attacked=attacked, after=after, others={name: seen[name][1] for name in encoders or {}}, labels=labels,
+        truth=truth, words=words, word_labels=word_labels, table=table, settings=settings, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _table(
+    seen: Mapping[str, tuple[Tensor, Tensor]], name: str, after: Tensor, own: Tensor, spelled: Tensor
+) -> tuple[dict, ...]:
+    """Rows for what each encoder saw, (B, L) before and (B, W, L) attacked, and for the named one's variations."""
+
+    def wins(p: Tensor) -> Tensor:
+        """Whether the word's label beats the thing's own: (..., L) with leading (B, W)."""
+        mine = p.gather(-1, own.view(-1, *[1] * (p.ndim - 1)).expand(*p.shape[:-1], 1))
+        word = p.gather(-1, spelled.view(1, -1, *[1] * (p.ndim - 2)).expand(*p.shape[:-1], 1))
+        return (word > mine)[..., 0]
+
+    fooled = {key: wins(p) & ~wins(clean[:, None].expand_as(p)) for key, (clean, p) in seen.items()}
+    table = [proportion(f.flatten(), quantity="attack succeeds", encoder=key) for key, f in fooled.items()]
+    if after.numel() and fooled[name].any():
+        # Of each case the majority of its variations, which are no further cases.
+        right = (~wins(after)[fooled[name]]).float().mean(1) > 0.5
+        table.append(proportion(right, quantity="right again in variations of those", encoder=name))
+    before, attacked = seen[name]
+    mine = attacked.gather(2, own[:, None, None].expand(*attacked.shape[:2], 1))
+    return (
+        *table,
+        mean(before.gather(1, own[:, None])[:, 0], quantity="probability of the thing, clean"),
+        mean(mine.flatten(), quantity="probability of the thing, attacked"),
+    )

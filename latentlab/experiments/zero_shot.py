@@ -1,0 +1,174 @@
+"""CLIP itself: which label, how alike, and the gap between its two kinds of embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..analysis.intervals import mean, mean_of_pairs, proportion
+from ..clip import TEMPLATES, Encoder, caption_warnings
+from ..errors import UserError
+from ..slerp import normalize
+from .base import Progress, Result, checked_pixels, streamed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Classified(Result):
+    """Zero-shot probabilities.
+
+    Args:
+        pixels: (B, 3, H, W).
+        probabilities: (B, labels).
+        labels: the classes, as captions.
+    """
+
+    pixels: Tensor
+    probabilities: Tensor
+    labels: tuple[str, ...]
+
+    def top(self, row: int = 0, count: int = 5) -> list[tuple[str, float]]:
+        """One picture's most probable labels, best first."""
+        best = self.probabilities[row].topk(min(count, len(self.labels)))
+        return [(self.labels[k], p) for p, k in zip(best.values.tolist(), best.indices.tolist())]
+
+    def figure(self) -> Figure:
+        from ..plotting import grid
+
+        titles = ["\n".join(f"{label} {p:.0%}" for label, p in self.top(k, 3)) for k in range(len(self.pixels))]
+        return grid(self.pixels, titles=titles)
+
+    def summary(self) -> str:
+        label, p = self.top(0)[0]
+        which = "the picture" if len(self.probabilities) == 1 else "the first picture"
+        return f"Of {len(self.labels)} labels CLIP takes “{label}” for {which}, with {p:.0%}."
+
+
+@streamed(Classified)
+def classify(
+    encoder: Encoder,
+    pixels: Tensor,
+    labels: Sequence[str],
+    *,
+    templates: Sequence[str] = TEMPLATES,
+    truth: Sequence[str] = (),
+) -> Iterator[Progress | Classified]:
+    """Zero-shot classification with prompt ensembles.  Radford et al. 2021, section 3.1.
+
+    Args:
+        pixels: (B, 3, H, W) in [-1, 1].
+        labels: the classes as captions, like "a dog".
+        templates: sentences with {} for the label; a label's embedding is the mean over them.
+        truth: each picture's own label, for the accuracy.
+
+    Raises:
+        UserError: fewer than two labels, one of them twice, or truth that is not among them.
+    """
+    labels, truth = tuple(labels), tuple(truth)
+    if len(labels) < 2 or len(set(labels)) < len(labels):
+        raise UserError(f"labels are {list(labels)[:4]}: give two or more that differ")
+    if not templates or not all("{}" in t for t in templates):
+        raise UserError(f"templates are {list(templates)}: give one or more sentences with {{}} where the label goes")
+    if truth and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
+        raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
+    checked_pixels(pixels, encoder.image_size)
+    notes = caption_warnings(encoder.check_caption(label) for label in labels)
+    yield Progress("CLIP", 0, 1)
+    probabilities = encoder.zero_shot(pixels, labels, templates)
+    best = probabilities.topk(2).values
+    table = [mean(best[:, 0] - best[:, 1], quantity="margin of the first label")]
+    if truth:
+        own = torch.tensor([labels.index(t) for t in truth], device=probabilities.device)
+        ranks = (probabilities >= probabilities.gather(1, own[:, None])).sum(1)
+        table += [proportion(ranks <= k, quantity=f"top-{k} accuracy") for k in (1, 5) if k < len(labels)]
+    settings = {"experiment": "classify", "labels": labels, "templates": tuple(templates)}
+    yield Classified(
+        pixels=pixels, probabilities=probabilities, labels=labels, table=tuple(table), settings=settings,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Compared(Result):
+    """Pictures against captions.
+
+    Args:
+        pixels: (B, 3, H, W).
+        captions: N.
+        similarity: (B, N), cosines.
+        z_i: (B, D). z_t: (N, D).
+    """
+
+    pixels: Tensor
+    captions: tuple[str, ...]
+    similarity: Tensor
+    z_i: Tensor
+    z_t: Tensor
+
+    def figure(self) -> Figure:
+        from ..plotting import matrix
+
+        return matrix(
+            self.similarity, pixels=self.pixels, labels=self.captions, heading="cosine of picture and caption"
+        )
+
+    def gap_figure(self) -> Figure:
+        """Both kinds of embedding on the plane of their first two principal components."""
+        from ..plotting import plane
+
+        both = torch.cat([normalize(self.z_i), normalize(self.z_t)]).double()
+        _, _, v = torch.linalg.svd(both - both.mean(0), full_matrices=False)
+        flat = (both - both.mean(0)) @ v[:2].T
+        return plane({"pictures (z_i)": flat[: len(self.z_i)], "captions (z_t)": flat[len(self.z_i) :]})
+
+    def summary(self) -> str:
+        gap = self.value("modality gap")
+        among = self.value("cosine among pictures"), self.value("cosine among captions")
+        return (
+            f"The means of pictures and of captions lie {gap:.2f} apart on the unit sphere, while pictures have a "
+            f"cosine of {among[0]:.2f} among one another and captions {among[1]:.2f}."
+        )
+
+
+@streamed(Compared)
+def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterator[Progress | Compared]:
+    """Cosines of all pictures with all captions, and the modality gap.  Radford et al. 2021; Liang et al. 2022.
+
+    gap = |mean ẑ_i - mean ẑ_t|  (Liang et al. 2022, arXiv 2203.02053, section 2).
+
+    Args:
+        pixels: (B, 3, H, W) in [-1, 1], two or more.
+        captions: two or more. Where there are as many as pictures they are taken for their own, pair by pair, and
+            the table holds recall@1 both ways.
+
+    Raises:
+        UserError: fewer than two of either.
+    """
+    captions = tuple(captions)
+    if len(captions) < 2 or len(pixels) < 2:
+        raise UserError(f"{len(pixels)} pictures and {len(captions)} captions: give two or more of each")
+    checked_pixels(pixels, encoder.image_size)
+    notes = caption_warnings(encoder.check_caption(caption) for caption in captions)
+    yield Progress("CLIP", 0, 1)
+    z_i, z_t = encoder.encode_image(pixels), encoder.encode_text(captions)
+    a, b = normalize(z_i), normalize(z_t)
+    similarity = a @ b.T
+    gap = float((a.mean(0) - b.mean(0)).norm())
+    table = [{"quantity": "modality gap", "value": round(gap, 4), "n": len(a) + len(b), "low": None, "high": None}]
+    for name, z in (("pictures", a), ("captions", b)):
+        table.append(mean_of_pairs(z @ z.T, quantity=f"cosine among {name}"))
+    if len(captions) == len(pixels):
+        own = torch.arange(len(pixels), device=similarity.device)
+        table.append(mean(similarity.diagonal(), quantity="cosine of own pairs"))
+        right = torch.cat([similarity.argmax(1) == own, similarity.argmax(0) == own])
+        table.append(proportion(right, quantity="recall@1, both ways"))
+    yield Compared(
+        pixels=pixels, captions=captions, similarity=similarity, z_i=z_i, z_t=z_t, table=tuple(table),
+        notes=tuple(notes), settings={"experiment": "compare", "captions": captions},
+    )  # fmt: skip

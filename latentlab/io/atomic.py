@@ -1,0 +1,70 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from ..errors import UserError
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A path to write to, moved to `path` when the block ends well and removed when it does not.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:  # safetensors has its own for a full disk, too
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path} can't be written ({reason}): give a folder with room that can be written") from error
+    finally:
+        if part.is_file():
+            part.unlink()
+
+
+def writable_folder(folder: Path) -> Path:
+    """The folder if it is one that can be written, or one that can be made; nothing is made yet.
+
+    Raises:
+        UserError: it is a file, or its nearest existing parent can't be written.
+    """
+    nearest = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not nearest.is_dir():
+        raise UserError(f"{nearest} is a file: give a folder to write into")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{nearest} can't be written: give another folder")
+    return folder
+
+
+@contextmanager
+def open_tensors(path: str | Path, *names: str, kind: str, hint: str) -> Iterator[safe_open]:
+    """A safetensors file that holds tensors of these names, open for reading.
+
+    Args:
+        kind: what such a file is, in the refusals.
+        hint: how one is made.
+
+    Raises:
+        UserError: no such file, not a whole safetensors file, or one without these names.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} is not there: {hint}")
+    try:
+        with safe_open(path, "pt") as file:
+            if set(names) - set(file.keys()):
+                wanted = " and ".join(", ".join(names).rsplit(", ", 1))
+                raise UserError(f"{path.name} holds {sorted(file.keys())}, a {kind} wants {wanted}")
+            yield file
+    except SafetensorError as error:
+        raise UserError(f"{path.name} is not a whole safetensors file ({error}): save the {kind} again") from error

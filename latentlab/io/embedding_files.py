@@ -1,0 +1,150 @@
+"""Rows of z_i in files: .parquet, .npy, .safetensors. Only this module imports pyarrow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from .atomic import open_tensors
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("z_i", "image_embedding", "embedding")  # ours, and what others call it
+LABELS = ("path", "name", "image_path")
+MAKE = "`latentlab embed FOLDER --out FILE.parquet` writes such a file"
+
+
+def write_parquet(
+    path: Path, groups: Iterable[tuple[list[str], Tensor]], metadata: Callable[[], dict[str, str]]
+) -> tuple[int, int]:
+    """Write names and z_i (B, D), each pair as a row group, into the columns path and z_i; nothing if there is none.
+
+    Args:
+        metadata: asked for after the last group.
+
+    Returns:
+        How many rows, and D.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer, count, width = None, 0, 0
+    try:
+        for names, z_i in groups:
+            if writer is None:
+                width = z_i.shape[1]
+                schema = pa.schema({"path": pa.string(), "z_i": pa.list_(pa.float32(), width)})
+                writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False)
+            flat = pa.array(z_i.numpy().reshape(-1))
+            columns = [pa.array(names, pa.string()), pa.FixedSizeListArray.from_arrays(flat, width)]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            count += len(names)
+        if writer is not None:
+            writer.add_key_value_metadata(metadata())
+    finally:
+        if writer is not None:
+            writer.close()
+    return count, width
+
+
+def read_parquet(path: Path, size: int, column: str | None, named: bool) -> Iterator[tuple[list[str], Tensor]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # Without both of these a large row group is read at once, even for its first row.
+        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+            column = _column(path, file.schema_arrow, column)
+            label = [c for c in LABELS if named and c in file.schema_arrow.names][:1]
+            row = 0
+            for part in file.iter_batches(size, columns=[column, *label]):
+                names = part.column(label[0]).cast(pa.string()).to_pylist() if label else []
+                yield [str(row + k) if n is None else n for k, n in enumerate(names)], _matrix(path, part, column, row)
+                row += part.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path.name} is not a whole Parquet ({error}): {MAKE}") from error
+
+
+def _column(path: Path, schema: pa.Schema, column: str | None) -> str:
+    """The column asked for, or the first of the usual names, if it holds lists of floats."""
+    import pyarrow.types as types
+
+    there = ", ".join(schema.names)
+    found = next((c for c in ((column,) if column else COLUMNS) if c in schema.names), None)
+    if found is None:
+        wanted = column or " or ".join(COLUMNS)
+        raise UserError(f"{path.name} has no column {wanted}, it has {there}: name the one that holds z_i")
+    kind = schema.field(found).type
+    lists = types.is_fixed_size_list(kind) or types.is_list(kind) or types.is_large_list(kind)
+    if not lists or not types.is_floating(kind.value_type):
+        raise UserError(f"{path.name}'s column {found} holds {kind}, wanted lists of floats; it has {there}")
+    return found
+
+
+def _matrix(path: Path, part: pa.RecordBatch, name: str, row: int) -> Tensor:
+    """A column of lists as (B, D)."""
+    import pyarrow.compute as pc
+
+    column = part.column(name)
+    lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
+    odd = np.flatnonzero(lengths != lengths[0])
+    if column.null_count:
+        missing = int(np.flatnonzero(lengths == -1)[0])
+        raise UserError(f"{path.name} has no {name} in row {row + missing}: leave such rows out")
+    if len(odd):
+        raise ragged(path, row, lengths[0], row + odd[0], lengths[odd[0]])
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return torch.from_numpy(flat.reshape(len(column), lengths[0]).copy())
+
+
+def read_npy(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str], Tensor]]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"{path.name} is not a whole NumPy array ({error}): numpy.save it again") from error
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        given = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
+        raise UserError(f"{path.name} holds {given}, wanted floats (N, D): numpy.save z_i alone")
+    for start in range(0, len(array), size):
+        native = array[start : start + size].astype(array.dtype.newbyteorder("="))
+        yield [], torch.from_numpy(native)
+
+
+def read_safetensors(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str], Tensor]]:
+    with open_tensors(path, "z_i", kind="set of embeddings", hint=MAKE) as file:
+        rows = file.get_slice("z_i")
+        shape, kind = rows.get_shape(), rows.get_dtype()
+        if len(shape) != 2 or kind not in ("F64", "F32", "F16", "BF16"):
+            raise UserError(f"{path.name} holds z_i {kind} {tuple(shape)}, wanted floats (N, D): save it again")
+        for start in range(0, shape[0], size):
+            yield [], rows[start : start + size]
+
+
+def ragged(path: Path, row: int, length: int, other: int, other_length: int) -> UserError:
+    where = f"{length} numbers in row {row} and {other_length} in row {other}"
+    return UserError(f"{path.name} has {where}: keep only rows of one model")
+
+
+READERS = {".parquet": read_parquet, ".npy": read_npy, ".safetensors": read_safetensors}
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What a file says of itself."""
+    if path.suffix.lower() == ".safetensors":
+        with open_tensors(path, kind="set of embeddings", hint=MAKE) as file:
+            return dict(file.metadata() or {})
+    if path.suffix.lower() == ".npy":
+        return {}
+    import pyarrow.parquet as pq
+
+    raw = pq.read_metadata(path).metadata or {}
+    found = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in raw.items()}
+    found.pop("ARROW:schema", None)  # pyarrow's own, in base64
+    return found

@@ -1,0 +1,57 @@
+"""The lab: every network of one model, as the experiments take it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..clip import Encoder
+    from ..diffusion import Decoder
+    from ..prior import Prior
+    from ..upsampling import Upsampler
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A whole unCLIP stack, or a CLIP alone; functions take the part that they need."""
+
+    name: str
+    encoder: Encoder
+    prior: Prior | None  # None: z_i comes from pictures alone
+    decoder: Decoder | None  # None: a CLIP alone
+    upsampler: Upsampler | None = None
+    weights: str = ""  # identifies these weights among others of the same name
+    things: tuple[str, ...] = ()  # captions of what the model was trained to draw; empty: anything
+    words: tuple[str, ...] = ()  # the written words it was trained on; empty: anything
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.device
+
+    @property
+    def image_size(self) -> int:
+        """The side of pictures that keep what the encoder and the decoder can see."""
+        return max(self.encoder.image_size, self.decoder.image_size if self.decoder else 0)
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the lab can draw."""
+        return self.decoder is not None
+
+    def require_decoder(self) -> Decoder:
+        """The decoder.
+
+        Raises:
+            UserError: the lab is a CLIP alone.
+        """
+        if self.decoder is None:
+            raise UserError(
+                f"{self.name} is a CLIP alone, without a decoder: it can classify, compare, attack, embed and fit "
+                "components; for this, load one of `latentlab models`"
+            )
+        return self.decoder

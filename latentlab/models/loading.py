@@ -1,0 +1,143 @@
+"""From a name, a folder or a repository to a lab."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from .registry import REGISTRY, HubSource, ModelSpec, spec
+
+if TYPE_CHECKING:
+    import torch
+
+    from .lab import Lab
+
+
+@contextmanager
+def garbage_collection_deferred() -> Iterator[None]:
+    """Defer garbage collection: nothing that a first load imports is garbage, and searching it takes a sixth of the
+    time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@garbage_collection_deferred()
+def load(
+    name: str | Path = "emoji",
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    offload: bool | None = None,
+    family: str | None = None,
+) -> Lab:
+    """Load a lab by name or from a user's own checkpoint.
+
+    Args:
+        name: a registered model; or a folder, or OWNER/NAME or OWNER/NAME@REVISION on the hub, that holds any parts of
+            a registered model: the parts that it lacks are taken from the model's own repositories.  Or a CLIP alone,
+            for experiments that need no decoder: open_clip's NAME:TAG, hf-hub:OWNER/NAME or a folder in its layout.
+        device: a GPU if there is one, else the CPU, by default.
+        dtype: float16, bfloat16 or float32; by default float16 on a GPU and float32 elsewhere.
+        offload: keep on the device only the network that is running; by default where they don't all fit.
+        family: the registered model that a user's own checkpoint belongs to; a folder with model_index.json is
+            recognised without it.
+
+    Raises:
+        UserError: the name or the device is unknown, weights are missing or damaged, or memory is too small.
+    """
+    from . import clip_only, precision
+
+    device, dtype = precision.device(device), precision.dtype(dtype)
+    if clip_only.is_encoder(str(name)) and family is None:
+        if offload:
+            raise UserError(f"{name} is one network, which stays on its device: leave offload")
+        return clip_only.lab(str(name), device=device, dtype=dtype)
+    model, user_folder = resolve(str(name), family)
+    module = import_module(model.module)
+    if model.sources:
+        return module.load(model.name, device=device, dtype=dtype, offload=offload, user_folder=user_folder)
+    if not precision.is_single(dtype) or offload:
+        raise UserError(
+            f"{model.name} is small and computes in float32, all of it on one device: leave dtype and offload"
+        )
+    return module.load(model.name, device=device)
+
+
+def check(name: str, family: str | None = None) -> None:
+    """Refuse a name that belongs to no model, checkpoint or encoder, before anything slow is imported.
+
+    Raises:
+        UserError: there is no such model, or no such family.
+    """
+    from . import clip_only
+
+    if family is not None:
+        spec(family)
+    elif "/" not in name and not Path(name).expanduser().is_dir() and not clip_only.is_encoder(name):
+        spec(name)
+
+
+def resolve(name: str, family: str | None) -> tuple[ModelSpec, Path | None]:
+    """Find the registry's entry, and the folder of a user's own parts where there is one.
+
+    Raises:
+        UserError: the name is neither a model, a folder nor a repository, or its model can't be recognised.
+    """
+    from . import hub
+
+    if name in REGISTRY and family in (None, name):
+        return REGISTRY[name], None
+    folder = Path(name).expanduser()
+    repo, _, revision = name.partition("@")
+    on_hub = repo.count("/") == 1 and not name.startswith(("/", ".", "~"))
+    if family is None:
+        check(name)
+    if name in REGISTRY and not folder.is_dir():
+        raise UserError(
+            f"{name} is a model by itself: leave family (--family), or give a folder with parts of {family}"
+        )
+    if not folder.is_dir() and not on_hub:
+        raise UserError(f"{name} is no folder, and no OWNER/NAME on the hub: give one of the two")
+    family = family or hub.recognise(folder)
+    model = spec(family) if family else None
+    if model is None or not model.sources:
+        names = ", ".join(other.name for other in REGISTRY.values() if other.sources)
+        raise UserError(
+            f"{name} is a checkpoint of {family or 'a family that it does not name'}: give family= (--family), one of "
+            f"{names}"
+        )
+    if folder.is_dir():
+        return model, folder
+    parts = tuple(part for source in model.sources for part in source.parts)
+    return model, hub.fetch(HubSource(model.name, model.family, repo, revision or "main", parts, 0))
+
+
+def fetch(name: str, family: str | None = None) -> list[Path]:
+    """Download everything that a model is loaded from, without loading it; cached files are kept.
+
+    Args:
+        name, family: as for `load`.
+
+    Returns:
+        The folders in the hub's cache; none for a model that comes with the library.
+
+    Raises:
+        UserError: there is no such model, or it can't be fetched.
+    """
+    from . import clip_only, hub
+
+    if clip_only.is_encoder(name) and family is None:
+        clip_only.encoder(name)  # open_clip fetches where it loads
+        return []
+    model, user_folder = resolve(name, family)
+    return ([user_folder] if user_folder else []) + [hub.fetch(source) for source in model.sources]

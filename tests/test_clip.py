@@ -1,0 +1,245 @@
+"""The encoder is open_clip and nothing more, and it says what of a caption the model does not see."""
+
+import copy
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from latentlab.clip import CaptionCheck, Encoder, caption_warnings, local
+from latentlab.errors import UserError
+from latentlab.io import images
+from latentlab.training.vocabulary import CONTEXT, words
+
+SIDE, D = 32, 24  # of the tiny CLIP in conftest.py
+KNOWN = "a red apple above a dog on blue"
+
+
+@pytest.fixture(scope="session")
+def stock(clip_folder):
+    """open_clip's own model, preprocessing and tokenizer of the same folder."""
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{clip_folder}")
+    return model.eval(), preprocess, open_clip.get_tokenizer(f"local-dir:{clip_folder}")
+
+
+@pytest.fixture
+def pictures():
+    """Three PIL pictures of a given size."""
+
+    def make(width, height):
+        noise = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
+        return [Image.fromarray(each).resize((width, height), Image.Resampling.BICUBIC) for each in noise]
+
+    return make
+
+
+# Embeddings
+
+
+@torch.no_grad()
+def test_z_i_is_open_clips_own_on_its_own_preprocessing(encoder, stock, pictures):
+    model, preprocess, _ = stock
+    found = pictures(SIDE, SIDE)
+    wanted = model.encode_image(torch.stack([preprocess(image) for image in found]))
+    torch.testing.assert_close(encoder.encode_image(images.to_tensor(*found)), wanted, rtol=1e-5, atol=1e-5)
+    assert wanted.shape == (3, D)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("width", "height"), [(90, 50), (20, 20)])
+def test_z_i_of_another_size_is_nearly_open_clips_own(encoder, stock, pictures, width, height):
+    model, preprocess, _ = stock
+    found = pictures(width, height)
+    wanted = model.encode_image(torch.stack([preprocess(image) for image in found]))
+    cosine = torch.cosine_similarity(encoder.encode_image(images.to_tensor(*found)), wanted)
+    assert (cosine > 0.999).all()  # Pillow rounds to grey levels where torch does not
+
+
+@torch.no_grad()
+def test_z_t_is_open_clips_own(encoder, stock):
+    model, _, tokenizer = stock
+    captions = [KNOWN, "two dogs", "a zeppelin"]
+    torch.testing.assert_close(encoder.encode_text(captions), model.encode_text(tokenizer(captions)))
+
+
+def test_embeddings_keep_clips_own_scale(encoder, pictures):
+    z_i, z_t = encoder.encode_image(images.to_tensor(*pictures(SIDE, SIDE))), encoder.encode_text([KNOWN, "a dog"])
+    for z in (z_i, z_t):
+        assert ((z.norm(dim=-1) - 1).abs() > 0.01).all()
+
+
+def test_a_picture_encodes_the_same_alone_and_in_a_batch(encoder, pictures):
+    pixels = images.to_tensor(*pictures(50, 40))
+    torch.testing.assert_close(
+        encoder.encode_image(pixels)[1:2], encoder.encode_image(pixels[1:2]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_encoding_needs_no_gradient_and_no_training_mode(encoder, pictures):
+    pixels = images.to_tensor(*pictures(SIDE, SIDE)).requires_grad_()
+    assert not encoder.encode_image(pixels).requires_grad
+    assert not encoder.model.training and not any(p.requires_grad for p in encoder.model.parameters())
+
+
+def test_in_half_precision_the_embedding_is_single_and_near(clip_folder, encoder, pictures):
+    half, pixels = local(clip_folder, dtype=torch.bfloat16), images.to_tensor(*pictures(SIDE, SIDE))
+    found = half.encode_image(pixels)
+    assert next(half.model.parameters()).dtype == torch.bfloat16 and found.dtype == torch.float32
+    assert (torch.cosine_similarity(found, encoder.encode_image(pixels)) > 0.99).all()
+
+
+# Zero-shot
+
+
+@pytest.mark.parametrize("templates", [("{}",), ("a picture of {}", "{} on blue", "{}")], ids=["one", "three"])
+def test_zero_shot_rows_sum_to_1_over_the_labels(encoder, pictures, templates):
+    found = encoder.zero_shot(images.to_tensor(*pictures(48, 36)), ["a dog", "a cat", "a fox", "a bear"], templates)
+    assert found.shape == (3, 4) and (found >= 0).all()
+    torch.testing.assert_close(found.sum(-1), torch.ones(3))
+
+
+@torch.no_grad()
+def test_zero_shot_is_open_clips_own_recipe(encoder, stock, pictures):
+    model, preprocess, tokenizer = stock
+    found, labels = pictures(SIDE, SIDE), ["a dog", "a cat"]
+    z_i = model.encode_image(torch.stack([preprocess(image) for image in found]), normalize=True)
+    z_t = model.encode_text(tokenizer(labels), normalize=True)
+    wanted = (model.logit_scale.exp() * z_i @ z_t.T).softmax(-1)
+    torch.testing.assert_close(encoder.zero_shot(images.to_tensor(*found), labels), wanted, rtol=1e-3, atol=1e-5)
+
+
+def test_a_template_said_twice_changes_nothing(encoder, pictures):
+    pixels, labels = images.to_tensor(*pictures(SIDE, SIDE)), ["a dog", "a cat"]
+    once, twice = (encoder.zero_shot(pixels, labels, ("an emoji of {}",) * n) for n in (1, 2))
+    torch.testing.assert_close(once, twice)
+
+
+# What the model does not see
+
+
+def test_a_caption_of_known_words_is_read_without_a_warning(encoder):
+    assert encoder.check_caption(KNOWN) == CaptionCheck()
+    assert caption_warnings([encoder.check_caption(KNOWN)]) == []
+
+
+def test_unknown_words_are_named_with_near_words(encoder):
+    reading = encoder.check_caption("A zebr and an aple, a xqzwv, a zebr")
+    assert reading.unknown == ("zebr", "aple", "xqzwv")
+    assert "apple" in reading.suggestions[1] and reading.suggestions[2] == ()
+    assert set(sum(reading.suggestions, ())) <= set(words())
+    (warning,) = caption_warnings([reading])
+    assert "“aple” (near words: maple, apple, apples)" in warning and warning.endswith(", “xqzwv”")
+    checks = [encoder.check_caption(f"a {word}") for word in ("zebr", "aple", "xqzwv", "aple")]
+    assert caption_warnings(checks) == [warning]
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "a dog", "A DOG!", "a dog, a cat.", "a red-apple", "a zébra", "an äpple", "a dög", "dog🐶", "a 🐶", "a dog_cat",
+        "it's a dog", "★ a dog", "ｃａｔ", "a cat &amp; a dog", "3 dogs", "ice   cream\n", "ein Hund", "一只狗",
+        "a €uro", "-", "½",
+    ],
+)  # fmt: skip
+def test_exactly_the_words_that_the_model_lacks_are_reported(encoder, caption):
+    unknown_token = encoder.tokenizer.tokenizer.unk_token_id
+    lost = (encoder.tokens([caption]) == unknown_token).sum().item()
+    assert len(encoder.check_caption(caption).unknown) == lost
+
+
+@pytest.mark.parametrize("caption", [" ".join(["dog"] * 40), "a dog " * 30, "-".join(["dog"] * 40), "a, " * 30])
+def test_a_caption_that_is_too_long_says_where_it_was_cut(encoder, caption):
+    kept = encoder.check_caption(caption).truncated
+    assert kept is not None and caption.startswith(kept)
+    assert any("it was cut after" in sentence for sentence in caption_warnings([encoder.check_caption(caption)]))
+
+
+@pytest.mark.parametrize("count", range(CONTEXT - 4, CONTEXT + 6))
+def test_what_is_kept_is_as_much_as_fits_between_start_and_end(encoder, count):
+    caption = " ".join(words()[:count])
+    fits = CONTEXT - 2  # one place each for the start and the end token
+    assert encoder.check_caption(caption).truncated == (None if count <= fits else " ".join(words()[:fits]))
+
+
+def test_what_was_cut_makes_no_difference_to_z_t(encoder):
+    caption = " ".join(words()[:40])
+    torch.testing.assert_close(
+        encoder.encode_text([caption]), encoder.encode_text([encoder.check_caption(caption).truncated])
+    )
+
+
+def test_reading_a_very_long_caption_is_quick(encoder):
+    calls = []
+    slow = copy.copy(encoder)
+    slow.tokenizer = _Counting(encoder.tokenizer, calls)
+    slow.check_caption("a dog " * 5000)
+    assert len(calls) < 30
+
+
+class _Counting:
+    """A tokenizer that counts its calls."""
+
+    def __init__(self, tokenizer, calls):
+        self._tokenizer, self._calls = tokenizer, calls
+
+    def __getattr__(self, name):
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, *args, **kwargs):
+        self._calls.append(args)
+        return self._tokenizer(*args, **kwargs)
+
+
+def test_a_byte_pair_tokenizer_knows_every_word_and_still_cuts(encoder):
+    clip = copy.copy(encoder)
+    clip.tokenizer = open_clip.SimpleTokenizer()
+    assert clip.check_caption("a xqzwv 🐶") == CaptionCheck()
+    assert clip.check_caption("dog " * 100).truncated == " ".join(["dog"] * 75)
+
+
+@pytest.mark.parametrize("caption", ["", "   ", "\n\t"])
+def test_an_empty_caption_is_refused(encoder, caption):
+    with pytest.raises(UserError, match="the caption is empty: say what the picture shows"):
+        encoder.check_caption(caption)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("ViT-B-3", "ViT-B-32"), ("vit-l-14", "ViT-L-14"), ("ViT-L/14", "ViT-L-14"), ("RN5", "RN50")]
+)
+def test_an_unknown_model_is_refused_with_near_names(name, near):
+    with pytest.raises(UserError, match=rf"open_clip has no model '{name}'; near names: .*{near}"):
+        Encoder(name, "openai")
+
+
+def test_a_model_like_no_other_is_refused_without_a_guess():
+    with pytest.raises(UserError, match="near names: none"):
+        Encoder("qqqqqqqq", "openai")
+
+
+@pytest.mark.parametrize("tag", ["openia", None])
+def test_an_unknown_tag_is_refused_with_the_models_tags(tag):
+    with pytest.raises(UserError, match=rf"ViT-B-32 has no weights called {tag!r}: give one of .*openai"):
+        Encoder("ViT-B-32", tag)
+
+
+def test_a_folder_is_an_encoder(clip_folder, encoder):
+    assert torch.equal(local(clip_folder).encode_text([KNOWN]), encoder.encode_text([KNOWN]))
+
+
+def test_the_tokens_are_the_words_between_start_and_end(encoder):
+    vocabulary = encoder.tokenizer.tokenizer.get_vocab()
+    by_id = {number: word for word, number in vocabulary.items()}
+    (row,) = encoder.tokens(["A red dog, on BLUE"]).tolist()
+    assert [by_id[k] for k in row] == ["[SOT]", "a", "red", "dog", "on", "blue", "[EOT]"] + ["[PAD]"] * (CONTEXT - 7)
+    assert vocabulary["[EOT]"] == max(vocabulary.values()) and vocabulary["[PAD]"] == 0
+
+
+@pytest.mark.parametrize(("name", "said"), [("local-dir:nowhere", "is not there"), ("ViT-B-32:openai", "no model")])
+def test_a_name_with_a_colon_that_leads_nowhere_is_refused(name, said):
+    with pytest.raises(UserError, match=said):
+        Encoder(name)

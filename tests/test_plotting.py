@@ -1,0 +1,39 @@
+"""What `figures` draws shows itself in a notebook, and is as large as it says."""
+
+import io
+
+import pytest
+import torch
+from PIL import Image
+
+from latentlab import plotting
+
+PIXELS = torch.zeros(3, 3, 8, 8)
+TABLE = [{"quantity": "cosine", "k": k, "value": 0.5, "low": None, "high": None} for k in (1, 2, 4)]
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        plotting.grid(PIXELS, titles=["a", "b", "c"]),
+        plotting.rows({"first": PIXELS, "second": PIXELS}),
+        plotting.curves(TABLE, x="k", quantities=["cosine"]),
+        plotting.lines({"a line": ([0, 1], torch.ones(2))}),
+        plotting.matrix(torch.eye(3), pixels=PIXELS, labels=["a", "b", "c"]),
+        plotting.plane({"points": torch.zeros(4, 2)}),
+        plotting.Figure(),
+    ],
+    ids=["grid", "rows", "curves", "lines", "matrix", "plane", "own"],
+)
+def test_a_figure_shows_itself_without_pyplot(drawn):
+    """IPython knows matplotlib's own figures only once pyplot is imported, and prints <Figure size …> before."""
+    picture = Image.open(io.BytesIO(drawn._repr_png_()))
+    assert picture.size == tuple(round(100 * inches) for inches in drawn.get_size_inches())
+
+
+def test_lines_draws_each_series_through_its_own_points_under_its_name():
+    x, y = torch.linspace(0, 1, 5), torch.linspace(1, 3, 5)
+    axes = plotting.lines({"rising": (x, y), "two points": ([0, 1], [2, 2])}, xlabel="θ", ylabel="length").axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["rising", "two points"]
+    assert axes.lines[0].get_xydata().tolist() == torch.stack([x, y], 1).tolist()
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("θ", "length")
