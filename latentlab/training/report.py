@@ -70,18 +70,23 @@ class ZeroShot:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the rows are measured with: a miniature, its two classifiers, the drawings and a seed."""
+    """What the rows are measured with: a miniature, its two classifiers, the drawings and a seed.
+
+    Without a judge its rows are left out.
+    """
 
     lab: models.Lab
     clip: ZeroShot
-    judge: Judge
+    judge: Judge | None
     sprites: Sprites
     render: Renderer
     seed: int
 
-    def judged(self, pictures: Tensor, wanted: Iterable[str]) -> Tensor:
-        """Whether the judge's first choice is right: (B,)."""
-        return self.judge.ranks(pictures, list(wanted)) == 0
+    def judged(self, name: str, pictures: Tensor, wanted: Iterable[str], *bounds: float) -> list[dict]:
+        """How often the judge's first choice is right, as one row; none without a judge."""
+        if self.judge is None:
+            return []
+        return [proportion(f"judge: top-1 of {name}", self.judge.ranks(pictures, list(wanted)) == 0, *bounds)]
 
     def decoded(self, pictures: Tensor, first_seed: int) -> Tensor:
         """Each picture once more from its z_i alone and noise of its own: (B, 3, H, W)."""
@@ -144,8 +149,7 @@ def _judge_rows(bench: Bench) -> list[dict]:
     rows = []
     for label, style in (("artists trained on", None), *((f"{style}, held out", style) for style in HELD_OUT_STYLES)):
         scenes = validation_scenes(bench.sprites, style=style, per_thing=2, seed=bench.seed)
-        right = bench.judged(bench.render(scenes), [s.thing for s in scenes])
-        rows.append(proportion(f"judge: top-1 of real pictures, {label}", right))
+        rows += bench.judged(f"real pictures, {label}", bench.render(scenes), [s.thing for s in scenes])
     return rows
 
 
@@ -156,12 +160,11 @@ def _decoder_rows(bench: Bench) -> list[dict]:
     pictures = bench.decoded(bench.render(scenes), first_seed)
     rows = [
         proportion("top-1 of encode(decode(z_i))", bench.clip.right(pictures, names)),
-        proportion("judge: top-1 of decode(z_i), held-out scenes", bench.judged(pictures, names), 0.75, 0.92),
+        *bench.judged("decode(z_i), held-out scenes", pictures, names, 0.75, 0.92),
     ]
     scenes = _by_unseen_artists(bench)
     pictures, wanted = bench.decoded(bench.render(scenes), first_seed), [s.thing for s in scenes]
-    right = bench.judged(pictures, wanted)
-    rows.append(proportion("judge: top-1 of decode(z_i), unseen artists", right, 0.45, 0.70))
+    rows += bench.judged("decode(z_i), unseen artists", pictures, wanted, 0.45, 0.70)
     captions = [t.phrases[0] for t in things()]
     seeds = [first_seed + k for k in range(len(captions))]
     z_i, text = sample(lab.prior, captions, seeds=seeds), lab.decoder.encode_prompt(captions)
@@ -170,7 +173,7 @@ def _decoder_rows(bench: Bench) -> list[dict]:
     return [
         *rows,
         proportion("top-1 of encode(generate(“a thing”))", bench.clip.right(pictures, bench.clip.names), 0.92, 0.97),
-        proportion("judge: top-1 of generate(“a thing”)", bench.judged(pictures, bench.clip.names), 0.75, 0.92),
+        *bench.judged("generate(“a thing”)", pictures, bench.clip.names, 0.75, 0.92),
     ]
 
 
@@ -251,7 +254,8 @@ def measure(*, folder: Path | None = None, seed: int = 0, progress: Console | No
     """Every row of the table; the classes, the held-out artists and the seeds stay for ever.
 
     Args:
-        folder: a miniature's folder, the shipped one by default; a judge in it is used instead of the shipped one.
+        folder: a miniature's folder, the shipped one by default; a judge in it is used instead of the shipped one,
+            and without either the judge's rows are left out.
         seed: of the held-out scenes.
         progress: where to say what is being measured.
     """
@@ -259,7 +263,7 @@ def measure(*, folder: Path | None = None, seed: int = 0, progress: Console | No
     folder = folder or weights_folder()
     judged_by = folder / "judge" if (folder / "judge").is_dir() else weights_folder() / "judge"
     lab, sprites = load_folder(folder, device=precision.device(None)), load_sprites()
-    judge = Judge.load(judged_by, device=lab.device)
+    judge = Judge.load(judged_by, device=lab.device) if judged_by.is_dir() else None
     say("the cost of one picture")
     cost = _cost_rows(folder)
     bench = Bench(lab, ZeroShot(lab), judge, sprites, Renderer(sprites, lab.device), seed)
