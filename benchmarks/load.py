@@ -143,7 +143,7 @@ def visitor(number: int, address: str, given: list[Press], until: float, found: 
 
 
 def load(address: str, *, visitors: int, seconds: float, pid: int, pages: tuple[str, ...] = PAGES) -> Found:
-    """So many visitors for so long on a server that runs; its memory is run_experiment, from after one run of every page."""
+    """So many visitors for so long on a server that runs; its memory is watched after one run of every page."""
     config = httpx.get(f"{address}/config", timeout=60).json()
     given, found, lock = presses(config, pages), Found(), threading.Lock()
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:

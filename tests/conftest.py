@@ -258,6 +258,21 @@ def pytest_testnodedown(node):
         node.config.stash.setdefault(key, []).extend(getattr(node, "workeroutput", {}).get(name, []))
 
 
+def slowest_files(terminalreporter):
+    """Name the test files that took longest, setup and teardown included."""
+    seconds: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if hasattr(report, "duration"):
+                file = report.nodeid.partition("::")[0]
+                seconds[file] = seconds.get(file, 0.0) + report.duration
+    longest = sorted(seconds.items(), key=lambda item: -item[1])[:8]
+    if longest and longest[0][1] > 1:
+        terminalreporter.write_sep("-", "files that took longest")
+        for file, spent in longest:
+            terminalreporter.write_line(f"{spent:7.1f} s  {file}")
+
+
 def pytest_terminal_summary(terminalreporter, config):
     ignored = config.stash.get(IGNORED, [])
     if ignored:
@@ -269,3 +284,4 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("largest difference from the stock pipelines, float32")
         for family, part, difference, spread in found:
             terminalreporter.write_line(f"{family:<16} {part:<44} {difference:.1e}   (spread {spread:.2f})")
+    slowest_files(terminalreporter)
