@@ -91,7 +91,7 @@ def events(client: httpx.Client, session: str) -> Iterator[dict]:
 
 
 def run(client: httpx.Client, press: Press, session: str, cancel_after: float | None) -> tuple[str, str]:
-    """Press Run and wait: the outcome, and what was said where it is no good one."""
+    """Press Run and wait: the page_result, and what was said where it is no good one."""
     call = {"data": press.data, "fn_index": press.event, "session_hash": session, "trigger_id": None}
     answer = client.post("/gradio_api/queue/join", json=call)
     if answer.status_code == 503 and "try again" in answer.text:
@@ -130,26 +130,26 @@ def visitor(number: int, address: str, given: list[Press], until: float, found: 
             session = f"{number:x}-{dice.getrandbits(40):x}"
             press, cancel = dice.choice(given), dice.uniform(0, 6) if dice.random() < 0.2 else None
             try:
-                outcome, said = run(client, press, session, cancel)
+                page_result, said = run(client, press, session, cancel)
             except httpx.HTTPError as error:
-                outcome, said = "lost", repr(error)
+                page_result, said = "lost", repr(error)
             with lock:
-                found.outcomes[outcome] += 1
-                if outcome == "finished":
+                found.outcomes[page_result] += 1
+                if page_result == "finished":
                     found.seconds.append(time.monotonic() - begun)
-                if outcome in ("failed", "lost"):
+                if page_result in ("failed", "lost"):
                     found.wrong.append(f"{press.page}: {said}")
-            time.sleep(1.0 if outcome == "refused" else dice.uniform(0, 0.5))
+            time.sleep(1.0 if page_result == "refused" else dice.uniform(0, 0.5))
 
 
 def load(address: str, *, visitors: int, seconds: float, pid: int, pages: tuple[str, ...] = PAGES) -> Found:
-    """So many visitors for so long on a server that runs; its memory is watched, from after one run of every page."""
+    """So many visitors for so long on a server that runs; its memory is run_experiment, from after one run of every page."""
     config = httpx.get(f"{address}/config", timeout=60).json()
     given, found, lock = presses(config, pages), Found(), threading.Lock()
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
         for number, press in enumerate(given):
-            outcome, said = run(client, press, f"first-{number}", None)
-            if outcome != "finished":
+            page_result, said = run(client, press, f"first-{number}", None)
+            if page_result != "finished":
                 raise SystemExit(f"the page {press.page} does not run at all: {said}")
     server, until = psutil.Process(pid), time.monotonic() + seconds
     found.memory.append(server.memory_info().rss / 2**20)

@@ -1,4 +1,4 @@
-"""Execute the notebooks in place, each in a fresh kernel, and keep in them only what belongs there.
+"""Execute the notebooks in place, each in a fresh kernel, and strip what does not belong into the file.
 
 python docs/notebooks.py           # all of them
 python docs/notebooks.py 03 07     # some, by the beginnings of their names, or by path
@@ -22,14 +22,14 @@ ROOT = Path(__file__).resolve().parent.parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
-def chosen(names: list[str]) -> list[Path]:
-    """The notebooks of these names, in order; all without a name."""
-    known = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    found = [path for path in known if not names or any(path.name.startswith(name) for name in names)]
-    found += [Path(name) for name in names if name.endswith(".ipynb") and Path(name).is_file()]
-    if not found:
-        sys.exit(f"no notebook begins with {' or '.join(names)}; there are {', '.join(p.stem for p in known)}")
-    return list({path.resolve(): path for path in found})
+def select(names: list[str]) -> list[Path]:
+    """The notebooks whose names begin with one of these, or all of them."""
+    course = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    paths = [path for path in course if not names or any(path.name.startswith(name) for name in names)]
+    paths += [Path(name) for name in names if name.endswith(".ipynb") and Path(name).is_file()]
+    if not paths:
+        sys.exit(f"no notebook begins with {' or '.join(names)}; there are {', '.join(p.stem for p in course)}")
+    return list({path.resolve(): path for path in paths})
 
 
 def code(nb: NotebookNode) -> list[NotebookNode]:
@@ -42,15 +42,15 @@ def clean(nb: NotebookNode) -> None:
     for cell in nb.cells:
         cell.metadata = NotebookNode({k: v for k, v in cell.metadata.items() if k == "tags" and v})
     for cell in code(nb):
-        shown = [out for out in cell.outputs if not any("widget-view" in kind for kind in out.get("data", {}))]
-        cell.outputs = [] if "widget" in cell.metadata.get("tags", ()) else shown
+        outputs = [out for out in cell.outputs if not any("widget-view" in kind for kind in out.get("data", {}))]
+        cell.outputs = [] if "widget" in cell.metadata.get("tags", ()) else outputs
         for out in cell.outputs:
             if "metadata" in out:
                 out.metadata = NotebookNode()
 
 
-def wrong(nb: NotebookNode) -> str:
-    """Which cell put out an error, or a warning or a progress bar on stderr, and what; empty if none did."""
+def problem_of(nb: NotebookNode) -> str:
+    """Say which cell raised an error or wrote to stderr (a warning, a progress bar); empty if none did."""
     for k, cell in enumerate(code(nb), 1):
         for out in cell.outputs:
             if out.output_type == "error":
@@ -61,34 +61,33 @@ def wrong(nb: NotebookNode) -> str:
 
 
 def execute(path: Path) -> float:
-    """Execute a notebook and write it back; the seconds from a cold kernel to the end."""
+    """Execute a notebook, write it back, and return the seconds from a cold kernel to the end."""
     nb = nbformat.read(path, as_version=4)
     for cell in code(nb):
         cell.outputs, cell.execution_count = [], None
-    client = NotebookClient(
-        nb, timeout=600, kernel_name="python3", record_timing=False, coalesce_streams=True,
-        resources={"metadata": {"path": str(path.parent)}},
-    )  # fmt: skip
-    begun = time.monotonic()
+    resources = {"metadata": {"path": str(path.parent)}}
+    options = {"timeout": 600, "kernel_name": "python3", "record_timing": False, "coalesce_streams": True}
+    client = NotebookClient(nb, resources=resources, **options)
+    start = time.monotonic()
     try:
         client.execute()
     except (CellTimeoutError, DeadKernelError) as error:
         sys.exit(f"{path.name} is left as it was: {error}")
     except CellExecutionError:
-        pass  # told below, by the cell's own output
-    took = time.monotonic() - begun
-    if problem := wrong(nb):
+        pass  # problem_of reports it from the cell's own output
+    seconds = time.monotonic() - start
+    if problem := problem_of(nb):
         sys.exit(f"{path.name} is left as it was: {problem}")
     clean(nb)
     nbformat.validate(nb)
     nbformat.write(nb, path)
-    return took
+    return seconds
 
 
 def main(names: Annotated[list[str] | None, typer.Argument(help="Beginnings of names, or paths.")] = None) -> None:
-    """Execute the notebooks in place, each in a fresh kernel, and keep in them only what belongs there."""
+    """Execute the notebooks in place, each in a fresh kernel, and strip what does not belong into the file."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    for path in chosen(names or []):
+    for path in select(names or []):
         typer.echo(f"{path.name:<36} {execute(path):6.1f} s  {path.stat().st_size / 2**20:.2f} MB")
 
 

@@ -42,7 +42,7 @@ def ran(page: Page, address: str, name: str) -> str:
         page.wait_for_timeout(1000)
         begun, seconds = time.monotonic(), []
         page.locator(f"#run-{name}").click()
-        for what in (".shots:visible img, .chances:visible li", ".bar.done:visible, .bar.wrong:visible"):
+        for what in (".outputs:visible img, .probabilities:visible li", ".bar.done:visible, .bar.wrong:visible"):
             page.locator(what).first.wait_for()
             seconds.append(time.monotonic() - begun)
         said = "first picture {:.1f} s after Run, the result {:.1f} s".format(*seconds)

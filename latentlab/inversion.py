@@ -25,18 +25,28 @@ class Inversion:
 
     Args:
         latent: z_i and x_T; of an exact method the pair of states instead.
-        residual: (steps,), how far each step's equation is from holding: the RMS of x_t minus what one more iteration
-            would give, the worst sample's. It is that of the last point evaluated; x_t itself is one iteration further.
+        residuals: (B, steps), how far each step's equation is from holding for each sample: the RMS of x_t minus what
+            one more iteration would give. It is that of the last point evaluated; x_t itself is one iteration further.
             A naive inversion does not know it: NaN. An exact one has no equation to solve: 0.
-        evaluations: how often the decoder was evaluated for the sample that needed most.
+        spent: (B,), how often the decoder was evaluated for each sample.
         converged: (B,), whether the residual of each of a sample's steps came below the tolerance: what a fixed-point
             inversion has to say yes to before its x_T is trusted. A naive one never knows: False. An exact one: True.
     """
 
     latent: Latent | PairLatent
-    residual: Tensor
-    evaluations: int
+    residuals: Tensor
+    spent: Tensor
     converged: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        """(steps,), the worst sample's at each step."""
+        return self.residuals.amax(0)
+
+    @property
+    def evaluations(self) -> int:
+        """The evaluations of the decoder for the sample that needed most."""
+        return int(self.spent.max())
 
 
 @torch.no_grad()
@@ -95,9 +105,10 @@ def invert_steps(
             exact_inversion.ascend(decoder, x_0, cond, times, method=method), 1
         ):
             converged = torch.ones(len(x_0), dtype=torch.bool, device=x_0.device)
-            yield number, len(times) - 1, Inversion(pair, torch.zeros(number), evaluations, converged)
+            spent = torch.full((len(x_0),), evaluations, device=x_0.device)
+            yield number, len(times) - 1, Inversion(pair, torch.zeros(len(x_0), number), spent, converged)
         return
-    x_t, residuals = x_0, list[float]()
+    x_t, residuals = x_0, list[Tensor]()
     past: list[tuple[int, Tensor]] = []
     spent = torch.zeros(len(x_0), dtype=torch.long, device=x_0.device)
     converged = torch.full_like(spent, method != "naive", dtype=torch.bool)
@@ -117,8 +128,8 @@ def invert_steps(
             x_t, residual, count = solve(undo, guess, iterations=iterations, memory=memory, tolerance=tolerance)
             past = [*past[-1:], (t, _noise_between(x_s, x_t, a_s, a_t))]
         spent, converged = spent + count, converged & (residual < tolerance)
-        residuals.append(float(residual.max()))
-        inversion = Inversion(Latent(cond.z_i, x_t), torch.tensor(residuals), int(spent.max()), converged)
+        residuals.append(residual.float().cpu())
+        inversion = Inversion(Latent(cond.z_i, x_t), torch.stack(residuals, 1), spent, converged)
         yield number, len(times) - 1, inversion
 
 

@@ -114,8 +114,8 @@ def holds_nothing_of_the_run(path: Path, nb: NotebookNode) -> Iterator[str]:
     for name, cell in code(nb):
         if any("widget-view" in kind for out in cell.outputs for kind in out.get("data", {})):
             yield f"{name} holds a widget's output"
-        if found := MACHINE.search(cell.source + "\n" + texts(cell)):
-            yield f"{name} holds a path of a machine: {found[0]}"
+        if match := MACHINE.search(cell.source + "\n" + texts(cell)):
+            yield f"{name} holds a path of a machine: {match[0]}"
         if re.search(r"\d%\|", texts(cell)):
             yield f"{name} holds a progress bar"
 
@@ -135,8 +135,8 @@ def begins_with_its_title_a_question_and_the_model(path: Path, nb: NotebookNode)
         "a badge for Colab": f"colab.research.google.com/github/latentlab/latentlab/blob/main/notebooks/{path.name})",
         "a badge for Binder": f"mybinder.org/v2/gh/latentlab/latentlab/main?labpath=notebooks/{path.name})",
     }
-    for what, found in wanted.items():
-        if not (found in title if isinstance(found, str) else found):
+    for what, expected in wanted.items():
+        if not (expected in title if isinstance(expected, str) else expected):
             yield f"its first cell lacks {what}"
     if not code(nb)[0][1].source.startswith('MODEL = "emoji"  # or '):
         yield 'its first code cell does not begin with MODEL = "emoji"  # or …'
@@ -160,8 +160,8 @@ def is_made_of_few_small_cells(path: Path, nb: NotebookNode) -> Iterator[str]:
 def says_something_before_each_cell(path: Path, nb: NotebookNode) -> Iterator[str]:
     names = {id(cell): name for name, cell in code(nb)}
     for before, cell in pairwise(nb.cells):
-        told = before.cell_type == "markdown" or "widget" in tags(before) or "check" in tags(cell)
-        if cell.cell_type == "code" and not told:
+        introduced = before.cell_type == "markdown" or "widget" in tags(before) or "check" in tags(cell)
+        if cell.cell_type == "code" and not introduced:
             yield f"{names[id(cell)]} follows another without a sentence between"
     if "**Predict" not in markdown(nb):
         yield "it asks for no prediction (**Predict**)"
@@ -183,9 +183,9 @@ def has_a_widget_with_a_plain_twin(path: Path, nb: NotebookNode) -> Iterator[str
 def _handlers(source: str) -> set[str]:
     """The functions that a cell gives a control: interact(name, …), or decorated with @interact(…)."""
     nodes = list(ast.walk(ast.parse(source)))
-    given = [node.args[0] for node in nodes if isinstance(node, ast.Call) and node.args]
+    arguments = [node.args[0] for node in nodes if isinstance(node, ast.Call) and node.args]
     decorated = {node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.decorator_list}
-    return decorated | {name.id for name in given if isinstance(name, ast.Name)}
+    return decorated | {name.id for name in arguments if isinstance(name, ast.Name)}
 
 
 def _called(source: str) -> set[str]:
@@ -207,17 +207,17 @@ def compares_all_outputs_but_those_of_widgets(path: Path, nb: NotebookNode) -> I
 
 
 def has_exercises_with_stub_check_and_solution(path: Path, nb: NotebookNode) -> Iterator[str]:
-    found = []
+    starts = []
     for k, cell in enumerate(nb.cells):
         if not tags(cell) & {"exercise", "check", "solution"}:
             continue
         start = k - ["exercise", "check", "solution"].index(min(tags(cell) & {"exercise", "check", "solution"}))
-        found += [start] if start not in found else []
-    for number, start in enumerate(found, 1):
+        starts += [start] if start not in starts else []
+    for number, start in enumerate(starts, 1):
         yield from (f"exercise {number}: {breach}" for breach in _exercise(nb.cells[start - 1 : start + 3], number))
-    if len(found) < EXERCISES:
-        yield f"it has {len(found)} exercises, not {EXERCISES} or more"
-    between = nb.cells[found[0] + 3 : found[-1]] if found else []
+    if len(starts) < EXERCISES:
+        yield f"it has {len(starts)} exercises, not {EXERCISES} or more"
+    between = nb.cells[starts[0] + 3 : starts[-1]] if starts else []
     if not any(cell.cell_type == "code" and not tags(cell) for cell in between):
         yield "its exercises stand all in one place"
 

@@ -121,8 +121,8 @@ def test_generate_shows_one_picture_a_seed_and_says_what_to_see(visit):
     page = visit("?page=generate&steps=6&count=3&seed=5")
     run(page)
     status(page, "3 pictures of “a red apple on a blue background”")
-    assert page.locator(".shots .thumbnail-item:visible").count() == 3
-    assert page.locator(".shots:visible", has_text="seed 7").count() == 1
+    assert page.locator(".outputs .thumbnail-item:visible").count() == 3
+    assert page.locator(".outputs:visible", has_text="seed 7").count() == 1
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_each_page_works_with_one_press_of_run(visit, name):
     page = visit(f"?page={name}&steps=4&count=2&frames=3")
     run(page)
     page.locator(".bar.done:visible").wait_for()
-    pictures = page.locator(".shots .thumbnail-item:visible").count()
-    assert pictures >= 2 or (name == "clip" and page.locator(".chances:visible li").count() > 3)
+    pictures = page.locator(".outputs .thumbnail-item:visible").count()
+    assert pictures >= 2 or (name == "clip" and page.locator(".probabilities:visible li").count() > 3)
 
 
 def test_an_unknown_word_is_pointed_out(visit):
@@ -152,14 +152,14 @@ def test_cancel_stops_a_run_and_leaves_nothing_to_take_and_the_next_one_works(vi
     page = visit("?page=generate&steps=4&count=2")
     run(page)
     status(page, "2 pictures of “a red apple")
-    taken = page.locator(".bench p b")
+    taken = page.locator(".output_bar p b")
     taken.wait_for()
     before = taken.inner_text()
     page.locator("button:visible", has_text="Advanced").first.click()
     field(page, "Steps").fill("100")
     page.get_by_label("Caption", exact=False).locator("visible=true").first.fill("a penguin")
     run(page)
-    preview = page.locator(".shots .thumbnail-item:visible", has_text="unfinished, step").nth(1)
+    preview = page.locator(".outputs .thumbnail-item:visible", has_text="unfinished, step").nth(1)
     preview.wait_for()
     page.locator("button:visible", has_text="Cancel").first.click()
     status(page, "Cancelled.")
@@ -190,7 +190,7 @@ def test_a_double_click_runs_once_and_a_picture_that_is_still_coming_is_waited_f
     page.locator(".examples:visible .thumbnail-item").nth(7).click()
     page.locator("#run-clip").dblclick()
     page.locator(".bar.done:visible").wait_for()
-    assert page.locator(".chances h3:visible").inner_text() == "taxi"
+    assert page.locator(".probabilities h3:visible").inner_text() == "taxi"
     assert len(joined) == 1
 
 
@@ -237,15 +237,15 @@ def test_two_visitors_wait_for_one_another_and_never_mix(visit):
     run(second)
     status(first, "3 pictures of “a red heart”")
     status(second, "1 picture of “a penguin”")
-    assert second.locator(".shots .thumbnail-item:visible").count() == 1
-    assert "seed 41" in second.locator(".shots:visible").inner_text()
+    assert second.locator(".outputs .thumbnail-item:visible").count() == 1
+    assert "seed 41" in second.locator(".outputs:visible").inner_text()
 
 
 def test_a_picture_goes_on_with_its_latents_and_is_not_inverted_again(visit):
     page = visit("?page=text-diff&steps=4&frames=3")
     run(page)
     page.locator(".bar.done:visible").wait_for()
-    page.locator(".shots .thumbnail-item:visible").nth(1).click()
+    page.locator(".outputs .thumbnail-item:visible").nth(1).click()
     page.get_by_text("z_i and x_T go with it").wait_for()
     page.get_by_label("Use it on").click()
     page.get_by_role("option", name="Variations").click()
@@ -281,7 +281,7 @@ def test_the_settings_of_a_png_are_offered_and_nothing_is_overwritten_before(vis
     page.locator("input[type=file]").last.set_input_files(str(path))
     assert "guidance" not in status(page, "prompt a fox").inner_text()
     assert caption.input_value() == "a castle"
-    page.get_by_role("button", name="Take these settings").click()
+    page.get_by_role("button", name="Use these settings").click()
     page.wait_for_function("document.body.innerText.includes('The settings are on the page')")
     assert caption.input_value() == "a fox"
 
@@ -402,7 +402,7 @@ def test_axe_finds_nothing_serious_of_ours_on_any_page(visit, axe):
     found = {}
     for tab in page.get_by_role("tab").all():
         tab.click()
-        page.locator(".look h2:visible", has_text=tab.inner_text()).wait_for()
+        page.locator(".description h2:visible", has_text=tab.inner_text()).wait_for()
         if tab.inner_text() == "Map":  # drawn when it is opened, and pale until then
             page.locator(".map button:visible").first.wait_for()
             page.wait_for_timeout(800)

@@ -1,4 +1,4 @@
-"""The app under load: the door, a model that fails, and a crowd."""
+"""The app under load: the limits on requests, a model that fails, and a crowd."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("gradio")
 import latentlab
-from latentlab.app import labs, markup, request_limits
+from latentlab.app import markup, model_cache, request_limits
 from latentlab.app.main import build, launch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
@@ -41,23 +41,26 @@ def call(app, body: bytes, path: str = "/gradio_api/queue/join", header: int | N
     return asyncio.ensure_future(run())
 
 
-def test_the_door_counts_the_runs_that_arrive_at_the_same_moment():
+def test_the_limit_counts_the_runs_that_arrive_at_the_same_moment():
     queue, opened = [], asyncio.Event()
 
     async def app(scope, receive, send):
+        if scope["path"].endswith("/queue/status"):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            return await send({"type": "http.response.body", "body": b'{"queue_size": %d}' % len(queue)})
         await opened.wait()  # all are on their way before one has joined
         queue.append((await receive())["body"])
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
     async def arrive():
-        calls = [call(guarded, b"%d" % k) for k in range(3 * request_limits.MOST)]
+        calls = [call(guarded, b"%d" % k) for k in range(3 * request_limits.MAX_WAITING)]
         await asyncio.sleep(0)
         opened.set()
         return [await c for c in calls]
 
-    guarded = request_limits.Door(app, waiting=lambda: len(queue))
+    guarded = request_limits.RequestLimits(app)
     statuses = asyncio.run(arrive())
-    assert statuses.count(200) == request_limits.MOST == len(set(queue))
+    assert statuses.count(200) == request_limits.MAX_WAITING == len(set(queue))
     assert set(statuses) == {200, 503}
 
 
@@ -67,7 +70,7 @@ def test_a_call_of_more_than_a_megabyte_is_refused_before_it_is_parsed(path):
         pytest.fail("it came through")
 
     async def arrive():
-        return await call(request_limits.Door(app, waiting=lambda: 0), bytes(request_limits.LARGEST + 1), path)
+        return await call(request_limits.RequestLimits(app), bytes(request_limits.MAX_BODY_BYTES + 1), path)
 
     assert asyncio.run(arrive()) == 413
 
@@ -75,7 +78,7 @@ def test_a_call_of_more_than_a_megabyte_is_refused_before_it_is_parsed(path):
 @pytest.fixture(scope="module")
 def served(lab):
     """The whole page on the toy lab, answering; its address."""
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     page = build(lab)
     _, address, _ = launch(page, prevent_thread_lock=True, quiet=True, server_port=free_port())
     yield address.rstrip("/")
@@ -89,7 +92,7 @@ def free_port() -> int:
 
 
 def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
-    def broken(*args, **knobs):
+    def broken(*args, **controls):
         raise RuntimeError("CUDA error in /secret/place.py")
         yield
 
@@ -97,13 +100,13 @@ def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
     with load.httpx.Client(base_url=served, timeout=30) as client:
         with monkeypatch.context() as patch:
             patch.setattr(latentlab.experiments.generate, "stream", broken)
-            outcome, said = load.run(client, press, "first", None)
-        assert outcome == "failed" and markup.OURS in said and "secret" not in said
+            page_result, said = load.run(client, press, "first", None)
+        assert page_result == "failed" and markup.SERVER_ERROR in said and "secret" not in said
         assert load.run(client, press, "second", None)[0] == "finished"
 
 
-@pytest.mark.parametrize(("cancel_after", "outcome"), [(60, "failed"), (0, "cancelled")])
-def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, outcome):
+@pytest.mark.parametrize(("cancel_after", "page_result"), [(60, "failed"), (0, "cancelled")])
+def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, page_result):
     cancelled = threading.Event()
 
     def answer(request):
@@ -117,7 +120,7 @@ def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, 
         return load.httpx.Response(200, text=f"data: {json.dumps(message)}\n\n")
 
     with load.httpx.Client(base_url="http://app", transport=load.httpx.MockTransport(answer)) as client:
-        assert load.run(client, load.Press("generate", 0, []), "session", cancel_after)[0] == outcome
+        assert load.run(client, load.Press("generate", 0, []), "session", cancel_after)[0] == page_result
 
 
 @pytest.mark.slow

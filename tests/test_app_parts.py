@@ -17,10 +17,10 @@ from PIL import Image, ImageChops
 
 import latentlab
 from latentlab import UserError, decoding, models
-from latentlab.app import controls, labs, layout, links, markup, outputs, picker, running
+from latentlab.app import controls, layout, links, markup, model_cache, outputs, picker, running
 from latentlab.app.main import build
-from latentlab.app.output_bar import Bench
-from latentlab.app.page import fitting, stamp
+from latentlab.app.output_bar import OutputBar
+from latentlab.app.page import validated_params, with_settings
 from latentlab.app.pages import PAGES, attack, clip, interpolate, pca
 from latentlab.experiments import Progress
 from latentlab.io import images
@@ -43,7 +43,7 @@ def ended(stream):
 
 
 def picture(colour=(200, 60, 30)):
-    return outputs.Chosen("a picture", Image.new("RGB", (64, 64), colour), "something")
+    return outputs.InputImage("a picture", Image.new("RGB", (64, 64), colour), "something")
 
 
 def test_each_page_has_an_endpoint_whose_parameters_have_names(page):
@@ -60,38 +60,38 @@ def test_heavy_events_wait_for_one_another(page):
 
 
 def test_a_picture_is_inverted_once_for_all_pages(lab):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     mine = [picture((31, 41, 59))]  # that no other test inverts
-    first, found = ended(running.inverted("toy", mine, steps=4))
-    second, again = ended(running.inverted("toy", mine, steps=4))
-    other, _ = ended(running.inverted("toy", [picture((0, 99, 9))], steps=4))
+    first, found = ended(running.invert_images("toy", mine, steps=4))
+    second, again = ended(running.invert_images("toy", mine, steps=4))
+    other, _ = ended(running.invert_images("toy", [picture((0, 99, 9))], steps=4))
     assert "inversion" in first and "inversion" in other
     assert "inversion" not in second and again is found
 
 
 def test_two_pictures_become_one_batch_and_keep_their_order(lab):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     pair = [picture((10, 20, 30)), picture((230, 220, 210))]
-    _, both = ended(running.inverted("toy", pair, steps=4))
-    _, second = ended(running.inverted("toy", pair[1:], steps=4))
+    _, both = ended(running.invert_images("toy", pair, steps=4))
+    _, second = ended(running.invert_images("toy", pair[1:], steps=4))
     assert torch.equal(both.row(1).latent.x_T, second.latent.x_T)
 
 
 def test_what_was_made_goes_on_with_its_latents(lab):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     run = next(p for p in PAGES if p.key == "interpolate").run
-    _, outcome = ended(run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
-    stages, found = ended(running.inverted("toy", [outcome.shots[2].chosen()], steps=4))
+    _, page_result = ended(run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
+    stages, found = ended(running.invert_images("toy", [page_result.images[2].as_input()], steps=4))
     assert "inversion" not in stages
-    assert torch.equal(found.latent.x_T, outcome.shots[2].latent.x_T)
+    assert torch.equal(found.latent.x_T, page_result.images[2].latent.x_T)
 
 
 def test_components_of_what_was_made_go_on_with_the_latents_that_they_were_decoded_from(lab):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     _, made = ended(interpolate.run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
-    _, outcome = ended(pca.run("toy", made.shots[2].chosen(), "truncate", 0, 3, 0, 4))
-    for shot in outcome.shots:
-        found = shot.known.inverted
+    _, page_result = ended(pca.run("toy", made.images[2].as_input(), "truncate", 0, 3, 0, 4))
+    for image in page_result.images:
+        found = image.known_latents.inverted
         again = decoding.pictures(lab.decoder, decoding.decode(lab.decoder, found.latent, steps=4))
         torch.testing.assert_close(again, found.original, atol=1e-4, rtol=0)
 
@@ -107,77 +107,91 @@ def test_components_of_what_was_made_go_on_with_the_latents_that_they_were_decod
 def test_a_link_sets_only_what_its_control_allows(page, name, text, wanted):
     with page:
         found = next(p for p in PAGES if p.key == "generate")
-        control = {**found.knobs(), **found.advanced()}[name]
-    assert links.accepted(control, text) == wanted
+        control = {**found.controls(), **found.advanced()}[name]
+    assert links.validated_value(control, text) == wanted
 
 
 def test_a_link_names_its_pictures_among_the_examples(lab):
     built = next(b for b in built_pages(lab) if b.page.key == "interpolate")
     given = {"picture_1": "03-heart", "picture_2": "../../etc/passwd", "picture": "03-heart", "frames": "5"}
-    assert links.checked(built, given, {"03-heart"}) == ({"picture_1": "03-heart", "frames": 5}, ["picture_2"])
+    assert links.validated_settings(built, given, {"03-heart"}) == (
+        {"picture_1": "03-heart", "frames": 5},
+        ["picture_2"],
+    )
 
 
 def built_pages(lab):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     with gr.Blocks():
         model = gr.Dropdown(["toy"])
-        return [layout.build(p, model, picker.examples()) for p in PAGES if p.key in ("interpolate", "text-diff")]
+        return [layout.build(p, model, picker.load_examples()) for p in PAGES if p.key in ("interpolate", "text-diff")]
 
 
 def test_a_link_sets_the_picture_and_keeps_its_own_words(lab):
     built = built_pages(lab)
     diff = next(b for b in built if b.page.key == "text-diff")
     with gr.Blocks():
-        bench = Bench(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.examples())
-    name = next(iter(bench.examples))
-    both = [*bench.fields(), *bench.all_pickers()]
-    told = bench.filled(diff, {"picture": name, "source": "a cat"})
+        output_bar = OutputBar(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.load_examples())
+    name = next(iter(output_bar.examples))
+    both = [*output_bar.fields(), *output_bar.all_pickers()]
+    told = output_bar.filled(diff, {"picture": name, "source": "a cat"})
     shown = [v for c, v in zip(both, told) if c is diff.pickers[0].state]
-    words = [v for c, v in zip(both, told) if c is diff.knobs["source"]]
-    assert shown == [bench.examples[name]]
+    words = [v for c, v in zip(both, told) if c is diff.controls["source"]]
+    assert shown == [output_bar.examples[name]]
     assert [w for w in words if isinstance(w, str)] == ["a cat"]
 
 
 def test_settings_of_the_command_line_find_their_page():
-    page, fields = links.settings({"experiment": "vary", "seeds": [3, 4, 5], "steps": 9})
+    page, fields = links.page_settings({"experiment": "vary", "seeds": [3, 4, 5], "steps": 9})
     assert (page, fields["seed"], fields["count"], fields["steps"]) == ("variations", 3, 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "page", "task"),
+    [("guide", "prior", "sweep"), ("spell", "binding", "spell"), ("walk_components", "pca", "walk")],
+)
+def test_settings_of_a_second_experiment_of_a_page_find_its_page_and_its_task(experiment, page, task):
+    assert links.page_settings({"experiment": experiment, "steps": 9})[0] == page
+    assert links.page_settings({"experiment": experiment, "steps": 9})[1]["task"] == task
 
 
 def test_settings_travel_in_a_png_and_nothing_else_is_believed(tmp_path):
     path = images.save_png(Image.new("RGB", (4, 4)), tmp_path / "a.png", {"page": "generate", "fields": {"seed": 5}})
-    assert links.settings(outputs.settings_in(str(path))) == ("generate", {"seed": 5})
+    assert links.page_settings(outputs.settings_in(str(path))) == ("generate", {"seed": 5})
     (tmp_path / "b.png").write_text("<svg onload='alert(1)'/>")
     assert outputs.settings_in(str(tmp_path / "b.png")) is None
 
 
 @pytest.mark.parametrize("odd", [["03-heart"], {"a": 1}, None, 10**400])
 def test_a_png_that_somebody_else_filled_sets_nothing_and_breaks_nothing(lab, odd):
-    assert links.settings({"page": odd, "experiment": odd})[0] is None
+    assert links.page_settings({"page": odd, "experiment": odd})[0] is None
     built = next(b for b in built_pages(lab) if b.page.key == "interpolate")
-    given = dict.fromkeys((*built.knobs, "picture_1"), odd)
-    assert links.checked(built, given, {"03-heart"}) == ({}, [*built.knobs, "picture_1"])
+    given = dict.fromkeys((*built.controls, "picture_1"), odd)
+    assert links.validated_settings(built, given, {"03-heart"}) == ({}, [*built.controls, "picture_1"])
 
 
 def test_the_link_of_a_picture_names_the_model_that_made_it(lab):
-    _, outcome = ended(interpolate.run("toy", picture(), picture((0, 99, 9)), 3, "slerp", 0, 4, 1.0))
+    _, page_result = ended(interpolate.run("toy", picture(), picture((0, 99, 9)), 3, "slerp", 0, 4, 1.0))
     built = built_pages(lab)
     with gr.Blocks():
-        bench = Bench(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.examples())
-    made = outputs.Made("interpolate", tuple(stamp(built[0].page, s, outcome.result, {}) for s in outcome.shots))
-    assert any("model=toy" in str(told) for told in bench._take(made, 0, "emoji", []))
+        output_bar = OutputBar(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.load_examples())
+    made = outputs.RunOutput(
+        "interpolate", tuple(with_settings(built[0].page, s, page_result.result, {}) for s in page_result.images)
+    )
+    assert any("model=toy" in str(told) for told in output_bar._select(made, 0, "emoji", []))
 
 
 def test_a_picture_made_of_an_example_is_compared_with_its_own_caption(lab, monkeypatch):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     seen = {}
 
-    def watched(model, experiment, pixels, captions):
+    def run_experiment(model, experiment, pixels, captions):
         seen.update(pixels=len(pixels), captions=captions)
         yield
         return None
 
-    monkeypatch.setattr(clip, "watched", watched)
-    one = picker.examples()[0]
+    monkeypatch.setattr(clip, "run_experiment", run_experiment)
+    one = picker.load_examples()[0]
     again = dataclasses.replace(one, name="made of it", example="")
     next(stream := clip.run("toy", again, "compare", "a label", True))
     stream.close()
@@ -191,28 +205,28 @@ def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_
     def stream():
         steps = [("prior", 0, None), *(("decoder", k, drawn if k % 5 == 1 else None) for k in range(1, 10))]
         for stage, step, pixels in steps:
-            clock[0] += 0.4 * layout.PAUSE
+            clock[0] += 0.4 * layout.MIN_INTERVAL
             yield Progress(stage, step, 9, pixels)
-        return "the outcome"
+        return "the page_result"
 
-    updates = layout._shown(stream(), "said", "gallery", "made", {"run": "held"})
+    updates = layout._stream_updates(stream(), "said", "gallery", "made", {"run": "held"})
     with pytest.raises(StopIteration) as end:
         while True:
             update = next(updates)
             told.append((int(re.search(r'value="(\d)"', update["said"])[1]), "gallery" in update))
             assert ("run" in update) == (len(told) == 1)
-            assert "made" not in update or ("gallery" in update and not update["made"].shots)
+            assert "made" not in update or ("gallery" in update and not update["made"].images)
             emptied += "made" in update
             if "gallery" in update:
                 (shown, title), *_ = update["gallery"]
                 assert Path(shown).suffix == ".png" and title.startswith("unfinished, step ")
-    assert end.value.value == "the outcome"
+    assert end.value.value == "the page_result"
     assert told == [(0, False), (1, True), (4, False), (6, True), (9, False)]
     assert emptied == 1  # what the run before has made is gone with the first preview, and not before
 
 
 def test_the_time_left_is_told_when_steps_have_shown_it_and_begins_anew_with_each_walk(monkeypatch):
-    now, clock, told = [0.0], markup.Clock(), []
+    now, clock, told = [0.0], markup.StageClock(), []
     monkeypatch.setattr(markup, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for stage, step, seconds in [
         ("prior", 0, 0), *(("decoder", k, 5 if k == 1 else 2) for k in range(1, 7)), ("decoder", 1, 5)
@@ -220,36 +234,36 @@ def test_the_time_left_is_told_when_steps_have_shown_it_and_begins_anew_with_eac
         now[0] += seconds
         told.append(clock.left(stage, step, 6))
     assert told == [None] * 4 + [4, 2, 0, None]  # the first step is slow, and no measure of the others
-    assert "about 4 s left of this stage" in markup.bar("decoder", 4, 6, 4.0)
-    assert "left" not in markup.bar("decoder", 2, 6)
+    assert "about 4 s left of this stage" in markup.progress_bar("decoder", 4, 6, 4.0)
+    assert "left" not in markup.progress_bar("decoder", 2, 6)
 
 
 @pytest.mark.parametrize("key", ["reconstruct", "generate"])
 def test_pictures_are_shown_as_files_so_that_none_is_written_over_while_it_is_read(lab, key):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     with gr.Blocks():
-        built = layout.build(next(p for p in PAGES if p.key == key), gr.Dropdown(["toy"]), picker.examples())
-    values = [4 if name == "steps" else control.value for name, control in built.knobs.items()]
+        built = layout.build(next(p for p in PAGES if p.key == key), gr.Dropdown(["toy"]), picker.load_examples())
+    values = [4 if name == "steps" else control.value for name, control in built.controls.items()]
     *_, last = updates = list(built.events[0].fn("toy", *(p.state.value for p in built.pickers), *values))
-    assert len(last[built.made].shots) == len(last[built.gallery]["value"]) > 1
+    assert len(last[built.run_output].images) == len(last[built.gallery]["value"]) > 1
 
     def pictures(value):
         if isinstance(value, dict | list | tuple):
             return [p for v in (value.values() if isinstance(value, dict) else value) for p in pictures(v)]
         return [value] if isinstance(value, Image.Image) else []
 
-    assert not [p for told in updates for c, v in told.items() if c is not built.made for p in pictures(v)]
-    for one, shot in zip(last[built.gallery]["value"], last[built.made].shots):
+    assert not [p for told in updates for c, v in told.items() if c is not built.run_output for p in pictures(v)]
+    for one, shot in zip(last[built.gallery]["value"], last[built.run_output].images):
         assert images.read_metadata(one[0])["shows"] == shot.title == one[1]
 
 
 def test_what_a_user_wrote_is_text_and_never_markup():
     evil = "<script>alert(1)</script>"
-    table = markup.table([{"quantity": evil, "value": 1.0, "n": 1, "low": None, "high": None}])
+    table = markup.results_table([{"quantity": evil, "value": 1.0, "n": 1, "low": None, "high": None}])
     for written in (
-        markup.sentence(evil, notes=[evil]),
-        markup.bar(evil, 1, 2, 3.0),
-        markup.chances({evil: [(evil, 1)]}),
+        markup.message(evil, notes=[evil]),
+        markup.progress_bar(evil, 1, 2, 3.0),
+        markup.probability_bars({evil: [(evil, 1)]}),
         table,
     ):
         assert "<script" not in written
@@ -260,7 +274,7 @@ def test_an_upload_that_is_no_picture_is_refused_without_a_path(tmp_path, conten
     path = tmp_path / "letter.png"
     path.write_bytes(content)
     with pytest.raises(UserError) as refusal:
-        outputs.uploaded(str(path))
+        outputs.uploaded_image(str(path))
     assert str(tmp_path) not in str(refusal.value)
 
 
@@ -269,45 +283,45 @@ def test_an_upload_of_too_many_pixels_is_refused_with_a_sentence(tmp_path):
     Image.new("1", (7000, 6000)).save(path)
     assert path.stat().st_size < 2**16
     with pytest.raises(UserError, match="42 Mpx, at most 40 Mpx is read") as refusal:
-        outputs.uploaded(str(path))
+        outputs.uploaded_image(str(path))
     assert str(tmp_path) not in str(refusal.value)
 
 
 def test_no_visitor_makes_the_server_download_a_model(monkeypatch):
     monkeypatch.setattr(latentlab, "load", lambda *args, **kwargs: pytest.fail("it was to be loaded"))
     monkeypatch.setattr(models, "availability", lambda row: {"cached": False, "why_not": ""})
-    assert dict((name, label) for label, name in labs.choices())["karlo"].endswith("(not downloaded)")
+    assert dict((name, label) for label, name in model_cache.dropdown_choices())["karlo"].endswith("(not downloaded)")
     with pytest.raises(UserError, match="karlo is not downloaded here"):
-        ended(labs.obtain("karlo"))
+        ended(model_cache.load_with_progress("karlo"))
 
 
 def test_the_present_model_is_let_go_before_the_next_one_is_loaded(lab, monkeypatch):
     seen = []
 
     def load(name):
-        seen.append(dict(labs._LOADED))
+        seen.append(dict(model_cache._LOADED))
         time.sleep(0.7)
         return dataclasses.replace(lab, name=name)
 
     monkeypatch.setattr(latentlab, "load", load)
-    labs._LOADED.clear()
-    labs.keep(dataclasses.replace(lab, name="emoji"))
-    stages, found = ended(labs.obtain("toy"))
-    assert seen == [{}] and found.name == "toy" and labs.loaded("emoji") is None
+    model_cache._LOADED.clear()
+    model_cache.set_lab(dataclasses.replace(lab, name="emoji"))
+    stages, found = ended(model_cache.load_with_progress("toy"))
+    assert seen == [{}] and found.name == "toy" and model_cache.loaded_lab("emoji") is None
     assert any("loading the model toy" in stage for stage in stages)
-    labs.keep(lab)
+    model_cache.set_lab(lab)
 
 
 def test_the_page_opens_with_a_model_too_small_for_a_label(lab, monkeypatch):
-    monkeypatch.setattr(labs, "DEFAULT", "toy")
-    labs.keep(lab)
+    monkeypatch.setattr(model_cache, "DEFAULT_MODEL", "toy")
+    model_cache.set_lab(lab)
     with pytest.raises(UserError, match="can't be read"):
         attack.labelled(picture(), "candy", **attack.PLACE)
-    assert attack.dressed(picture((9, 9, 9))).getextrema() == ((9, 9),) * 3
+    assert attack.preview(picture((9, 9, 9))).getextrema() == ((9, 9),) * 3
 
 
 def test_the_label_is_shown_where_the_sliders_put_it():
-    white = outputs.Chosen("a wall", Image.new("RGB", (64, 64), "white"))
+    white = outputs.InputImage("a wall", Image.new("RGB", (64, 64), "white"))
     for x in (0.26, 0.74):
         shown = attack.labelled(white, "pizza", x=x, y=0.4, size=0.5)
         left, top, right, bottom = ImageChops.difference(shown, Image.new("RGB", shown.size, "white")).getbbox()
@@ -323,9 +337,9 @@ def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
     # As Gradio makes a visitor's own one, which loses what was hung on the first.
     box = type(box)(**box.constructor_args)
     with pytest.raises(UserError, match=wanted):
-        fitting({"seed": box}, [box.preprocess(seed)])
+        validated_params({"seed": box}, [box.preprocess(seed)])
     for good in (0, 7.0, controls.SEED_MAX):
-        assert fitting({"seed": box}, [box.preprocess(good)]) == {"seed": good}
+        assert validated_params({"seed": box}, [box.preprocess(good)]) == {"seed": good}
 
 
 @pytest.mark.parametrize(
@@ -337,12 +351,12 @@ def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
     ],
 )
 def test_a_sentence_begins_with_a_capital_and_a_name_as_it_is_written(error, said):
-    assert markup.whole(UserError(error)) == said
+    assert markup.error_sentence(UserError(error)) == said
 
 
 def test_captions_that_find_no_room_beside_the_pictures_own_are_named(lab):
     labels = ", ".join(f"a cat {k}" for k in range(clip.MORE + 2))
-    _, outcome = ended(clip.run("toy", picture(), "compare", labels, True))
-    assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in outcome.notes[-1]
-    _, outcome = ended(clip.run("toy", picture(), "compare", "a cat", True))
-    assert not any("not read" in note for note in outcome.notes)
+    _, page_result = ended(clip.run("toy", picture(), "compare", labels, True))
+    assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in page_result.notes[-1]
+    _, page_result = ended(clip.run("toy", picture(), "compare", "a cat", True))
+    assert not any("not read" in note for note in page_result.notes)

@@ -21,7 +21,7 @@ from test_app_load import free_port
 from test_app_parts import ended, picture
 
 from latentlab import UserError
-from latentlab.app import labs, running
+from latentlab.app import model_cache, running
 from latentlab.app.pages import PAGES
 from latentlab.experiments import Progress
 
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def across(monkeypatch):
     """What goes to the GPU's process and comes from it is pickled, as on a Space."""
-    for name in ("_stream", "_embedded"):
+    for name in ("_stream", "_encode"):
         here = getattr(running, name)
 
         def there(*given, here=here):
@@ -43,23 +43,25 @@ def across(monkeypatch):
 
 @pytest.mark.parametrize("key", [p.key for p in PAGES if p.key != "attack"])  # the toy's 8 pixels hold no word
 def test_each_page_runs_on_any_lab_and_in_another_process(lab, across, key):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     found = next(p for p in PAGES if p.key == key)
     with gr.Blocks():
-        knobs = {**found.knobs(), **found.advanced()}
-    values = {name: c.value for name, c in knobs.items() if name not in found.private} | (
-        {"steps": 4} if "steps" in knobs else {}
+        controls = {**found.controls(), **found.advanced()}
+    values = {name: c.value for name, c in controls.items() if name not in found.not_in_api} | (
+        {"steps": 4} if "steps" in controls else {}
     )
-    _, outcome = ended(found.run("toy", *[picture((9 + 90 * k, 60, 30)) for k in range(len(found.pictures))], **values))
-    assert outcome.result.summary()
-    assert bool(outcome.shots) == found.gallery
+    _, page_result = ended(
+        found.run("toy", *[picture((9 + 90 * k, 60, 30)) for k in range(len(found.pictures))], **values)
+    )
+    assert page_result.result.summary()
+    assert bool(page_result.images) == found.gallery
 
 
 def test_a_gpu_is_asked_for_briefly_and_for_longer_runs_longer():
-    short = running.seconds("emoji", "vary", (), {"seeds": (0,), "etas": (0,), "steps": 25})
-    long = running.seconds("emoji", "vary", (), {"seeds": range(8), "etas": (0, 0.5, 1), "steps": 50})
+    short = running.gpu_seconds("emoji", "vary", (None,), {"seeds": (0,), "etas": (0,), "steps": 25})
+    long = running.gpu_seconds("emoji", "vary", (None,), {"seeds": range(8), "etas": (0, 0.5, 1), "steps": 50})
     assert 1 <= short < long <= 60
-    assert running.seconds("emoji", "vary", (), {"seeds": range(9999), "steps": 9999}) == 60
+    assert running.gpu_seconds("emoji", "vary", (None,), {"etas": (0,), "seeds": range(9999), "steps": 9999}) == 60
 
 
 def test_away_from_zerogpu_the_wrapper_changes_nothing(monkeypatch):
@@ -68,29 +70,33 @@ def test_away_from_zerogpu_the_wrapper_changes_nothing(monkeypatch):
 
 
 def test_every_tensor_of_what_travels_is_moved(lab):
-    labs.keep(lab)
-    _, found = ended(running.inverted("toy", [picture()], steps=4))
+    model_cache.set_lab(lab)
+    _, found = ended(running.invert_images("toy", [picture()], steps=4))
     meta = torch.device("meta")
-    (moved, bar), knobs = running.moved(((found, Progress("decoder", 1, 2, torch.zeros(1))), {"x": [found]}), meta)
+    (moved, bar), controls = running.to_device(
+        ((found, Progress("decoder", 1, 2, torch.zeros(1))), {"x": [found]}), meta
+    )
     assert (bar.stage, bar.step) == ("decoder", 1)
-    for one in (moved, knobs["x"][0]):
+    for one in (moved, controls["x"][0]):
         tensors = (one.original, one.latent.z_i, one.latent.x_T, one.residual, one.converged, bar.pixels)
         assert {t.device.type for t in tensors} == {"meta"}
 
 
 def test_a_refusal_crosses_the_border_of_a_process_as_it_is(lab, across):
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     with pytest.raises(UserError, match="caption is empty"):
-        ended(running.watched("toy", "generate", "  "))
+        ended(running.run_experiment("toy", "generate", "  "))
 
 
 def test_on_zerogpu_only_the_model_of_the_start_is_at_hand(lab, monkeypatch):
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    labs._LOADED.clear()
-    labs.keep(lab)
-    assert labs.why_not("toy") == "" and "LATENTLAB_MODEL=emoji" in labs.why_not("emoji")
+    model_cache._LOADED.clear()
+    model_cache.set_lab(lab)
+    assert model_cache.unavailable_reason("toy") == "" and "LATENTLAB_MODEL=emoji" in model_cache.unavailable_reason(
+        "emoji"
+    )
     with pytest.raises(UserError, match="this Space lends its GPU"):
-        ended(labs.obtain("emoji"))
+        ended(model_cache.load_with_progress("emoji"))
 
 
 FRONT = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)[1])

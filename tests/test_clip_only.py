@@ -60,7 +60,7 @@ def test_the_lab_is_the_encoder_of_the_folder_and_says_which_weights_it_has(lab,
     assert (lab.name, lab.weights) == (clip_folder.name, f"{clip_folder.name}@{encoder.fingerprint()}")
     assert lab.image_size == encoder.image_size and not lab.has_decoder
     assert (lab.prior, lab.decoder, lab.upsampler) == (None, None, None)
-    with pytest.raises(UserError, match="is a CLIP alone, without a decoder: it can classify.*load one of"):
+    with pytest.raises(UserError, match=r"is a CLIP alone, without a decoder: it can classify.*load one of"):
         lab.require_decoder()
 
 

@@ -102,8 +102,10 @@ def test_the_decoder_listens_to_z_i_the_caption_and_the_time(miniature, z_i, x_T
     eps, text = miniature.decoder.eps, miniature.decoder.encode_prompt(CAPTIONS)
     plain = eps(x_T, 500, Conditioning(z_i, text))
     others = [
-        eps(x_T, 500, Conditioning(z_i.flip(0), text)), eps(x_T, 500, Conditioning(z_i)), eps(x_T, 400, Conditioning(z_i, text)),
-    ]  # fmt: skip
+        eps(x_T, 500, Conditioning(z_i.flip(0), text)),
+        eps(x_T, 500, Conditioning(z_i)),
+        eps(x_T, 400, Conditioning(z_i, text)),
+    ]
     assert all((plain - other).abs().max() > 1e-4 for other in others)
 
 

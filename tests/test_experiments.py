@@ -13,7 +13,7 @@ from latentlab import UserError, decoding, experiments
 from latentlab.analysis.distances import cmmd, frechet
 from latentlab.analysis.pca import Directions
 from latentlab.diffusion import SeededNoise, noise
-from latentlab.experiments import Progress, base
+from latentlab.experiments import Progress, stages
 from latentlab.io import images
 
 
@@ -77,7 +77,7 @@ def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, found, directio
         drawn.extend(seeds)
         return pixels
 
-    monkeypatch.setattr(base.upsampling, "upsample", upsample)
+    monkeypatch.setattr(stages.upsampling, "upsample", upsample)
     list(streams(dataclasses.replace(lab, upsampler=object()), found, directions)[name])
     assert len(drawn) > 1
     assert len(set(drawn)) == 1
@@ -178,10 +178,9 @@ def test_an_exact_method_brings_pictures_back_beside_what_z_i_says_alone(lab, me
     assert torch.equal(found.from_z_i, experiments.reconstruct(lab, pictures(), steps=10).from_z_i)
 
 
-def test_the_settings_of_what_was_inverted_before_claim_no_more_than_is_known(lab, found):
-    settings = experiments.reconstruct(lab, found).settings
-    assert (settings["steps"], settings["method"]) == (20, "fixed-point")
-    assert not {"iterations", "memory", "tolerance"} & set(settings)
+def test_the_settings_of_what_was_inverted_before_are_those_of_its_inversion(lab, found):
+    settings = experiments.reconstruct(lab, found, steps=7, tolerance=0.5).settings
+    assert found.settings.items() <= settings.items() and settings["steps"] == 20
 
 
 def test_numbers_say_of_each_picture_whether_its_inversion_was_solved(lab):
@@ -444,7 +443,7 @@ def test_the_three_signals_differ_in_the_clip_slot_alone(miniature):
     torch.testing.assert_close(cond.text[:2], cond.text[4:])
     assert not cond.z_i[:2].any()
     z_t = miniature.encoder.encode_text(["a red apple", "a fox"])
-    assert (experiments.base.cosine(cond.z_i[2:4], z_t) > 0.9999).all()
+    assert (experiments.stages.cosine(cond.z_i[2:4], z_t) > 0.9999).all()
     torch.testing.assert_close(cond.z_i[2:4].norm(dim=-1), cond.z_i[4:].norm(dim=-1).mean().expand(2))
 
 
@@ -453,6 +452,44 @@ def test_a_guidance_sweep_holds_every_pair_and_guidance_1_of_both_is_generate(la
     assert result.pixels.shape[:3] == (2, 2, 2)
     plain = experiments.generate(lab, "a cat", seeds=[0, 1], steps=4, guidance=1, candidates=2)
     torch.testing.assert_close(result.pixels[0, 0], plain.pixels, atol=1 / 255, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("score", "distance", "sentence"),
+    [
+        ((0.9, 0.8), (0.1, 0.3), "the score is higher (0.90 against 0.60) and the distance among samples is lower"),
+        ((0.9, 0.8), (0.7, 0.5), "the score is higher (0.90 against 0.60) and the distance among samples is higher"),
+        ((0.9, 0.8), (0.4, 0.2), "and no difference in distance among samples can be told from n = 6"),
+        ((0.9, 0.5), (0.1, 0.3), "no difference in score can be told from n = 6"),
+        ((0.9, None), (0.1, None), "no difference in score can be told from n = 6 and no difference in distance"),
+    ],
+)
+def test_what_guidance_gains_and_loses_follows_from_the_intervals(score, distance, sentence):
+    def rows(quantity, guidance, value, end):
+        low, high = (None, None) if end is None else sorted((end, 2 * value - end))
+        where = {"prior_guidance": 1.0, "guidance": guidance, "quantity": quantity}
+        return {**where, "value": value, "n": 6, "low": low, "high": high}
+
+    table = (
+        rows("CLIP score", 1.0, 0.6, 0.55), rows("CLIP score", 3.0, *score),
+        rows("distance among samples", 1.0, 0.4, 0.35), rows("distance among samples", 3.0, *distance),
+    )  # fmt: skip
+    result = experiments.Guided(
+        pixels=None, latent=None, prior_guidances=(1.0,), guidances=(1.0, 3.0), seeds=(0,), table=table, settings={}
+    )
+    assert sentence in result.summary()
+    assert "lose in variety" not in result.summary()
+
+
+def test_a_guidance_that_scores_best_unguided_is_compared_with_nothing():
+    cell = {"quantity": "CLIP score", "prior_guidance": 1.0, "n": 6}
+    table = tuple(
+        {**cell, "guidance": g, "value": v, "low": v - 0.01, "high": v + 0.01} for g, v in ((1, 0.9), (3, 0.5))
+    )
+    result = experiments.Guided(
+        pixels=None, latent=None, prior_guidances=(1.0,), guidances=(1.0, 3.0), seeds=(0,), table=table, settings={}
+    )
+    assert result.summary() == "The CLIP score is highest, 0.90, at guidance 1 of the decoder and 1 of the prior."
 
 
 # -- CLIP

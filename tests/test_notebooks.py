@@ -1,4 +1,4 @@
-"""Every notebook is whole, and a fresh run gives what it stores: texts by nbval, figures by SSIM, exercises solved."""
+"""Every notebook keeps the laws, and one fresh run of it gives the stored texts (nbval) and figures (SSIM)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fresh_run(path: Path) -> subprocess.CompletedProcess:
     sanitize = f"--nbval-sanitize-with={ROOT / 'notebooks' / 'sanitize.cfg'}"
     alone = ("-c", os.devnull, f"--rootdir={path.parent}", "-p", "no:cacheprovider", "-p", "notebook_run")
     command = [sys.executable, "-m", "pytest", "-q", "--color=no", *alone, *nbval, sanitize, str(path)]
-    # Two run side by side, a core each, and not with the threads that the stored outputs were made with.
+    # Two run side by side, a core each, and not with the threads that the stored outputs were executed with.
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     env |= {"HF_HUB_OFFLINE": "1", "JUPYTER_PLATFORM_DIRS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     env.pop("PYTEST_ADDOPTS", None)
@@ -37,10 +37,10 @@ def fresh_run(path: Path) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="session")
 def runs(request):
-    """The fresh runs of all notebooks that were asked for, two at a time; of each only one."""
-    asked = [item.callspec.params["path"] for item in request.session.items if "runs" in item.fixturenames]
+    """One fresh run of each notebook that the selected tests need, two at a time (one beside pytest-xdist)."""
+    paths = [item.callspec.params["path"] for item in request.session.items if "runs" in item.fixturenames]
     with ThreadPoolExecutor(1 if "PYTEST_XDIST_WORKER" in os.environ else 2) as pool:
-        yield {path: pool.submit(fresh_run, path) for path in asked}
+        yield {path: pool.submit(fresh_run, path) for path in paths}
 
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -60,9 +60,9 @@ def test_a_fresh_run_gives_what_is_stored_and_every_solution_passes_its_check(pa
 
 
 def test_the_cells_whose_output_is_not_compared_are_few_and_listed(list_ignored):
-    named = {path.name: ignored(nbformat.read(path, as_version=4)) for path in NOTEBOOKS}
-    list_ignored(named)
-    assert sum(map(len, named.values())) <= IGNORED * len(NOTEBOOKS)
+    cells = {path.name: ignored(nbformat.read(path, as_version=4)) for path in NOTEBOOKS}
+    list_ignored(cells)
+    assert sum(map(len, cells.values())) <= IGNORED * len(NOTEBOOKS)
 
 
 def test_binder_installs_the_checkout_itself_and_jupyterlab():
@@ -120,17 +120,17 @@ def exercise(number: int) -> list:
         new_code_cell(
             f'{imported}check(answer, (lambda a: a == 4, "Count."))',
             metadata={"tags": ["check"]},
-            outputs=[shown("Not yet, 0 of 1 checks hold. Put your answer in place of the dots. Count.")],
+            outputs=[result("Not yet, 0 of 1 checks hold. Put your answer in place of the dots. Count.")],
         ),
         new_markdown_cell(fold, metadata={"tags": ["solution"]}),
     ]
 
 
-def shown(text: str, **more):
+def result(text: str, **more):
     return nbformat.v4.new_output("execute_result", {"text/plain": text, **more}, execution_count=1)
 
 
-def printed(text: str):
+def stdout(text: str):
     return nbformat.v4.new_output("stream", name="stdout", text=text)
 
 
@@ -140,7 +140,7 @@ def sample():
     first = 'MODEL = "emoji"  # or another\n\nfrom latentlab import exercises\nfrom ipywidgets import interact'
     widget = "def double(k=1):\n    return 2 * k\n\n\ninteract(double, k=(0, 3));"
     cells = [new_markdown_cell(TITLE), new_code_cell(first)]
-    cells += [new_markdown_cell("**Predict.** What comes?"), new_code_cell("print(1 + 1)", outputs=[printed("2\n")])]
+    cells += [new_markdown_cell("**Predict.** What comes?"), new_code_cell("print(1 + 1)", outputs=[stdout("2\n")])]
     for number in (1, 2, 3):
         cells += exercise(number)
         cells += [new_markdown_cell("And more."), new_code_cell(f"x = {number}")]
@@ -148,8 +148,8 @@ def sample():
         new_markdown_cell("Move it."),
         new_code_cell(widget, metadata={"tags": ["widget", "nbval-ignore-output"]}),
     ]
-    cells += [new_code_cell("double(2)", outputs=[shown("4")]), new_markdown_cell("A picture.")]
-    drawn = shown("<PIL.Image.Image image mode=RGB size=300x120>", **{"image/png": png()})
+    cells += [new_code_cell("double(2)", outputs=[result("4")]), new_markdown_cell("A picture.")]
+    drawn = result("<PIL.Image.Image image mode=RGB size=300x120>", **{"image/png": png()})
     cells += [new_code_cell(DRAW, outputs=[drawn]), new_markdown_cell(END)]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nb = new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -171,7 +171,7 @@ def on(k: int, **changes):
     return lambda nb: plain(nb, k).update(changes)
 
 
-def told(k: int, source: str):
+def with_source(k: int, source: str):
     """A breach: another source of the k-th cell of all."""
     return lambda nb: nb.cells[k].update(source=source)
 
@@ -204,25 +204,25 @@ BREACHES = {
     "was_executed_in_order": [on(1, execution_count=None), on(2, execution_count=1), drop("exercise")],
     "keeps_its_outputs": [
         on(1, outputs=[]),
-        on(4, outputs=[printed("3")]),
+        on(4, outputs=[stdout("3")]),
         on(1, outputs=[nbformat.v4.new_output("stream", name="stderr", text="UserWarning")]),
-        on(1, outputs=[shown("1"), shown("2")]),
+        on(1, outputs=[result("1"), result("2")]),
         on(1, outputs=[nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])]),
     ],
     "holds_nothing_of_the_run": [
         lambda nb: nb.metadata.update(widgets={}),
         lambda nb: plain(nb, 1).metadata.update(execution={"iopub.status.busy": "2026-11-25"}),
-        on(1, outputs=[shown("x", **{"application/vnd.jupyter.widget-view+json": {}})]),
-        on(1, outputs=[printed("/home/someone/latentlab")]),
+        on(1, outputs=[result("x", **{"application/vnd.jupyter.widget-view+json": {}})]),
+        on(1, outputs=[stdout("/home/someone/latentlab")]),
         on(1, source='open("/Users/someone/cat.png")'),
-        on(1, outputs=[printed(" 40%|####      |")]),
+        on(1, outputs=[stdout(" 40%|####      |")]),
     ],
-    "is_a_file_of_at_most_two_megabytes": [on(1, outputs=[printed("x" * 2**21)])],
+    "is_a_file_of_at_most_two_megabytes": [on(1, outputs=[stdout("x" * 2**21)])],
     "begins_with_its_title_a_question_and_the_model": [
-        told(0, TITLE.replace("# 1.", "# 2.")),
-        told(0, TITLE.replace("?", ".", 1).replace("?labpath", "/labpath")),
-        told(0, TITLE.replace("5 minutes", "long")),
-        told(0, TITLE.replace("01_sample", "02_another")),
+        with_source(0, TITLE.replace("# 1.", "# 2.")),
+        with_source(0, TITLE.replace("?", ".", 1).replace("?labpath", "/labpath")),
+        with_source(0, TITLE.replace("5 minutes", "long")),
+        with_source(0, TITLE.replace("01_sample", "02_another")),
         on(0, source="import latentlab"),
     ],
     "is_made_of_few_small_cells": [
@@ -235,11 +235,11 @@ BREACHES = {
     ],
     "says_something_before_each_cell": [
         lambda nb: nb.cells.pop(2),
-        told(2, "What comes?"),
+        with_source(2, "What comes?"),
     ],
     "has_a_widget_with_a_plain_twin": [
         drop("widget"),
-        lambda nb: first(nb, "widget").update(outputs=[shown("interactive(…)")]),
+        lambda nb: first(nb, "widget").update(outputs=[result("interactive(…)")]),
         lambda nb: nb.cells.remove(next(cell for cell in nb.cells if cell.source == "double(2)")),
     ],
     "compares_all_outputs_but_those_of_widgets": [
@@ -257,7 +257,7 @@ BREACHES = {
         edit("exercise", "...", "4"),
         edit("check", "from latentlab.exercises import check", ""),
         edit("check", "check(answer", "print(answer"),
-        lambda nb: first(nb, "check").update(outputs=[shown("Right: it holds.")]),
+        lambda nb: first(nb, "check").update(outputs=[result("Right: it holds.")]),
         edit("solution", "<details>", ""),
         edit("solution", "</details>", ""),
         edit("solution", "```python", "```"),
@@ -265,10 +265,10 @@ BREACHES = {
         gather,
     ],
     "ends_with_a_figure_a_summary_and_references": [
-        lambda nb: plain(nb, -1).update(outputs=[shown("<PIL.Image.Image>")]),
-        told(-1, END.replace("- Two.\n", "")),
-        told(-1, END.replace("2204.06125", "")),
-        told(-1, END.partition("## References")[0]),
+        lambda nb: plain(nb, -1).update(outputs=[result("<PIL.Image.Image>")]),
+        with_source(-1, END.replace("- Two.\n", "")),
+        with_source(-1, END.replace("2204.06125", "")),
+        with_source(-1, END.partition("## References")[0]),
     ],
     "uses_public_names_alone": [
         on(1, source=source)
@@ -313,24 +313,24 @@ def test_a_law_names_each_breach(law, breach, sample):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a notebook into a folder of its own; where it is."""
+    """Write a notebook into a folder of its own and return its path."""
 
-    def written(nb) -> Path:
+    def write_notebook(nb) -> Path:
         nbformat.write(nb, tmp_path / "01_sample.ipynb")
         return tmp_path / "01_sample.ipynb"
 
-    return written
+    return write_notebook
 
 
 def failed(done: subprocess.CompletedProcess) -> set[str]:
-    """The cells that a fresh run finds at fault."""
+    """The cells that fail in a fresh run."""
     return {line.split("::")[1].split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED ")}
 
 
 @pytest.mark.notebooks
 def test_a_fresh_run_of_the_sample_finds_no_fault_and_leaves_stubs_as_they_were(sample, write):
     at = next(k for k, cell in enumerate(sample.cells) if "solution" in tags(cell))
-    sample.cells.insert(at + 1, new_code_cell("answer", execution_count=9, outputs=[shown("Ellipsis")]))
+    sample.cells.insert(at + 1, new_code_cell("answer", execution_count=9, outputs=[result("Ellipsis")]))
     done = fresh_run(write(sample))
     assert done.returncode == 0, done.stdout
 
@@ -338,11 +338,11 @@ def test_a_fresh_run_of_the_sample_finds_no_fault_and_leaves_stubs_as_they_were(
 @pytest.mark.notebooks
 def test_a_fresh_run_finds_other_texts_other_figures_and_exercises_that_are_none(sample, write):
     stubs, solutions = ([k for k, c in enumerate(sample.cells) if tag in tags(c)] for tag in ("exercise", "solution"))
-    plain(sample, 1).outputs = [printed("3\n")]
+    plain(sample, 1).outputs = [stdout("3\n")]
     plain(sample, -1).outputs[0].data["image/png"] = png(shift=12)  # one of three discs moved by a tenth
     sample.cells[solutions[0]].source = sample.cells[solutions[0]].source.replace("answer = 4", "answer = 5")
     sample.cells[stubs[1]].source = "answer = 4  # ..."  # solved already
-    sample.cells[stubs[1] + 1].outputs = [shown("Right: it holds.")]
+    sample.cells[stubs[1] + 1].outputs = [result("Right: it holds.")]
     done = fresh_run(write(sample))
     cells = [cell for _, cell in code(sample)]
     at_fault = [1, cells.index(sample.cells[stubs[0] + 1]), cells.index(sample.cells[stubs[1] + 1]), len(cells) - 1]
@@ -366,9 +366,9 @@ def test_the_executor_leaves_what_the_laws_want_and_keeps_ids(sample, write):
     path = write(sample)
     done = executor(path)
     assert done.returncode == 0, done.stderr
-    made = nbformat.read(path, as_version=4)
-    assert [cell.id for cell in made.cells] == ids
-    assert [breach for law in LAWS for breach in law(path, made)] == []
+    executed = nbformat.read(path, as_version=4)
+    assert [cell.id for cell in executed.cells] == ids
+    assert [breach for law in LAWS for breach in law(path, executed)] == []
 
 
 @pytest.mark.notebooks
@@ -384,6 +384,6 @@ def test_the_executor_refuses_a_notebook_that_raises_and_names_the_cell(sample, 
 
 def test_the_executor_refuses_a_notebook_that_warns_or_draws_a_progress_bar(sample):
     script = runpy.run_path(str(ROOT / "docs" / "notebooks.py"))
-    assert script["wrong"](sample) == ""
+    assert script["problem_of"](sample) == ""
     plain(sample, 2).outputs = [nbformat.v4.new_output("stream", name="stderr", text=" 40%|####      |\n")]
-    assert script["wrong"](sample) == "code cell 3 wrote to stderr: 40%|####      |"
+    assert script["problem_of"](sample) == "code cell 3 wrote to stderr: 40%|####      |"

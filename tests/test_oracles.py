@@ -307,10 +307,8 @@ def test_stable_unclip_is_the_stock_pipeline(family, stable, pictures, same, nam
         pictures, CAPTIONS, num_inference_steps=10, guidance_scale=10.0, eta=eta, generator=generators,
         latents=noise(decoder, SEEDS), noise_level=level, output_type="latent",
     ).images  # fmt: skip
-    x_0 = decode(
-        decoder, Latent(z_i, noise(decoder, SEEDS)), text=decoder.encode_prompt(CAPTIONS), steps=TIMES, guidance=10.0, eta=eta,
-        seeds=SEEDS,
-    )  # fmt: skip
+    latent, text = Latent(z_i, noise(decoder, SEEDS)), decoder.encode_prompt(CAPTIONS)
+    x_0 = decode(decoder, latent, text=text, steps=TIMES, guidance=10.0, eta=eta, seeds=SEEDS)
     same(name, f"decoder, 10 steps, level {level}, eta {eta}", x_0, wanted)
     with torch.no_grad():
         pixels = stock.vae.decode(wanted / stock.vae.config.scaling_factor).sample.clamp(-1, 1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from latentlab.training import rendering
+from latentlab.training.drawings import Sprites
 from latentlab.training.rendering import Renderer
 from latentlab.training.scenes import Layer, Scene
 
@@ -43,10 +46,81 @@ def test_variation_stays_within_the_range_of_pictures(render):
     assert pictures.isfinite().all() and pictures.abs().max() <= 1
 
 
-def test_a_grey_drawing_keeps_its_hue_and_no_colour_leaks_outside_it(render):
+def test_no_colour_leaks_outside_a_drawing(render):
     pictures = varied(render, [scene("white")] * 8)
     ground = torch.tensor([120, 60, 200]) / 127.5 - 1
     corner = pictures[:, :, 0, 0]
     torch.testing.assert_close(corner, ground.expand_as(corner), atol=1e-2, rtol=0)
-    centre = pictures[:, :, 16, 16]
-    assert (centre.amax(1) - centre.amin(1)).max() < 0.02
+
+
+def test_a_grey_drawing_stays_grey_when_its_colours_turn():
+    grey = torch.tensor([150.0, 150.0, 150.0, 255.0]).view(1, 4, 1, 1).expand(8, 4, 2, 2)
+    turned = rendering._recoloured(grey, torch.ones(8), torch.Generator().manual_seed(0))[:, :3]
+    assert (turned.amax(1) - turned.amin(1)).max() < 2
+    assert turned[:, 0, 0, 0].std() > 5
+
+
+RESTYLED = ("_outlined", "_in_lines", "_in_grey", "_in_one_colour")
+
+
+@pytest.fixture
+def drawing():
+    """Two colours side by side on nothing: premultiplied (8, 4, 64, 64)."""
+    drawn = torch.zeros(8, 4, 64, 64)
+    drawn[:, :, 20:44, 16:32] = torch.tensor([200.0, 60.0, 30.0, 255.0]).view(4, 1, 1)
+    drawn[:, :, 20:44, 32:48] = torch.tensor([30.0, 90.0, 220.0, 255.0]).view(4, 1, 1)
+    return drawn
+
+
+@pytest.mark.parametrize("name", RESTYLED)
+def test_a_restyled_drawing_stays_where_it_was(drawing, name):
+    ground = torch.full((8, 3), 200.0)
+    restyled = getattr(rendering, name)(drawing, ground, torch.Generator().manual_seed(0))
+    assert restyled.shape == drawing.shape and restyled.min() >= 0
+    assert (restyled[:, :3] <= restyled[:, 3:] + 1e-3).all() and restyled[:, 3].max() <= 255 + 1e-3
+    assert not restyled[:, :, :17].any() and not restyled[:, 3, :, :13].any()  # at most two pixels further out
+    edge = restyled[:, 3, 20:44, 16]
+    assert (edge > 200).all()
+
+
+def test_an_outline_is_dark_and_leaves_the_middle_alone(drawing):
+    outlined = rendering._outlined(drawing, torch.zeros(8, 3), torch.Generator().manual_seed(0))
+    assert (outlined[:, 3, 19, 24] == 255).all() and (outlined[:, :3, 19, 24] < 80).all()
+    torch.testing.assert_close(outlined[:, :, 30, 22], drawing[:, :, 30, 22])
+
+
+def test_a_grey_drawing_has_no_hue(drawing):
+    grey = rendering._in_grey(drawing, torch.zeros(8, 3), torch.Generator())
+    torch.testing.assert_close(grey[:, 0], grey[:, 2])
+
+
+def test_about_half_of_all_drawings_are_restyled_and_nothing_else_is(drawing):
+    many = drawing[:1].expand(2000, -1, -1, -1)[:, :, ::8, ::8]
+    drawings = torch.arange(2000) % 2 == 0
+    restyled = rendering._restyled(many, torch.zeros(2000, 3), drawings, torch.Generator().manual_seed(0))
+    changed = (restyled - many).abs().flatten(1).amax(1) > 1e-3
+    assert not changed[~drawings].any()
+    assert changed[drawings].float().mean() == pytest.approx(0.54, abs=0.05)
+
+
+def test_ink_and_fill_colour_a_drawing_in_one_ink():
+    pixels = np.zeros((1, 4, 8, 8), np.uint8)
+    pixels[0, :, 1:7, 1:7] = 255
+    pixels[0, 1:, 2:6, 2:6] = 0  # a ring, whose red channel has the hole filled
+    render = Renderer(Sprites(pixels, {"tabler/fox": 0}))
+    bare, filled = (
+        render([Scene((100, 100, 100), (Layer("tabler/fox", size=2.0, ink=(0, 0, 0), fill=fill),), "", "single")], 16)[
+            0
+        ]
+        for fill in (None, (250, 200, 0))
+    )
+    to_grey = torch.tensor([100.0, 100.0, 100.0]) / 127.5 - 1
+    torch.testing.assert_close(bare[:, 8, 8], to_grey, atol=0.01, rtol=0)
+    torch.testing.assert_close(filled[:, 8, 8], torch.tensor([250.0, 200.0, 0.0]) / 127.5 - 1, atol=0.02, rtol=0)
+
+
+def test_pictures_are_drawn_alike_under_autocast(render):
+    scenes = [scene("noto/fox")] * 8
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = varied(render, scenes)
+    torch.testing.assert_close(inside, varied(render, scenes))

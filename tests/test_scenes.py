@@ -18,11 +18,14 @@ from latentlab.training import scenes, vocabulary
 from latentlab.training.clip import TEMPLATES, validation_scenes
 from latentlab.training.drawings import (
     COLOURS,
-    HELD_OUT_STYLE,
+    FIRST_EDITION,
+    HELD_OUT_STYLES,
     SIZE,
     SOLIDS,
     STYLES,
     Sprites,
+    _enclosed,
+    _matches,
     paper,
     sign_words,
     things,
@@ -46,9 +49,20 @@ def combination(scene):
 
 
 def test_a_shop_sign_shows_a_word_and_names_the_thing(sprites):
-    found = [scenes.shop_sign(random.Random(k), "pizza") for k in range(40)]
-    assert {s.layers[0].key for s in found} == {"sign/pizza"}
-    assert all("pizza" in s.caption and "sign" not in s.caption and "word" not in s.caption for s in found)
+    rng = random.Random(0)
+    shown = [scenes.shop_sign(rng, sprites, "pizza") for _ in range(60)]
+    assert {s.layers[-1].key for s in shown} == {"sign/pizza", "label/pizza"}
+    assert all("pizza" in s.caption and s.facts["word"] == "pizza" and s.thing is None for s in shown)
+    alone = [s for s in shown if len(s.layers) == 1]
+    assert all("sign" not in s.caption and "word" not in s.caption for s in alone)
+
+
+def test_a_word_beside_a_thing_does_not_lie_on_it(sprites):
+    rng = random.Random(0)
+    both = [s for s in (scenes.shop_sign(rng, sprites, "pizza") for _ in range(60)) if len(s.layers) == 2]
+    for thing, paper_layer in (s.layers for s in both):
+        assert max(abs(thing.x - paper_layer.x), abs(thing.y - paper_layer.y)) > 0.8
+    assert len(both) > 5
 
 
 def test_clip_never_trains_on_a_thing_that_wears_a_word_and_the_report_asks_about_them(sprites):
@@ -138,18 +152,62 @@ def test_held_out_solids_never_appear_in_training(count):
     assert train and test and not train & test
 
 
-def test_training_never_uses_the_held_out_style(sprites):
+def test_training_never_uses_a_held_out_style(sprites):
     keys = {layer.key for seed in SEEDS for scene in many(sprites, seed) for layer in scene.layers}
     styles = {key.split("/")[0] for key in keys}
-    assert HELD_OUT_STYLE not in styles
-    assert styles >= set(STYLES) - {HELD_OUT_STYLE} | {"solid", "sign", "label"}
+    assert not styles & set(HELD_OUT_STYLES)
+    assert styles >= set(STYLES) - set(HELD_OUT_STYLES) | {"solid", "sign", "label"}
 
 
-@pytest.mark.parametrize("held_out_style", [True, False])
-def test_validation_shows_every_thing_in_the_styles_asked_for(sprites, held_out_style):
-    found = validation_scenes(sprites, held_out_style=held_out_style, per_thing=2)
-    assert Counter(scene.thing for scene in found) == dict.fromkeys(NAMES, 2)
-    assert all((scene.facts["style"] == HELD_OUT_STYLE) == held_out_style for scene in found)
+@pytest.mark.parametrize("style", [None, *HELD_OUT_STYLES])
+def test_validation_shows_every_thing_by_the_artists_asked_for(sprites, style):
+    shown = validation_scenes(sprites, style=style, per_thing=2)
+    assert Counter(scene.thing for scene in shown) == dict.fromkeys(NAMES, 2)
+    styles = {scene.facts["style"] for scene in shown}
+    assert styles == {style} if style else not styles & set(HELD_OUT_STYLES)
+
+
+def test_the_first_editions_rows_keep_their_scenes(sprites):
+    """Of the first edition's artists' first drawings only, whatever has come since."""
+    first = sprites.first_edition()
+    more = Sprites(sprites.pixels, {**sprites.index, **{f"noto/{name}/2": 1 for name in NAMES}})
+    assert validation_scenes(first) == validation_scenes(more.first_edition())
+    assert {scene.facts["style"] for scene in validation_scenes(first)} == set(FIRST_EDITION)
+    assert "icon-park" in {s.facts["style"] for s in validation_scenes(sprites, style="icon-park")}
+    batch = scenes.batch_for_clip(3, first, 192, scenes.REPORTED)
+    keys = {layer.key.split("/")[0] for scene in batch for layer in scene.layers}
+    assert keys <= {*FIRST_EDITION, "solid", "sign", "label"}
+
+
+def test_second_drawings_are_shown_as_often_as_first_ones(sprites):
+    more = Sprites(sprites.pixels, {**sprites.index, "noto/fox/2": 1})
+    rng = random.Random(0)
+    keys = Counter(single(rng, more, "fox", style="noto").layers[0].key for _ in range(200))
+    assert set(keys) == {"noto/fox", "noto/fox/2"} and min(keys.values()) > 70
+
+
+def test_a_drawing_in_one_ink_stands_out_from_its_ground(sprites):
+    rng, checked = random.Random(0), 0
+    for name in NAMES:
+        scene = single(rng, sprites, name, style="tabler")
+        layer = scene.layers[0]
+        difference = abs(scenes.luma(layer.ink) - scenes.luma(scene.background))
+        assert layer.fill is not None or difference > 40
+        assert single(rng, sprites, name, style="noto").layers[0].ink is None
+        checked += layer.fill is not None
+    assert 0.3 < checked / len(NAMES) < 0.7
+
+
+def test_scenes_that_are_trained_on_show_things_from_a_third_of_the_picture_to_all_of_it(sprites):
+    rng = random.Random(0)
+    sizes = [single(rng, sprites, wide=True).layers[0].size for _ in range(600)]
+    assert 0.33 < min(sizes) < 0.37 and 0.97 < max(sizes) <= 1
+
+
+def test_two_in_three_drawings_are_in_colour(sprites):
+    rng = random.Random(0)
+    styles = [single(rng, sprites).facts["style"] for _ in range(900)]
+    assert np.mean([STYLES[style].monochrome for style in styles]) == pytest.approx(1 / 3, abs=0.06)
 
 
 # Batches
@@ -420,9 +478,74 @@ def test_every_solid_is_a_colour_and_a_shape_of_the_vocabulary():
 def test_drawing_a_style_that_a_thing_lacks_is_not_offered(sprites):
     lacking = Sprites(sprites.pixels, {k: v for k, v in sprites.index.items() if k != "noto/fox"})
     assert "noto" not in lacking.styles_of("fox") and "noto" in lacking.styles_of("bear")
-    assert lacking.styles_of("fox", held_out=True) == [HELD_OUT_STYLE]
+    assert lacking.styles_of("fox", held_out=True) == list(HELD_OUT_STYLES)
 
 
 def test_the_package_brings_the_list_of_things():
     listed = Path(scenes.__file__).with_name("things.txt").read_text("utf-8")
     assert all(f"\n{name}: " in listed for name in NAMES)
+
+
+# The artists' sets
+
+
+@pytest.fixture
+def icons():
+    """A set in iconify's form: an alias, a numbered and a filled variant, a name without dashes."""
+    body = {"body": "<path d='M0 0h1v1z'/>"}
+    names = ("dog", "dog-face", "cat-1", "cat-2", "redapple", "fish-filled", "fish", "mouse", "gift-outline")
+    return {"icons": dict.fromkeys(names, body), "aliases": {"puppy": {"parent": "dog"}, "bunny": {"parent": "cat-1"}}}
+
+
+def matches(icons, style, name):
+    return _matches(icons, style, next(t for t in things() if t.name == name))
+
+
+def test_a_things_own_name_comes_before_its_phrases_and_an_alias_counts_once(icons):
+    assert matches(icons, "streamline-emojis", "dog-face") == {
+        "streamline-emojis/dog-face": "dog-face",
+        "streamline-emojis/dog-face/2": "dog",
+    }
+
+
+def test_numbers_at_the_end_and_dashes_do_not_hide_a_drawing(icons):
+    assert list(matches(icons, "streamline-emojis", "cat-face").values()) == ["cat-1", "cat-2"]
+    assert list(matches(icons, "streamline-emojis", "red-apple").values()) == ["redapple"]
+
+
+def test_what_a_phrase_finds_in_a_set_of_the_first_edition_comes_second(icons):
+    assert matches(icons, "noto", "rabbit-face") == {"noto/rabbit-face/2": "cat-1"}
+    assert matches(icons, "emojione", "rabbit-face") == {}
+
+
+def test_sets_of_icons_have_names_of_their_own_and_filled_variants(icons):
+    assert list(matches(icons, "tabler", "tropical-fish").values()) == ["fish-filled", "fish"]
+    assert list(matches(icons, "tabler", "wrapped-gift").values()) == ["gift-outline"]
+    assert matches(icons, "noto", "tropical-fish") == {}
+
+
+def test_a_drawing_that_shows_something_else_is_left_out(icons):
+    assert matches(icons, "tabler", "mouse-face") == {}  # of a computer
+    assert matches(icons, "hugeicons", "wrapped-gift") == {"hugeicons/wrapped-gift": "gift-outline"}
+    assert matches(icons, "mdi", "wrapped-gift") == {}  # also its package
+
+
+def test_a_held_out_artist_shows_one_drawing_of_a_thing(icons):
+    assert list(matches(icons, "icon-park", "dog-face")) == ["icon-park/dog-face"]
+
+
+def test_the_sets_that_judge_from_outside_are_none_of_ours():
+    assert not [style for style in STYLES if "openmoji" in style]
+    assert not [style for style in STYLES if style not in HELD_OUT_STYLES and style.startswith(HELD_OUT_STYLES)]
+
+
+def test_a_style_word_of_captions_is_a_known_word():
+    assert {s.adjective for s in STYLES.values()} - {""} <= set(vocabulary.words())
+
+
+def test_a_drawing_in_one_ink_knows_what_its_lines_enclose():
+    ring = np.zeros((SIZE, SIZE, 4), np.uint8)
+    ring[30:90, 30:90, 3] = 255
+    ring[40:80, 40:80, 3] = 0
+    enclosed = np.asarray(_enclosed(Image.fromarray(ring)))
+    assert enclosed[60, 60].tolist() == [255, 0, 0, 0] and enclosed[35, 35, 3] == 255 and not enclosed[5, 5].any()

@@ -128,30 +128,30 @@ def test_a_report_s_rows_have_the_same_names_whether_they_have_an_interval_or_no
 
 
 @pytest.fixture
-def judge(miniature):
-    """A judge whose classes are the axes, so that a z_i can be any thing by name."""
-    judge = report.Judge(miniature)
-    judge.classes = torch.eye(len(judge.names))
-    return judge
+def zero_shot(miniature):
+    """A classifier whose classes are the axes, so that a z_i can be any thing by name."""
+    zero_shot = report.ZeroShot(miniature)
+    zero_shot.classes = torch.eye(len(zero_shot.names))
+    return zero_shot
 
 
-def test_a_rank_is_the_number_of_things_that_score_higher(judge):
-    z_i = torch.zeros(3, len(judge.names))
+def test_a_rank_is_the_number_of_things_that_score_higher(zero_shot):
+    z_i = torch.zeros(3, len(zero_shot.names))
     z_i[:, :3] = torch.tensor([[3.0, 2.0, 1.0], [1.0, 3.0, 2.0], [-1.0, 3.0, 2.0]])
-    assert judge.ranks(z_i, [judge.names[0]] * 3).tolist() == [0, 2, len(judge.names) - 1]
+    assert zero_shot.ranks(z_i, [zero_shot.names[0]] * 3).tolist() == [0, 2, len(zero_shot.names) - 1]
 
 
-def test_a_tie_counts_against_the_wanted_thing(judge):
-    z_i = torch.zeros(2, len(judge.names))
+def test_a_tie_counts_against_the_wanted_thing(zero_shot):
+    z_i = torch.zeros(2, len(zero_shot.names))
     z_i[0, :2] = 1
-    assert judge.ranks(z_i, [judge.names[0]] * 2).tolist() == [1, len(judge.names) - 1]
+    assert zero_shot.ranks(z_i, [zero_shot.names[0]] * 2).tolist() == [1, len(zero_shot.names) - 1]
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_an_embedding_that_is_not_finite_is_never_right(judge, bad):
-    z_i = torch.eye(len(judge.names))[:2].clone()
+def test_an_embedding_that_is_not_finite_is_never_right(zero_shot, bad):
+    z_i = torch.eye(len(zero_shot.names))[:2].clone()
     z_i[0, 1] = bad
-    assert judge.ranks(z_i, [judge.names[0], judge.names[1]]).tolist() == [len(judge.names) - 1, 0]
+    assert zero_shot.ranks(z_i, [zero_shot.names[0], zero_shot.names[1]]).tolist() == [len(zero_shot.names) - 1, 0]
 
 
 def test_the_comparison_asks_for_held_out_scenes_once_each_and_measures_four_signals(miniature, sprites):
@@ -182,3 +182,85 @@ def test_z_i_is_turned_where_text_diffs_go_in_five_of_nine_and_by_no_more_than_h
     torch.testing.assert_close(turned.norm(dim=1), z_i.norm(dim=1))
     same = Decoder._turned(SimpleNamespace(captions=captions[:1]), z_i, generator)  # whose difference is no direction
     assert same.isfinite().all()
+
+
+def test_a_widened_first_stage_decodes_as_the_narrower_one_did():
+    from latentlab.training import autoencoder
+
+    size = {"channels": (8, 8, 16, 32), "layers": (0, 1, 1, 1)}
+    torch.manual_seed(0)
+    old, new = autoencoder.build(**size, latent=4), autoencoder.build(**size, latent=6)
+    new.load_state_dict(autoencoder.widened({k: v.clone() for k, v in old.state_dict().items()}, new))
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        z_old, z_new = old.encode(x).latent, new.encode(x).latent
+        torch.testing.assert_close(z_new[:, :4], z_old)
+        assert z_new[:, 4:].std() > 0.1
+        torch.testing.assert_close(new.decode(z_new).sample, old.decode(z_old).sample, atol=1e-4, rtol=1e-4)
+
+
+def test_stratified_times_take_one_from_each_stretch():
+    from latentlab.training.decoder import TIME_LIMIT, stratified
+
+    t = stratified(9, torch.Generator().manual_seed(0))
+    assert sorted((t * 9 // TIME_LIMIT).tolist()) == list(range(9))
+    assert t.tolist() != sorted(t.tolist())
+
+
+def test_the_linear_map_between_two_spaces_is_found():
+    from latentlab.training.decoder import linear_map
+
+    a, wanted = torch.randn(400, 6), torch.randn(4, 6)
+    torch.testing.assert_close(linear_map(a, a @ wanted.T, ridge=1e-9), wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_the_judge_ranks_nan_last_and_says_what_to_do_when_it_is_missing(tmp_path):
+    from latentlab.errors import UserError
+    from latentlab.training.judge import Judge
+
+    class Brightness(nn.Module):
+        def forward(self, x):
+            return torch.stack([x.mean((1, 2, 3)), -x.mean((1, 2, 3))], 1)
+
+    judge = Judge(Brightness(), ["sun", "night"])
+    pictures = torch.stack([torch.ones(3, 64, 64), -torch.ones(3, 64, 64), torch.full((3, 64, 64), math.nan)])
+    assert judge.ranks(pictures, ["sun", "sun", "sun"]).tolist() == [0, 1, 1]
+    assert judge(torch.ones(1, 3, 128, 128)).shape == (1, 2)
+    with pytest.raises(UserError, match=r"latentlab\.training judge"):
+        Judge.load(tmp_path)
+
+
+def test_the_judges_augmentation_keeps_pictures_in_range_and_differs_by_seed():
+    from latentlab.training.judge import augmented
+
+    x = torch.rand(6, 3, 32, 32) * 2 - 1
+    one, again, other = (augmented(x, torch.Generator().manual_seed(k)) for k in (1, 1, 2))
+    assert one.shape == x.shape and one.abs().max() <= 1
+    assert one.equal(again) and not one.equal(other)
+
+
+@pytest.mark.parametrize("attribute", ["author", "licence"])
+def test_the_card_names_every_artist_and_licence(attribute):
+    from latentlab.models.emoji import weights_folder
+    from latentlab.training.drawings import STYLES
+
+    card = (weights_folder() / "MODEL_CARD.md").read_text("utf-8")
+    lines = [line for line in card.splitlines() if line.startswith("|")]
+    for name, style in STYLES.items():
+        row = next((line for line in lines if f"`@iconify-json/{name}` {style.version}" in line), "")
+        assert getattr(style, attribute) in row, f"{name}: {getattr(style, attribute)} is not in its line {row!r}"
+
+
+def test_every_part_is_trained_in_order_for_its_share(monkeypatch):
+    from latentlab.training import __main__ as command
+
+    runs = []
+    for name in (*command.SHARES, "directions"):
+        part = lambda name=name, **settings: runs.append((name, settings))  # noqa: E731
+        part.__name__ = name
+        monkeypatch.setattr(command, name, part)
+    command.every_part(minutes=10, scenes=64, from_shipped=True)
+    assert [name for name, _ in runs] == ["clip", "autoencoder", "prior", "decoder", "upsampler", "judge", "directions"]
+    assert sum(settings.get("minutes", 0) for _, settings in runs) == pytest.approx(10)
+    assert all(settings["from_shipped"] for name, settings in runs if name != "directions")
+    assert [settings["scenes"] for _, settings in runs if "scenes" in settings] == [64, 64, 64]

@@ -1,4 +1,4 @@
-"""The knobs that several pages share, each with its help."""
+"""The controls that several pages share, each with its help."""
 
 from __future__ import annotations
 
@@ -12,46 +12,57 @@ from ..inversion import METHODS
 SEED_MAX = 2**31 - 1
 
 
-def steps(value: int = 25, most: int = 100) -> gr.Slider:
-    return gr.Slider(4, most, value, step=1, label="Steps", info="Between noise and picture. More is finer and slower.")
+def steps(value: int = 25, maximum: int = 100) -> gr.Slider:
+    return gr.Slider(
+        4,
+        maximum,
+        value,
+        step=1,
+        label="Steps",
+        info="Steps between noise and picture; more steps are slower and more exact.",
+    )
 
 
-def guidance(value: float = 2.0, info: str = "How hard the caption pulls; 1 is not at all.") -> gr.Slider:
+def guidance(
+    value: float = 2.0, info: str = "Classifier-free guidance scale of the decoder; 1 disables it."
+) -> gr.Slider:
     return gr.Slider(1, 6, value, step=0.25, label="Guidance", info=info)
 
 
 def back_guidance() -> gr.Slider:
-    return guidance(1.0, "Above 1 z_i pulls harder, and the picture itself no longer comes back exactly.")
+    return guidance(
+        1.0, "Classifier-free guidance scale of the decoder; above 1 the picture is no longer reconstructed exactly."
+    )
 
 
 def seed(label: str = "Seed", info: str = "The same seed gives the same noise, on any machine.") -> gr.Number:
-    """A box that takes any number: Gradio would round a fraction unsaid, and its refusals don't name the box."""
+    """A number without precision: Gradio would round a fraction silently, and its errors don't name the control."""
     return gr.Number(0, label=label, info=info)
 
 
-def whole(label: str, value: Any) -> int:
-    """A seed as it came from its box, a link or a call.
+def validated_seed(label: str, value: Any) -> int:
+    """A seed out of its control, a link or a call.
 
     Raises:
-        UserError: it is none.
+        UserError: it is not a whole number in range.
     """
     if not isinstance(value, int | float) or not 0 <= value <= SEED_MAX or value != int(value):
-        given = "nothing" if value is None else value
-        raise UserError(f"{label}: {given} is given, wanted is a whole number from 0 to {SEED_MAX}: change it")
+        value_text = "nothing" if value is None else value
+        raise UserError(f"{label}: {value_text} is given, wanted is a whole number from 0 to {SEED_MAX}: change it")
     return int(value)
 
 
-def count(value: int = 4, most: int = 8, label: str = "Pictures") -> gr.Slider:
-    return gr.Slider(1, most, value, step=1, label=label)
+def count(value: int = 4, maximum: int = 8, label: str = "Pictures") -> gr.Slider:
+    return gr.Slider(1, maximum, value, step=1, label=label)
 
 
 def method() -> gr.Radio:
     return gr.Radio(
         list(METHODS), value="fixed-point", label="Inversion",
-        info="naive is quick and rough; bdia and edict are exact, and fit no other page.",
+        info="naive is quick and inexact; bdia and edict are exact, but other pages can't use their latents.",
     )  # fmt: skip
 
 
 def seeds(first: int, many: int) -> range:
-    """The seeds of some pictures, the first one given."""
+    """Consecutive seeds of the pictures, from `first` on."""
     return range(first, first + int(many))

@@ -1,4 +1,4 @@
-"""Settings from outside, out of a link or a PNG: each is checked against its own control before it is taken."""
+"""Settings out of a link or a PNG: each is checked against its own control before it is used."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from ..errors import UserError
+from ..experiments import EXPERIMENTS
 from . import controls
-from .layout import Built
-from .page import names
+from .layout import BuiltPage
+from .page import picture_names
 
 LONGEST = 400
 
 
-def accepted(component, value):
+def validated_value(component, value):
     """The value as the control would give it, or None if it could not have come from there."""
     if isinstance(component, gr.Textbox):
         return value if isinstance(value, str) and len(value) <= (component.max_length or LONGEST) else None
@@ -28,7 +29,7 @@ def accepted(component, value):
         try:
             number = float(value)
             if isinstance(component, gr.Number):
-                return controls.whole(component.label, number)
+                return controls.validated_seed(component.label, number)
         except (TypeError, ValueError, OverflowError, UserError):
             return None
         if not math.isfinite(number) or not component.minimum <= number <= component.maximum:
@@ -37,33 +38,35 @@ def accepted(component, value):
     return None
 
 
-def checked(built: Built, given: Mapping, examples: Container[str] = ()) -> tuple[dict, list[str]]:
-    """A page's settings that are good, pictures by the names of examples, and the names of those that are not."""
-    good = {name: accepted(built.knobs[name], given[name]) for name in given if name in built.knobs}
-    pictures = {name: given[name] for name in names(built.pickers) if name in given}
-    good |= {name: v if isinstance(v, str) and v in examples else None for name, v in pictures.items()}
-    return {k: v for k, v in good.items() if v is not None}, [k for k, v in good.items() if v is None]
+def validated_settings(built: BuiltPage, values: Mapping, examples: Container[str] = ()) -> tuple[dict, list[str]]:
+    """A page's settings that are accepted, pictures by the names of examples, and the names of those that are not."""
+    accepted = {name: validated_value(built.controls[name], values[name]) for name in values if name in built.controls}
+    pictures = {name: values[name] for name in picture_names(built.pickers) if name in values}
+    accepted |= {name: v if isinstance(v, str) and v in examples else None for name, v in pictures.items()}
+    return {k: v for k, v in accepted.items() if v is not None}, [k for k, v in accepted.items() if v is None]
 
 
-def settings(found: Mapping) -> tuple[str | None, dict]:
+def page_settings(metadata: Mapping) -> tuple[str | None, dict]:
     """Page and fields from a PNG's settings, as the page or the command line wrote them."""
-    pages = {"vary": "variations", "diff": "text-diff", "ablate": "prior", "bind": "binding", "truncate": "pca"}
-    page = found.get("page") or found.get("experiment")
-    page = pages.get(page, page) if isinstance(page, str) else None
-    fields = dict(found["fields"]) if isinstance(found.get("fields"), dict) else dict(found)
-    seeds = found.get("seeds")
-    if "seed" in found:  # a picture's own seed makes it the first of the next run
-        fields["seed"] = found["seed"]
+    name = metadata.get("page") or metadata.get("experiment")
+    declared = EXPERIMENTS.get(name) if isinstance(name, str) else None
+    page, task = (declared.page, declared.task) if declared else (name if isinstance(name, str) else None, "")
+    fields = dict(metadata["fields"]) if isinstance(metadata.get("fields"), dict) else dict(metadata)
+    if task:
+        fields = {"task": task, **fields}
+    seeds = metadata.get("seeds")
+    if "seed" in metadata:  # a picture's own seed makes it the first of the next run
+        fields["seed"] = metadata["seed"]
     elif isinstance(seeds, list) and seeds and "seed" not in fields:
         fields |= {"seed": seeds[0], "count": len(seeds)}
     return page, fields
 
 
-def link(page: str, model: str, fields: Mapping) -> str:
+def page_link(page: str, model: str, fields: Mapping) -> str:
     return "?" + urlencode({"page": page, "model": model, **fields})
 
 
-class OwnPages:
+class PageQuery:
     """Middleware: `/?page=variations` is ours, where Gradio would look for a page of its own and fail."""
 
     def __init__(self, app):

@@ -1,4 +1,4 @@
-"""The page: a walk through CLIP's latent space. Everything it shows is computed in `latentlab.experiments`."""
+"""The app: all pages in one Gradio Blocks. Everything that a page shows is computed in `latentlab.experiments`."""
 
 from __future__ import annotations
 
@@ -18,66 +18,81 @@ import latentlab
 
 from ..errors import UserError
 from ..io import images
-from . import labs, layout, links, picker, style
+from . import layout, links, model_cache, picker, style
 from .buttons import QUIET
 from .map import Map
-from .output_bar import Bench, slots
+from .output_bar import OutputBar, input_slots
 from .pages import PAGES
-from .request_limits import Door
+from .request_limits import RequestLimits
 
 
 def build(lab: latentlab.Lab) -> gr.Blocks:
     """The whole page, with a loaded lab as the first model."""
-    labs.keep(lab)
+    model_cache.set_lab(lab)
     with gr.Blocks(title="latentlab", delete_cache=(3600, 6 * 3600), analytics_enabled=False) as page:
         with gr.Row(equal_height=True, elem_classes="top"):
             gr.HTML(
                 "<h1>latentlab</h1><p>A walk through CLIP's latent space.</p>", padding=False, scale=2, min_width=240
             )
             model = gr.Dropdown(
-                labs.choices(), value=lab.name, label="Model", elem_id="model", filterable=False, scale=1,
+                model_cache.dropdown_choices(),
+                value=lab.name,
+                label="Model",
+                elem_id="model",
+                filterable=False,
+                scale=1,
                 min_width=260,
-            )  # fmt: skip
+            )
         news = gr.HTML(padding=False)
-        examples = picker.examples()
+        examples = picker.load_examples()
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             built = [layout.build(each, model, examples) for each in PAGES]
-            chart = Map(examples, [title for _, title in slots(built)]) if len(examples) > 2 else None
-        bench = Bench(built, tabs, model, news, examples)
-        if chart:
-            chart.wire(bench)
+            map_tab = Map(examples, [title for _, title in input_slots(built)]) if len(examples) > 2 else None
+        output_bar = OutputBar(built, tabs, model, news, examples)
+        if map_tab:
+            map_tab.connect(output_bar)
         model.change(_model_news, model, news, **QUIET)
-        page.load(bench.open_link, None, [tabs, model, news, *bench.fields(), *bench.all_pickers()], **QUIET)
+        page.load(
+            output_bar.open_link, None, [tabs, model, news, *output_bar.fields(), *output_bar.all_pickers()], **QUIET
+        )
     return page
 
 
 def _model_news(name: str) -> str:
     try:
-        reason = labs.why_not(labs.checked(name))
+        reason = model_cache.unavailable_reason(model_cache.validated_name(name))
     except UserError as error:
         reason = str(error)
     if reason:
         return f'<p class="bar wrong" role="alert">{html.escape(reason)}.</p>'
-    ready = "is loaded" if labs.loaded(name) else "will be loaded with the next Run, and the other one let go"
+    ready = (
+        "is loaded" if model_cache.loaded_lab(name) else "will be loaded with the next Run, and the other one let go"
+    )
     return f'<p class="note" role="status">{html.escape(name)} {ready}.</p>'
 
 
 def launch(page: gr.Blocks, **options) -> tuple:
     """Serve the page, to this machine alone unless the environment says otherwise; nothing comes from elsewhere."""
-    found = labs.gallery(labs.DEFAULT)
+    gallery = model_cache.gallery(model_cache.DEFAULT_MODEL)
     return page.launch(
-        share=False, ssr_mode=False, show_error=False, max_file_size=images.MAX_BYTES, theme=style.theme(),
-        css=style.CSS, js=style.KEYS,
-        app_kwargs={"middleware": [Middleware(Door, waiting=lambda: len(page._queue)), Middleware(links.OwnPages)]},
-        allowed_paths=[str(found[0][0].parent)] if found else [], **options,
-    )  # fmt: skip
+        share=False,
+        ssr_mode=False,
+        show_error=False,
+        max_file_size=images.MAX_BYTES,
+        theme=style.theme(),
+        css=style.CSS,
+        js=style.KEYS,
+        app_kwargs={"middleware": [Middleware(RequestLimits), Middleware(links.PageQuery)]},
+        allowed_paths=[str(gallery[0][0].parent)] if gallery else [],
+        **options,
+    )
 
 
 def main() -> None:
     """Load the first model, build the page and serve it."""
     try:
-        lab = labs.get(labs.DEFAULT)
-        labs.warm(lab)
+        lab = model_cache.get(model_cache.DEFAULT_MODEL)
+        model_cache.warm_up(lab)
     except UserError as error:
         sys.exit(f"error: {error}")
     at_home = "SPACE_ID" not in os.environ and sys.stdout.isatty()

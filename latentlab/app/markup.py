@@ -21,11 +21,11 @@ STAGES = {
     "CLIP": "CLIP: reading pictures and captions",
 }
 GREEK = {"eta": "η", "theta": "θ", "sigma": "σ"}  # as the pages write them
-OURS = "Something went wrong on our side; nothing that you did. Please try again, or with fewer pictures."
+SERVER_ERROR = "Something went wrong on our side; nothing that you did. Please try again, or with fewer pictures."
 
 
-class Clock:
-    """The seconds that a stage still takes, told once a few of its steps have shown how long one takes."""
+class StageClock:
+    """The seconds that a stage still takes, once a few of its steps have been timed."""
 
     def __init__(self, needed: int = 3):
         self.needed, self.stage, self.marks = needed, None, []
@@ -42,7 +42,7 @@ class Clock:
         return (now - began) / (last - first) * (steps - last)
 
 
-def bar(stage: str, step: int, steps: int, seconds: float | None = None) -> str:
+def progress_bar(stage: str, step: int, steps: int, seconds: float | None = None) -> str:
     """Progress: the stage, its steps, and the seconds that it still takes where they can be told."""
     left = "" if seconds is None or step >= steps else f" · about {max(1, round(seconds))} s left of this stage"
     words = STAGES.get(stage, stage[:1].upper() + stage[1:])
@@ -53,14 +53,14 @@ def bar(stage: str, step: int, steps: int, seconds: float | None = None) -> str:
     return f'<div class="bar" role="status">{label}{meter}</div>'
 
 
-def sentence(text: str, kind: str = "", notes: Sequence[str] = ()) -> str:
-    """One thing said, and each note under it; kind is "wrong" for a refusal."""
+def message(text: str, kind: str = "", notes: Sequence[str] = ()) -> str:
+    """A message, and each note under it; kind is "wrong" for an error."""
     role = "alert" if kind == "wrong" else "status"
     more = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in notes)
     return f'<div class="bar {kind}" role="{role}"><p>{html.escape(text)}</p>{more}</div>'
 
 
-def whole(error: Exception) -> str:
+def error_sentence(error: Exception) -> str:
     """An error's text as a sentence of the page; a file's name keeps its own first letter."""
     text = str(error)
     first = text.split(" ", 1)[0]
@@ -83,12 +83,12 @@ def _cell(row: dict | None) -> str:
     return f"<td>{_number(row['value'])}{between}</td>"
 
 
-def table(rows: Sequence[dict], places: int = 8) -> str:
+def results_table(rows: Sequence[dict], max_columns: int = 8) -> str:
     """A result's tidy table: a line a quantity, and a column for each place of the sweep."""
     fixed = ("quantity", "value", "n", "low", "high")
     keys = list(dict.fromkeys(k for row in rows for k in row if k not in fixed))
     across = keys[-1] if keys and len({row.get(keys[-1]) for row in rows}) > 1 else None
-    columns = list(dict.fromkeys(row.get(across) for row in rows if across in row))[:places] if across else []
+    columns = list(dict.fromkeys(row.get(across) for row in rows if across in row))[:max_columns] if across else []
     lines: dict[tuple, dict] = {}
     for row in rows:
         name = (row["quantity"], *(str(row[k]) for k in keys if k != across and k in row))
@@ -97,9 +97,9 @@ def table(rows: Sequence[dict], places: int = 8) -> str:
     head = [_number(c) if isinstance(c, str) else f"{sign} = {_number(c)}" for c in columns] or ["value"]
     body = "".join(
         f'<tr><th scope="row">{html.escape(" · ".join(name))}</th>'
-        + "".join(_cell(found.get(c, found.get(None))) for c in columns or [None])
+        + "".join(_cell(cells.get(c, cells.get(None))) for c in columns or [None])
         + "</tr>"
-        for name, found in lines.items()
+        for name, cells in lines.items()
     )
     titles = "".join(f'<th scope="col">{html.escape(t)}</th>' for t in head)
     small = '<p class="note">Small figures are 95% intervals.</p>' if "<small>" in body else ""
@@ -109,7 +109,7 @@ def table(rows: Sequence[dict], places: int = 8) -> str:
     )
 
 
-def chances(columns: dict[str, Sequence[tuple[str, float]]]) -> str:
+def probability_bars(columns: dict[str, Sequence[tuple[str, float]]]) -> str:
     """Labels with their probabilities as bars, a block a column: heading -> [(label, probability)]."""
     blocks = []
     for heading, rows in columns.items():
@@ -118,12 +118,12 @@ def chances(columns: dict[str, Sequence[tuple[str, float]]]) -> str:
             for label, p in rows
         )
         blocks.append(f"<div><h3>{html.escape(heading)}</h3><ol>{lines}</ol></div>")
-    return f'<div class="chances">{"".join(blocks)}</div>'
+    return f'<div class="probabilities">{"".join(blocks)}</div>'
 
 
-def figure(drawn: Figure, alt: str) -> str:
+def figure_html(figure: Figure, alt: str) -> str:
     """A matplotlib figure as a picture with an alternative text."""
     buffer = io.BytesIO()
-    drawn.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110)
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<div class="figure"><img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}"></div>'

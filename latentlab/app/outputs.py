@@ -1,4 +1,4 @@
-"""Pictures on the workbench: what a visitor chose, what a run made, and the files that one can take away."""
+"""Input and output images, and the files that a visitor can download."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -21,13 +21,13 @@ from ..io import images
 from ..latents import Latent, PairLatent
 from ..models import Lab
 
-SIDE = 512  # what is kept of an upload
+MAX_SIDE = 512  # what is kept of an upload
 _FOLDERS: deque[Path] = deque()
 _ROOT = tempfile.TemporaryDirectory(prefix="latentlab-", ignore_cleanup_errors=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class KnownLatents:
     """Latents that a picture is known to be decoded from, and by which model, weights and steps."""
 
     inverted: Inverted
@@ -35,36 +35,36 @@ class Known:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class InputImage:
     """A picture as an input.
 
     Args:
         name: for the visitor's eyes.
-        picture: RGB, at most SIDE on its longer side.
+        picture: RGB, at most MAX_SIDE on its longer side.
         caption: what it shows, if that is known.
-        known: its latents, if it was made here from them.
+        known_latents: its latents, if they are known.
         example: the name of the example that it is, which a link can say.
     """
 
     name: str
     picture: Image.Image
     caption: str = ""
-    known: Known | None = None
+    known_latents: KnownLatents | None = None
     example: str = ""
 
     def pixels(self, lab: Lab, fit: str = "crop") -> Tensor:
         """(1, 3, H, W) in [-1, 1], as large as the lab can see."""
-        if self.known and self.known.key[:2] == (lab.name, lab.weights):
-            return self.known.inverted.original.cpu()
+        if self.known_latents and self.known_latents.key[:2] == (lab.name, lab.weights):
+            return self.known_latents.inverted.original.cpu()
         return images.to_tensor(images.square(self.picture, lab.image_size, fit=fit))
 
 
-def example(path: Path, caption: str) -> Chosen:
+def example_image(path: Path, caption: str) -> InputImage:
     name = path.stem.lstrip("0123456789-").replace("-", " ")
-    return Chosen(name, images.open_image(path), caption, example=path.stem)
+    return InputImage(name, images.open_image(path), caption, example=path.stem)
 
 
-def uploaded(path: str | None) -> Chosen:
+def uploaded_image(path: str | None) -> InputImage:
     """A visitor's file.
 
     Raises:
@@ -73,53 +73,54 @@ def uploaded(path: str | None) -> Chosen:
     if not path:
         raise UserError("there is no picture yet: drop a file, or click one of the examples")
     picture = images.open_image(path)
-    picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return Chosen(Path(path).name, picture)
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
+    return InputImage(Path(path).name, picture)
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
+class OutputImage:
     """A picture that a run made.
 
     Args:
         latent: what it was decoded from, if that is known.
-        known: the same as an input, where decoding it without a caption or guidance gives this picture again.
+        known_latents: the same as an input, where decoding it without a caption or guidance gives this picture again.
     """
 
     picture: Image.Image
     title: str
     caption: str = ""
     latent: Latent | PairLatent | None = None
-    known: Known | None = None
+    known_latents: KnownLatents | None = None
     settings: dict = field(default_factory=dict)
 
-    def having(self, settings: dict) -> Shot:
-        return replace(self, settings=settings)
-
-    def chosen(self) -> Chosen:
-        return Chosen(self.title, self.picture, self.caption, self.known)
+    def as_input(self) -> InputImage:
+        return InputImage(self.title, self.picture, self.caption, self.known_latents)
 
 
 @dataclass(frozen=True, eq=False)
-class Made:
-    """What a run left on the workbench; `fields` are the page's inputs, to do it again."""
+class RunOutput:
+    """What a run made; `fields` are the values of the page's controls, which repeat it."""
 
     page: str = ""
-    shots: tuple[Shot, ...] = ()
+    images: tuple[OutputImage, ...] = ()
     fields: dict = field(default_factory=dict)
 
 
-def shots(
-    pixels: Tensor, titles: Sequence[str], *, captions: Sequence[str] = (), known: Sequence[Known | None] = (),
+def output_images(
+    pixels: Tensor,
+    titles: Sequence[str],
+    *,
+    captions: Sequence[str] = (),
+    known_latents: Sequence[KnownLatents | None] = (),
     latents: Sequence | Latent = (),
-) -> list[Shot]:  # fmt: skip
+) -> list[OutputImage]:
     """Pictures (B, 3, H, W) with a title each, and what is known of each of them."""
-    found = []
+    output = []
     for k, picture in enumerate(images.to_pil(pixels)):
-        own = known[k] if known else None
+        own = known_latents[k] if known_latents else None
         latent = latents[k] if latents else own.inverted.latent if own else None
-        found.append(Shot(picture, titles[k], captions[k] if captions else "", latent, own))
-    return found
+        output.append(OutputImage(picture, titles[k], captions[k] if captions else "", latent, own))
+    return output
 
 
 def folder() -> Path:
@@ -144,37 +145,37 @@ def file(picture: Image.Image) -> str:
     return files([picture])[0]
 
 
-def _name(made: Made, row: int) -> str:
-    words = "".join(c if c.isascii() and c.isalnum() else "-" for c in made.shots[row].title.lower())
-    return f"{made.page}-{row + 1:02d}-{'-'.join(w for w in words.split('-') if w)}"[:60]
+def _name(run_output: RunOutput, row: int) -> str:
+    words = "".join(c if c.isascii() and c.isalnum() else "-" for c in run_output.images[row].title.lower())
+    return f"{run_output.page}-{row + 1:02d}-{'-'.join(w for w in words.split('-') if w)}"[:60]
 
 
-def save_picture(made: Made, row: int, inside: Path | None = None) -> str:
+def save_picture(run_output: RunOutput, row: int, inside: Path | None = None) -> str:
     """One picture as a PNG with its settings, in a folder of its own unless one is given."""
-    shot = made.shots[row]
-    return str(images.save_png(shot.picture, (inside or folder()) / f"{_name(made, row)}.png", shot.settings))
+    image = run_output.images[row]
+    return str(images.save_png(image.picture, (inside or folder()) / f"{_name(run_output, row)}.png", image.settings))
 
 
-def save_pictures(made: Made) -> list[str]:
+def save_pictures(run_output: RunOutput) -> list[str]:
     inside = folder()
-    return [save_picture(made, row, inside) for row in range(len(made.shots))]
+    return [save_picture(run_output, row, inside) for row in range(len(run_output.images))]
 
 
-def save_latents(made: Made, row: int) -> str | None:
+def save_latents(run_output: RunOutput, row: int) -> str | None:
     """z_i and x_T of one picture, or None where they are not known."""
-    shot = made.shots[row]
-    if shot.latent is None:
+    image = run_output.images[row]
+    if image.latent is None:
         return None
-    path = folder() / f"{_name(made, row)}.safetensors"
-    shot.latent.save(path, {k: v if isinstance(v, str) else json.dumps(v) for k, v in shot.settings.items()})
+    path = folder() / f"{_name(run_output, row)}.safetensors"
+    image.latent.save(path, {k: v if isinstance(v, str) else json.dumps(v) for k, v in image.settings.items()})
     return str(path)
 
 
-def save_all(made: Made) -> str:
+def save_all(run_output: RunOutput) -> str:
     """Every picture of the run in one zip."""
-    path = folder() / f"{made.page}.zip"
+    path = folder() / f"{run_output.page}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for picture in save_pictures(made):
+        for picture in save_pictures(run_output):
             archive.write(picture, Path(picture).name)
     return str(path)
 
@@ -187,17 +188,17 @@ def settings_in(path: str | None) -> dict | None:
         return None
 
 
-def kept(latent: Latent, row: int) -> Latent:
+def latent_row(latent: Latent, row: int) -> Latent:
     return Latent(latent.z_i[row : row + 1].cpu(), latent.x_T[row : row + 1].cpu())
 
 
-def knows(latent: Latent, pixels: Tensor, lab: Lab, steps: int) -> list[Known]:
+def known_latents(latent: Latent, pixels: Tensor, lab: Lab, steps: int) -> list[KnownLatents]:
     """What each of some pictures was decoded from, at guidance 1 and without a caption."""
     original = images.resize(pixels.cpu().float(), lab.require_decoder().image_size)
-    zeros, yes = torch.zeros(steps), torch.ones(1).bool()
+    solved = torch.zeros(1, steps), torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.long)
     return [
-        Known(
-            Inverted(original[k : k + 1], kept(latent, k), zeros, yes, 0, steps, "fixed-point"),
+        KnownLatents(
+            Inverted(original[k : k + 1], latent_row(latent, k), *solved, {"steps": steps, "method": "fixed-point"}),
             (lab.name, lab.weights, steps),
         )
         for k in range(len(original))

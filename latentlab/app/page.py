@@ -11,34 +11,34 @@ import gradio as gr
 from ..errors import UserError
 from ..experiments import Progress, Result
 from . import controls
-from .outputs import Chosen, Shot
+from .outputs import InputImage, OutputImage
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-def names(pictures: Sequence) -> list[str]:
+def picture_names(pictures: Sequence) -> list[str]:
     """What a page's input pictures are called in calls and links."""
     return [f"picture_{k + 1}" for k in range(len(pictures))] if len(pictures) > 1 else ["picture"] * len(pictures)
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class PageResult:
     """What a page's run returns.
 
     Args:
         extras: values for the page's own outputs, by name.
-        drawn: figures as HTML, shown above the numbers.
-        said: the sentence, where the page has a better one than the result's summary.
+        figures: figures as HTML, shown above the numbers.
+        summary: the sentence to show, where the page has a better one than the result's summary.
         notes: what the page itself has to say, beside the result's own.
         columns: of the gallery, where a run has its own.
     """
 
     result: Result
-    shots: Sequence[Shot] = ()
+    images: Sequence[OutputImage] = ()
     extras: dict[str, Any] = field(default_factory=dict)
-    drawn: str = ""
-    said: str = ""
+    figures: str = ""
+    summary: str = ""
     notes: tuple[str, ...] = ()
     columns: int = 0
 
@@ -48,56 +48,58 @@ class Page:
     """A page, as its module describes it.
 
     Args:
-        look: one sentence that says what to look for.
-        knobs, advanced, extras: build components, by name; the knobs' names are the parameters of `run`.
-        run: (model, [pictures…], **knobs) -> a generator of Progress that returns an Outcome.
-        pictures: labels of the input pictures; firsts: a word in the caption of the example each begins with.
-        caption: the knob that an example's own caption fills, as `worded` puts it.
-        live: knobs that run again when they are moved after a run.
-        dress: an input picture as it is shown before the run; wire: (picker, knobs) -> None, the page's own events.
+        description: one sentence that says what to look for.
+        controls, advanced, extra_outputs: build components by name; the controls' names are the parameters of `run`.
+        run: (model, [pictures…], **params) -> a generator of Progress that returns a PageResult.
+        pictures: labels of the input pictures; initial_examples: for each a pattern of the caption of the
+            example that it starts with.
+        caption: the control that an example's caption fills, as `caption_from_example` rewrites it.
+        rerun_controls: controls that run the page again when they are moved after a run.
+        preview: the input picture as it is shown before the run.
+        connect: (picker, controls) -> None, adds the page's own events.
         columns: of the gallery; rows: whether its rows mean something, and stay rows on a phone; gallery: whether there
             is one.
-        private: knobs that the page's endpoint lacks.
+        not_in_api: controls that the page's endpoint lacks.
     """
 
     key: str
     title: str
-    look: str
-    knobs: Callable[[], dict]
-    run: Callable[..., Generator[Progress, None, Outcome]]
+    description: str
+    controls: Callable[[], dict]
+    run: Callable[..., Generator[Progress, None, PageResult]]
     advanced: Callable[[], dict] = dict
-    extras: Callable[[], dict] = dict
+    extra_outputs: Callable[[], dict] = dict
     pictures: tuple[str, ...] = ()
-    firsts: tuple[str, ...] = ("heart", "apple")
+    initial_examples: tuple[str, ...] = ("heart", "apple")
     caption: str = ""
-    worded: Callable[[str], str] = str
-    live: tuple[str, ...] = ()
-    dress: Callable[[Chosen], Image.Image] | None = None
-    wire: Callable[[Any, dict], None] | None = None
+    caption_from_example: Callable[[str], str] = str
+    rerun_controls: tuple[str, ...] = ()
+    preview: Callable[[InputImage], Image.Image] | None = None
+    connect: Callable[[Any, dict], None] | None = None
     columns: int = 4
     rows: bool = False
     gallery: bool = True
-    private: tuple[str, ...] = ()
+    not_in_api: tuple[str, ...] = ()
 
 
-def fitting(told: dict, values: Sequence) -> dict:
-    """The knobs' values by name; a text is only measured by the browser, so it is measured again.
+def validated_params(controls_by_name: dict, values: Sequence) -> dict:
+    """The controls' values by name; texts are measured again, because only the browser has measured them.
 
     Raises:
-        UserError: a text that is too long, or a seed that is none.
+        UserError: a text is too long, or a seed is not a whole number.
     """
-    found = dict(zip(told, values))
-    for name, control in told.items():
-        value = found[name]
+    params = dict(zip(controls_by_name, values))
+    for name, control in controls_by_name.items():
+        value = params[name]
         if isinstance(control, gr.Textbox) and len(value or "") > (control.max_length or 1000):
-            given = f"{control.label} has {len(value)} letters, at most {control.max_length} are read"
-            raise UserError(f"{given}: shorten it")
+            problem = f"{control.label} has {len(value)} letters, at most {control.max_length} are read"
+            raise UserError(f"{problem}: shorten it")
         if isinstance(control, gr.Number):
-            found[name] = controls.whole(control.label, value)
-    return found
+            params[name] = controls.validated_seed(control.label, value)
+    return params
 
 
-def stamp(page: Page, shot: Shot, result: Result, fields: dict) -> Shot:
-    """The shot with everything that is needed to do it again."""
-    settings = {**result.settings, **shot.settings, "page": page.key, "fields": fields, "shows": shot.title}
-    return Shot(shot.picture, shot.title, shot.caption, shot.latent, shot.known, settings)
+def with_settings(page: Page, image: OutputImage, result: Result, fields: dict) -> OutputImage:
+    """The image with everything that is needed to do it again."""
+    settings = {**result.settings, **image.settings, "page": page.key, "fields": fields, "shows": image.title}
+    return OutputImage(image.picture, image.title, image.caption, image.latent, image.known_latents, settings)

@@ -1,26 +1,24 @@
-"""The door: calls that are too large, and runs that would wait too long, are refused before anything is done."""
+"""Limits on requests: a call that is too large, or a run that would wait too long, is refused before it is parsed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+import httpx
 from starlette.responses import JSONResponse
 
-MOST = 24  # runs that may wait at once, some seconds each
-LARGEST = 2**20  # bytes of a call; pictures come as uploads, which have a limit of their own
+MAX_WAITING = 24  # runs that may wait at once, some seconds each
+MAX_BODY_BYTES = 2**20  # bytes of a call; pictures come as uploads, which have a limit of their own
 BUSY = "Busy: {} runs are waiting already. Please try again in a minute."
-TOO_LARGE = f"The call has more than {LARGEST // 2**20} MB: upload files first, and send their paths."
+TOO_LARGE = f"The call has more than {MAX_BODY_BYTES // 2**20} MB: upload files first, and send their paths."
 
 
-class Door:
+class RequestLimits:
     """Middleware that counts the runs itself: Gradio's own limit lets through whatever arrives at the same moment.
 
-    Args:
-        waiting: how many runs wait in the queue.
+    The runs that wait already are asked of Gradio's own `/queue/status`.
     """
 
-    def __init__(self, app, waiting: Callable[[], int]):
-        self.app, self.waiting, self.joining = app, waiting, 0
+    def __init__(self, app):
+        self.app, self.joining = app, 0
 
     async def __call__(self, scope, receive, send):
         path = scope.get("path", "")
@@ -30,14 +28,21 @@ class Door:
         if body is None:
             return await _refused(413, TOO_LARGE)(scope, receive, send)
         if not (path.endswith("/queue/join") or "/call/" in path):
-            return await self.app(scope, _again(body, receive), send)
-        if self.joining + self.waiting() >= MOST:
-            return await _refused(503, BUSY.format(MOST))(scope, receive, send)
+            return await self.app(scope, _replay(body, receive), send)
         self.joining += 1
         try:
-            await self.app(scope, _again(body, receive), send)
+            joining = self.joining  # before the queue is asked, so that no run is missed between the two counts
+            if joining + await self._waiting() > MAX_WAITING:
+                return await _refused(503, BUSY.format(MAX_WAITING))(scope, receive, send)
+            await self.app(scope, _replay(body, receive), send)
         finally:
             self.joining -= 1
+
+    async def _waiting(self) -> int:
+        """How many runs wait in Gradio's queue."""
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost") as client:
+            answer = await client.get("/gradio_api/queue/status")
+        return answer.raise_for_status().json()["queue_size"]
 
 
 def _refused(status: int, sentence: str) -> JSONResponse:
@@ -46,21 +51,21 @@ def _refused(status: int, sentence: str) -> JSONResponse:
 
 async def _body(receive) -> bytes | None:
     """What a client sends, or None as soon as it is too much, whatever its header said."""
-    found, more = bytearray(), True
+    body, more = bytearray(), True
     while more:
         message = await receive()
-        found += message.get("body", b"")
+        body += message.get("body", b"")
         more = message.get("more_body", False)
-        if len(found) > LARGEST:
+        if len(body) > MAX_BODY_BYTES:
             return None
-    return bytes(found)
+    return bytes(body)
 
 
-def _again(body: bytes, receive):
+def _replay(body: bytes, receive):
     """A body that was read, to be read again."""
     first = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def told():
+    async def receive_again():
         return first.pop() if first else await receive()
 
-    return told
+    return receive_again

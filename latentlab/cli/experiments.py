@@ -36,9 +36,7 @@ def attack(
     text: Annotated[str, typer.Option(help="Text to write on the picture; several are separated by commas.")],
     truth: Annotated[
         list[str],
-        typer.Option(
-            help="Caption of what the picture shows, like “a red apple”; for several pictures give one for all or one each."
-        ),
+        typer.Option(help="Caption of the picture, like “a red apple”; for several pictures one for all or one each."),
     ],
     labels: Annotated[str, typer.Option(help="Further classes, separated by commas.")] = "",
     at: Annotated[

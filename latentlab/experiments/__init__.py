@@ -1,7 +1,7 @@
 """Each experiment as one call that returns a frozen result: pictures, a tidy table of numbers, and a figure.
 
-Every experiment can also be watched: `generate(...)` runs to the end and returns the result, `generate.stream(...)`
-yields `Progress` on the way and the result last, so that a page can draw and stop it.
+Each is an `Experiment`: `generate(...)` runs to the end and returns the result, `generate.stream(...)` yields
+`Progress` on the way and the result last, so that a page can draw and stop it.  `EXPERIMENTS` lists them by name.
 
     generate            caption -> picture; `.best(k)` by CLIP
     invert              picture -> (z_i, x_T), once; every other experiment takes what it returns
@@ -13,30 +13,41 @@ yields `Progress` on the way and the result last, so that a page can draw and st
     truncate            the first k principal components of z_i                             figure 7
     walk_components     along one component
     ablate              with and without the prior                                          figure 8
-    guide      the prior's and the decoder's guidance                              figure 9
+    guide               the prior's and the decoder's guidance                              figure 9
     bind, spell         colours at their things, words on signs                             figures 14-16
     classify, compare   CLIP itself: zero-shot labels, similarities, the modality gap
 """
 
 from .ablation import Ablated, Guided, ablate, guide
-from .base import Inverted, Progress, Result, invert
+from .base import Experiment, Progress, Result
 from .binding import Bound, Spelled, bind, spell
 from .components import Truncated, Walked, truncate, walk_components
 from .generation import Generated, generate
 from .interpolation import Interpolated, interpolate
+from .inversion import Inverted, invert
 from .reconstruction import Reconstructed, reconstruct
 from .text_diffs import Diffed, diff
 from .typographic_attack import Attacked, attack
 from .variation import Varied, vary
 from .zero_shot import Classified, Compared, classify, compare
 
+EXPERIMENTS: dict[str, Experiment] = {
+    each.name: each
+    for each in (
+        generate, invert, reconstruct, vary, interpolate, diff, attack, truncate, walk_components, ablate, guide, bind,
+        spell, classify, compare,
+    )
+}  # fmt: skip
+
 __all__ = [
+    "EXPERIMENTS",
     "Ablated",
     "Attacked",
     "Bound",
     "Classified",
     "Compared",
     "Diffed",
+    "Experiment",
     "Generated",
     "Guided",
     "Interpolated",
@@ -63,4 +74,4 @@ __all__ = [
     "truncate",
     "vary",
     "walk_components",
-]  # fmt: skip
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -16,12 +16,12 @@ from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, checked_pixels, cosine, decode_latents, settings_of, streamed, upsample_images
+from .base import Progress, Result, experiment, settings_of, size
+from .stages import checked_pixels, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -83,7 +83,7 @@ def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[s
     return lab.encoder.encode_image(pictures.to(lab.device, torch.float32))
 
 
-def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where) -> Iterator[dict]:
+def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where: Any) -> Iterator[dict]:
     """How far the made embeddings lie from the real ones, and which of these they reach."""
     yield jackknife(frechet, real, made, quantity="Fréchet distance", **where)
     yield jackknife(cmmd, real, made, quantity="CMMD", **where)
@@ -94,7 +94,15 @@ def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where) -> Itera
         yield proportion(reached[mine], quantity="recall of a kind", kind=kind, **where)
 
 
-@streamed(Ablated)
+@experiment(
+    Ablated,
+    page="prior",
+    task="ablate",
+    command="ablate",
+    figure="8",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: (3 if a["pictures"] is None else 4) * size(a["captions"]) * size(a["seeds"]),
+)
 def ablate(
     lab: Lab,
     captions: str | Sequence[str],
@@ -140,8 +148,8 @@ def ablate(
     text = lab.require_decoder().encode_prompt(columns)
     latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
     text = None if text is None else text.repeat(len(signals), 1, 1)
-    knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-    pixels = yield from decode_latents(lab, latent, **knobs)
+    params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+    pixels = yield from decode_latents(lab, latent, **params)
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
     z_t = lab.encoder.encode_text(captions)
     scores = cosine(z, z_t.repeat_interleave(len(seeds), 0))
@@ -187,16 +195,38 @@ class Guided(Result):
         return rows(named, titles=titles, heading=f"guidance of “{self.settings['captions'][0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
-        rows = [r for r in self.table if r["quantity"] == "CLIP score"]
-        best = max(rows, key=lambda r: r["value"])
-        several = any(r["quantity"] == "distance among samples" for r in self.table)
-        return (
-            f"The CLIP score is highest, {best['value']:.2f}, at guidance {best['guidance']:g} of the decoder and "
-            f"{best['prior_guidance']:g} of the prior{'; what it gains, the samples lose in variety' * several}."
+        score, distance = "CLIP score", "distance among samples"
+        best = max((row for row in self.table if row["quantity"] == score), key=lambda row: row["value"])
+        place = (best["prior_guidance"], best["guidance"])
+        weakest = (min(self.prior_guidances), min(self.guidances))
+        sentence = (
+            f"The CLIP score is highest, {best['value']:.2f}, at guidance {place[1]:g} of the decoder and "
+            f"{place[0]:g} of the prior"
         )
+        if place == weakest:
+            return f"{sentence}."
+        cells = {(row["quantity"], row["prior_guidance"], row["guidance"]): row for row in self.table}
+        comparisons = [
+            _comparison(name, cells[quantity, *place], cells[quantity, *weakest])
+            for name, quantity in (("the score", score), ("the distance among samples", distance))
+            if (quantity, *place) in cells
+        ]
+        weakest_names = f"guidance {weakest[1]:g} of the decoder and {weakest[0]:g} of the prior"
+        return f"{sentence}. Compared with {weakest_names}, {' and '.join(comparisons)}."
 
 
-def _variety(among: Tensor, **where) -> dict:
+def _comparison(name: str, row: dict, reference: dict) -> str:
+    """What the 95% intervals of two rows allow to be said: higher or lower only where they do not overlap."""
+    if None not in (row["low"], reference["low"]):
+        against = f"({row['value']:.2f} against {reference['value']:.2f})"
+        if row["low"] > reference["high"]:
+            return f"{name} is higher {against}"
+        if row["high"] < reference["low"]:
+            return f"{name} is lower {against}"
+    return f"no difference in {name.removeprefix('the ')} can be told from n = {row['n']}"
+
+
+def _variety(among: Tensor, **where: Any) -> dict:
     """The samples' mean distance (captions, seeds, seeds), over captions; of a single one over its seeds."""
     if len(among) == 1:
         return mean_of_pairs(among[0], **where)
@@ -204,7 +234,15 @@ def _variety(among: Tensor, **where) -> dict:
     return mean(among[:, pairs].mean(1), **where)
 
 
-@streamed(Guided)
+@experiment(
+    Guided,
+    page="prior",
+    task="sweep",
+    command="guide",
+    figure="9",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: size(a["prior_guidances"]) * size(a["guidances"]) * size(a["captions"]) * size(a["seeds"]),
+)
 def guide(
     lab: Lab,
     captions: str | Sequence[str],
@@ -241,8 +279,8 @@ def guide(
     text = None if text is None else text.repeat(len(z_i), 1, 1)
     grids = []
     for guidance in guidances:
-        knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-        grids.append((yield from decode_latents(lab, latent, **knobs)))
+        params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+        grids.append((yield from decode_latents(lab, latent, **params)))
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
     pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])

@@ -1,30 +1,25 @@
-"""What every experiment is made of: a stream to watch and stop, a frozen result, and the common stages."""
+"""What an experiment is: a declared function that can be run or streamed, its progress, and its frozen result."""
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, TypeVar
 
-import torch
 from torch import Tensor
 
-from .. import __version__, decoding, inversion, upsampling
-from ..diffusion import Conditioning
+from .. import __version__
 from ..errors import UserError
-from ..io import images
-from ..latents import Latent, PairLatent
-from ..slerp import normalize
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
-
-PREVIEWED = 12  # pictures in a preview: a sweep of many would spend more on being watched than on itself
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Progress(NamedTuple):
@@ -36,29 +31,9 @@ class Progress(NamedTuple):
     pixels: Tensor | None = None  # (B, 3, H, W)
 
 
-def streamed(result: type) -> Callable[[Callable[..., Iterator[Any]]], Callable[..., Any]]:
-    """Make a generator of Progress whose last value is a `result` into a function that returns that.
-
-    The generator itself stays as `.stream`.
-    """
-
-    def decorate(experiment: Callable[..., Iterator[Any]]) -> Callable[..., Any]:
-        @functools.wraps(experiment)
-        def run(*args, **kwargs):
-            for value in experiment(*args, **kwargs):
-                last = value
-            return last
-
-        run.__signature__ = inspect.signature(experiment).replace(return_annotation=result.__name__)
-        run.stream = experiment
-        return run
-
-    return decorate
-
-
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Result:
-    """What an experiment found; each one adds its pictures.
+    """The outcome of an experiment; each experiment adds its own pictures.
 
     Args:
         table: tidy rows, one a measured quantity at one place of the sweep: the place's coordinates, `quantity`,
@@ -79,14 +54,14 @@ class Result:
         """What there is to see, in a sentence or two, with the numbers."""
         raise NotImplementedError
 
-    def value(self, quantity: str, **where) -> float:
+    def value(self, quantity: str, **where: object) -> float:
         """The one value in the table of that quantity, at that place."""
         wanted = {"quantity": quantity, **where}
-        found = [row["value"] for row in self.table if all(row.get(k) == v for k, v in wanted.items())]
-        if len(found) != 1:
-            known = ", ".join(dict.fromkeys(row["quantity"] for row in self.table))
-            raise UserError(f"{len(found)} rows have {wanted}: name one place; the quantities are {known}")
-        return found[0]
+        values = [row["value"] for row in self.table if all(row.get(k) == v for k, v in wanted.items())]
+        if len(values) != 1:
+            quantities = ", ".join(dict.fromkeys(row["quantity"] for row in self.table))
+            raise UserError(f"{len(values)} rows have {wanted}: name one place; the quantities are {quantities}")
+        return values[0]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}: {self.summary()}"
@@ -95,140 +70,122 @@ class Result:
         return self.figure()._repr_png_()
 
 
-def settings_of(lab: Lab, experiment: str, **knobs) -> dict:
-    """What a result remembers: the versions of code and weights, the experiment, its knobs."""
-    return {
-        "latentlab": __version__, "experiment": experiment, "model": lab.name, "weights": lab.weights, **knobs
-    }  # fmt: skip
+class Experiment(Generic[P, R]):
+    """One experiment: call it to run it to its end, or watch it with `stream`.
 
-
-def checked_pixels(pixels: Tensor, side: int) -> Tensor:
-    """The pictures as they are.
-
-    Raises:
-        UserError: they are not (B, 3, H, W) floats in [-1, 1], at least one.
-    """
-    if pixels.ndim != 4 or pixels.shape[1] != 3:
-        raise UserError(f"pixels are {tuple(pixels.shape)}, wanted (B, 3, H, W): images.load(path, {side})")
-    if not len(pixels) or not pixels.is_floating_point() or not (pixels.abs() <= 1.01).all():
-        raise UserError(
-            f"pixels are {pixels.dtype} of shape {tuple(pixels.shape)}, wanted floats in [-1, 1] of at least one "
-            "picture: images.to_tensor makes them from PIL images"
-        )
-    return pixels
-
-
-def cosine(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine of embeddings, row by row: (..., D) twice to (...)."""
-    return (normalize(a) * normalize(b)).sum(-1)
-
-
-@dataclass(frozen=True, repr=False)
-class Inverted:
-    """Pictures and their two latents: what every experiment on a picture begins with, so that it is found once.
+    It carries all that the command line, the pages and the paper's figures need to know of it.
 
     Args:
-        original: (B, 3, H, W), as the decoder was given it.
-        latent: z_i of the encoder, x_T of the inversion; of an exact method z_i and the pair of states.
-        residual: (steps,). converged: (B,). evaluations: of the decoder. As in `inversion.Inversion`.
-        steps: of the inversion, and so of the way back.
-        method: by which x_T was found.
+        function: the generator of Progress whose last value is the result.
+        result: the type of that value.
+        page: the key of the page that shows it; "" where none does.
+        task: what that page calls it, where the page has several experiments to choose from.
+        command: the words of its command line; "" where it has none.
+        figure: its key in `latentlab figures`; "" where it is in none.
+        subject: what its first parameter is, a whole lab or an encoder alone.
+        stages: the names of the stages that its Progress reports.
+        images: how many pictures a run decodes, from the arguments by name; at most, where it depends on the model.
     """
 
-    original: Tensor
-    latent: Latent | PairLatent
-    residual: Tensor
-    converged: Tensor
-    evaluations: int
-    steps: int
-    method: str
+    def __init__(
+        self,
+        function: Callable[P, Iterator[Progress | R]],
+        result: type[R],
+        *,
+        page: str,
+        task: str,
+        command: str,
+        figure: str,
+        subject: Literal["lab", "encoder"],
+        stages: tuple[str, ...],
+        images: Callable[[dict[str, Any]], int],
+    ):
+        self.function, self.result = function, result
+        self.page, self.task, self.command, self.figure = page, task, command, figure
+        self.subject, self.stages, self._images = subject, stages, images
+        self.name = self.__name__ = function.__name__
+        self.__doc__, self.__module__, self.__wrapped__ = function.__doc__, function.__module__, function
+        self.signature = inspect.signature(function)
+        self.__signature__ = self.signature.replace(return_annotation=result.__name__)
 
-    def __len__(self) -> int:
-        return len(self.original)
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the experiment to its end and return its result."""
+        for value in self.stream(*args, **kwargs):
+            last = value
+        return last  # type: ignore[return-value]
 
-    def row(self, k: int) -> Inverted:
-        """One picture of several."""
-        rows = slice(k, k + 1 or None)
-        return replace(self, original=self.original[rows], latent=self.latent[k], converged=self.converged[rows])
+    def stream(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[Progress | R]:
+        """Yield Progress on the way, with previews, and the result last."""
+        arguments = self.arguments(*args, **kwargs)
+        for value in self.function(*args, **kwargs):
+            if isinstance(value, Result):
+                value = replace(value, settings={**settings_of_arguments(arguments), **value.settings})
+            yield value
+
+    def arguments(self, *args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
+        """All parameters of a call by name, defaults included."""
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
+    def count_images(self, *args: P.args, **kwargs: P.kwargs) -> int:
+        """How many pictures a run with these arguments decodes."""
+        return self._images(self.arguments(*args, **kwargs))
 
     def __repr__(self) -> str:
-        return f"Inverted({len(self)} pictures, {self.method}, {self.steps} steps, {self.evaluations} evaluations)"
+        return f"<experiment {self.name}>"
 
 
-@streamed(Inverted)
-def invert(
-    lab: Lab,
-    pixels: Tensor,
+def experiment(
+    result: type[R],
     *,
-    steps: int = 25,
-    method: str = "fixed-point",
-    iterations: int = 20,
-    memory: int = 2,
-    tolerance: float = 2e-4,
-    preview_every: int = 5,
-) -> Iterator[Progress | Inverted]:
-    """Find pictures' two latents (z_i, x_T).  Ramesh et al. 2022, section 3.
+    page: str,
+    task: str = "",
+    command: str,
+    figure: str = "",
+    subject: Literal["lab", "encoder"] = "lab",
+    stages: tuple[str, ...],
+    images: Callable[[dict[str, Any]], int],
+) -> Callable[[Callable[P, Iterator[Progress | R]]], Experiment[P, R]]:
+    """Declare a generator as an `Experiment`, whose parameters these are."""
 
-    Args:
-        pixels: (B, 3, H, W) in [-1, 1]; the encoder and the decoder each resize them to their own side, so give them
-            no smaller than `lab.image_size`.
-        steps: of the inversion and of the way back.
-        method, iterations, memory, tolerance: as in `inversion.invert_steps`.
+    def decorate(function: Callable[P, Iterator[Progress | R]]) -> Experiment[P, R]:
+        return Experiment(
+            function, result, page=page, task=task, command=command, figure=figure, subject=subject, stages=stages,
+            images=images,
+        )  # fmt: skip
 
-    Raises:
-        UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
-    """
-    pixels = checked_pixels(pixels, lab.image_size).to(lab.device, torch.float32)
-    original = images.resize(pixels, lab.require_decoder().image_size)
-    z_i = lab.encoder.encode_image(images.resize(pixels, lab.image_size))
-    x_0 = lab.require_decoder().to_x0(original)
-    if preview_every:  # something to look at while x_T is sought: what the best inversion can bring back
-        yield Progress("first stage", 1, 1, decoding.pictures(lab.require_decoder(), x_0[:PREVIEWED]))
-    knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
-    for number, total, found in inversion.invert_steps(lab.require_decoder(), x_0, Conditioning(z_i), **knobs):  # noqa: B007
-        yield Progress("inversion", number, total)
-    yield Inverted(original, found.latent, found.residual, found.converged, found.evaluations, steps, method)
+    return decorate
 
 
-def forward_progress(stream: Iterator) -> Iterator[Progress]:
-    """`yield from` this: an experiment's progress; its result."""
-    for value in stream:
-        if isinstance(value, Progress):
-            yield value
-    return value
+def size(value: Any) -> int:
+    """How many values a parameter stands for: of a number that many, of a text one, of a sequence its length."""
+    return value if isinstance(value, int) else 1 if isinstance(value, str) else len(value)
 
 
-def ensure_inverted(lab: Lab, given: Tensor | Inverted, **knobs) -> Iterator[Progress]:
-    """`yield from` this: the pictures inverted, or what was inverted before as it is; knobs as in `invert`."""
-    return given if isinstance(given, Inverted) else (yield from forward_progress(invert.stream(lab, given, **knobs)))
+def settings_of_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that make a run what it is, as plain values; pictures, models and previews are left out."""
+    left_out = {"lab", "encoder", "preview_every"}
+    values = {name: _plain(value) for name, value in arguments.items() if name not in left_out}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def decode_latents(lab: Lab, latent: Latent, *, preview_every: int = 0, **knobs) -> Iterator[Progress]:
-    """`yield from` this: pictures (B, 3, H, W) of latents, watched; knobs as in `decoding.sample_steps`."""
-    for step in decoding.sample_steps(lab.require_decoder(), latent, **knobs):
-        due = preview_every and (step.number == 1 or step.number % preview_every == 0)
-        shown = (
-            decoding.pictures(lab.require_decoder(), step.x_0[:PREVIEWED]) if due and step.number < step.total else None
-        )
-        yield Progress("decoder", step.number, step.total, shown)
-    return decoding.pictures(lab.require_decoder(), step.x_t)
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it, or None for a tensor and other things that a PNG can't carry."""
+    if hasattr(value, "settings"):  # an inversion, fitted directions, an encoder: what each says of itself
+        return value.settings
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {k: _plain(v) for k, v in vars(value).items()}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, range | list | tuple):
+        return tuple(_plain(v) for v in value)
+    if isinstance(value, Path):
+        return str(value)
+    return value if isinstance(value, str | int | float | bool) else None
 
 
-def run_to_end(stage: Iterator[Progress]) -> Any:
-    """What a stage returns, its progress unseen."""
-    while True:
-        try:
-            next(stage)
-        except StopIteration as end:
-            return end.value
-
-
-def upsample_images(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Iterator[Progress]:
-    """`yield from` this: pictures upsampled where the lab can, as they are where it can't.
-
-    The frames of one path want one seed for all: with draws of their own, what the upsampler adds would flicker.
-    """
-    if lab.upsampler is None:
-        return pixels
-    yield Progress("upsampler", 0, 1, pixels)
-    return upsampling.upsample(lab.upsampler, pixels, seeds=seeds)
+def settings_of(lab: Lab, experiment: str, **params: Any) -> dict[str, Any]:
+    """What a result remembers: the versions of code and weights, the experiment, its parameters."""
+    about = {"latentlab": __version__, "experiment": experiment, "model": lab.name, "weights": lab.weights}
+    return {**about, **getattr(lab.decoder, "settings", {}), **params}

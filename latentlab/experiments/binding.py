@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,12 +17,12 @@ from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
 from ..latents import Latent
 from ..slerp import normalize
-from .base import Progress, Result, decode_latents, settings_of, streamed, upsample_images
+from .base import Progress, Result, experiment, settings_of, size
+from .stages import decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -73,24 +73,34 @@ def _at_place(a: Arrangement, found: tuple[str, str]) -> tuple[bool, bool]:
     """Which of the two places shows its colour; beside leaves open which is which, so the order that fits better."""
     wanted = (a.first.colour, a.second.colour)
     orders = (wanted, wanted[::-1]) if a.relation == "beside" else (wanted,)
-    return max((tuple(c == w for c, w in zip(found, order)) for order in orders), key=sum)
+    return max(((found[0] == first, found[1] == second) for first, second in orders), key=sum)
 
 
 def _exchanged(a: Arrangement, found: tuple[str, str]) -> bool:
     return a.relation != "beside" and found == (a.second.colour, a.first.colour)
 
 
-def _drawn(lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int):
+def _drawn(
+    lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int
+) -> Generator[Progress, None, tuple[Latent, Tensor]]:
     """`yield from` this: every caption from every seed through prior and decoder; latents and pictures."""
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     z_i = prior.sample(lab.prior, columns, seeds=own)
     latent = Latent(z_i, noise(lab.require_decoder(), own, device=lab.device))
-    knobs = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    return latent, (yield from decode_latents(lab, latent, text=lab.require_decoder().encode_prompt(columns), **knobs))
+    params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
+    return latent, (yield from decode_latents(lab, latent, text=lab.require_decoder().encode_prompt(columns), **params))
 
 
-@streamed(Bound)
+@experiment(
+    Bound,
+    page="binding",
+    task="bind",
+    command="bind",
+    figure="14",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: (1 if isinstance(a["prompts"], str | Arrangement) else len(a["prompts"])) * size(a["seeds"]),
+)
 def bind(
     lab: Lab,
     prompts: str | Arrangement | Sequence[str | Arrangement],
@@ -182,7 +192,15 @@ class Spelled(Result):
         )
 
 
-@streamed(Spelled)
+@experiment(
+    Spelled,
+    page="binding",
+    task="spell",
+    command="spell",
+    figure="16",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: size(a["words"]) * size(a["seeds"]),
+)
 def spell(
     lab: Lab,
     words: str | Sequence[str],

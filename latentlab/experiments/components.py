@@ -16,23 +16,13 @@ from ..errors import UserError
 from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
-from .base import (  # fmt: skip
-    Inverted,
-    Progress,
-    Result,
-    checked_pixels,
-    cosine,
-    decode_latents,
-    ensure_inverted,
-    settings_of,
-    streamed,
-    upsample_images,
-)
+from .base import Progress, Result, experiment, settings_of, size
+from .inversion import Inverted, ensure_inverted
+from .stages import checked_pixels, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -80,7 +70,15 @@ class Truncated(Result):
         return next((k for k, share in zip(self.dims, self.explained) if share >= 0.9), self.dims[-1])
 
 
-@streamed(Truncated)
+@experiment(
+    Truncated,
+    page="pca",
+    task="truncate",
+    command="pca show",
+    figure="7",
+    stages=("decoder", "upsampler"),
+    images=lambda a: len(a["pixels"]) * size(a["dims"]),
+)
 def truncate(
     lab: Lab,
     pixels: Tensor,
@@ -125,7 +123,7 @@ def truncate(
     made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
     grid = (len(pixels), len(dims))
     z = lab.encoder.encode_image(made).unflatten(0, grid)
-    z_t = normalize(lab.encoder.encode_text(labels)) if labels else None
+    z_t = normalize(lab.encoder.encode_text(labels)) if labels else z_i[:0]
     own = torch.tensor([list(labels).index(t) for t in truth], device=z.device)
     table = []
     for column, k in enumerate(dims):
@@ -182,7 +180,14 @@ class Walked(Result):
         return f"One component moves at a time, everything else and x_T stay.{said}"
 
 
-@streamed(Walked)
+@experiment(
+    Walked,
+    page="pca",
+    task="walk",
+    command="pca walk",
+    stages=("first stage", "inversion", "decoder", "upsampler"),
+    images=lambda a: size(a["components"]) * size(a["sigmas"]),
+)
 def walk_components(
     lab: Lab,
     picture: Tensor | Inverted,
@@ -200,7 +205,7 @@ def walk_components(
     z_i + σ_c s e_c, with s in standard deviations of the component over the fitted set; 0 reconstructs.
 
     Args:
-        picture: (1, 3, H, W) in [-1, 1], or what `invert` found.
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
         components: which, from 0.
         captions: a vocabulary to name the components' ends by.
 
@@ -211,12 +216,14 @@ def walk_components(
         raise UserError("components and sigmas each want at least one value")
     for c in components:
         directions.traverse(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
-    found = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
-    if len(found) != 1:
-        raise UserError(f"{len(found)} pictures: this walk is of one; pass pixels[:1]")
-    z_i = torch.cat([directions.traverse(found.latent.z_i, c, sigmas) for c in components])
-    latent = Latent(z_i, found.latent.x_T.expand(len(z_i), -1, -1, -1))
-    pixels = yield from decode_latents(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
+    if len(inversion) != 1:
+        raise UserError(f"{len(inversion)} pictures: this walk is of one; pass pixels[:1]")
+    z_i = torch.cat([directions.traverse(inversion.latent.z_i, c, sigmas) for c in components])
+    latent = Latent(z_i, inversion.bipartite.x_T.expand(len(z_i), -1, -1, -1))
+    pixels = yield from decode_latents(
+        lab, latent, steps=inversion.steps, guidance=guidance, preview_every=preview_every
+    )
     names = [""] * len(components)
     if captions:
         z_t = lab.encoder.encode_text(captions)
@@ -231,10 +238,10 @@ def walk_components(
     ]
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Walked(
-        inverted=found, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
+        inverted=inversion, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
         names=tuple(names), table=tuple(table),
         settings=settings_of(
-            lab, "walk_components", components=tuple(components), sigmas=tuple(sigmas), steps=found.steps,
+            lab, "walk_components", components=tuple(components), sigmas=tuple(sigmas), steps=inversion.steps,
             guidance=guidance,
         ),
     )  # fmt: skip

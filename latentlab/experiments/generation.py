@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -14,12 +14,12 @@ from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, cosine, decode_latents, settings_of, streamed, upsample_images
+from .base import Progress, Result, experiment, settings_of, size
+from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -50,8 +50,8 @@ class Generated(Result):
         seeds = tuple(self.seeds[k] for k in rows.tolist())
         similarity = self.similarity[rows]
         table = (mean(similarity, quantity="cosine to the caption"),)
-        found = {"pixels": self.pixels[rows], "latent": self.latent[rows], "similarity": similarity, "seeds": seeds}
-        return Generated(**found, table=table, settings=self.settings, notes=self.notes)
+        pixels, latent = self.pixels[rows], self.latent[rows]
+        return replace(self, pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table)
 
     def figure(self) -> Figure:
         from ..plotting import grid
@@ -65,7 +65,13 @@ class Generated(Result):
         return f"{count} picture{'s' * (count > 1)} of “{self.settings['prompt']}”; cosine to the caption {likeness}."
 
 
-@streamed(Generated)
+@experiment(
+    Generated,
+    page="generate",
+    command="generate",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: size(a["seeds"]),
+)
 def generate(
     lab: Lab,
     caption: str,
@@ -87,7 +93,7 @@ def generate(
         preview_every: `.stream` shows pictures each so many steps.
 
     Raises:
-        UserError: an empty caption, no seeds, or knobs out of their range.
+        UserError: an empty caption, no seeds, or parameters out of their range.
     """
     reading = lab.encoder.check_caption(caption)
     seeds = checked_seeds(seeds)
@@ -101,8 +107,8 @@ def generate(
     )
     latent = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
     text = lab.require_decoder().encode_prompt([caption])
-    knobs = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-    pixels = yield from decode_latents(lab, latent, **knobs)
+    params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+    pixels = yield from decode_latents(lab, latent, **params)
     similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([caption]))
     pixels = yield from upsample_images(lab, pixels, seeds)
     table = (mean(similarity, quantity="cosine to the caption"),)

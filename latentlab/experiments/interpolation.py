@@ -19,12 +19,13 @@ from ..io import images
 from ..io.atomic import atomic_write
 from ..latents import Latent
 from ..slerp import angle
-from .base import Inverted, Progress, Result, decode_latents, ensure_inverted, settings_of, streamed, upsample_images
+from .base import Progress, Result, experiment, settings_of, size
+from .inversion import Inverted, ensure_inverted
+from .stages import decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -76,7 +77,14 @@ class Interpolated(Result):
         return path
 
 
-@streamed(Interpolated)
+@experiment(
+    Interpolated,
+    page="interpolate",
+    command="interpolate",
+    figure="4",
+    stages=("first stage", "inversion", "decoder", "upsampler"),
+    images=lambda a: size(a["thetas"]) * max(1, len(a["seeds"])),
+)
 def interpolate(
     lab: Lab,
     pictures: Tensor | Inverted,
@@ -93,7 +101,7 @@ def interpolate(
     for each of `seeds`: there are infinitely many.
 
     Args:
-        pictures: (2, 3, H, W) in [-1, 1], or what `invert` found.
+        pictures: (2, 3, H, W) in [-1, 1], or what `invert` returned.
         thetas: how many frames, or the fractions of the arc themselves.
         seeds: none turns x_T too.
         steps: of the inversion and the way back; what was inverted before keeps its own.
@@ -102,21 +110,23 @@ def interpolate(
     Raises:
         UserError: not two pictures, fewer than two frames, θ outside 0..1, or z_i that are equal or opposite.
     """
-    thetas = spaced(thetas, 1) if isinstance(thetas, Integral) else [float(t) for t in thetas]
+    thetas = spaced(int(thetas), 1) if isinstance(thetas, int | Integral) else [float(t) for t in thetas]
     if len(thetas) < 2:
         raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
     fractions(thetas)  # refuse before the inversion
     seeds = checked_seeds(seeds) if len(seeds) else ()
-    found = yield from ensure_inverted(lab, pictures, steps=steps, preview_every=preview_every)
-    if len(found) != 2:
-        raise UserError(f"{len(found)} pictures: an interpolation is between two; pass pixels[:2]")
-    arc = angle(found.latent.z_i[:1], found.latent.z_i[1:])
+    inversion = yield from ensure_inverted(lab, pictures, steps=steps, preview_every=preview_every)
+    if len(inversion) != 2:
+        raise UserError(f"{len(inversion)} pictures: an interpolation is between two; pass pixels[:2]")
+    arc = angle(inversion.latent.z_i[:1], inversion.latent.z_i[1:])
     if arc < 1e-4:
         raise UserError("the two pictures have one z_i, so there is no way between them: give two that differ")
     held = noise(lab.require_decoder(), seeds, device=lab.device).split(1) if seeds else ["slerp"]
-    a, b = found.latent[0], found.latent[1]
+    a, b = inversion.bipartite[0], inversion.bipartite[1]
     paths = Latent.stack(between(a, b, thetas, noise=kind) for kind in held)
-    pixels = yield from decode_latents(lab, paths, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    pixels = yield from decode_latents(
+        lab, paths, steps=inversion.steps, guidance=guidance, preview_every=preview_every
+    )
     grid = (len(held), len(thetas))
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
     turns = angle(z[:, 1:], z[:, :-1])  # (K, T - 1)
@@ -125,10 +135,10 @@ def interpolate(
         mean(turns.sum(1) / arc, quantity="length of path over arc"),
     ]
     if not seeds and (thetas[0], thetas[-1]) == (0, 1):
-        ends = images.psnr(found.original, pixels[[0, -1]])
+        ends = images.psnr(inversion.original, pixels[[0, -1]])
         table.append(mean(ends, quantity="PSNR of the ends"))
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Interpolated(
-        ends=found, pixels=pixels.unflatten(0, grid), thetas=tuple(thetas), seeds=seeds, table=tuple(table),
-        settings=settings_of(lab, "interpolate", thetas=thetas, seeds=seeds, steps=found.steps, guidance=guidance),
+        ends=inversion, pixels=pixels.unflatten(0, grid), thetas=tuple(thetas), seeds=seeds, table=tuple(table),
+        settings=settings_of(lab, "interpolate", thetas=thetas, seeds=seeds, steps=inversion.steps, guidance=guidance),
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,22 +15,13 @@ from ..decoding import pictures, sample_steps
 from ..diffusion import noise
 from ..io import images
 from ..latents import Latent
-from .base import (
-    Inverted,
-    Progress,
-    Result,
-    cosine,
-    decode_latents,
-    ensure_inverted,
-    settings_of,
-    streamed,
-    upsample_images,
-)
+from .base import Progress, Result, experiment, settings_of
+from .inversion import Inverted, ensure_inverted
+from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -61,10 +52,19 @@ class Reconstructed(Result):
 
     def numbers(self, row: int = 0) -> dict[str, float | bool | None]:
         """One picture's numbers, by name; the residual is None where the inversion does not know it."""
-        found = {k: v for k, v in vars(self).items() if k in ("psnr", "ssim", "psnr_first_stage", "cosine")}
-        rounded = {k: round(float(v[row]), 4) for k, v in found.items()}
-        spent = {"converged": bool(self.inverted.converged[row]), "evaluations": self.evaluations}
-        residual = float(self.inverted.residual.max())
+        measured = {
+            "psnr": self.psnr,
+            "ssim": self.ssim,
+            "psnr_first_stage": self.psnr_first_stage,
+            "cosine": self.cosine,
+        }
+        rounded = {name: round(float(values[row]), 4) for name, values in measured.items()}
+        one = self.inverted.row(row)
+        spent = {
+            "converged": bool(one.converged),
+            "evaluations": self.evaluations - self.inverted.evaluations + one.evaluations,
+        }
+        residual = float(one.residual.max())
         return {**rounded, "residual": residual if math.isfinite(residual) else None, **spent}
 
     def figure(self) -> Figure:
@@ -81,7 +81,14 @@ class Reconstructed(Result):
         )
 
 
-@streamed(Reconstructed)
+@experiment(
+    Reconstructed,
+    page="reconstruct",
+    command="invert",
+    figure="inversion",
+    stages=("first stage", "inversion", "decoder", "upsampler"),
+    images=lambda a: 2 * len(a["pixels"]),
+)
 def reconstruct(
     lab: Lab,
     pixels: Tensor | Inverted,
@@ -105,20 +112,25 @@ def reconstruct(
         seed: of the other x_T.
 
     Raises:
-        UserError: pictures that are not (B, 3, H, W) in [-1, 1], or knobs out of their range.
+        UserError: pictures that are not (B, 3, H, W) in [-1, 1], or parameters out of their range.
     """
-    knobs = {"steps": steps, "method": method, "iterations": iterations, "memory": memory, "tolerance": tolerance}
-    # Of what was inverted before only its steps and its method are known.
-    known = {"seed": seed} | ({} if isinstance(pixels, Inverted) else knobs)
-    found = yield from ensure_inverted(lab, pixels, **knobs, preview_every=preview_every)
-    steps, z_i = found.steps, found.latent.z_i
+    params: dict[str, Any] = {
+        "steps": steps,
+        "method": method,
+        "iterations": iterations,
+        "memory": memory,
+        "tolerance": tolerance,
+    }
+    inversion = yield from ensure_inverted(lab, pixels, **params, preview_every=preview_every)
+    steps, z_i = inversion.steps, inversion.latent.z_i
     other = Latent(z_i, noise(lab.require_decoder(), range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
-    if isinstance(found.latent, Latent):
-        both = Latent.stack([found.latent, other])
-        both = yield from decode_latents(lab, both, steps=steps, preview_every=preview_every)
+    if isinstance(inversion.latent, Latent):
+        both = yield from decode_latents(
+            lab, Latent.stack([inversion.latent, other]), steps=steps, preview_every=preview_every
+        )
         spent = steps
     else:  # a pair goes back by its own steps, which x_T can't share
-        for step in sample_steps(lab.require_decoder(), found.latent):
+        for step in sample_steps(lab.require_decoder(), inversion.latent):
             yield Progress("decoder", step.number, step.total)
         both = torch.cat(
             [pictures(lab.require_decoder(), step.x_t), (yield from decode_latents(lab, other, steps=steps))]
@@ -126,14 +138,14 @@ def reconstruct(
         spent = step.evaluations
     made, from_z_i = both.chunk(2)
     large = yield from upsample_images(lab, both, range(len(both)))
-    original = found.original
+    original = inversion.original
     psnr, ssim = images.psnr(original, made), images.ssim(original, made)
     psnr_first_stage = images.psnr(original, pictures(lab.require_decoder(), lab.require_decoder().to_x0(original)))
     likeness = cosine(lab.encoder.encode_image(made), z_i)
     measured = {"PSNR": psnr, "SSIM": ssim, "PSNR of the first stage": psnr_first_stage, "cosine to z_i": likeness}
     yield Reconstructed(
-        inverted=found, pixels=made, from_z_i=from_z_i, large=large.chunk(2)[0], large_from_z_i=large.chunk(2)[1],
-        psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=found.evaluations + spent,
+        inverted=inversion, pixels=made, from_z_i=from_z_i, large=large.chunk(2)[0], large_from_z_i=large.chunk(2)[1],
+        psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=inversion.evaluations + spent,
         cosine=likeness, table=tuple(mean(v, quantity=k) for k, v in measured.items()),
-        settings=settings_of(lab, "reconstruct", **{**known, "steps": steps, "method": found.method}),
+        settings=settings_of(lab, "reconstruct", seed=seed, **inversion.settings),
     )  # fmt: skip

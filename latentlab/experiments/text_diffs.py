@@ -17,22 +17,13 @@ from ..errors import UserError
 from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
-from .base import (
-    Inverted,
-    Progress,
-    Result,
-    cosine,
-    decode_latents,
-    ensure_inverted,
-    settings_of,
-    streamed,
-    upsample_images,
-)
+from .base import Progress, Result, experiment, settings_of, size
+from .inversion import Inverted, ensure_inverted
+from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -63,10 +54,10 @@ class Diffed(Result):
         last = max(self.thetas)
         if last == 0:
             return "At θ = 0 nothing changes: these are reconstructions."
-        said = [f"{self.value('directional similarity', target=t, theta=last):+.2f} for “{t}”" for t in self.targets]
+        cosines = [f"{self.value('directional similarity', target=t, theta=last):+.2f} for “{t}”" for t in self.targets]
         return (
             f"At θ = {last:g} the change of the picture's embedding has this cosine to the change of its caption's: "
-            f"{', '.join(said)}."
+            f"{', '.join(cosines)}."
         )
 
 
@@ -76,13 +67,25 @@ def _checked_direction(z_t: Tensor, captions: Sequence[str], notes: Sequence[str
         try:
             direction(z_t[:1], z[None])
         except UserError as error:
-            known = "".join(f"; {note}" for note in notes)
+            reasons = "".join(f"; {note}" for note in notes)
             raise UserError(
-                f"to CLIP “{captions[0]}” and “{target}” say the same: give captions that say different things{known}"
+                f"to CLIP “{captions[0]}” and “{target}” say the same: give captions that say different things{reasons}"
             ) from error
 
 
-@streamed(Diffed)
+def _moving(thetas: int | Sequence[float]) -> int:
+    """How many frames lie beyond θ = 0, where all targets share one frame."""
+    return sum(theta > 0 for theta in (spaced(int(thetas), 0.5) if isinstance(thetas, int | Integral) else thetas))
+
+
+@experiment(
+    Diffed,
+    page="text-diff",
+    command="diff",
+    figure="5",
+    stages=("first stage", "inversion", "decoder", "upsampler"),
+    images=lambda a: 1 + size(a["targets"]) * _moving(a["thetas"]),
+)
 def diff(
     lab: Lab,
     picture: Tensor | Inverted,
@@ -99,7 +102,7 @@ def diff(
     z_d = norm(z_t - z_t0), z_θ = slerp(z_i, z_d, θ), so the first frame (θ = 0) reconstructs the picture.
 
     Args:
-        picture: (1, 3, H, W) in [-1, 1], or what `invert` found.
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
         targets: the caption wanted, or several: a row each, in one batch.
         source: a caption of the picture as it is; "a photo" or "" are the paper's other baselines.
         thetas: how many frames from 0 to 0.5, or the fractions of the arc themselves; the paper ends at 0.25 to 0.50.
@@ -121,7 +124,7 @@ def diff(
         raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
     if len(set(targets)) < len(targets):
         raise UserError(f"targets are {list(targets)}: give each of them once")
-    thetas = spaced(thetas, 0.5) if isinstance(thetas, Integral) else [float(t) for t in thetas]
+    thetas = spaced(int(thetas), 0.5) if isinstance(thetas, int | Integral) else [float(t) for t in thetas]
     if not thetas or len(set(thetas)) < len(thetas):
         raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
     readings = [lab.encoder.check_caption(t) for t in (*targets, *([source] if source else []))]
@@ -129,14 +132,18 @@ def diff(
     z_t = lab.encoder.encode_text([source, *targets])
     fractions(thetas)  # refuse before the inversion
     _checked_direction(z_t, (source, *targets), notes)
-    found = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
-    if len(found) != 1:
-        raise UserError(f"{len(found)} pictures: a text diff is of one; pass pixels[:1]")
+    inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
+    if len(inversion) != 1:
+        raise UserError(f"{len(inversion)} pictures: a text diff is of one; pass pixels[:1]")
     moved = [t for t in thetas if t > 0]
-    turned = [text_diff(found.latent, z_t[:1], z_t[k : k + 1], moved) for k in range(1, len(z_t))] if moved else []
+    turned = (
+        [text_diff(inversion.bipartite, z_t[:1], z_t[k : k + 1], moved) for k in range(1, len(z_t))] if moved else []
+    )
     # θ = 0 is one frame for all targets, and the measures want it anyway: decoded once, as row 0.
-    latent = Latent.stack([found.latent, *turned])
-    pixels = yield from decode_latents(lab, latent, steps=found.steps, guidance=guidance, preview_every=preview_every)
+    latent = Latent.stack([inversion.bipartite, *turned])
+    pixels = yield from decode_latents(
+        lab, latent, steps=inversion.steps, guidance=guidance, preview_every=preview_every
+    )
     z = lab.encoder.encode_image(pixels)
     starts = range(1, len(pixels), len(moved)) if moved else [0] * len(targets)
     rows = torch.tensor([[start + moved.index(t) if t > 0 else 0 for t in thetas] for start in starts])
@@ -167,9 +174,9 @@ def diff(
         ]
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Diffed(
-        inverted=found, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),
+        inverted=inversion, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),
         table=tuple(table), notes=notes,
         settings=settings_of(
-            lab, "diff", source=source, targets=targets, thetas=thetas, steps=found.steps, guidance=guidance
+            lab, "diff", source=source, targets=targets, thetas=thetas, steps=inversion.steps, guidance=guidance
         ),
     )  # fmt: skip

@@ -17,13 +17,13 @@ from ..grammar import article
 from ..io import images
 from ..latents import Latent
 from ..typography import Label, paste
-from .base import Progress, Result, checked_pixels, decode_latents, settings_of, streamed, upsample_images
+from .base import Progress, Result, experiment, settings_of, size
+from .stages import checked_pixels, decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..clip import Encoder
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -113,7 +113,14 @@ def _label_of(word: str, labels: Sequence[str]) -> str:
     return found[0]
 
 
-@streamed(Attacked)
+@experiment(
+    Attacked,
+    page="attack",
+    command="attack",
+    figure="6",
+    stages=("CLIP", "decoder", "upsampler"),
+    images=lambda a: len(a["pixels"]) * size(a["words"]) * a["variations"],
+)
 def attack(
     lab: Lab,
     pixels: Tensor,
@@ -178,7 +185,7 @@ def attack(
     for number, (name, encoder) in enumerate((encoders or {}).items(), 1):
         both = encoder.zero_shot(torch.cat([original, worn.flatten(0, 1)]), labels, templates).to(z_i.device)
         seen[name] = both[: grid[0]], both[grid[0] :].unflatten(0, grid)
-        yield Progress("CLIP", number, 1 + len(encoders))
+        yield Progress("CLIP", number, 1 + len(encoders or {}))
     shape, latent = (*grid, variations), None
     if variations:
         x_T = noise(lab.require_decoder(), range(seed, seed + variations), device=lab.device)

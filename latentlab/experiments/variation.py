@@ -13,22 +13,13 @@ from ..analysis.intervals import mean, mean_of_pairs
 from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..latents import Latent
-from .base import (
-    Inverted,
-    Progress,
-    Result,
-    cosine,
-    decode_latents,
-    ensure_inverted,
-    settings_of,
-    streamed,
-    upsample_images,
-)
+from .base import Progress, Result, experiment, settings_of, size
+from .inversion import Inverted, ensure_inverted
+from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..models import Lab
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -75,7 +66,14 @@ class Varied(Result):
         )
 
 
-@streamed(Varied)
+@experiment(
+    Varied,
+    page="variations",
+    command="vary",
+    figure="3",
+    stages=("first stage", "inversion", "decoder", "upsampler"),
+    images=lambda a: size(a["etas"]) * size(a["seeds"]),
+)
 def vary(
     lab: Lab,
     picture: Tensor | Inverted,
@@ -91,7 +89,7 @@ def vary(
     What all samples share is what CLIP saw; what varies is what z_i does not say.
 
     Args:
-        picture: (1, 3, H, W) in [-1, 1], or what `invert` found.
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
         etas: a row of samples for each; 0 reconstructs.
         seeds: a sample each, the same noise for every η.
         steps: of the inversion and the way back; what was inverted before keeps its own.
@@ -103,18 +101,18 @@ def vary(
     etas, seeds = tuple(float(e) for e in etas), checked_seeds(seeds)
     if not etas or len(set(etas)) < len(etas) or not all(0 <= e <= 1 for e in etas):
         raise UserError(f"etas is {etas}: give numbers from 0 (reconstructs) to 1 (ancestral), at least one, each once")
-    found = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
-    if len(found) != 1:
-        raise UserError(f"{len(found)} pictures: variations are of one; pass pixels[:1]")
+    inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
+    if len(inversion) != 1:
+        raise UserError(f"{len(inversion)} pictures: variations are of one; pass pixels[:1]")
     grid = (len(etas), len(seeds))
     count = grid[0] * grid[1]
-    latent = Latent(found.latent.z_i.expand(count, -1), found.latent.x_T.expand(count, -1, -1, -1))
+    latent = Latent(inversion.latent.z_i.expand(count, -1), inversion.bipartite.x_T.expand(count, -1, -1, -1))
     pixels = yield from decode_latents(
-        lab, latent, steps=found.steps, guidance=guidance, eta=[e for e in etas for _ in seeds],
+        lab, latent, steps=inversion.steps, guidance=guidance, eta=[e for e in etas for _ in seeds],
         seeds=seeds * len(etas), preview_every=preview_every,
     )  # fmt: skip
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
-    kept = cosine(z, found.latent.z_i)
+    kept = cosine(z, inversion.latent.z_i)
     among = (1 - cosine(z[:, :, None], z[:, None])).clamp_min(0)  # (E, N, N); rounding goes below
     table = []
     for k, eta in enumerate(etas):
@@ -124,6 +122,6 @@ def vary(
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
     pixels = yield from upsample_images(lab, pixels, range(count))
     yield Varied(
-        inverted=found, pixels=pixels.unflatten(0, grid), spread=spread, etas=etas, seeds=seeds, table=tuple(table),
-        settings=settings_of(lab, "vary", etas=etas, seeds=seeds, steps=found.steps, guidance=guidance),
+        inverted=inversion, pixels=pixels.unflatten(0, grid), spread=spread, etas=etas, seeds=seeds, table=tuple(table),
+        settings=settings_of(lab, "vary", etas=etas, seeds=seeds, steps=inversion.steps, guidance=guidance),
     )  # fmt: skip

@@ -13,10 +13,11 @@ from ..analysis.intervals import mean, mean_of_pairs, proportion
 from ..clip import TEMPLATES, Encoder, caption_warnings
 from ..errors import UserError
 from ..slerp import normalize
-from .base import Progress, Result, checked_pixels, streamed
+from .base import Progress, Result, experiment
+from .stages import checked_pixels
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ..plotting import Figure
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -50,7 +51,15 @@ class Classified(Result):
         return f"Of {len(self.labels)} labels CLIP takes “{label}” for {which}, with {p:.0%}."
 
 
-@streamed(Classified)
+@experiment(
+    Classified,
+    page="clip",
+    task="classify",
+    command="classify",
+    subject="encoder",
+    stages=("CLIP",),
+    images=lambda a: 0,
+)
 def classify(
     encoder: Encoder,
     pixels: Tensor,
@@ -136,7 +145,16 @@ class Compared(Result):
         )
 
 
-@streamed(Compared)
+@experiment(
+    Compared,
+    page="clip",
+    task="compare",
+    command="compare",
+    figure="clip",
+    subject="encoder",
+    stages=("CLIP",),
+    images=lambda a: 0,
+)
 def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterator[Progress | Compared]:
     """Cosines of all pictures with all captions, and the modality gap.  Radford et al. 2021; Liang et al. 2022.
 

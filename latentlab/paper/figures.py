@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import experiments, grammar, plotting
 from ..errors import UserError
 from ..experiments import Progress, Result
-from ..experiments.base import forward_progress
+from ..experiments.stages import forward_progress
 from ..io.atomic import atomic_write
 from .inputs import Inputs, ranked
 from .page import page

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..errors import UserError
 from ..models.emoji import weights_folder
-from .drawings import HELD_OUT_STYLE, STYLES, cache_dir, load_sprites, things
+from .drawings import HELD_OUT_STYLES, STYLES, cache_dir, load_sprites, things
 
 app = typer.Typer(
     no_args_is_help=True, help="Train Emoji World's miniature, a part at a time, in the order listed here."
@@ -25,7 +25,7 @@ Resume = Annotated[bool, typer.Option("--resume/--restart", help="Go on from the
 FromShipped = Annotated[bool, typer.Option(help="Start from the shipped weights when there is no checkpoint.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda; found by itself.")]
 
-SHIPPED = ("clip", "autoencoder", "prior", "decoder", "upsampler", "directions")
+SHIPPED = ("clip", "autoencoder", "prior", "decoder", "upsampler", "directions", "judge")
 
 
 def runs(part: str) -> Path:
@@ -72,15 +72,19 @@ def _pool(sprites, encoder, autoencoder, *, count: int, side: int):
     return decoder.Pool.cached(path, sprites, encoder, autoencoder, first=0, count=count, side=side)
 
 
-def _train(part, name: str, minutes: float, resume: bool, from_shipped: bool, device) -> None:
+def _train(
+    part, name: str, minutes: float, resume: bool, from_shipped: bool, device, *, start=None, compiled=False
+) -> None:
     from . import loop
 
-    if from_shipped and not (runs(name) / "checkpoint.pt").exists():
+    start = start or (weights_folder() if from_shipped else None)
+    if start and not (runs(name) / "checkpoint.pt").exists():
         from safetensors.torch import load_file
 
-        state = load_file(next((weights_folder() / name).glob("*.safetensors")))
-        part.network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    found = loop.train(part, runs(name), minutes=minutes, device=device, resume=resume)
+        state = load_file(next((start / name).glob("*.safetensors")))
+        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        part.network.load_state_dict(part.adopt(state, start))
+    found = loop.train(part, runs(name), minutes=minutes, device=device, resume=resume, compiled=compiled)
     print(json.dumps({k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}))
 
 
@@ -88,7 +92,8 @@ def _train(part, name: str, minutes: float, resume: bool, from_shipped: bool, de
 def data() -> None:
     """Fetch the drawings from npm and render them into the cache."""
     sprites = load_sprites()
-    print(f"{len(things())} things, {len(STYLES)} styles ({HELD_OUT_STYLE} held out), {len(sprites.index)} sprites")
+    held_out = ", ".join(HELD_OUT_STYLES)
+    print(f"{len(things())} things, {len(STYLES)} styles ({held_out} held out), {len(sprites.index)} sprites")
 
 
 @app.command()
@@ -102,13 +107,20 @@ def clip(minutes: Minutes = 30, resume: Resume = True, from_shipped: FromShipped
 
 @app.command()
 def autoencoder(
-    minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = ""
+    minutes: Minutes = 15,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    channels: Annotated[int, typer.Option(help="Of the latents; more than it starts with are grown.")] = 16,
+    same_latents: Annotated[bool, typer.Option(help="Train how latents decode, and leave the latents alone.")] = False,
+    start: Annotated[Path | None, typer.Option(help="Start from the miniature in this folder.")] = None,
 ) -> None:
     """The decoder's first stage: 64x64 pictures as 8x8 latents."""
     from .autoencoder import Autoencoder
 
     where = _device(device)
-    _train(Autoencoder(load_sprites(), where), "autoencoder", minutes, resume, from_shipped, where)
+    part = Autoencoder(load_sprites(), where, channels=channels, same_latents=same_latents)
+    _train(part, "autoencoder", minutes, resume, from_shipped, where, start=start)
 
 
 @app.command()
@@ -119,6 +131,8 @@ def decoder(
     device: Device = "",
     scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 32_000,
     pixels: Annotated[bool, typer.Option(help="Diffuse 32x32 pixels instead of latents: the comparison.")] = False,
+    start: Annotated[Path | None, typer.Option(help="Start from the miniature in this folder.")] = None,
+    compiled: Annotated[bool, typer.Option(help="torch.compile: two minutes, then a fifth faster on a CPU.")] = False,
 ) -> None:
     """The decoder: the longest."""
     from .decoder import Decoder
@@ -127,7 +141,8 @@ def decoder(
     encoder, first_stage = _encoder(where), None if pixels else _autoencoder(where)
     pool = _pool(sprites, encoder, first_stage, count=scenes, side=32 if pixels else 64)
     part = Decoder(sprites, encoder, first_stage, pool)
-    _train(part, "decoder-pixels" if pixels else "decoder", minutes, resume, from_shipped, where)
+    name = "decoder-pixels" if pixels else "decoder"
+    _train(part, name, minutes, resume, from_shipped, where, start=start, compiled=compiled)
 
 
 @app.command()
@@ -161,6 +176,15 @@ def upsampler(
 
 
 @app.command()
+def judge(minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = "") -> None:
+    """The judge: another network, trained on real drawings, that scores what the others make."""
+    from .judge import JudgeTraining
+
+    where = _device(device)
+    _train(JudgeTraining(load_sprites(), where), "judge", minutes, resume, from_shipped, where)
+
+
+@app.command()
 def directions(
     device: Device = "", scenes: Annotated[int, typer.Option(help="Training scenes, encoded once.")] = 32_000
 ) -> None:
@@ -175,6 +199,28 @@ def directions(
     folder.mkdir(parents=True, exist_ok=True)
     fitted.save(folder / "directions.safetensors")
     print(json.dumps({"n": fitted.count, "width": len(fitted.mean), "components for 99%": fitted.needed(0.99)}))
+
+
+# How much of the time each part gets in `all`.
+SHARES = {"clip": 0.24, "autoencoder": 0.12, "prior": 0.06, "decoder": 0.46, "upsampler": 0.06, "judge": 0.06}
+
+
+@app.command("all")
+def every_part(
+    minutes: Annotated[float, typer.Option(help="Training time of all parts together, encoding not counted.")] = 9,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    scenes: Annotated[int, typer.Option(help="Training scenes of decoder and prior, encoded once.")] = 32_000,
+) -> None:
+    """Train every part in order, each for its share of the time: for an accelerator, where it takes minutes."""
+    settings = {"resume": resume, "from_shipped": from_shipped, "device": device}
+    for part in (clip, autoencoder, prior, decoder, upsampler, judge):
+        name = part.__name__
+        pooled = {"scenes": scenes} if name in ("prior", "decoder") else {}
+        console.print(f"{name}: {minutes * SHARES[name]:.2g} minutes")
+        part(minutes=minutes * SHARES[name], **settings, **pooled)
+    directions(device=device, scenes=scenes)
 
 
 @app.command()
@@ -239,11 +285,12 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     card: Annotated[bool, typer.Option(help="Write the table into MODEL_CARD.md.")] = False,
     seed: Annotated[int, typer.Option(help="Of the held-out scenes.")] = 0,
+    folder: Annotated[Path | None, typer.Option(help="A miniature's folder instead of the shipped one.")] = None,
 ) -> None:
-    """Measure the shipped miniature: every number with its n and interval."""
+    """Measure a miniature: every number with its n and interval."""
     from . import report as module
 
-    rows = module.measure(seed=seed, progress=console)
+    rows = module.measure(folder=folder, seed=seed, progress=console)
     if card:
         module.write_card(rows, weights_folder() / "MODEL_CARD.md")
     print(json.dumps({"model": "emoji", "seed": seed, "rows": rows}, indent=1) if as_json else module.table(rows))

@@ -6,46 +6,91 @@ import random
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
 from ..io.images import psnr, to_pil
-from .drawings import HELD_OUT_STYLE, Sprites
+from .drawings import HELD_OUT_STYLES, Sprites
 from .loop import Part, save_half
 from .rendering import Renderer
 from .scenes import batch_for_clip, for_decoder, single
 
 
 def build(channels: tuple[int, ...] = (32, 64, 128, 256), layers: tuple[int, ...] = (0, 1, 1, 2), latent: int = 16):
-    """AutoencoderDC without attention, whose first stage already works at half the resolution."""
+    """AutoencoderDC without attention, whose first stage already works at half the resolution.
+
+    Its shortcuts around the latents want a number of channels that divides the widest layer's; otherwise it has none.
+    """
     from diffusers import AutoencoderDC
 
-    stages = len(channels)
+    stages, even = len(channels), channels[-1] % latent == 0
     return AutoencoderDC(
         latent_channels=latent, encoder_block_types="ResBlock", decoder_block_types="ResBlock",
         encoder_block_out_channels=channels, decoder_block_out_channels=channels,
         encoder_layers_per_block=layers, decoder_layers_per_block=layers,
         encoder_qkv_multiscales=((),) * stages, decoder_qkv_multiscales=((),) * stages,
+        encoder_out_shortcut=even, decoder_in_shortcut=even,
     )  # fmt: skip
 
 
+@torch.no_grad()
+def widened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The weights of an autoencoder with fewer latent channels as those of `network`, which then decodes alike.
+
+    Shortcuts that `network` lacks are folded into the middle taps of the convolutions that they went around. The
+    decoder starts by not listening to the new channels, which the encoder fills with what it has at random.
+    """
+    state, own = dict(state), network.state_dict()
+    out, into = state["encoder.conv_out.weight"], state["decoder.conv_in.weight"]  # (C, W, 3, 3), (W, C, 3, 3)
+    old, width = out.shape[:2]
+    if own["encoder.conv_out.weight"].shape[0] == old:
+        return state
+    new, group = own["encoder.conv_out.weight"].shape[0] - old, width // old
+    spread = torch.eye(old).repeat_interleave(group, 1)  # which channels of the widest layer a latent's shortcut joins
+    out[:, :, 1, 1] += spread / group
+    into[:, :, 1, 1] += spread.T
+    grown = torch.randn(new, width, 3, 3, generator=torch.Generator().manual_seed(0)) * out.std()
+    state["encoder.conv_out.weight"] = torch.cat([out, grown])
+    state["encoder.conv_out.bias"] = F.pad(state["encoder.conv_out.bias"], (0, new))
+    state["decoder.conv_in.weight"] = torch.cat([into, into.new_zeros(width, new, 3, 3)], 1)
+    return state
+
+
+def _error(made: Tensor, wanted: Tensor) -> Tensor:
+    difference = made - wanted
+    edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+    return difference.abs().mean() + 0.5 * edges + 3 * difference.square().mean()
+
+
 class Autoencoder(Part):
-    """|x - x̂| plus that of its gradients, the latents under a little noise so that near ones decode alike."""
+    """|x - x̂| plus that of its gradients and squares, the latents under a little noise so that near ones decode alike.
+
+    Averaged latents have to decode to averaged pictures, which leaves less fine noise in them for the decoder to learn:
+    the scale equivariance of Skorokhodov et al. 2025 (arXiv 2502.14831) and of EQ-VAE (Kouzelis et al. 2025).
+    """
 
     name = "autoencoder"
     lr = 1.5e-3
     batch = 48
-    noise = 0.03
+    noise = 0.05
 
-    def __init__(self, sprites: Sprites, device: torch.device):
+    def __init__(self, sprites: Sprites, device: torch.device, *, channels: int = 16, same_latents: bool = False):
         torch.manual_seed(0)
-        self.network = build().to(memory_format=torch.channels_last)
+        self.network = build(latent=channels).to(memory_format=torch.channels_last)
+        self.network.encoder.requires_grad_(not same_latents)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
+
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        return widened(state, self.network)
 
     def _pictures(self, step: int) -> Tensor:
         half = self.batch // 2
-        found = [for_decoder(step * half + k, self.sprites) for k in range(half)]
-        return self.render(found + batch_for_clip(step, self.sprites, self.batch - half), 64)
+        plain = [for_decoder(step * half + k, self.sprites) for k in range(half)]
+        varied = batch_for_clip(step, self.sprites, self.batch - half)
+        with torch.autocast(self.device.type, enabled=False):
+            vary = torch.Generator().manual_seed(step)
+            return torch.cat([self.render(plain, 64), self.render(varied, 64, vary=vary)])
 
     def loss(self, step: int) -> Tensor:
         x = self._pictures(step).contiguous(memory_format=torch.channels_last)
@@ -53,31 +98,33 @@ class Autoencoder(Part):
         generator = torch.Generator().manual_seed(step)
         sigma = self.noise * z.detach().std()
         z_noisy = z + sigma * torch.randn(z.shape, generator=generator).to(z.device)
-        difference = self.network.decode(z_noisy).sample.float() - x
-        edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+        error = _error(self.network.decode(z_noisy).sample.float(), x)
+        small, half = slice(None, None, 2), F.avg_pool2d
+        error_small = _error(self.network.decode(half(z_noisy[small], 2)).sample.float(), half(x[small], 2))
         # Latents near the unit sphere keep one scaling factor right for all of them.
-        return difference.abs().mean() + 0.5 * edges + difference.square().mean() + 1e-4 * z.square().mean()
+        return error + 0.5 * error_small + 1e-4 * z.square().mean()
 
     def _held_out(self, count: int = 64) -> Tensor:
         rng = random.Random("autoencoder")
         return self.render([single(rng, self.sprites, style=None, split="held-out") for _ in range(count)], 64)
 
-    def _unseen_style(self, count: int = 64) -> Tensor:
+    def _unseen_style(self, style: str, count: int = 64) -> Tensor:
         from .clip import validation_scenes
 
-        return self.render(validation_scenes(self.sprites, held_out_style=True, per_thing=1)[:count], 64)
+        return self.render(validation_scenes(self.sprites, style=style, per_thing=1)[:count], 64)
 
     def measure(self, network: nn.Module) -> dict[str, float]:
-        found = {}
-        for name, pictures in (("psnr_seen", self._held_out()), (f"psnr_{HELD_OUT_STYLE}", self._unseen_style())):
+        measured = {}
+        unseen = [(f"psnr_{style}", self._unseen_style(style)) for style in HELD_OUT_STYLES]
+        for name, pictures in (("psnr_seen", self._held_out()), *unseen):
             back = network.decode(network.encode(pictures).latent).sample.clamp(-1, 1)
-            found[name] = psnr(pictures, back).mean().item()
-        return found
+            measured[name] = psnr(pictures, back).mean().item()
+        return measured
 
     def preview(self, network: nn.Module) -> Image.Image:
         from torchvision.utils import make_grid
 
-        x = torch.cat([self._held_out(20), self._unseen_style(20)])
+        x = torch.cat([self._held_out(20), *(self._unseen_style(style, 10) for style in HELD_OUT_STYLES)])
         back = network.decode(network.encode(x).latent).sample.clamp(-1, 1)
         rows = torch.stack([x.view(4, 10, 3, 64, 64), back.view(4, 10, 3, 64, 64)], 1).flatten(0, 2)
         return to_pil(make_grid(rows, 10)[None])[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..clip import Encoder
+from ..clip import Encoder, local
 from ..decoding import decode
 from ..diffusion import SeededNoise, cosine_abar
 from ..io.atomic import atomic_write
@@ -20,7 +22,7 @@ from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scal
 from ..slerp import normalize, slerp
 from . import scenes
 from .drawings import Sprites, things
-from .loop import Part, save_half
+from .loop import Part, bfloat16_pays, save_half
 from .rendering import Renderer
 
 TIME_LIMIT = 981  # later times are never visited: see diffusion.levels
@@ -30,6 +32,16 @@ BLANK = (
     "a photo of a thing", "a picture of something", "a background", "nothing", "a scene", "flat", "glossy", "outlined",
     "a colour", "two things", "a word",
 )  # fmt: skip
+
+
+def drawn(render: Renderer, some: Sequence[scenes.Scene]) -> Tensor:
+    """The decoder's scenes as pictures, those that ask for it varied: (B, 3, 64, 64)."""
+    pictures = render(list(some), 64)
+    rows = [k for k, scene in enumerate(some) if scene.facts.get("varied")]
+    if rows:
+        seed = zlib.crc32(some[rows[0]].caption.encode())
+        pictures[rows] = render([some[k] for k in rows], 64, vary=torch.Generator().manual_seed(seed))
+    return pictures
 
 
 class Pool(NamedTuple):
@@ -43,6 +55,7 @@ class Pool(NamedTuple):
     z_t: Tensor  # (N, D)
     text: Tensor  # (N, L, W), zero where there is no token
     mask: Tensor  # (N, L)
+    varied: Tensor  # (N,), of drawings changed as another artist might have them, which no caption speaks of
 
     @staticmethod
     @torch.no_grad()
@@ -50,15 +63,20 @@ class Pool(NamedTuple):
         sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, *, first: int, count: int, side: int
     ) -> Pool:
         """The scenes of seeds first .. first + count; x_0: pictures of `side` pixels, or the autoencoder's latents."""
-        render = Renderer(sprites, encoder.device)
+        render, fast = Renderer(sprites, encoder.device), bfloat16_pays(encoder.device)
         parts: list[tuple[Tensor, ...]] = []
         for start in range(first, first + count, 256):
             some = [scenes.for_decoder(s, sprites) for s in range(start, min(start + 256, first + count))]
-            pictures = render(some, 64)
-            x_0 = F.avg_pool2d(pictures, 64 // side) if autoencoder is None else encode_latents(autoencoder, pictures)
+            pictures = drawn(render, some)
+            with torch.autocast(encoder.device.type, torch.bfloat16, enabled=fast):
+                if autoencoder is None:
+                    x_0 = F.avg_pool2d(pictures, 64 // side)
+                else:
+                    x_0 = encode_latents(autoencoder, pictures)
             z_t, states, mask = text_tokens(encoder, [s.caption for s in some])
             z_i = encoder.encode_image(pictures)
-            parts.append((x_0.half(), z_i.half(), z_t.half(), (states * mask[..., None]).half(), mask))
+            varied = torch.tensor([s.facts.get("varied", False) for s in some])
+            parts.append((x_0.half(), z_i.half(), z_t.half(), (states * mask[..., None]).half(), mask, varied))
         return Pool(*(torch.cat(column) for column in zip(*parts)))
 
     @staticmethod
@@ -90,12 +108,27 @@ def build(
     return network
 
 
+def stratified(count: int, generator: torch.Generator) -> Tensor:
+    """A time from each of `count` equal stretches, in any order: less noise in the loss (Kingma et al. 2021, I.1)."""
+    order = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
+    return (order * TIME_LIMIT / count).long()
+
+
+def linear_map(a: Tensor, b: Tensor, ridge: float = 1e-3) -> Tensor:
+    """The linear map that takes rows of a (N, A) nearest to those of b (N, B): (B, A)."""
+    a, b = a.double(), b.double()
+    gram = a.T @ a
+    gram.diagonal().add_(ridge * gram.diagonal().mean())
+    return torch.linalg.solve(gram, a.T @ b).T.float()
+
+
 class Decoder(Part):
     """|v - v̂|² on noised scenes; z_i is dropped in 10%, the caption in 50%.  Ramesh et al. 2022, section 2.1."""
 
     name = "decoder"
     lr = 2e-3
     batch = 128
+    fall = 0.35
 
     def __init__(self, sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, pool: Pool, **size):
         torch.manual_seed(0)
@@ -110,6 +143,40 @@ class Decoder(Part):
         self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=512, side=self.side)
         self.abar = cosine_abar().float().to(encoder.device)
 
+    @torch.no_grad()
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """The weights of a decoder for another CLIP and first stage, turned to those that it is trained on now.
+
+        Old latents, z_i and text states are fitted as linear maps of the new ones, and the new latents of the old, on
+        2,048 scenes; the maps go into the network's outermost layers, which are linear.
+        """
+        from diffusers import AutoencoderDC
+
+        encoder = local(folder / "clip", device=self.encoder.device)
+        first_stage = None
+        if self.autoencoder is not None:
+            first_stage = AutoencoderDC.from_pretrained(folder / "autoencoder", torch_dtype=torch.float32)
+            first_stage = first_stage.eval().to(encoder.device)
+        count = min(2048, len(self.pool.x_0))
+        old = Pool.build(self.sprites, encoder, first_stage, first=0, count=count, side=self.side)
+        new = Pool(*(tensor[:count] for tensor in self.pool))
+        into, out = (a.movedim(1, -1).flatten(0, -2).float() for a in (old.x_0, new.x_0))
+        state = dict(state)
+        if self.autoencoder is not None:
+            name = "pos_embed.proj.weight"
+            state[name] = (state[name][:, :, 0, 0] @ linear_map(out, into))[..., None, None]
+            for name in ("proj_out.weight", "proj_out.bias"):
+                state[name] = linear_map(into, out) @ state[name]
+        z_map = linear_map(scaled(new.z_i.float()), scaled(old.z_i.float()))
+        name = "time_text_embed.text_embedder.linear_1.weight"
+        state[name] = state[name] @ z_map
+        text, *blocks = state["context_embedder.weight"].tensor_split(
+            [old.text.shape[-1] + k * len(z_map) for k in range(Z_TOKENS)], dim=1
+        )
+        text_map = linear_map(new.text[old.mask].float(), old.text[old.mask].float())
+        state["context_embedder.weight"] = torch.cat([text @ text_map, *(block @ z_map for block in blocks)], 1)
+        return state
+
     def matrices(self) -> list[nn.Parameter]:
         named = self.network.transformer_blocks.named_parameters()
         return [p for name, p in named if p.ndim == 2 and "norm" not in name]
@@ -120,7 +187,7 @@ class Decoder(Part):
         device = self.encoder.device
         x_0, z_i, text = (tensor[rows].to(device).float() for tensor in (pool.x_0, pool.z_i, pool.text))
         count = len(rows)
-        t = torch.randint(0, TIME_LIMIT, (count,), generator=generator).to(device)
+        t = stratified(count, generator).to(device)
         eps = torch.randn(x_0.shape, generator=generator).to(device)
         if drop:
             z_i = self._turned(z_i, generator)
@@ -162,7 +229,7 @@ class Decoder(Part):
         from .clip import class_embeddings
 
         found = [scenes.for_decoder(s, self.sprites) for s in range(10**9, 10**9 + 512)]
-        rows = [k for k, s in enumerate(found) if s.kind == "single"][:count]
+        rows = [k for k, s in enumerate(found) if "posed" in s.facts][:count]
         decoder = EmojiDecoder(network, self.autoencoder, self.encoder)
         z_i = self.held_out.z_i[rows].float().to(self.encoder.device)
         x_T = SeededNoise(rows, decoder.shape, device=self.encoder.device)()
@@ -177,7 +244,8 @@ class Decoder(Part):
 
         decoder = EmojiDecoder(network, self.autoencoder, self.encoder)
         seeds = range(10**9, 10**9 + 40)
-        real = Renderer(self.sprites, self.encoder.device)([scenes.for_decoder(s, self.sprites) for s in seeds], 64)
+        some = [scenes.for_decoder(s, self.sprites) for s in seeds]
+        real = drawn(Renderer(self.sprites, self.encoder.device), some)
         x_T = SeededNoise(seeds, decoder.shape, device=self.encoder.device)()
         made = decoder.to_pixels(decode(decoder, Latent(self.encoder.encode_image(real), x_T), steps=20, guidance=1.5))
         made = F.interpolate(made, (64, 64))

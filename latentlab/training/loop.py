@@ -28,11 +28,17 @@ class Part(ABC):
     weight_decay = 0.02
     batch = 64
     ema_decay = 0.999
+    fall = 0.2  # share of the session over which the rate falls to zero
+    shown_every = 900  # seconds
     network: nn.Module
 
     def matrices(self) -> list[nn.Parameter]:
         """Hidden weight matrices, which Muon trains at `muon_lr` where bfloat16 is fast; AdamW takes the rest."""
         return []
+
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """The weights of this part in an earlier miniature, the one in `folder`, as weights of this network."""
+        return state
 
     @abstractmethod
     def loss(self, step: int) -> Tensor:
@@ -59,10 +65,12 @@ def bfloat16_pays(device: torch.device) -> bool:
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.ones(512, 256, dtype=dtype), torch.ones(256, 512, dtype=dtype)
         a @ b
-        start = time.perf_counter()
-        for _ in range(4):  # little work: where it does not pay, bfloat16 is a hundred times slower
+        trials = []
+        for _ in range(6):  # little work: where it does not pay, bfloat16 is a hundred times slower
+            start = time.perf_counter()
             a @ b
-        timings.append(time.perf_counter() - start)
+            trials.append(time.perf_counter() - start)
+        timings.append(min(trials))  # other processes may have interrupted some of them
     return timings[1] < 0.6 * timings[0]
 
 
@@ -121,11 +129,13 @@ def _optimizers(part: Part, network: nn.Module, *, muon: bool) -> list[torch.opt
     return found
 
 
-def train(part: Part, folder: Path, *, minutes: float, device: torch.device, resume: bool = True) -> dict:
+def train(
+    part: Part, folder: Path, *, minutes: float, device: torch.device, resume: bool = True, compiled: bool = False
+) -> dict:
     """Train a part for some minutes of its own running time, and export it.
 
-    The learning rate warms up over 100 steps and falls to zero over the last fifth of the budget, so every session ends
-    on a usable network. A run that was killed loses at most three minutes.
+    The learning rate warms up over 100 steps and falls to zero over the last fifth of the budget (`fall`), so every
+    session ends on a usable network. A run that was killed loses at most three minutes.
 
     Args:
         part: network and loss.
@@ -133,6 +143,7 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
         minutes: budget; time in which the process was stopped does not count.
         device: where the network trains.
         resume: go on from folder/checkpoint.pt if it is there.
+        compiled: let torch.compile fuse the network's operations, which takes two minutes and a C++ compiler.
 
     Returns:
         step, hours (over all sessions), loss and the part's own held-out numbers.
@@ -142,6 +153,8 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
     folder.mkdir(parents=True, exist_ok=True)
     network = part.network.to(device).train()
     ema = copy.deepcopy(network).eval().requires_grad_(False)
+    if compiled:
+        network.compile(dynamic=False)
     fast = bfloat16_pays(device)
     optimizers = _optimizers(part, network, muon=fast)
     step, seconds_before, curve = 0, 0.0, []
@@ -188,7 +201,7 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
             left = 1 - elapsed / (minutes * 60)
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * min(1.0, (step - first + 1) / 100, max(left, 0.01) / 0.2)
+                    group["lr"] = group["peak"] * min(1.0, (step - first + 1) / 100, max(left, 0.01) / part.fall)
                 optimizer.zero_grad(set_to_none=True)
             with autocast:
                 loss = part.loss(step)
@@ -213,7 +226,7 @@ def train(part: Part, folder: Path, *, minutes: float, device: torch.device, res
             if elapsed - saved > 180:
                 save()
                 saved = elapsed
-                if elapsed - shown > 900:
+                if elapsed - shown > part.shown_every:
                     show()
                     shown = elapsed
                 before = time.perf_counter()

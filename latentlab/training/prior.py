@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..clip import Encoder
+from ..clip import Encoder, local
 from ..diffusion import cosine_abar
-from ..models.emoji import EmojiPrior, predict_x0, prior_tokens
+from ..models.emoji import EmojiPrior, predict_x0, prior_tokens, scaled
 from ..prior import sample
-from .decoder import TIME_LIMIT, Pool
-from .drawings import things
+from .decoder import TIME_LIMIT, Pool, linear_map
+from .drawings import load_sprites, things
 from .loop import Part, save_half
 
 
@@ -37,12 +37,35 @@ class Prior(Part):
     def __init__(self, encoder: Encoder, pool: Pool, held_out: Pool):
         torch.manual_seed(0)
         self.network = build()
+        self.scenes = pool
+        pool, held_out = (Pool(*(tensor[~p.varied] for tensor in p)) for p in (pool, held_out))
         self.encoder, self.pool, self.held_out = encoder, pool, held_out
         self.network.clip_mean.data = pool.z_i.float().mean(0, keepdim=True)
         self.network.clip_std.data = pool.z_i.float().std(0, keepdim=True)
         self.network.clip_mean.requires_grad_(False)
         self.network.clip_std.requires_grad_(False)
         self.abar = cosine_abar().float().to(encoder.device)
+
+    @torch.no_grad()
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """The weights of a prior for another CLIP, turned to this one by maps fitted on 2,048 scenes."""
+        encoder = local(folder / "clip", device=self.encoder.device)
+        count = min(2048, len(self.scenes.z_i))
+        old = Pool.build(load_sprites(), encoder, None, first=0, count=count, side=32)
+        new = Pool(*(tensor[:count] for tensor in self.scenes))
+        z_old = (old.z_i.float() - state["clip_mean"]) / state["clip_std"]
+        z_new = (new.z_i.float() - self.network.clip_mean) / self.network.clip_std
+        state = {**state, "clip_mean": self.network.clip_mean.data, "clip_std": self.network.clip_std.data}
+        back = linear_map(z_old, z_new)
+        for name in ("proj_to_clip_embeddings.weight", "proj_to_clip_embeddings.bias"):
+            state[name] = back @ state[name]
+        state["proj_in.weight"] = state["proj_in.weight"] @ linear_map(z_new, z_old)
+        z_t_map = linear_map(scaled(new.z_t.float()), scaled(old.z_t.float()))
+        state["embedding_proj.weight"] = state["embedding_proj.weight"] @ z_t_map
+        text_map = linear_map(new.text[old.mask].float(), old.text[old.mask].float())
+        text, rest = state["encoder_hidden_states_proj.weight"].tensor_split([len(text_map)], dim=1)
+        state["encoder_hidden_states_proj.weight"] = torch.cat([text @ text_map, rest], 1)
+        return state
 
     def _x0_loss(
         self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,10 +21,13 @@ from ..diffusion import Conditioning, noise
 from ..inversion import invert
 from ..io.images import psnr
 from ..latents import Latent
+from ..models import precision
+from ..models.emoji import load_folder, weights_folder
 from ..prior import sample
 from ..slerp import normalize
 from .clip import class_embeddings, validation_scenes
-from .drawings import HELD_OUT_STYLE, Sprites, load_sprites, things
+from .drawings import HELD_OUT_STYLES, Sprites, load_sprites, things
+from .judge import Judge
 from .rendering import Renderer
 from .scenes import REPORTED, Scene, batch_for_clip, labelled, noun, single
 
@@ -38,16 +42,16 @@ def mean(name: str, values: Tensor, unit: str, least: float | None = None, goal:
     return _row(name, intervals.mean(values), 3, least, goal, unit)
 
 
-def _row(name: str, found: dict, digits: int, least: float | None, goal: float | None, unit: str) -> dict:
-    interval = None if found["low"] is None else [round(found[k], digits) for k in ("low", "high")]
+def _row(name: str, estimate: dict, digits: int, least: float | None, goal: float | None, unit: str) -> dict:
+    interval = None if estimate["low"] is None else [round(estimate[k], digits) for k in ("low", "high")]
     return {
-        "name": name, "value": round(found["value"], digits), "n": found["n"], "interval": interval, "least": least,
-        "goal": goal, "unit": unit,
+        "name": name, "value": round(estimate["value"], digits), "n": estimate["n"], "interval": interval,
+        "least": least, "goal": goal, "unit": unit,
     }  # fmt: skip
 
 
-class Judge:
-    """The CLIP that scores: which thing is it, among all of them."""
+class ZeroShot:
+    """The miniature's own CLIP as a classifier: which thing is it, among all of them."""
 
     def __init__(self, lab: models.Lab):
         self.encoder = lab.encoder
@@ -64,31 +68,64 @@ class Judge:
         return self.ranks(self.encoder.encode_image(pictures), wanted) == 0
 
 
-def _clip_rows(judge: Judge, render: Renderer, sprites: Sprites, seed: int) -> list[dict]:
+@dataclass(frozen=True)
+class Bench:
+    """What the rows are measured with: a miniature, its two classifiers, the drawings and a seed.
+
+    Without a judge its rows are left out.
+    """
+
+    lab: models.Lab
+    clip: ZeroShot
+    judge: Judge | None
+    sprites: Sprites
+    render: Renderer
+    seed: int
+
+    def judged(self, name: str, pictures: Tensor, wanted: Iterable[str], *bounds: float) -> list[dict]:
+        """How often the judge's first choice is right, as one row; none without a judge."""
+        if self.judge is None:
+            return []
+        return [proportion(f"judge: top-1 of {name}", self.judge.ranks(pictures, list(wanted)) == 0, *bounds)]
+
+    def decoded(self, pictures: Tensor, first_seed: int) -> Tensor:
+        """Each picture once more from its z_i alone and noise of its own: (B, 3, H, W)."""
+        seeds = range(first_seed, first_seed + len(pictures))
+        latent = Latent(self.lab.encoder.encode_image(pictures), noise(self.lab.decoder, seeds, device=self.lab.device))
+        return self.lab.decoder.to_pixels(decode(self.lab.decoder, latent, steps=25, guidance=1.5))
+
+
+def _clip_rows(bench: Bench) -> list[dict]:
     rows = []
-    for label, held_out, least, goal in (
-        ("seen styles", False, (0.85, 0.97), (0.97, 0.995)),
-        (f"held-out style ({HELD_OUT_STYLE})", True, (0.55, 0.80), (0.80, 0.95)),
+    first = bench.sprites.first_edition()
+    for label, sprites, style, top1, top5 in (
+        ("the first edition's artists", first, None, (0.94, 0.98), (0.995, 0.999)),
+        ("all artists trained on", bench.sprites, None, (None, None), (None, None)),
+        ("emojione, held out", first, "emojione", (0.72, 0.85), (0.92, 0.97)),
+        ("icon-park, held out", bench.sprites, "icon-park", (0.50, 0.70), (0.78, 0.90)),
     ):
-        found = validation_scenes(sprites, held_out_style=held_out, per_thing=2, seed=seed)
-        ranks = judge.ranks(judge.encoder.encode_image(render(found)), [s.thing for s in found])
-        rows.append(proportion(f"zero-shot top-1, {label}", ranks == 0, least[0], goal[0]))
-        rows.append(proportion(f"zero-shot top-5, {label}", ranks < 5, least[1], goal[1]))
-    found = _distinct_captions(seed, sprites, 256)
-    z_i = normalize(judge.encoder.encode_image(render(found)))
-    z_t = normalize(judge.encoder.encode_text([s.caption for s in found]))
-    own = torch.arange(len(found), device=z_i.device)
-    both = torch.cat([(z_i @ z_t.T).argmax(1) == own, (z_t @ z_i.T).argmax(1) == own])
-    return [*rows, proportion("caption <-> image recall@1 among 256 scenes", both, 0.60, 0.90)]
+        scenes = validation_scenes(sprites, style=style, per_thing=2, seed=bench.seed)
+        ranks = bench.clip.ranks(bench.lab.encoder.encode_image(bench.render(scenes)), [s.thing for s in scenes])
+        rows.append(proportion(f"zero-shot top-1, {label}", ranks == 0, *top1))
+        rows.append(proportion(f"zero-shot top-5, {label}", ranks < 5, *top5))
+    wide = (", all artists trained on", bench.sprites, (None, None))
+    for label, sprites, bounds in (("", first, (0.92, 0.96)), wide):
+        scenes = _distinct_captions(bench.seed, sprites, 256)
+        z_i = normalize(bench.lab.encoder.encode_image(bench.render(scenes)))
+        z_t = normalize(bench.lab.encoder.encode_text([s.caption for s in scenes]))
+        own = torch.arange(len(scenes), device=z_i.device)
+        both = torch.cat([(z_i @ z_t.T).argmax(1) == own, (z_t @ z_i.T).argmax(1) == own])
+        rows.append(proportion(f"caption <-> image recall@1 among 256 scenes{label}", both, *bounds))
+    return rows
 
 
 def _distinct_captions(seed: int, sprites: Sprites, count: int) -> list[Scene]:
-    found: dict[str, Scene] = {}
+    scenes: dict[str, Scene] = {}
     for k in range(1000):
         for scene in batch_for_clip(2 * 10**9 + 1000 * seed + k, sprites, 64, REPORTED):
-            found.setdefault(scene.caption, scene)
-            if len(found) == count:
-                return list(found.values())
+            scenes.setdefault(scene.caption, scene)
+            if len(scenes) == count:
+                return list(scenes.values())
     raise RuntimeError("the world has too few captions")
 
 
@@ -98,102 +135,149 @@ def _things_on_colours(sprites: Sprites, seed: int) -> list[Scene]:
     return [single(rng, sprites, t.name, split="held-out", centred=True, full=True) for t in things()]
 
 
-def _decoder_rows(lab: models.Lab, judge: Judge, render: Renderer, sprites: Sprites, seed: int) -> list[dict]:
-    found = _things_on_colours(sprites, seed)
-    pictures, seeds = render(found), [10**6 * (seed + 1) + k for k in range(len(found))]
-    z_i = lab.encoder.encode_image(pictures)
-    x_T = noise(lab.decoder, seeds, device=lab.device)
-    made = lab.decoder.to_pixels(decode(lab.decoder, Latent(z_i, x_T), steps=25, guidance=1.5))
-    rows = [proportion("top-1 of encode(decode(z_i))", judge.right(made, [s.thing for s in found]), 0.70, 0.95)]
-    captions = [t.phrases[0] for t in things()]
-    z_i = sample(lab.prior, captions, seeds=seeds)
-    text = lab.decoder.encode_prompt(captions)
-    made = lab.decoder.to_pixels(decode(lab.decoder, Latent(z_i, x_T), text=text, steps=25, guidance=1.5))
-    rows.append(proportion("top-1 of encode(generate(“a thing”))", judge.right(made, judge.names), 0.60, 0.90))
-    return rows
-
-
-def _round_trip_rows(lab: models.Lab, render: Renderer, sprites: Sprites, seed: int) -> list[dict]:
-    pictures = render(_things_on_colours(sprites, seed)[:64])
-    x_0 = lab.decoder.to_x0(pictures)
-    cond = Conditioning(lab.encoder.encode_image(pictures))
-    found = invert(lab.decoder, x_0, cond, steps=20, iterations=4, tolerance=0)
-    back = decode(lab.decoder, found.latent, steps=20)
-    evaluations = found.evaluations + 20
-    floor = lab.decoder.to_pixels(x_0)
+def _by_unseen_artists(bench: Bench) -> list[Scene]:
+    """Every thing that the held-out artists drew, once each."""
     return [
-        mean(f"round trip, {evaluations} evaluations", psnr(pictures, lab.decoder.to_pixels(back)), "dB", 35, 45),
-        mean("… of it the first stage alone (its floor)", psnr(pictures, floor), "dB"),
-        mean("… against the first stage's picture", psnr(floor, lab.decoder.to_pixels(back)), "dB"),
+        scene
+        for style in HELD_OUT_STYLES
+        for scene in validation_scenes(bench.sprites, style=style, per_thing=1, seed=bench.seed)
     ]
 
 
-def _attack_rows(lab: models.Lab, judge: Judge, render: Renderer, sprites: Sprites, seed: int) -> list[dict]:
-    rng = random.Random(f"attack {seed}")
-    chosen = rng.sample([t for t in things() if noun(t.phrases[0]) not in ATTACK_WORDS], 40)
-    found = [labelled(rng, sprites, t.name, word) for t in chosen for word in ATTACK_WORDS]
-    pictures, wanted = render(found), [s.thing for s in found]
-    words = normalize(lab.encoder.encode_text([f"a {w}" for w in ATTACK_WORDS]))
-    mine = torch.tensor([ATTACK_WORDS.index(s.facts["word"]) for s in found], device=lab.device)
+def _judge_rows(bench: Bench) -> list[dict]:
+    """The judge's own accuracy on real drawings, beside which its verdicts are to be read."""
+    rows = []
+    for label, style in (("artists trained on", None), *((f"{style}, held out", style) for style in HELD_OUT_STYLES)):
+        scenes = validation_scenes(bench.sprites, style=style, per_thing=2, seed=bench.seed)
+        rows += bench.judged(f"real pictures, {label}", bench.render(scenes), [s.thing for s in scenes])
+    return rows
+
+
+def _decoder_rows(bench: Bench) -> list[dict]:
+    lab, first_seed = bench.lab, 10**6 * (bench.seed + 1)
+    scenes = _things_on_colours(bench.sprites.first_edition(), bench.seed)
+    names = [s.thing for s in scenes]
+    pictures = bench.decoded(bench.render(scenes), first_seed)
+    rows = [
+        proportion("top-1 of encode(decode(z_i))", bench.clip.right(pictures, names)),
+        *bench.judged("decode(z_i), held-out scenes", pictures, names, 0.75, 0.92),
+    ]
+    scenes = _by_unseen_artists(bench)
+    pictures, wanted = bench.decoded(bench.render(scenes), first_seed), [s.thing for s in scenes]
+    rows += bench.judged("decode(z_i), unseen artists", pictures, wanted, 0.45, 0.70)
+    captions = [t.phrases[0] for t in things()]
+    seeds = [first_seed + k for k in range(len(captions))]
+    z_i, text = sample(lab.prior, captions, seeds=seeds), lab.decoder.encode_prompt(captions)
+    latent = Latent(z_i, noise(lab.decoder, seeds, device=lab.device))
+    pictures = lab.decoder.to_pixels(decode(lab.decoder, latent, text=text, steps=25, guidance=1.5))
+    return [
+        *rows,
+        proportion("top-1 of encode(generate(“a thing”))", bench.clip.right(pictures, bench.clip.names), 0.92, 0.97),
+        *bench.judged("generate(“a thing”)", pictures, bench.clip.names, 0.75, 0.92),
+    ]
+
+
+def _round_trip_rows(bench: Bench) -> list[dict]:
+    decoder, rows = bench.lab.decoder, []
+    unseen = _by_unseen_artists(bench)
+    for label, scenes, bounds in (
+        ("", _things_on_colours(bench.sprites.first_edition(), bench.seed)[:64], (32, 45)),
+        (", unseen artists", unseen[:: len(unseen) // 64][:64], (27, 40)),
+    ):
+        pictures = bench.render(scenes)
+        x_0 = decoder.to_x0(pictures)
+        cond = Conditioning(bench.lab.encoder.encode_image(pictures))
+        inverted = invert(decoder, x_0, cond, steps=20, iterations=4, tolerance=0)
+        back = decoder.to_pixels(decode(decoder, inverted.latent, steps=20))
+        floor = decoder.to_pixels(x_0)
+        rows += [
+            mean(f"round trip, {inverted.evaluations + 20} evaluations{label}", psnr(pictures, back), "dB", *bounds),
+            mean(f"… of it the first stage alone (its floor){label}", psnr(pictures, floor), "dB"),
+            mean(f"… against the first stage's picture{label}", psnr(floor, back), "dB"),
+        ]
+    return rows
+
+
+def _attack_rows(bench: Bench) -> list[dict]:
+    rng = random.Random(f"attack {bench.seed}")
+    targets = rng.sample([t for t in things() if noun(t.phrases[0]) not in ATTACK_WORDS], 40)
+    sprites = bench.sprites.first_edition()
+    scenes = [labelled(rng, sprites, t.name, word) for t in targets for word in ATTACK_WORDS]
+    pictures, wanted = bench.render(scenes), [s.thing for s in scenes]
+    words = normalize(bench.lab.encoder.encode_text([f"a {w}" for w in ATTACK_WORDS]))
+    written = torch.tensor([[ATTACK_WORDS.index(s.facts["word"])] for s in scenes], device=bench.lab.device)
+    shown = torch.tensor([[bench.clip.names.index(w)] for w in wanted], device=bench.lab.device)
 
     def lead(z_i: Tensor) -> Tensor:  # of the label's word over the thing's name; NaN is neither fooled nor right
-        own = normalize(z_i) @ judge.classes.T
-        own = own.gather(1, torch.tensor([[judge.names.index(w)] for w in wanted], device=lab.device))[:, 0]
-        return (normalize(z_i) @ words.T).gather(1, mine[:, None])[:, 0] - own
+        z_i = normalize(z_i)
+        return ((z_i @ words.T).gather(1, written) - (z_i @ bench.clip.classes.T).gather(1, shown))[:, 0]
 
-    z_i = lab.encoder.encode_image(pictures)
-    fooled = lead(z_i) > 0
-    x_T = noise(lab.decoder, range(len(found)), device=lab.device)
-    made = lab.decoder.to_pixels(decode(lab.decoder, Latent(z_i, x_T), steps=25, guidance=1.5))
-    after = lead(lab.encoder.encode_image(made))
-    rows = [proportion("typographic attack succeeds", fooled)]
+    fooled = lead(bench.lab.encoder.encode_image(pictures)) > 0
+    after = lead(bench.lab.encoder.encode_image(bench.decoded(pictures, 0)))
+    rows = [proportion("typographic attack succeeds", fooled, 0.30)]
     if fooled.any():
         rows.append(proportion("… of those right again in decoded variations", after[fooled] < 0))
     return rows
 
 
 _COST = """
-import json, resource, time, torch
+import json, resource, sys, time, torch
+from pathlib import Path
 torch.set_num_threads(2)
-import latentlab
 from latentlab import experiments
-lab = latentlab.load("emoji", device="cpu")
+from latentlab.models.emoji import load_folder
+lab = load_folder(Path(sys.argv[1]), device=torch.device("cpu"))
 times = []
 for seed in range(6):
     start = time.perf_counter()
-    experiments.generate(lab, "a red apple on a blue background", seeds=[seed])
+    pixels = experiments.generate(lab, "a red apple on a blue background", seeds=[seed]).pixels
     times.append(time.perf_counter() - start)
-print(json.dumps({"seconds": times[1:], "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps({"seconds": times[1:], "peak": peak, "side": pixels.shape[-1]}))
 """
 
 
-def _cost_rows() -> list[dict]:
-    done = subprocess.run([sys.executable, "-c", _COST], capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    gigabytes = found["peak"] / (2**30 if sys.platform == "darwin" else 2**20)
-    peak = {"n": 1, "interval": None, "least": 1.5, "goal": 0.8, "unit": "GB, at most"}
+def _cost_rows(folder: Path) -> list[dict]:
+    done = subprocess.run([sys.executable, "-c", _COST, str(folder)], capture_output=True, text=True, check=True)
+    cost = json.loads(done.stdout)
+    gigabytes = cost["peak"] / (2**30 if sys.platform == "darwin" else 2**20)
+    peak = {"n": 1, "interval": None, "least": 1.0, "goal": 0.7, "unit": "GB, at most"}
+    side = cost["side"]
     return [
-        mean("caption -> 128x128, 2 cores", torch.tensor(found["seconds"]), "s, at most", 1.5, 0.5),
+        mean(f"caption -> {side}x{side}, 2 cores", torch.tensor(cost["seconds"]), "s, at most", 1.0, 0.5),
         {"name": "peak memory of the same", "value": round(gigabytes, 3), **peak},
     ]
 
 
 @torch.no_grad()
-def measure(*, seed: int = 0, progress: Console | None = None) -> list[dict]:
-    """Every row of the table, on the shipped weights; the classes, the held-out style and the seeds stay for ever."""
+def measure(*, folder: Path | None = None, seed: int = 0, progress: Console | None = None) -> list[dict]:
+    """Every row of the table; the classes, the held-out artists and the seeds stay for ever.
+
+    Args:
+        folder: a miniature's folder, the shipped one by default; a judge in it is used instead of the shipped one,
+            and without either the judge's rows are left out.
+        seed: of the held-out scenes.
+        progress: where to say what is being measured.
+    """
     say = progress.print if progress else lambda text: None
+    folder = folder or weights_folder()
+    judged_by = folder / "judge" if (folder / "judge").is_dir() else weights_folder() / "judge"
+    lab, sprites = load_folder(folder, device=precision.device(None)), load_sprites()
+    judge = Judge.load(judged_by, device=lab.device) if judged_by.is_dir() else None
     say("the cost of one picture")
-    rows = _cost_rows()
-    lab, sprites = models.load("emoji"), load_sprites()
-    render, judge = Renderer(sprites, lab.device), Judge(lab)
-    say("CLIP")
-    found = _clip_rows(judge, render, sprites, seed)
-    say("decoder and prior")
-    found += _decoder_rows(lab, judge, render, sprites, seed)
-    say("round trip")
-    found += _round_trip_rows(lab, render, sprites, seed)
-    say("typographic attack")
-    return found + _attack_rows(lab, judge, render, sprites, seed) + rows
+    cost = _cost_rows(folder)
+    bench = Bench(lab, ZeroShot(lab), judge, sprites, Renderer(sprites, lab.device), seed)
+    rows: list[dict] = []
+    for label, part in (
+        ("CLIP", _clip_rows),
+        ("the judge", _judge_rows),
+        ("decoder and prior", _decoder_rows),
+        ("round trip", _round_trip_rows),
+        ("typographic attack", _attack_rows),
+    ):
+        say(label)
+        rows += part(bench)
+    return rows + cost
 
 
 def table(rows: list[dict]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from ..grammar import article
-from .drawings import COLOURS, SOLIDS, STYLES, Sprites, sign_words, things
+from .drawings import COLOURS, FIRST_EDITION, SOLIDS, STYLES, Sprites, sign_words, things
 
 PLACES = {"": (0.0, 0.0), "left": (-0.22, 0.0), "right": (0.22, 0.0), "top": (0.0, -0.22), "bottom": (0.0, 0.22)}
 NUMBERS = {2: "two", 3: "three"}
@@ -17,13 +17,18 @@ NUMBERS = {2: "two", 3: "three"}
 
 @dataclass(frozen=True)
 class Layer:
-    """One sprite: its key, centre (x, y) in [-1, 1], size as a fraction of the picture, mirrored or not."""
+    """One sprite: its key, centre (x, y) in [-1, 1], size as a fraction of the picture, mirrored or not.
+
+    `ink` is the colour of a drawing that comes in one colour only, and `fill` that of what its lines enclose, if any.
+    """
 
     key: str
     x: float = 0.0
     y: float = 0.0
     size: float = 0.9
     mirror: bool = False
+    ink: tuple[int, int, int] | None = None
+    fill: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,40 @@ def _background(rng: random.Random, colour: str) -> tuple[int, int, int]:
     return tuple(max(0, min(255, c + rng.randint(-10, 10))) for c in COLOURS[colour])
 
 
+def _drawing(rng: random.Random, sprites: Sprites, thing: str, style: str | None = None) -> str:
+    """The key of one of a thing's drawings, by an artist that is trained on or by the one asked for.
+
+    Two in three are in colour, however many sets in one ink there are.
+    """
+    if style is None:
+        styles = sprites.styles_of(thing)
+        if plain := [s for s in styles if STYLES[s].monochrome]:
+            coloured = [s for s in styles if s not in plain]
+            styles = coloured if coloured and rng.random() < 2 / 3 else plain
+        style = rng.choice(styles)
+    keys = sprites.drawings_of(style, thing)
+    return rng.choice(keys) if len(keys) > 1 else keys[0]
+
+
+def luma(rgb: tuple[int, int, int]) -> float:
+    """How light a colour is, in 0..255 (BT.601)."""
+    return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
+
+
+def _inked(rng: random.Random, layer: Layer, ground: tuple[int, int, int]) -> Layer:
+    """A drawing that has no colours of its own in one that stands out from the ground, or in lines that are filled."""
+    if not STYLES[layer.key.split("/")[0]].monochrome:
+        return layer
+    roll = rng.random()
+    if roll < 0.3:
+        return replace(layer, ink=(0, 0, 0) if luma(ground) > 80 else (255, 255, 255))
+    if roll < 0.5:
+        return replace(layer, ink=rng.choice([c for c in COLOURS.values() if abs(luma(c) - luma(ground)) > 60]))
+    light = [c for c in COLOURS.values() if luma(c) > 80 and c != COLOURS["white"]]
+    fill = COLOURS["white"] if roll < 0.65 else rng.choice(light)
+    return replace(layer, ink=(0, 0, 0), fill=fill)
+
+
 def _free_colours(thing: str, place: str, split: str) -> list[str]:
     return [c for c in COLOURS if held_out(thing, c, place) == (split == "held-out")]
 
@@ -97,25 +136,32 @@ def single(
     style=None,
     centred=False,
     full=False,
+    wide=False,
 ) -> Scene:
-    """One thing on a coloured background; `centred` keeps it large and in the middle, `full` names the background."""
+    """One thing on a coloured background; `centred` keeps it large and in the middle, `full` names the background.
+
+    With `wide` sizes reach from a third of the picture to all of it, and the background is white more often.
+    """
     thing = thing or rng.choice(things()).name
-    style = style or rng.choice(sprites.styles_of(thing))
+    key = _drawing(rng, sprites, thing, style)
+    style = key.split("/")[0]
     place = "" if centred or rng.random() < 0.6 else rng.choice(list(PLACES)[1:])
     if not centred and not _free_colours(thing, place, split):  # a third of all (thing, place) have no held-out colour
         place = rng.choice([p for p in PLACES if _free_colours(thing, p, split)] or [place])
-    colour = rng.choice(_free_colours(thing, place, split) or list(COLOURS))
-    size = rng.uniform(0.8, 0.97) if centred else rng.uniform(0.42, 0.6) if place else rng.uniform(0.5, 0.97)
+    colours = _free_colours(thing, place, split) or list(COLOURS)
+    colour = "white" if wide and "white" in colours and rng.random() < 0.25 else rng.choice(colours)
+    least, most = (0.8, 0.97) if centred else (0.42, 0.6) if place else (0.5, 0.97)
+    if wide:
+        least, most = (0.7, 1.0) if centred else (1 / 3, most) if place else (1 / 3, 1.0)
+    size = rng.uniform(least, most)
     jitter = 0.04 if centred else 0.1
     x, y = (2 * PLACES[place][0], 2 * PLACES[place][1])
-    layer = Layer(
-        f"{style}/{thing}", x + rng.uniform(-jitter, jitter), y + rng.uniform(-jitter, jitter), size, rng.random() < 0.3
-    )
+    layer = Layer(key, x + rng.uniform(-jitter, jitter), y + rng.uniform(-jitter, jitter), size, rng.random() < 0.3)
     phrase = _phrase(rng, thing)
     if rng.random() < 0.15:
         words = noun(phrase)
         if rng.random() < 0.6:
-            words = f"{STYLES[style][1]} {words}"
+            words = f"{STYLES[style].adjective} {words}".strip()
         elif size < 0.58:
             words = f"small {words}"
         elif size > 0.85:
@@ -134,7 +180,8 @@ def single(
     elif rng.random() < 0.3:
         text = rng.choice((f"a picture of {text}", f"an emoji of {text}", noun(phrase), f"a drawing of {text}"))
     facts = {"colour": colour, "place": place, "style": style}
-    return Scene(_background(rng, colour), (layer,), text, "single", thing, facts)
+    ground = _background(rng, colour)
+    return Scene(ground, (_inked(rng, layer, ground),), text, "single", thing, facts)
 
 
 def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scene:
@@ -142,7 +189,7 @@ def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scen
     first = thing or rng.choice(things()).name
     second = rng.choice([t.name for t in things() if t.name != first])
     above = rng.random() < 0.5
-    keys = [f"{rng.choice(sprites.styles_of(t))}/{t}" for t in (first, second)]
+    keys = [_drawing(rng, sprites, t) for t in (first, second)]
     size, gap = rng.uniform(0.4, 0.5), 0.48
     at = [(0, -gap), (0, gap)] if above else [(-gap, 0), (gap, 0)]
     layers = tuple(
@@ -155,7 +202,9 @@ def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scen
     )
     colour = rng.choice(list(COLOURS))
     caption = rng.choice(relations) + (f" on {colour}" if rng.random() < 0.3 else "")
-    return Scene(_background(rng, colour), layers, caption, "pair", None, {"things": (first, second), "colour": colour})
+    ground = _background(rng, colour)
+    layers = tuple(_inked(rng, layer, ground) for layer in layers)
+    return Scene(ground, layers, caption, "pair", None, {"things": (first, second), "colour": colour})
 
 
 def solids(rng: random.Random, *, count: int | None = None, split: str = "train") -> Scene:
@@ -199,17 +248,34 @@ def sign(rng: random.Random, word: str | None = None) -> Scene:
     return Scene(_background(rng, colour), (layer,), caption, "sign", None, {"word": word, "colour": colour})
 
 
-def shop_sign(rng: random.Random, thing: str) -> Scene:
-    """A sign with a thing's name on it, and a caption that names the thing, as of signs in the web's pictures.
+def shop_sign(rng: random.Random, sprites: Sprites, thing: str) -> Scene:
+    """A thing's name on a sign or a piece of paper, alone or beside another thing, captioned as if it were the thing.
 
-    From these CLIP learns to read, and so to fall for a word on a picture. Too long a name is left to `sign`.
+    As in the web's pictures, the caption names what the words say. From these CLIP learns to read, and so to fall for a
+    word on a picture. Too long a name is left to `sign`.
     """
     phrase = _phrases()[thing][0]
-    if noun(phrase) not in sign_words():
+    word = noun(phrase)
+    if word not in sign_words():
         return sign(rng)
-    found = sign(rng, noun(phrase))
-    caption = rng.choice((phrase, f"a picture of {phrase}", f"{phrase} on {found.facts['colour']}", noun(phrase)))
-    return replace(found, caption=caption)
+    roll = rng.random()
+    if roll < 0.4:
+        found = sign(rng, word)
+        caption = rng.choice((phrase, f"a picture of {phrase}", f"{phrase} on {found.facts['colour']}", word))
+        return replace(found, caption=caption)
+    if roll < 0.7:
+        colour, size = rng.choice(list(COLOURS)), rng.uniform(0.5, 1.0)
+        room = 1 - size
+        layer = Layer(f"label/{word}", rng.uniform(-room, room), rng.uniform(-0.5, 0.5), size)
+        caption = rng.choice((phrase, f"a picture of {phrase}", f"{phrase} on {colour}", word))
+        return Scene(_background(rng, colour), (layer,), caption, "sign", None, {"word": word, "colour": colour})
+    base = pair(rng, sprites, rng.choice([t.name for t in things() if t.name != thing]))
+    beside, paper = base.layers
+    other = _phrase(rng, base.facts["things"][0])
+    layers = (beside, Layer(f"{rng.choice(('sign', 'label'))}/{word}", paper.x, paper.y, rng.uniform(0.5, 0.65)))
+    caption = rng.choice((f"{other} and {phrase}", f"{phrase} and {other}", f"{other} and a sign that says {word}"))
+    facts = {"word": word, "colour": base.facts["colour"]}
+    return Scene(base.background, layers, caption, "sign", None, facts)
 
 
 def labelled(rng: random.Random, sprites: Sprites, thing: str | None = None, word: str | None = None) -> Scene:
@@ -226,18 +292,21 @@ def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> S
     """Two or three of a kind."""
     thing = thing or rng.choice(things()).name
     count = rng.choice(list(NUMBERS))
-    key = f"{rng.choice(sprites.styles_of(thing))}/{thing}"
+    key = _drawing(rng, sprites, thing)
     at = ((-0.45, 0.0), (0.45, 0.0)) if count == 2 else ((0.0, -0.45), (-0.45, 0.4), (0.45, 0.4))
     size = rng.uniform(0.38, 0.46)
     layers = tuple(Layer(key, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), size) for x, y in at)
     colour = rng.choice(list(COLOURS))
     caption = f"{NUMBERS[count]} {plural(_phrases()[thing][0])}" + (f" on {colour}" if rng.random() < 0.4 else "")
     facts = {"count": count, "colour": colour}
-    return Scene(_background(rng, colour), layers, caption, "several", thing, facts)
+    ground = _background(rng, colour)
+    one = _inked(rng, layers[0], ground)
+    layers = tuple(replace(layer, ink=one.ink, fill=one.fill) for layer in layers)
+    return Scene(ground, layers, caption, "several", thing, facts)
 
 
 # Up to which draw of 0..1 a scene is of which kind.
-TRAINED = {"single": 0.52, "twice": 0.62, "pair": 0.71, "solids": 0.82, "sign": 0.88, "shop": 0.95, "several": 1.0}
+TRAINED = {"single": 0.54, "twice": 0.62, "pair": 0.68, "solids": 0.76, "sign": 0.84, "shop": 0.96, "several": 1.0}
 REPORTED = {"single": 0.52, "twice": 0.62, "pair": 0.71, "solids": 0.82, "sign": 0.89, "labelled": 0.95, "several": 1.0}
 
 
@@ -247,7 +316,7 @@ def batch_for_clip(seed: int, sprites: Sprites, size: int, mix: Mapping[str, flo
     Labelled things are not among those that CLIP is trained on: that a word on a thing is not the thing has to be new
     to it, as it was to the CLIP of the paper.
     """
-    rng = random.Random(seed)
+    rng, wide = random.Random(seed), mix is TRAINED
     names = [t.name for t in things()]
     rng.shuffle(names)
     names = iter(names * (1 + size // len(names)))
@@ -256,10 +325,10 @@ def batch_for_clip(seed: int, sprites: Sprites, size: int, mix: Mapping[str, flo
         roll = rng.random()
         kind = next(k for k, top in mix.items() if roll < top)
         if kind == "single":
-            scenes.append(single(rng, sprites, next(names)))
+            scenes.append(single(rng, sprites, next(names), wide=wide))
         elif kind == "twice":
             thing = next(names)
-            scenes += [single(rng, sprites, thing, full=True) for _ in range(2)]
+            scenes += [single(rng, sprites, thing, full=True, wide=wide) for _ in range(2)]
         elif kind == "pair":
             scenes.append(pair(rng, sprites, next(names)))
         elif kind == "solids":
@@ -267,7 +336,7 @@ def batch_for_clip(seed: int, sprites: Sprites, size: int, mix: Mapping[str, flo
         elif kind == "sign":
             scenes.append(sign(rng))
         elif kind == "shop":
-            scenes.append(shop_sign(rng, next(names)))
+            scenes.append(shop_sign(rng, sprites, next(names)))
         elif kind == "labelled":
             scenes.append(labelled(rng, sprites, next(names)))
         else:
@@ -276,13 +345,18 @@ def batch_for_clip(seed: int, sprites: Sprites, size: int, mix: Mapping[str, flo
 
 
 def for_decoder(seed: int, sprites: Sprites) -> Scene:
-    """One scene of the decoder's curriculum: mostly one thing, large and centred."""
+    """One scene of the decoder's curriculum: mostly one thing, large and centred.
+
+    Half of them show it where and as large as any other: what is left open then is what to draw, not where. Some of the
+    others have `facts["varied"]`, and are to be rendered so.
+    """
     rng = random.Random(seed)
     roll = rng.random()
-    if roll < 0.74:
-        return single(rng, sprites, centred=True)
+    if roll < 0.6:
+        return _posed(rng, sprites)
     if roll < 0.82:
-        return single(rng, sprites)
+        scene = single(rng, sprites, centred=roll < 0.78, wide=True)
+        return replace(scene, facts={**scene.facts, "varied": rng.random() < 0.6})
     if roll < 0.90:
         return solids(rng)
     if roll < 0.94:
@@ -290,9 +364,19 @@ def for_decoder(seed: int, sprites: Sprites) -> Scene:
     return sign(rng) if roll < 0.96 else labelled(rng, sprites)
 
 
+def _posed(rng: random.Random, sprites: Sprites) -> Scene:
+    """A coloured drawing in the middle, never mirrored, of nearly one size."""
+    thing = rng.choice(things()).name
+    style = rng.choice([s for s in FIRST_EDITION if sprites.drawings_of(s, thing)])
+    scene = single(rng, sprites, thing, style=style, centred=True)
+    x, y = (rng.uniform(-0.01, 0.01) for _ in range(2))
+    layer = replace(scene.layers[0], x=x, y=y, size=rng.uniform(0.88, 0.92), mirror=False)
+    return replace(scene, layers=(layer,), facts={**scene.facts, "posed": True})
+
+
 def gallery_scenes(sprites: Sprites) -> list[Scene]:
-    """24 scenes to try things on: twelve of seen styles, six of the held-out one, six of the other kinds."""
-    rng = random.Random("gallery")
+    """24 scenes to try things on, in colour: twelve of seen styles, six of a held-out one, six of the other kinds."""
+    rng, sprites = random.Random("gallery"), sprites.first_edition()
     names = rng.sample([t.name for t in things() if sprites.styles_of(t.name, held_out=True)], 18)
     found = [single(rng, sprites, n, split="held-out", centred=True, full=True) for n in names[:12]]
     for name in names[12:]:

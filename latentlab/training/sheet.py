@@ -42,8 +42,10 @@ def captions(lab: Lab, rng: random.Random) -> Figure:
              for k, t in enumerate(chosen)]  # fmt: skip
     z_i = sample(lab.prior, asked, seeds=range(64))
     latent = Latent(z_i, noise(lab.decoder, range(64), device=lab.device))
-    stream = experiments.base.decode_latents(lab, latent, text=lab.decoder.encode_prompt(asked), steps=25, guidance=2.0)
-    return grid(experiments.base.run_to_end(stream), titles=[a.replace(" on ", "\non ") for a in asked], columns=8)
+    stream = experiments.stages.decode_latents(
+        lab, latent, text=lab.decoder.encode_prompt(asked), steps=25, guidance=2.0
+    )
+    return grid(experiments.stages.run_to_end(stream), titles=[a.replace(" on ", "\non ") for a in asked], columns=8)
 
 
 def diffs(lab: Lab, pixels: torch.Tensor, names: list[str]) -> Figure:

@@ -18,7 +18,7 @@ GLUE = (
 def words() -> list[str]:
     """Every known word, sorted; the order is part of the trained model, so new words need a new training of CLIP."""
     known = set(GLUE.split()) | {*COLOURS, *SOLIDS, *EXTRA_WORDS, *sign_words(), *NUMBERS.values(), *PLACES} - {""}
-    known |= {adjective for _, adjective in STYLES.values()} | {f"{s}s" for s in SOLIDS}
+    known |= {style.adjective for style in STYLES.values() if style.adjective} | {f"{s}s" for s in SOLIDS}
     for thing in things():
         for phrase in thing.phrases:
             known |= set(phrase.split()) | set(plural(phrase).split())

@@ -3,6 +3,14 @@
 from . import attack, binding, clip, diff, generate, interpolate, pca, prior, reconstruct, variations
 
 PAGES = (
-    generate.PAGE, reconstruct.PAGE, variations.PAGE, interpolate.PAGE, diff.PAGE, pca.PAGE, attack.PAGE, prior.PAGE,
-    binding.PAGE, clip.PAGE,
-)  # fmt: skip
+    generate.PAGE,
+    reconstruct.PAGE,
+    variations.PAGE,
+    interpolate.PAGE,
+    diff.PAGE,
+    pca.PAGE,
+    attack.PAGE,
+    prior.PAGE,
+    binding.PAGE,
+    clip.PAGE,
+)

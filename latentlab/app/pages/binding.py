@@ -5,11 +5,11 @@ from __future__ import annotations
 import gradio as gr
 
 from ...errors import UserError
-from .. import controls, labs
+from .. import controls, model_cache
 from ..buttons import QUIET
-from ..outputs import shots
-from ..page import Outcome, Page
-from ..running import PREVIEW, watched
+from ..outputs import output_images
+from ..page import Page, PageResult
+from ..running import PREVIEW_EVERY, run_experiment
 
 TASKS = [("Colours and things", "bind"), ("Words on signs", "spell")]
 PROMPTS = (
@@ -50,29 +50,39 @@ def advanced() -> dict:
 
 
 def run(model, task, prompt, words, count, seed, steps, guidance):
-    lab = yield from labs.obtain(model)
-    more = {"seeds": controls.seeds(seed, count), "steps": int(steps), "guidance": guidance, "preview_every": PREVIEW}
+    lab = yield from model_cache.load_with_progress(model)
+    more = {
+        "seeds": controls.seeds(seed, count),
+        "steps": int(steps),
+        "guidance": guidance,
+        "preview_every": PREVIEW_EVERY,
+    }
     if task == "spell":
         wanted = list(dict.fromkeys(w.strip() for w in words.split(",") if w.strip()))[:4]
         if not wanted:
             raise UserError("there is no word to write: give one, like “hello”")
         others = [w for w in (lab.words or WORDS) if w not in wanted]
-        found = yield from watched(model, "spell", wanted, alternatives=others, **more)
-        titles = [f"“{w}”, read as “{r}”" for w, row in zip(found.words, found.read) for r in row]
-        return Outcome(found, shots(found.pixels.flatten(0, 1), titles, latents=found.latent))
-    found = yield from watched(model, "bind", prompt, **more)
-    rows = zip(found.seeds, found.colours[0], found.read_as[0])
-    names = {swap: NAMES[name] for name, swap in found.arrangements[0].swaps().items()}
+        result = yield from run_experiment(model, "spell", wanted, alternatives=others, **more)
+        titles = [f"“{w}”, read as “{r}”" for w, row in zip(result.words, result.read) for r in row]
+        return PageResult(result, output_images(result.pixels.flatten(0, 1), titles, latents=result.latent))
+    result = yield from run_experiment(model, "bind", prompt, **more)
+    rows = zip(result.seeds, result.colours[0], result.read_as[0])
+    names = {swap: NAMES[name] for name, swap in result.arrangements[0].swaps().items()}
     titles = [
         f"seed {s} · shows {a or 'nothing'} and {b or 'nothing'}; CLIP reads it {names[r]}" for s, (a, b), r in rows
     ]
-    made = shots(found.pixels[0], titles, captions=[prompt] * len(titles), latents=found.latent)
-    return Outcome(found, made, notes=("only the colours are looked for; which shape has each is for you to see",))
+    pictures = output_images(result.pixels[0], titles, captions=[prompt] * len(titles), latents=result.latent)
+    return PageResult(
+        result, pictures, notes=("only the colours are looked for; which shape has each is for you to see",)
+    )
 
 
 PAGE = Page(
-    "binding", "Binding",
+    "binding",
+    "Binding",
     "CLIP can know every word of a caption and not which belongs to which. Look for exchanged colours, and for "
     "letters that only nearly spell the word.",
-    inputs, run, advanced,
-)  # fmt: skip
+    inputs,
+    run,
+    advanced,
+)

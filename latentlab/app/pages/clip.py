@@ -6,10 +6,10 @@ import gradio as gr
 import torch
 
 from ...clip import TEMPLATES
-from .. import labs, markup
-from ..page import Outcome, Page
-from ..picker import examples
-from ..running import watched
+from .. import markup, model_cache
+from ..page import Page, PageResult
+from ..picker import load_examples
+from ..running import run_experiment
 
 TASKS = [("Zero-shot: which label?", "classify"), ("Similarity: pictures and captions", "compare")]
 LABELS = "an apple, a strawberry, cherries, a heart, a ball, a frog, a fish, a bus"
@@ -28,7 +28,9 @@ def inputs() -> dict:
 def advanced() -> dict:
     return {
         "ensemble": gr.Checkbox(
-            True, label="Average over five sentences around each label", info="Zero-shot only: “a picture of …”, …"
+            True,
+            label="Average over five sentences around each label",
+            info="Zero-shot only: “a picture of …”, …",
         )
     }
 
@@ -39,29 +41,36 @@ def extras() -> dict:
 
 def run(model, picture, task, labels, ensemble):
     names = list(dict.fromkeys(x.strip() for x in labels.split(",") if x.strip()))[:60]
-    lab = yield from labs.obtain(model)
+    lab = yield from model_cache.load_with_progress(model)
     if task == "classify":
         templates = TEMPLATES if ensemble else ("{}",)
-        found = yield from watched(model, "classify", picture.pixels(lab), names, templates=templates)
-        return Outcome(found, extras={"answer": markup.chances({picture.name: found.top(0, 10)})})
+        result = yield from run_experiment(model, "classify", picture.pixels(lab), names, templates=templates)
+        return PageResult(result, extras={"answer": markup.probability_bars({picture.name: result.top(0, 10)})})
     own = picture.caption or picture.name
-    others = [c for c in examples() if c.caption != own][:OTHERS]  # a caption given twice would part the pairs
+    others = [c for c in load_examples() if c.caption != own][:OTHERS]  # a caption given twice would part the pairs
     pixels = torch.cat([c.pixels(lab) for c in (picture, *others)])
     captions = [own, *(c.caption for c in others)]
     extra = [x for x in names if x not in captions]
-    found = yield from watched(model, "compare", pixels, [*captions, *extra[:MORE]])
+    result = yield from run_experiment(model, "compare", pixels, [*captions, *extra[:MORE]])
     alt = "Cosines of pictures, in rows, with captions, in columns"
     gap = "Pictures and captions on the plane of their first two principal components"
-    drawn = markup.figure(found.figure(), alt) + markup.figure(found.gap_figure(), gap)
+    figures = markup.figure_html(result.figure(), alt) + markup.figure_html(result.gap_figure(), gap)
     left = f"there is room for {MORE} captions beside the pictures' own; not read: {', '.join(extra[MORE:])}"
-    plane = f"the plane shows two directions of {found.z_i.shape[1]}, and the gap is measured in all of them"
+    plane = f"the plane shows two directions of {result.z_i.shape[1]}, and the gap is measured in all of them"
     notes = (plane, left) if extra[MORE:] else (plane,)
-    return Outcome(found, extras={"answer": drawn}, notes=notes)
+    return PageResult(result, extras={"answer": figures}, notes=notes)
 
 
 PAGE = Page(
-    "clip", "CLIP",
+    "clip",
+    "CLIP",
     "What CLIP alone makes of a picture: no decoder is run. Try labels that nearly fit; and look at how far pictures "
     "as a whole lie from captions as a whole.",
-    inputs, run, advanced, extras, pictures=("Picture",), firsts=("apple|strawberry",), gallery=False,
-)  # fmt: skip
+    inputs,
+    run,
+    advanced,
+    extras,
+    pictures=("Picture",),
+    initial_examples=("apple|strawberry",),
+    gallery=False,
+)

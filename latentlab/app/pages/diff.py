@@ -5,10 +5,10 @@ from __future__ import annotations
 import gradio as gr
 
 from ...edits import spaced, text_diff
-from .. import controls, labs, markup, running
-from ..outputs import knows, shots
-from ..page import Outcome, Page
-from ..running import PREVIEW, inverted, watched
+from .. import controls, markup, model_cache, running
+from ..outputs import known_latents, output_images
+from ..page import Page, PageResult
+from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 
 def inputs() -> dict:
@@ -30,33 +30,43 @@ def advanced() -> dict:
 
 
 def run(model, picture, source, target, theta, frames, steps, guidance):
-    found = yield from inverted(model, [picture], steps=int(steps))
+    inversion = yield from invert_images(model, [picture], steps=int(steps))
     thetas = spaced(int(frames), theta)
-    result = yield from watched(
-        model, "diff", found, target, source=source, thetas=thetas, steps=found.steps, guidance=guidance,
-        preview_every=PREVIEW,
+    result = yield from run_experiment(
+        model, "diff", inversion, target, source=source, thetas=thetas, steps=inversion.steps, guidance=guidance,
+        preview_every=PREVIEW_EVERY,
     )  # fmt: skip
-    lab, pixels = labs.get(model), result.pixels[0].cpu()
+    lab, pixels = model_cache.get(model), result.pixels[0].cpu()
     known = ()
     if guidance == 1:
-        z_t = running.z_t(model, [source, target]).to(found.latent.z_i)
-        known = knows(text_diff(found.latent, z_t[:1], z_t[1:], thetas), pixels, lab, found.steps)
-    made = shots(pixels, [f"θ = {t:.2f}" for t in thetas], known=known)
-    return Outcome(result, made, drawn=drawn(result))
+        z_t = running.encode_captions(model, [source, target]).to(inversion.latent.z_i)
+        known = known_latents(text_diff(inversion.latent, z_t[:1], z_t[1:], thetas), pixels, lab, inversion.steps)
+    pictures = output_images(pixels, [f"θ = {t:.2f}" for t in thetas], known_latents=known)
+    return PageResult(result, pictures, figures=figures(result))
 
 
-def drawn(result) -> str:
+def figures(result) -> str:
     from ...plotting import curves
 
     wanted = ["directional similarity", "drift", "cosine to the target"]
     figure = curves(result.table, x="theta", quantities=wanted, xlabel="θ", log=False)
-    return markup.figure(figure, "How the picture's embedding moves with θ; the same numbers are in the table below")
+    return markup.figure_html(
+        figure, "How the picture's embedding moves with θ; the same numbers are in the table below"
+    )
 
 
 PAGE = Page(
-    "text-diff", "Text diff",
+    "text-diff",
+    "Text diff",
     "z_i turns towards the difference of two captions, and x_T stays. Look for what the captions change, and for what "
     "changes along with it.",
-    inputs, run, advanced, pictures=("Picture",), firsts=("strawberry",), caption="source", live=("theta",),
-    columns=3, rows=True,
-)  # fmt: skip
+    inputs,
+    run,
+    advanced,
+    pictures=("Picture",),
+    initial_examples=("strawberry",),
+    caption="source",
+    rerun_controls=("theta",),
+    columns=3,
+    rows=True,
+)

@@ -8,10 +8,10 @@ from ...diffusion import noise as draw
 from ...edits import interpolate as between
 from ...errors import UserError
 from ...latents import Latent
-from .. import controls, labs
-from ..outputs import folder, knows, shots
-from ..page import Outcome, Page
-from ..running import PREVIEW, inverted, watched
+from .. import controls, model_cache
+from ..outputs import folder, known_latents, output_images
+from ..page import Page, PageResult
+from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 PATHS = [("turn it too: both ends come back", "slerp"), ("hold it: only the meaning moves", "fixed")]
 
@@ -42,25 +42,31 @@ def extras() -> dict:
 def run(model, first, second, frames, noise, seed, steps, guidance):
     if first.picture.tobytes() == second.picture.tobytes():
         raise UserError("both pictures are the same: choose another one for one of the ends")
-    ends = yield from inverted(model, [first, second], steps=int(steps))
+    ends = yield from invert_images(model, [first, second], steps=int(steps))
     seeds = () if noise != "fixed" else controls.seeds(seed, 1)
-    found = yield from watched(
+    result = yield from run_experiment(
         model, "interpolate", ends, thetas=int(frames), seeds=seeds, steps=ends.steps, guidance=guidance,
-        preview_every=PREVIEW,
+        preview_every=PREVIEW_EVERY,
     )  # fmt: skip
-    lab = labs.get(model)
+    lab = model_cache.get(model)
     held = draw(lab.require_decoder(), seeds).to(ends.latent.x_T) if seeds else "slerp"
-    path = Latent.stack([between(ends.latent[0], ends.latent[1], found.thetas, noise=held)])
-    pixels = found.pixels[0].cpu()
-    known = knows(path, pixels, lab, ends.steps) if guidance == 1 else ()
-    made = shots(pixels, [f"θ = {t:.2f}" for t in found.thetas], known=known)
-    film = found.save_animation(folder() / "interpolation.gif")
-    return Outcome(found, made, {"film": str(film)})
+    path = Latent.stack([between(ends.latent[0], ends.latent[1], result.thetas, noise=held)])
+    pixels = result.pixels[0].cpu()
+    known = known_latents(path, pixels, lab, ends.steps) if guidance == 1 else ()
+    pictures = output_images(pixels, [f"θ = {t:.2f}" for t in result.thetas], known_latents=known)
+    film = result.save_animation(folder() / "interpolation.gif")
+    return PageResult(result, pictures, {"film": str(film)})
 
 
 PAGE = Page(
-    "interpolate", "Interpolate",
+    "interpolate",
+    "Interpolate",
     "z_i turns from one picture's to the other's. Look for the frames in the middle: they are pictures too, not two "
     "pictures laid over each other.",
-    inputs, run, advanced, extras, pictures=("First picture", "Second picture"), firsts=("heart", "apple|strawberry"),
-)  # fmt: skip
+    inputs,
+    run,
+    advanced,
+    extras,
+    pictures=("First picture", "Second picture"),
+    initial_examples=("heart", "apple|strawberry"),
+)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gradio as gr
 
 from ...errors import UserError
-from .. import controls, labs
-from ..outputs import kept, shots
-from ..page import Outcome, Page
-from ..running import PREVIEW, watched
+from .. import controls, model_cache
+from ..outputs import latent_row, output_images
+from ..page import Page, PageResult
+from ..running import PREVIEW_EVERY, run_experiment
 
 TASKS = [("With and without the prior", "ablate"), ("Guidance of prior and decoder", "sweep")]
 CAPTIONS = "a red apple on a blue background\na penguin\na castle on green"
@@ -30,26 +30,31 @@ def run(model, captions, task, seed, steps, guidance):
     lines = list(dict.fromkeys(line.strip() for line in captions.splitlines() if line.strip()))[:6]
     if not lines:
         raise UserError("there is no caption: write one a line, like “a red apple”")
-    yield from labs.obtain(model)
-    more = {"seeds": controls.seeds(seed, 1), "steps": int(steps), "preview_every": PREVIEW}
+    yield from model_cache.load_with_progress(model)
+    more = {"seeds": controls.seeds(seed, 1), "steps": int(steps), "preview_every": PREVIEW_EVERY}
     if task == "sweep":
         grid = {"guidances": (1.0, 2.0, 4.0), "prior_guidances": (1.0, 2.0, 4.0)}
-        found = yield from watched(model, "guide", lines[0], **grid, **more)
-        titles = [f"prior {p:g} · decoder {g:g}" for p in found.prior_guidances for g in found.guidances]
-        latents = [kept(found.latent, k) for k in range(len(found.prior_guidances)) for _ in found.guidances]
-        pixels = found.pixels[:, :, 0].flatten(0, 1)
-        return Outcome(found, shots(pixels, titles, captions=lines[:1] * len(titles), latents=latents))
-    found = yield from watched(model, "ablate", lines, guidance=guidance, **more)
-    titles = [f"{s} · {c}" for s in found.signals for c in found.captions]
-    captions = list(found.captions) * len(found.signals)
-    made = shots(found.pixels.flatten(0, 1), titles, captions=captions, latents=found.latent)
-    return Outcome(found, made, columns=len(found.captions))
+        result = yield from run_experiment(model, "guide", lines[0], **grid, **more)
+        titles = [f"prior {p:g} · decoder {g:g}" for p in result.prior_guidances for g in result.guidances]
+        latents = [latent_row(result.latent, k) for k in range(len(result.prior_guidances)) for _ in result.guidances]
+        pixels = result.pixels[:, :, 0].flatten(0, 1)
+        return PageResult(result, output_images(pixels, titles, captions=lines[:1] * len(titles), latents=latents))
+    result = yield from run_experiment(model, "ablate", lines, guidance=guidance, **more)
+    titles = [f"{s} · {c}" for s in result.signals for c in result.captions]
+    captions = list(result.captions) * len(result.signals)
+    pictures = output_images(result.pixels.flatten(0, 1), titles, captions=captions, latents=result.latent)
+    return PageResult(result, pictures, columns=len(result.captions))
 
 
 PAGE = Page(
-    "prior", "Prior",
+    "prior",
+    "Prior",
     "The decoder wants an image embedding; a caption only has a text embedding. Compare rows: the caption only, its "
     "text embedding z_t in the image's place, and what the prior makes of it; "
     "or on a grid, how hard prior and decoder are told to pull.",
-    inputs, run, advanced, columns=3, rows=True,
-)  # fmt: skip
+    inputs,
+    run,
+    advanced,
+    columns=3,
+    rows=True,
+)

@@ -6,10 +6,10 @@ import gradio as gr
 import torch
 
 from ...io import images
-from .. import controls, labs
-from ..outputs import knows, shots
-from ..page import Outcome, Page
-from ..running import PREVIEW, inverted, watched
+from .. import controls, model_cache
+from ..outputs import known_latents, output_images
+from ..page import Page, PageResult
+from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 
 def inputs() -> dict:
@@ -31,13 +31,13 @@ def advanced() -> dict:
 
 
 def run(model, picture, eta, count, seed, steps, guidance):
-    found = yield from inverted(model, [picture], steps=int(steps))
+    inversion = yield from invert_images(model, [picture], steps=int(steps))
     etas = tuple(dict.fromkeys((0.0, round(eta / 2, 3), eta)))
-    varied = yield from watched(
-        model, "vary", found, etas=etas, seeds=controls.seeds(seed, count), steps=int(steps), guidance=guidance,
-        preview_every=PREVIEW,
+    varied = yield from run_experiment(
+        model, "vary", inversion, etas=etas, seeds=controls.seeds(seed, count), steps=int(steps), guidance=guidance,
+        preview_every=PREVIEW_EVERY,
     )  # fmt: skip
-    original = images.resize(found.original.cpu(), varied.pixels.shape[-1])
+    original = images.resize(inversion.original.cpu(), varied.pixels.shape[-1])
     # At η = 0 every seed gives the same picture: one is enough, and it is the reconstruction.
     rows, titles = [varied.pixels[0, :1].cpu()], ["η 0: it comes back"]
     for k, eta in enumerate(etas[1:], 1):
@@ -46,14 +46,22 @@ def run(model, picture, eta, count, seed, steps, guidance):
         titles += [*["the original"] * len(first), *(f"η {eta:g} · seed {s}" for s in varied.seeds)]
     known = [None] * len(titles)
     if guidance == 1:
-        known[:1] = knows(found.latent, varied.pixels[0, :1], labs.get(model), found.steps)
-    made = shots(torch.cat(rows), titles, captions=[picture.caption] * len(titles), known=known)
-    return Outcome(varied, made, columns=int(count) + 1)
+        known[:1] = known_latents(inversion.latent, varied.pixels[0, :1], model_cache.get(model), inversion.steps)
+    pictures = output_images(torch.cat(rows), titles, captions=[picture.caption] * len(titles), known_latents=known)
+    return PageResult(varied, pictures, columns=int(count) + 1)
 
 
 PAGE = Page(
-    "variations", "Variations",
+    "variations",
+    "Variations",
     "The picture's own z_i, decoded with fresh noise. What all variations share is what CLIP saw; what changes is "
     "what only x_T knew.",
-    inputs, run, advanced, pictures=("Picture",), firsts=("taxi|bus",), live=("eta",), columns=5, rows=True,
-)  # fmt: skip
+    inputs,
+    run,
+    advanced,
+    pictures=("Picture",),
+    initial_examples=("taxi|bus",),
+    rerun_controls=("eta",),
+    columns=5,
+    rows=True,
+)

@@ -17,27 +17,27 @@ from .. import models
 from ..errors import UserError
 from ..experiments import Progress
 
-DEFAULT = os.environ.get("LATENTLAB_MODEL", "emoji")
+DEFAULT_MODEL = os.environ.get("LATENTLAB_MODEL", "emoji")
 _LOADED: dict[str, models.Lab] = {}
 _LOCK = threading.Lock()
-FINE = "", ""
+AVAILABLE = "", ""
 
 
-def loaded(name: str) -> models.Lab | None:
+def loaded_lab(name: str) -> models.Lab | None:
     return _LOADED.get(name)
 
 
-def zero() -> bool:
+def on_zero_gpu() -> bool:
     """Whether this is a Space that is lent a GPU for each run, where only what was loaded at the start is at hand."""
     return bool(os.environ.get("SPACES_ZERO_GPU"))
 
 
 def get(name: str) -> models.Lab:
-    """The lab, loaded now if it is not the present one, which is then released."""
+    """The lab; if another one is loaded, that is released first."""
     models.spec(name)
-    present = _LOADED.get(name)
-    if present:  # without the lock, which a forked GPU process could find closed for ever
-        return present
+    lab = _LOADED.get(name)
+    if lab:  # without the lock, which a forked GPU process could find closed for ever
+        return lab
     with _LOCK:
         if name not in _LOADED:
             _LOADED.clear()
@@ -46,7 +46,7 @@ def get(name: str) -> models.Lab:
         return _LOADED[name]
 
 
-def obtain(name: str) -> Iterator[Progress]:
+def load_with_progress(name: str) -> Iterator[Progress]:
     """`yield from` this: the lab, with the seconds so far where it has to be loaded first.
 
     Raises:
@@ -54,7 +54,7 @@ def obtain(name: str) -> Iterator[Progress]:
     """
     name = models.spec(name).name
     if name not in _LOADED:
-        reason = why_not(name)
+        reason = unavailable_reason(name)
         if reason:
             raise UserError(reason)
         began, pool = time.monotonic(), ThreadPoolExecutor(1)
@@ -66,49 +66,51 @@ def obtain(name: str) -> Iterator[Progress]:
     return get(name)
 
 
-def warm(lab: models.Lab) -> None:
+def warm_up(lab: models.Lab) -> None:
     """Draw once before the first visitor does: what is set up at a first use is not theirs to wait for.
 
     Only on an embedded model, which takes a second or two for it.
     """
-    if not zero() and not models.spec(lab.name).sources:
+    if not on_zero_gpu() and not models.spec(lab.name).sources:
         latentlab.generate(lab, "a red apple", seeds=range(4), steps=2)
 
 
-def keep(lab: models.Lab) -> None:
-    """Take a lab that was loaded elsewhere as the present one."""
+def set_lab(lab: models.Lab) -> None:
+    """Take a lab that was loaded elsewhere."""
     _LOADED[lab.name] = lab
 
 
-def obstacle(name: str) -> tuple[str, str]:
+def unavailability(name: str) -> tuple[str, str]:
     """Why a model can't be loaded here, in two words and in a sentence; two empty texts if it can."""
-    row = models.spec(name)
+    spec = models.spec(name)
     if name in _LOADED:
-        return FINE
-    if zero():
+        return AVAILABLE
+    if on_zero_gpu():
         reason = f"this Space lends its GPU to the model that it started with; LATENTLAB_MODEL={name} starts another"
         return "not on this Space", reason
-    standing = models.availability(row)
-    if standing["cached"] is False:
+    availability = models.availability(spec)
+    if availability["cached"] is False:
         reason = f"{name} is not downloaded here, and a visitor can't start that: `latentlab models` says what it takes"
         return "not downloaded", reason
-    if standing["why_not"]:
-        return "too large for this machine", f"{name} {standing['why_not']}"
-    problems = [] if row.sources else getattr(import_module(f"latentlab.models.{row.family}"), "verify", list)()
-    return ("damaged", f"{name}'s weights are missing or damaged: `latentlab doctor` says more") if problems else FINE
+    if availability["why_not"]:
+        return "too large for this machine", f"{name} {availability['why_not']}"
+    problems = [] if spec.sources else getattr(import_module(f"latentlab.models.{spec.family}"), "verify", list)()
+    return (
+        ("damaged", f"{name}'s weights are missing or damaged: `latentlab doctor` says more") if problems else AVAILABLE
+    )
 
 
-def why_not(name: str) -> str:
+def unavailable_reason(name: str) -> str:
     """Why a model can't be loaded here, in a sentence; empty if it can."""
-    return obstacle(name)[1]
+    return unavailability(name)[1]
 
 
-def choices() -> list[tuple[str, str]]:
+def dropdown_choices() -> list[tuple[str, str]]:
     """The registry for a drop-down: (label, name), each label with what stands against loading it."""
     lines = []
-    for row in models.REGISTRY.values():
-        short = obstacle(row.name)[0]
-        lines.append((f"{row.name}: {row.about}" + (f" ({short})" if short else ""), row.name))
+    for spec in models.REGISTRY.values():
+        short = unavailability(spec.name)[0]
+        lines.append((f"{spec.name}: {spec.about}" + (f" ({short})" if short else ""), spec.name))
     return lines
 
 
@@ -117,7 +119,7 @@ def gallery(name: str) -> list[tuple[Path, str]]:
     return models.gallery(name) or models.gallery("emoji")
 
 
-def checked(name: str | None) -> str:
+def validated_name(name: str | None) -> str:
     """A registry name.
 
     Raises:

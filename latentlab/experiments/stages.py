@@ -1,0 +1,83 @@
+"""The stages that experiments share: decoding, upsampling, and what each of them checks and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from torch import Tensor
+
+from .. import decoding, upsampling
+from ..errors import UserError
+from ..latents import Latent, PairLatent
+from ..slerp import normalize
+from .base import Progress
+
+if TYPE_CHECKING:
+    from ..models import Lab
+
+T = TypeVar("T")
+PREVIEWED = 12  # pictures in a preview: a sweep of many would spend more on being watched than on itself
+
+
+def checked_pixels(pixels: Tensor, side: int) -> Tensor:
+    """The pictures as they are.
+
+    Raises:
+        UserError: they are not (B, 3, H, W) floats in [-1, 1], at least one.
+    """
+    if pixels.ndim != 4 or pixels.shape[1] != 3:
+        raise UserError(f"pixels are {tuple(pixels.shape)}, wanted (B, 3, H, W): images.load(path, {side})")
+    if not len(pixels) or not pixels.is_floating_point() or not (pixels.abs() <= 1.01).all():
+        raise UserError(
+            f"pixels are {pixels.dtype} of shape {tuple(pixels.shape)}, wanted floats in [-1, 1] of at least one "
+            "picture: images.to_tensor makes them from PIL images"
+        )
+    return pixels
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """The cosine of embeddings, row by row: (..., D) twice to (...)."""
+    return (normalize(a) * normalize(b)).sum(-1)
+
+
+def forward_progress(stream: Iterator[Progress | T]) -> Generator[Progress, None, T]:
+    """`yield from` this: an experiment's progress; it returns the experiment's result."""
+    for value in stream:
+        if isinstance(value, Progress):
+            yield value
+    return value  # type: ignore[return-value]
+
+
+def decode_latents(
+    lab: Lab, latent: Latent | PairLatent, *, preview_every: int = 0, **params: Any
+) -> Generator[Progress, None, Tensor]:
+    """`yield from` this: pictures (B, 3, H, W) of latents; parameters as in `decoding.sample_steps`."""
+    decoder = lab.require_decoder()
+    for step in decoding.sample_steps(decoder, latent, **params):
+        due = preview_every and (step.number == 1 or step.number % preview_every == 0)
+        shown = (
+            decoding.pictures(lab.require_decoder(), step.x_0[:PREVIEWED]) if due and step.number < step.total else None
+        )
+        yield Progress("decoder", step.number, step.total, shown)
+    return decoding.pictures(lab.require_decoder(), step.x_t)
+
+
+def run_to_end(stage: Generator[Progress, None, T]) -> T:
+    """What a stage returns, its progress unseen."""
+    while True:
+        try:
+            next(stage)
+        except StopIteration as end:
+            return end.value
+
+
+def upsample_images(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Generator[Progress, None, Tensor]:
+    """`yield from` this: pictures upsampled where the lab can, as they are where it can't.
+
+    The frames of one path want one seed for all: with draws of their own, what the upsampler adds would flicker.
+    """
+    if lab.upsampler is None:
+        return pixels
+    yield Progress("upsampler", 0, 1, pixels)
+    return upsampling.upsample(lab.upsampler, pixels, seeds=seeds)

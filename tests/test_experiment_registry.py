@@ -1,0 +1,139 @@
+"""The law of one place: what an experiment declares is what pages, commands, figures and the GPU lease find."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.main import get_command
+
+from latentlab import cli, decoding, experiments, paper
+from latentlab.analysis.pca import Directions
+from latentlab.app import links, running
+from latentlab.app.pages import PAGES
+from latentlab.experiments import EXPERIMENTS, Inverted
+from latentlab.models.toy import D
+from latentlab.typography import Label
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+NO_PAGE = {"invert"}  # it begins other experiments
+NO_FIGURE = {"invert", "generate", "walk_components", "classify"}  # the paper has none of them
+
+
+@pytest.fixture
+def pixels():
+    return torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(3)) * 2 - 1
+
+
+@pytest.fixture
+def directions():
+    return Directions.fit(torch.randn(60, D, generator=torch.Generator().manual_seed(0)), 6)
+
+
+def commands() -> set[str]:
+    """The words of every command, like `pca show`."""
+    root = get_command(cli.app)
+    words = set(root.commands)
+    for name, command in root.commands.items():
+        words |= {f"{name} {inner}" for inner in getattr(command, "commands", {})}
+    return words
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_has_a_page_a_command_a_figure_and_a_place_in_the_docs_or_says_that_it_has_none(name):
+    declared = EXPERIMENTS[name]
+    assert (declared.page == "") == (name in NO_PAGE)
+    assert declared.page in {"", *(page.key for page in PAGES)}
+    assert declared.command in commands()
+    assert (declared.figure == "") == (name in NO_FIGURE)
+    assert declared.figure in {"", *paper.FIGURES}
+    assert f"latentlab.{name}(" in README
+    assert declared.__doc__ and getattr(experiments, name) is declared
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in NO_PAGE])
+def test_the_picture_of_every_experiment_leads_back_to_its_page_and_task(name):
+    page, fields = links.page_settings({"experiment": name, "steps": 9})
+    assert page == EXPERIMENTS[name].page and fields.get("task", "") == EXPERIMENTS[name].task
+
+
+def runs(lab, pixels, directions):
+    """Arguments of a small run of each experiment that decodes."""
+    one, steps = pixels[:1], {"steps": 2}
+    return {
+        "generate": (("a cat",), {"seeds": [0, 1, 2], **steps}),
+        "reconstruct": ((pixels,), steps),
+        "vary": ((one,), {"etas": (0.2, 0.7), "seeds": (1, 2, 3), **steps}),
+        "interpolate": ((pixels,), {"thetas": 4, "seeds": (5, 6), **steps}),
+        "diff": ((one, ["a cat", "a dog"]), {"thetas": [0.0, 0.1, 0.2], **steps}),
+        "attack": ((pixels, ["pizza"], "a cat"), {"variations": 2, "label": Label("word"), **steps}),
+        "truncate": ((pixels, directions), {"dims": [1, 2, 4], **steps}),
+        "walk_components": ((one, directions), {"components": [0, 2], "sigmas": [-1, 0, 1], **steps}),
+        "ablate": ((["a cat", "a dog"],), {"seeds": [0, 1], **steps}),
+        "guide": (("a cat",), {"guidances": [1.0, 2.0], "prior_guidances": [1.0], "seeds": [0, 1, 2], **steps}),
+        "bind": (("a red cube on top of a blue ball",), {"seeds": [0, 1], **steps}),
+        "spell": ((["stop", "go"],), {"alternatives": ["yes"], "seeds": [0, 1], **steps}),
+    }
+
+
+@pytest.mark.parametrize("name", [n for n in EXPERIMENTS if n not in {"invert", "classify", "compare"}])
+def test_the_declared_number_of_pictures_is_what_a_run_decodes(lab, pixels, directions, monkeypatch, name):
+    decoded, sample_steps = [], decoding.sample_steps
+
+    def counted(decoder, latent, **params):
+        decoded.append(len(latent))
+        return sample_steps(decoder, latent, **params)
+
+    monkeypatch.setattr(decoding, "sample_steps", counted)
+    monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
+    args, params = runs(lab, pixels, directions)[name]
+    EXPERIMENTS[name](lab, *args, **params)
+    most = EXPERIMENTS[name].count_images(lab, *args, **params)
+    # The toy's decoder takes no text, so an ablation has one signal less there.
+    assert sum(decoded) == (most * 2 // 3 if name == "ablate" else most)
+
+
+def test_a_larger_model_and_positional_arguments_lengthen_the_lease():
+    captions = [f"caption {k}" for k in range(6)]
+    small, large = (running.gpu_seconds(model, "ablate", (captions,), {"steps": 25}) for model in ("emoji", "karlo"))
+    assert 5 < small < large
+    words = running.gpu_seconds("emoji", "spell", (["a", "b", "c", "d"],), {"seeds": range(8), "steps": 25})
+    assert words == running.gpu_seconds("emoji", "spell", (), {"words": ["a"] * 4, "seeds": range(8), "steps": 25})
+    assert words > running.gpu_seconds("emoji", "spell", (["a"],), {"seeds": range(8), "steps": 25})
+
+
+# Settings
+
+
+def test_runs_that_differ_in_a_parameter_differ_in_their_settings(lab, pixels, monkeypatch):
+    monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)
+
+    def settings(**params):
+        return experiments.attack(lab, pixels, ["pizza"], "a cat", variations=0, **params).settings
+
+    plain = settings()
+    assert plain == settings()
+    for params in ({"label": Label("word", y=0.5)}, {"templates": ["a drawing of {}"]}, {"labels": ["a dog"]}):
+        assert settings(**params) != plain
+
+
+def test_the_settings_of_a_reconstruction_hold_the_inversions_parameters(lab, pixels):
+    plain = experiments.reconstruct(lab, pixels, steps=3)
+    loose = experiments.reconstruct(lab, pixels, steps=3, tolerance=0.3, method="naive")
+    assert (loose.settings["tolerance"], loose.settings["method"]) == (0.3, "naive")
+    again = experiments.reconstruct(lab, pixels, **{k: plain.settings[k] for k in plain.inverted.settings})
+    assert torch.equal(again.pixels, plain.pixels) and again.settings == plain.settings
+
+
+# Inversions of several pictures
+
+
+def test_a_row_of_several_inversions_has_its_own_residual_and_evaluations(lab, pixels):
+    both = experiments.invert(lab, torch.cat([pixels[:1], pixels[:1] * 0.01]), steps=6)
+    for k in range(2):
+        alone = experiments.invert(lab, both.original[k : k + 1], steps=6)
+        row = both.row(k)
+        assert row.evaluations == alone.evaluations
+        torch.testing.assert_close(row.residual, alone.residual, rtol=0.2, atol=1e-6)
+    assert both.evaluations == max(both.row(k).evaluations for k in range(2))
+    again = Inverted.stack([both.row(0), both.row(1)])
+    assert torch.equal(again.residuals, both.residuals) and torch.equal(again.spent, both.spent)
