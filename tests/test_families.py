@@ -259,8 +259,8 @@ def test_the_encoder_has_the_methods_of_every_encoder(family):
 
 
 def test_a_caption_that_is_too_long_is_said_to_be_cut(family):
-    reading = family("karlo").encoder.check_caption("cats and " * 20)
-    assert reading.truncated == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
+    check = family("karlo").encoder.check_caption("cats and " * 20)
+    assert check.truncated == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
 
 
 def test_stable_unclip_h_takes_z_t_from_open_clip(published, family):

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from ..clip import ROWS, Encoder
+from ..clip import MAX_BATCH_SIZE, Encoder
 from ..errors import UserError
 from ..io import images
 
@@ -67,7 +67,9 @@ class Towers(Encoder):
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
-        sized = (images.resize(some.to(self.device, torch.float32), self.image_size) for some in pixels.split(ROWS))
+        sized = (
+            images.resize(some.to(self.device, torch.float32), self.image_size) for some in pixels.split(MAX_BATCH_SIZE)
+        )
         return torch.cat([self.embed(((some + 1) / 2 - self.mean) / self.std) for some in sized])
 
     @torch.no_grad()
