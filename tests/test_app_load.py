@@ -125,7 +125,7 @@ def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, 
 
 @pytest.mark.slow
 def test_every_run_of_a_crowd_is_finished_refused_or_cancelled(served, monkeypatch):
-    monkeypatch.setattr(request_limits, "MOST", 4)
+    monkeypatch.setattr(request_limits, "MAX_WAITING", 4)
     pages = ("generate", "variations", "interpolate", "clip")
     found = load.load(served, visitors=16, seconds=6, pid=os.getpid(), pages=pages)
     assert not found.wrong and not found.outcomes["lost"] and not found.outcomes["failed"]
