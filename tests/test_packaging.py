@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -128,3 +129,25 @@ def test_the_door_opens_without_torch(door):
     imported = {line.rpartition("|")[2].strip() for line in trace.splitlines() if line.startswith("import time:")}
     assert any(name.startswith("latentlab") for name in imported)
     assert not imported & HEAVY
+
+
+@pytest.mark.slow
+def test_a_wheel_generates_a_picture_and_builds_the_app_away_from_the_checkout(tmp_path):
+    shutil.copytree(
+        ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".git", ".venv", "notebooks", "build", "__pycache__")
+    )
+    wheel = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", tmp_path]
+    subprocess.run([*wheel, tmp_path / "source"], check=True)
+    (built,) = tmp_path.glob("latentlab-*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(tmp_path / "site")
+    code = (
+        "import latentlab; print(latentlab.__file__); lab = latentlab.load('emoji');"
+        "print(latentlab.generate(lab, 'a cat', steps=2).pixels.shape);"
+        "from latentlab.app.main import build; print(build(lab).title)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    place, shape, title = run.stdout.splitlines()[-3:]
+    assert place.startswith(str(tmp_path / "site")) and "128" in shape and title == "latentlab"
