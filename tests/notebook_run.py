@@ -9,10 +9,14 @@ cell, which answers the stub with its hint, it puts the folded solution in the s
 from __future__ import annotations
 
 import base64
+import functools
 import io
+import tempfile
 
+import nbval.kernel
 import numpy as np
 import pytest
+from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell
 from notebook_laws import figures, solution, tags
 from PIL import Image
@@ -22,6 +26,10 @@ from skimage.metrics import structural_similarity
 # picture in a grid, or a curve that moved by more than its line's width, gives far less.
 MIN_SIMILARITY = 0.9
 SQUARE = 48  # pixels
+
+# Kernels that start at the same time can choose the same free port, and then one of them dies: use sockets in a folder.
+SOCKETS = tempfile.TemporaryDirectory(prefix="nbval")
+nbval.kernel.KernelManager = functools.partial(KernelManager, transport="ipc", ip=f"{SOCKETS.name}/kernel")
 
 
 @pytest.hookimpl(wrapper=True)

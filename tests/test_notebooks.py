@@ -10,6 +10,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -19,28 +20,42 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SECONDS = 600  # of one fresh run, on a machine that does other things beside it
+SECONDS = 600  # for each notebook, on a busy machine
 
 
-def fresh_run(path: Path) -> subprocess.CompletedProcess:
-    """Run a notebook in a fresh kernel, by nbval in strict mode with our plugin beside it."""
+def fresh_runs(paths: list[Path], folder: Path) -> dict[str, dict[str, str]]:
+    """Run notebooks by nbval and our plugin, each in a fresh kernel; per file and cell, what is wrong or ""."""
     nbval = ("--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "--nbval-kernel-startup-timeout=120")
     sanitize = f"--nbval-sanitize-with={ROOT / 'notebooks' / 'sanitize.cfg'}"
-    alone = ("-c", os.devnull, f"--rootdir={path.parent}", "-p", "no:cacheprovider", "-p", "notebook_run")
-    command = [sys.executable, "-m", "pytest", "-q", "--color=no", *alone, *nbval, sanitize, str(path)]
-    # Two run side by side, a core each, and not with the threads that the stored outputs were executed with.
+    report = folder / "report.xml"
+    alone = ("-c", os.devnull, f"--rootdir={paths[0].parent}", f"--junitxml={report}", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "notebook_run", *alone, *nbval, sanitize, *map(str, paths)]
+    # One thread, because two of these run side by side; the stored outputs were made with more.
     env = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
     env |= {"HF_HUB_OFFLINE": "1", "JUPYTER_PLATFORM_DIRS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     env.pop("PYTEST_ADDOPTS", None)
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=SECONDS * len(paths))
+    assert report.is_file(), done.stdout[-3000:] + done.stderr[-3000:]
+    cells = {path.name: {} for path in paths}
+    for case in ElementTree.parse(report).iter("testcase"):
+        cells[case.get("classname")][case.get("name")] = "\n".join(child.text or child.tag for child in case)
+    return cells
 
 
 @pytest.fixture(scope="session")
-def runs(request):
-    """One fresh run of each notebook that the selected tests need, two at a time (one beside pytest-xdist)."""
+def runs(request, tmp_path_factory):
+    """One fresh run of each notebook that the selected tests need: two processes, or one beside pytest-xdist."""
     paths = [item.callspec.params["path"] for item in request.session.items if "runs" in item.fixturenames]
-    with ThreadPoolExecutor(1 if "PYTEST_XDIST_WORKER" in os.environ else 2) as pool:
-        yield {path: pool.submit(fresh_run, path) for path in paths}
+    count = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+    batches = [paths[k::count] for k in range(count) if paths[k::count]]
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(fresh_runs, batch, tmp_path_factory.mktemp("runs")) for batch in batches]
+        yield {path: future for batch, future in zip(batches, futures) for path in batch}
+
+
+def cell_names(nb) -> list[str]:
+    """How nbval calls the code cells."""
+    return [f"Cell {k}" for k in range(len(code(nb)))]
 
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -55,8 +70,9 @@ def test_each_notebook(law, path):
 @pytest.mark.notebooks
 @each_notebook
 def test_a_fresh_run_gives_what_is_stored_and_every_solution_passes_its_check(path, runs):
-    done = runs[path].result()
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    cells = runs[path].result()[path.name]
+    assert "\n".join(filter(None, cells.values())) == ""
+    assert list(cells) == cell_names(nbformat.read(path, as_version=4))  # every cell was run
 
 
 def test_the_cells_whose_output_is_not_compared_are_few_and_listed(list_ignored):
@@ -134,8 +150,7 @@ def stdout(text: str):
     return nbformat.v4.new_output("stream", name="stdout", text=text)
 
 
-@pytest.fixture
-def sample():
+def make_sample():
     """A notebook that keeps every law; its outputs are typed by hand, not executed."""
     first = 'MODEL = "emoji"  # or another\n\nfrom latentlab import exercises\nfrom ipywidgets import interact'
     widget = "def double(k=1):\n    return 2 * k\n\n\ninteract(double, k=(0, 3));"
@@ -156,6 +171,11 @@ def sample():
     for k, (_, cell) in enumerate(code(nb), 1):
         cell.execution_count = k
     return nb
+
+
+@pytest.fixture
+def sample():
+    return make_sample()
 
 
 def plain(nb, k: int):
@@ -311,44 +331,46 @@ def test_a_law_names_each_breach(law, breach, sample):
     assert list(law(Path("01_sample.ipynb"), sample)) != []
 
 
-@pytest.fixture
-def write(tmp_path):
-    """Write a notebook into a folder of its own and return its path."""
+@pytest.fixture(scope="module")
+def sample_runs(tmp_path_factory):
+    """A fresh run of the sample, with a cell that shows an unsolved stub, and of a copy with four faults.
 
-    def write_notebook(nb) -> Path:
-        nbformat.write(nb, tmp_path / "01_sample.ipynb")
-        return tmp_path / "01_sample.ipynb"
-
-    return write_notebook
-
-
-def failed(done: subprocess.CompletedProcess) -> set[str]:
-    """The cells that fail in a fresh run."""
-    return {line.split("::")[1].split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED ")}
+    Gives for both what is wrong with each cell, and the names of the four cells that should be found.
+    """
+    folder = tmp_path_factory.mktemp("samples")
+    sound, faulty = make_sample(), make_sample()
+    at = next(k for k, cell in enumerate(sound.cells) if "solution" in tags(cell))
+    sound.cells.insert(at + 1, new_code_cell("answer", execution_count=9, outputs=[result("Ellipsis")]))
+    stubs, solutions = ([k for k, c in enumerate(faulty.cells) if tag in tags(c)] for tag in ("exercise", "solution"))
+    plain(faulty, 1).outputs = [stdout("3\n")]
+    plain(faulty, -1).outputs[0].data["image/png"] = png(shift=12)  # one of three discs moved by a tenth
+    faulty.cells[solutions[0]].source = faulty.cells[solutions[0]].source.replace("answer = 4", "answer = 5")
+    faulty.cells[stubs[1]].source = "answer = 4  # ..."  # solved already
+    faulty.cells[stubs[1] + 1].outputs = [result("Right: it holds.")]
+    for nb, name in ((sound, "01_sound.ipynb"), (faulty, "02_faulty.ipynb")):
+        nbformat.write(nb, folder / name)
+    cells = [cell for _, cell in code(faulty)]
+    checks = (cells.index(faulty.cells[stub + 1]) for stub in stubs[:2])
+    names = [f"Cell {k}" for k in (1, *checks, len(cells) - 1)]
+    runs = fresh_runs([folder / "01_sound.ipynb", folder / "02_faulty.ipynb"], folder)
+    return runs["01_sound.ipynb"], runs["02_faulty.ipynb"], names
 
 
 @pytest.mark.notebooks
-def test_a_fresh_run_of_the_sample_finds_no_fault_and_leaves_stubs_as_they_were(sample, write):
-    at = next(k for k, cell in enumerate(sample.cells) if "solution" in tags(cell))
-    sample.cells.insert(at + 1, new_code_cell("answer", execution_count=9, outputs=[result("Ellipsis")]))
-    done = fresh_run(write(sample))
-    assert done.returncode == 0, done.stdout
+def test_a_fresh_run_of_the_sample_finds_no_fault_and_leaves_stubs_as_they_were(sample_runs):
+    cells, _, _ = sample_runs
+    assert len(cells) > 10
+    assert "\n".join(filter(None, cells.values())) == ""
 
 
 @pytest.mark.notebooks
-def test_a_fresh_run_finds_other_texts_other_figures_and_exercises_that_are_none(sample, write):
-    stubs, solutions = ([k for k, c in enumerate(sample.cells) if tag in tags(c)] for tag in ("exercise", "solution"))
-    plain(sample, 1).outputs = [stdout("3\n")]
-    plain(sample, -1).outputs[0].data["image/png"] = png(shift=12)  # one of three discs moved by a tenth
-    sample.cells[solutions[0]].source = sample.cells[solutions[0]].source.replace("answer = 4", "answer = 5")
-    sample.cells[stubs[1]].source = "answer = 4  # ..."  # solved already
-    sample.cells[stubs[1] + 1].outputs = [result("Right: it holds.")]
-    done = fresh_run(write(sample))
-    cells = [cell for _, cell in code(sample)]
-    at_fault = [1, cells.index(sample.cells[stubs[0] + 1]), cells.index(sample.cells[stubs[1] + 1]), len(cells) - 1]
-    assert failed(done) == {f"Cell {k}" for k in at_fault}, done.stdout
-    for reason in ("Cell outputs differ", "draws another figure", "does not pass its check", "answer the stub"):
-        assert reason in done.stdout
+def test_a_fresh_run_finds_other_texts_other_figures_and_exercises_that_are_none(sample_runs):
+    _, cells, names = sample_runs
+    faults = {name: fault for name, fault in cells.items() if fault}
+    assert list(faults) == names
+    reasons = ("Cell outputs differ", "does not pass its check", "answer the stub", "draws another figure")
+    for fault, reason in zip(faults.values(), reasons):
+        assert reason in fault
 
 
 def executor(*args) -> subprocess.CompletedProcess:
@@ -356,29 +378,37 @@ def executor(*args) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
 
 
-@pytest.mark.notebooks
-def test_the_executor_leaves_what_the_laws_want_and_keeps_ids(sample, write):
-    ids = [cell.id for cell in sample.cells]
-    for cell in sample.cells:
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """What the executor makes of the sample without outputs, then of a copy that raises: the files and its reply."""
+    folder = tmp_path_factory.mktemp("executed")
+    sound, raising = folder / "01_sample.ipynb", folder / "02_sample.ipynb"
+    nb = make_sample()
+    for cell in nb.cells:
         cell.metadata["execution"] = {"iopub.status.busy": "2026-11-25"}
-    for _, cell in code(sample):
+    for _, cell in code(nb):
         cell.outputs, cell.execution_count = [], None
-    path = write(sample)
-    done = executor(path)
-    assert done.returncode == 0, done.stderr
-    executed = nbformat.read(path, as_version=4)
-    assert [cell.id for cell in executed.cells] == ids
-    assert [breach for law in LAWS for breach in law(path, executed)] == []
+    nbformat.write(nb, sound)
+    plain(nb, 1).source = "1 / 0"
+    nbformat.write(nb, raising)
+    before = raising.read_bytes()
+    return nb, sound, raising, before, executor(sound, raising)
 
 
 @pytest.mark.notebooks
-def test_the_executor_refuses_a_notebook_that_raises_and_names_the_cell(sample, write):
-    plain(sample, 1).source = "1 / 0"
-    path = write(sample)
-    before = path.read_bytes()
-    done = executor(path)
+def test_the_executor_leaves_what_the_laws_want_and_keeps_ids(executed):
+    nb, path, _, _, done = executed
+    assert "01_sample.ipynb" in done.stdout
+    filled = nbformat.read(path, as_version=4)
+    assert [cell.id for cell in filled.cells] == [cell.id for cell in nb.cells]
+    assert [breach for law in LAWS for breach in law(path, filled)] == []
+
+
+@pytest.mark.notebooks
+def test_the_executor_refuses_a_notebook_that_raises_and_names_the_cell(executed):
+    _, _, path, before, done = executed
     assert done.returncode != 0
-    assert "01_sample.ipynb is left as it was: code cell 2 raised ZeroDivisionError: division by zero" in done.stderr
+    assert "02_sample.ipynb is left as it was: code cell 2 raised ZeroDivisionError: division by zero" in done.stderr
     assert path.read_bytes() == before
 
 
