@@ -44,9 +44,7 @@ def endpoint(page: Page, model, pickers: list, controls: dict) -> None:
             "summary": page_result.result.summary(), "table": list(page_result.result.table),
             "notes": list(page_result.result.notes), "settings": page_result.result.settings,
         }  # fmt: skip
-        return [
-            (path, image.title) for path, image in zip(save_pictures(run_output), run_output.images)
-        ], response
+        return [(path, image.title) for path, image in zip(save_pictures(run_output), run_output.images)], response
 
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     call.__signature__ = inspect.Signature(
