@@ -125,9 +125,9 @@ def fractions(theta: Tensor | Sequence[float] | float) -> Tensor:
     Raises:
         UserError: none, not (T,), or one outside 0 to 1.
     """
-    found = torch.as_tensor(theta, dtype=torch.float64, device="cpu")
-    if found.ndim > 1 or not found.numel():
-        raise UserError(f"theta is {tuple(found.shape)}, wanted a number or (T,): torch.linspace(0, 1, 7)")
-    if not ((found >= 0) & (found <= 1)).all():
-        raise UserError(f"theta is {found.tolist()}, wanted fractions of the arc, from 0 to 1")
-    return found.reshape(-1)
+    thetas = torch.as_tensor(theta, dtype=torch.float64, device="cpu")
+    if thetas.ndim > 1 or not thetas.numel():
+        raise UserError(f"theta is {tuple(thetas.shape)}, wanted a number or (T,): torch.linspace(0, 1, 7)")
+    if not ((thetas >= 0) & (thetas <= 1)).all():
+        raise UserError(f"theta is {thetas.tolist()}, wanted fractions of the arc, from 0 to 1")
+    return thetas.reshape(-1)

@@ -108,12 +108,12 @@ class Arrangement:
         a, b = self.first, self.second
         c, d = Solid(b.colour, a.shape), Solid(a.colour, b.shape)
         named = {"none": (a, b), "colours": (c, d), "places": (b, a), "both": (d, c)}
-        found: dict[str, Arrangement] = {}
+        swaps: dict[str, Arrangement] = {}
         for name, (first, second) in named.items():
             swapped = Arrangement(first, self.relation, second)
-            if all(swapped._meaning != other._meaning for other in found.values()):
-                found[name] = swapped
-        return found
+            if all(swapped._meaning != other._meaning for other in swaps.values()):
+                swaps[name] = swapped
+        return swaps
 
     @property
     def _meaning(self) -> tuple:
@@ -159,13 +159,13 @@ def arrangements(
     random.Random(f"arrangements {seed}").shuffle(left)
     rows = [(a, _facts(a)) for a in left]
     used: Counter = Counter()
-    found = []
+    chosen = []
     for _ in range(count):
         row = min(rows, key=lambda row: sum(used[fact] for fact in row[1]))  # the first of the least used
         used.update(row[1])
         rows.remove(row)
-        found.append(row[0])
-    return found
+        chosen.append(row[0])
+    return chosen
 
 
 def _facts(a: Arrangement) -> tuple:
@@ -233,10 +233,10 @@ def _vote(picture: np.ndarray, rows: slice, columns: slice, named: np.ndarray) -
     ]
     ground = np.median(np.concatenate(corners).reshape(-1, 3), 0)
     place = picture[rows, columns].reshape(-1, 3)
-    found = place[np.linalg.norm(place - ground, axis=1) > STANDS_OUT]
-    if len(found) < LEAST * len(place):
+    standing_out = place[np.linalg.norm(place - ground, axis=1) > STANDS_OUT]
+    if len(standing_out) < LEAST * len(place):
         return None, 0.0
-    nearest = np.linalg.norm(found[:, None] - named, axis=2).argmin(1) % len(COLOURS)
+    nearest = np.linalg.norm(standing_out[:, None] - named, axis=2).argmin(1) % len(COLOURS)
     votes = np.bincount(nearest, minlength=len(COLOURS))
     return tuple(COLOURS)[votes.argmax()], round(float(votes.max() / votes.sum()), 4)
 

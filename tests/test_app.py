@@ -152,7 +152,7 @@ def test_cancel_stops_a_run_and_leaves_nothing_to_take_and_the_next_one_works(vi
     page = visit("?page=generate&steps=4&count=2")
     run(page)
     status(page, "2 pictures of “a red apple")
-    taken = page.locator(".output_bar p b")
+    taken = page.locator(".output-bar p b")
     taken.wait_for()
     before = taken.inner_text()
     page.locator("button:visible", has_text="Advanced").first.click()

@@ -98,13 +98,13 @@ def mean_of_pairs(among: Tensor, /, **where: Any) -> dict:
     Raises:
         UserError: fewer than two samples, not (N, N), or values that are not finite.
     """
-    found = torch.as_tensor(among).detach().cpu().double()
-    n = len(found) if found.ndim else 0
-    if found.shape != (n, n) or n < 2:
-        raise UserError(f"among is {tuple(found.shape)}, wanted (N, N) with N at least 2: a number for each pair")
-    if not found.isfinite().all():
+    values = torch.as_tensor(among).detach().cpu().double()
+    n = len(values) if values.ndim else 0
+    if values.shape != (n, n) or n < 2:
+        raise UserError(f"among is {tuple(values.shape)}, wanted (N, N) with N at least 2: a number for each pair")
+    if not values.isfinite().all():
         raise UserError("some of the pairs' values are not finite: find out why, or leave those samples out")
-    of_each = found.sum(1) - found.diagonal()  # (N,)
+    of_each = values.sum(1) - values.diagonal()  # (N,)
     total = of_each.sum() / 2
     if n == 2:
         return _row(where, total.item(), n, math.nan)

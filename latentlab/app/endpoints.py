@@ -9,7 +9,7 @@ import gradio as gr
 
 from ..errors import UserError
 from . import markup, model_cache
-from .outputs import RunOutput
+from .outputs import RunOutput, save_pictures, uploaded_image
 from .page import Page, picture_names, validated_params, with_settings
 
 log = logging.getLogger("latentlab.app")
@@ -22,7 +22,7 @@ def endpoint(page: Page, model, pickers: list, controls: dict) -> None:
 
     def call(model, *values):
         try:
-            input_images = [outputs.uploaded_image(path) for path in values[: len(pickers)]]
+            input_images = [uploaded_image(path) for path in values[: len(pickers)]]
             stream = page.run(
                 model_cache.validated_name(model), *input_images, **validated_params(controls, values[len(pickers) :])
             )
@@ -44,9 +44,7 @@ def endpoint(page: Page, model, pickers: list, controls: dict) -> None:
             "summary": page_result.result.summary(), "table": list(page_result.result.table),
             "notes": list(page_result.result.notes), "settings": page_result.result.settings,
         }  # fmt: skip
-        return [
-            (path, image.title) for path, image in zip(outputs.save_pictures(run_output), run_output.images)
-        ], response
+        return [(path, image.title) for path, image in zip(save_pictures(run_output), run_output.images)], response
 
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
     call.__signature__ = inspect.Signature(

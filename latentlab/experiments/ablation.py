@@ -58,18 +58,18 @@ class Ablated(Result):
 
 def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, Tensor], list]:
     """What fills the CLIP slot, by name: (N, D) each; and a sentence for each signal that the lab can't have."""
-    z_t, notes, found = lab.encoder.encode_text(captions), [], {}
+    z_t, notes, signals = lab.encoder.encode_text(captions), [], {}
     if lab.require_decoder().encode_prompt(captions[:1]) is None:
         notes.append(f"the decoder of {lab.name} reads no text, so there is no row for the caption only")
     else:
-        found["caption only"] = torch.zeros_like(z_t)
+        signals["caption only"] = torch.zeros_like(z_t)
     if lab.prior is None:
         notes.append(f"{lab.name} has no prior, so there is no row for it")
-        return {**found, "z_t": z_t}, notes
+        return {**signals, "z_t": z_t}, notes
     z_i = prior.sample(lab.prior, captions, seeds=seeds)
     # z_t stands in for an image embedding, so it gets an image embedding's length.
-    found["z_t"] = z_t * z_i.norm(dim=-1).mean() / z_t.norm(dim=-1, keepdim=True)
-    return {**found, "prior": z_i}, notes
+    signals["z_t"] = z_t * z_i.norm(dim=-1).mean() / z_t.norm(dim=-1, keepdim=True)
+    return {**signals, "prior": z_i}, notes
 
 
 def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[str]) -> Tensor:
@@ -83,11 +83,11 @@ def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[s
     return lab.encoder.encode_image(pictures.to(lab.device, torch.float32))
 
 
-def _to_real(real: Tensor, made: Tensor, kinds: Sequence[str], **where: Any) -> Iterator[dict]:
-    """How far the made embeddings lie from the real ones, and which of these they reach."""
-    yield jackknife(frechet, real, made, quantity="Fréchet distance", **where)
-    yield jackknife(cmmd, real, made, quantity="CMMD", **where)
-    reached = recalled(real, made)
+def _to_real(real: Tensor, decoded: Tensor, kinds: Sequence[str], **where: Any) -> Iterator[dict]:
+    """How far the embeddings of decoded pictures lie from the real ones, and which of these they reach."""
+    yield jackknife(frechet, real, decoded, quantity="Fréchet distance", **where)
+    yield jackknife(cmmd, real, decoded, quantity="CMMD", **where)
+    reached = recalled(real, decoded)
     yield proportion(reached, quantity="recall", **where)
     for kind in dict.fromkeys(kinds):
         mine = torch.tensor([k == kind for k in kinds], device=reached.device)
@@ -159,7 +159,7 @@ def ablate(
         nearest = cosine(z[:, :, None], z_t).argmax(-1)  # (S, N)
         table += [proportion(row == truth, quantity="accuracy", signal=name) for name, row in zip(signals, nearest)]
     if real is not None and len(real) >= 2 * GROUPS:
-        table += [row for name, made in zip(signals, z) for row in _to_real(real, made, kinds, signal=name)]
+        table += [row for name, z_decoded in zip(signals, z) for row in _to_real(real, z_decoded, kinds, signal=name)]
     elif real is not None:
         notes.append(f"{len(real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
     pixels = yield from upsample_images(lab, pixels, own * len(signals))

@@ -34,7 +34,7 @@ class Bound(Result):
         latent: P * N, what the pictures are decoded from, with their captions.
         arrangements: P, what was asked for. seeds: N.
         read_as: for each prompt and seed, which reading of its words (`Arrangement.swaps`) CLIP finds nearest.
-        colours: for each prompt and seed the colours found at the first and at the second place.
+        colours: for each prompt and seed the colours seen at the first and at the second place.
     """
 
     pixels: Tensor
@@ -61,23 +61,23 @@ class Bound(Result):
 
 
 def _arrangement(prompt: str | Arrangement) -> Arrangement:
-    found = parse(prompt) if isinstance(prompt, str) else prompt
-    if found is None:
+    arrangement = parse(prompt) if isinstance(prompt, str) else prompt
+    if arrangement is None:
         raise UserError(f"“{prompt}” relates no two solids: write it like “a red cube on top of a blue ball”")
-    if len(found.swaps()) < 2:
-        raise UserError(f"“{found.caption}” can be read in one way only: give two solids that differ")
-    return found
+    if len(arrangement.swaps()) < 2:
+        raise UserError(f"“{arrangement.caption}” can be read in one way only: give two solids that differ")
+    return arrangement
 
 
-def _at_place(a: Arrangement, found: tuple[str, str]) -> tuple[bool, bool]:
+def _at_place(a: Arrangement, colours: tuple[str, str]) -> tuple[bool, bool]:
     """Which of the two places shows its colour; beside leaves open which is which, so the order that fits better."""
     wanted = (a.first.colour, a.second.colour)
     orders = (wanted, wanted[::-1]) if a.relation == "beside" else (wanted,)
-    return max(((found[0] == first, found[1] == second) for first, second in orders), key=sum)
+    return max(((colours[0] == first, colours[1] == second) for first, second in orders), key=sum)
 
 
-def _exchanged(a: Arrangement, found: tuple[str, str]) -> bool:
-    return a.relation != "beside" and found == (a.second.colour, a.first.colour)
+def _exchanged(a: Arrangement, colours: tuple[str, str]) -> bool:
+    return a.relation != "beside" and colours == (a.second.colour, a.first.colour)
 
 
 def _drawn(
@@ -137,12 +137,12 @@ def bind(
         tuple(swaps[k] for k in (row @ normalize(lab.encoder.encode_text([s.caption for s in swaps])).T).argmax(-1))
         for swaps, row in zip(readings, z)
     )
-    found = tuple(
+    colours = tuple(
         tuple(zip(*([name for name, _ in colour_at(row, box)] for box in a.boxes)))
         for a, row in zip(asked, pixels.unflatten(0, grid))
     )
-    places = torch.tensor([[_at_place(a, colours) for colours in row] for a, row in zip(asked, found)])
-    swapped = torch.tensor([[_exchanged(a, colours) for colours in row] for a, row in zip(asked, found)])
+    places = torch.tensor([[_at_place(a, pair) for pair in row] for a, row in zip(asked, colours)])
+    swapped = torch.tensor([[_exchanged(a, pair) for pair in row] for a, row in zip(asked, colours)])
     as_asked = torch.tensor([[reading == a for reading in row] for a, row in zip(asked, read_as)])
     table = (
         proportion(as_asked.flatten(), quantity="CLIP reads it as asked"),
@@ -153,7 +153,7 @@ def bind(
     pixels = yield from upsample_images(lab, pixels, list(seeds) * len(asked))
     yield Bound(
         pixels=pixels.unflatten(0, grid), latent=latent, arrangements=asked, seeds=seeds, read_as=read_as,
-        colours=found, table=table, notes=notes,
+        colours=colours, table=table, notes=notes,
         settings=settings_of(lab, "bind", prompts=tuple(captions), seeds=seeds, steps=steps, guidance=guidance),
     )  # fmt: skip
 

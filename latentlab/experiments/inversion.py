@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Inverted:
-    """Pictures and their two latents: what every experiment on a picture begins with, so that it is found once.
+    """Pictures and their two latents: what every experiment on a picture begins with, so that it is done once.
 
     Args:
         original: (B, 3, H, W), as the decoder was given it.

@@ -105,12 +105,12 @@ class Attacked(Result):
 
 def _label_of(word: str, labels: Sequence[str]) -> str:
     """The label that the word spells: itself, or the one that ends in it, like `a pizza` for `pizza`."""
-    found = [x for x in labels if x.lower() == word.lower()] or [
+    matches = [x for x in labels if x.lower() == word.lower()] or [
         x for x in labels if x.lower().split(" ", 1)[-1] == word.lower()
     ]
-    if not found:
+    if not matches:
         raise UserError(f"no label says “{word}”: add it to the labels, like “a {word}”")
-    return found[0]
+    return matches[0]
 
 
 @experiment(

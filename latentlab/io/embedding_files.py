@@ -77,15 +77,15 @@ def _column(path: Path, schema: pa.Schema, column: str | None) -> str:
     import pyarrow.types as types
 
     there = ", ".join(schema.names)
-    found = next((c for c in ((column,) if column else COLUMNS) if c in schema.names), None)
-    if found is None:
+    name = next((c for c in ((column,) if column else COLUMNS) if c in schema.names), None)
+    if name is None:
         wanted = column or " or ".join(COLUMNS)
         raise UserError(f"{path.name} has no column {wanted}, it has {there}: name the one that holds z_i")
-    kind = schema.field(found).type
+    kind = schema.field(name).type
     lists = types.is_fixed_size_list(kind) or types.is_list(kind) or types.is_large_list(kind)
     if not lists or not types.is_floating(kind.value_type):
-        raise UserError(f"{path.name}'s column {found} holds {kind}, wanted lists of floats; it has {there}")
-    return found
+        raise UserError(f"{path.name}'s column {name} holds {kind}, wanted lists of floats; it has {there}")
+    return name
 
 
 def _matrix(path: Path, part: pa.RecordBatch, name: str, row: int) -> Tensor:
@@ -145,6 +145,6 @@ def metadata(path: Path) -> dict[str, str]:
     import pyarrow.parquet as pq
 
     raw = pq.read_metadata(path).metadata or {}
-    found = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in raw.items()}
-    found.pop("ARROW:schema", None)  # pyarrow's own, in base64
-    return found
+    metadata = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in raw.items()}
+    metadata.pop("ARROW:schema", None)  # pyarrow's own, in base64
+    return metadata

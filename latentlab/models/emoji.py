@@ -37,8 +37,8 @@ def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tens
     """What CLIP's text tower knows of captions: z_t (B, D), its last states (B, L, W), a mask (B, L) of real tokens."""
     ids = encoder.tokens(captions)
     tower = encoder.model.text
-    found = tower.forward_intermediates(ids, indices=1, normalize_intermediates=True, output_fmt="NLC")
-    return found["text_features"], found["text_intermediates"][-1], ids != 0
+    outputs = tower.forward_intermediates(ids, indices=1, normalize_intermediates=True, output_fmt="NLC")
+    return outputs["text_features"], outputs["text_intermediates"][-1], ids != 0
 
 
 def context(z_i: Tensor, text: Tensor) -> Tensor:
@@ -146,8 +146,8 @@ class EmojiDecoder:
         def predict(x: Tensor, cond: Conditioning) -> Tensor:
             time = torch.full((len(x),), t, device=x.device)
             text, count = merged(cond.text)
-            told = x, context(cond.z_i, text), cond.z_i, time
-            return self.network(*told, joint_attention_kwargs={"count": count}).sample
+            inputs = x, context(cond.z_i, text), cond.z_i, time
+            return self.network(*inputs, joint_attention_kwargs={"count": count}).sample
 
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), "v")
 
@@ -206,11 +206,11 @@ def verify(folder: Path | None = None) -> list[str]:
         if not path.is_file():
             problems.append(f"{path} is missing (expected sha256 {wanted}): {MEND}")
             continue
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if found != wanted:
-            problems.append(f"{path} is damaged: expected sha256 {wanted}, found {found}; {MEND}")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        if digest != wanted:
+            problems.append(f"{path} is damaged: expected sha256 {wanted}, found {digest}; {MEND}")
         elif path.suffix == ".safetensors":
-            problems += _not_finite(path, found)
+            problems += _not_finite(path, digest)
     return problems
 
 
@@ -252,6 +252,6 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     upsampler = part(UNet2DModel, "upsampler")
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
     labels = folder / "clip" / "labels.json"
-    known = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
+    vocabulary = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
     large = upsampler and EmojiUpsampler(upsampler, decoder.image_size)
-    return Lab(name, encoder, prior, decoder, large, digest, **known)
+    return Lab(name, encoder, prior, decoder, large, digest, **vocabulary)

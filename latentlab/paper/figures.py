@@ -21,104 +21,104 @@ if TYPE_CHECKING:
 
     from ..models import Lab
 
-Found = tuple[Result, list[tuple[str, "Figure"]]]
+Figures = tuple[Result, list[tuple[str, "Figure"]]]
 
 
-def inversions(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    found = yield from forward_progress(experiments.reconstruct.stream(lab, given.pixels[given.distinct(3)]))
-    yield found, [("there and back", found.figure())]
+def inversions(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    result = yield from forward_progress(experiments.reconstruct.stream(lab, inputs.pixels[inputs.distinct(3)]))
+    yield result, [("there and back", result.figure())]
 
 
-def variations(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    rows = given.plain()[:1]
-    found = yield from forward_progress(
-        experiments.vary.stream(lab, given.pixels[rows], etas=(0, 0.4, 0.8, 1), seeds=range(6))
+def variations(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    rows = inputs.plain()[:1]
+    result = yield from forward_progress(
+        experiments.vary.stream(lab, inputs.pixels[rows], etas=(0, 0.4, 0.8, 1), seeds=range(6))
     )
-    yield found, [("variations", found.figure())]
+    yield result, [("variations", result.figure())]
 
 
-def interpolations(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    ends = yield from forward_progress(experiments.invert.stream(lab, given.pixels[given.distinct(2)]))
+def interpolations(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    ends = yield from forward_progress(experiments.invert.stream(lab, inputs.pixels[inputs.distinct(2)]))
     turned = yield from forward_progress(experiments.interpolate.stream(lab, ends))
     fixed = yield from forward_progress(experiments.interpolate.stream(lab, ends, seeds=(0, 1, 2)))
     yield turned, [("x_T turned with z_i", turned.figure()), ("x_T held fixed", fixed.figure())]
 
 
-def text_diffs(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    source, *others = given.things(5)
-    stream = experiments.diff.stream(lab, given.pixels[given.plain()[:1]], others, source=source)
-    found = yield from forward_progress(stream)
-    yield found, [("text diffs", found.figure())]
+def text_diffs(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    source, *others = inputs.things(5)
+    stream = experiments.diff.stream(lab, inputs.pixels[inputs.plain()[:1]], others, source=source)
+    result = yield from forward_progress(stream)
+    yield result, [("text diffs", result.figure())]
 
 
-def attacks(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    rows = given.plain()[:8]
-    truth = [given.thing(k) for k in rows]
+def attacks(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    rows = inputs.plain()[:8]
+    truth = [inputs.thing(k) for k in rows]
     words = [w for w in ("pizza", "robot", "ghost", "banana", "key") if not any(w in t for t in truth)]
-    stream = experiments.attack.stream(lab, given.pixels[rows], words, truth, variations=1)
+    stream = experiments.attack.stream(lab, inputs.pixels[rows], words, truth, variations=1)
     sweep = yield from forward_progress(stream)
     # One picture in full: that which is misled most, by the words that mislead it most.
     strength = sweep.strength()
     worst = int(strength.amax(1).argmax())
     strongest = [words[k] for k in strength[worst].argsort(descending=True)[:3].tolist()]
-    one = given.pixels[rows[worst]][None]
-    found = yield from forward_progress(experiments.attack.stream(lab, one, strongest, truth[worst]))
-    yield sweep, [("one picture, several words", found.figure()), ("many pictures, many words", sweep.heat_map())]
+    one = inputs.pixels[rows[worst]][None]
+    result = yield from forward_progress(experiments.attack.stream(lab, one, strongest, truth[worst]))
+    yield sweep, [("one picture, several words", result.figure()), ("many pictures, many words", sweep.heat_map())]
 
 
-def components(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    if given.directions is None:
+def components(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    if inputs.directions is None:
         raise UserError(f"figure 7 wants directions of {lab.name}: `latentlab pca fit FOLDER` makes them")
-    kept = given.directions.explained
+    kept = inputs.directions.explained
     # Up to all that there is to see: a further column would be the same.
-    dims = [k for k in (1 << j for j in range(12)) if k <= len(given.directions) and kept(k // 2) < 0.999]
-    rows = given.plain()[:6]
-    truth = [given.thing(k) for k in rows]
-    known = {"labels": tuple(dict.fromkeys([*truth, *lab.things])), "truth": truth}
-    stream = experiments.truncate.stream(lab, given.pixels[rows], given.directions, dims=dims, **known)
-    found = yield from forward_progress(stream)
-    spectrum = plotting.spectrum(given.directions.shares)
-    drawn = {"reconstructions": found.figure(), "what the components hold": found.curves(), "variance": spectrum}
-    yield found, list(drawn.items())
+    dims = [k for k in (1 << j for j in range(12)) if k <= len(inputs.directions) and kept(k // 2) < 0.999]
+    rows = inputs.plain()[:6]
+    truth = [inputs.thing(k) for k in rows]
+    classes = {"labels": tuple(dict.fromkeys([*truth, *lab.things])), "truth": truth}
+    stream = experiments.truncate.stream(lab, inputs.pixels[rows], inputs.directions, dims=dims, **classes)
+    result = yield from forward_progress(stream)
+    spectrum = plotting.spectrum(inputs.directions.shares)
+    drawn = {"reconstructions": result.figure(), "what the components hold": result.curves(), "variance": spectrum}
+    yield result, list(drawn.items())
 
 
-def prior(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    found = yield from forward_progress(experiments.ablate.stream(lab, given.things(6)))
-    yield found, [("three signals", found.figure())]
+def prior(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    result = yield from forward_progress(experiments.ablate.stream(lab, inputs.things(6)))
+    yield result, [("three signals", result.figure())]
 
 
-def guidance(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    caption = given.captions[given.plain()[0]]
-    found = yield from forward_progress(experiments.guide.stream(lab, caption, seeds=range(3)))
-    yield found, [("guidance", found.figure())]
+def guidance(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    caption = inputs.captions[inputs.plain()[0]]
+    result = yield from forward_progress(experiments.guide.stream(lab, caption, seeds=range(3)))
+    yield result, [("guidance", result.figure())]
 
 
-def binding(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
+def binding(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
     asked = grammar.arrangements(6, seed=0)
-    found = yield from forward_progress(experiments.bind.stream(lab, asked, seeds=range(4)))
-    yield found, [("two coloured solids", found.figure(len(asked)))]
+    result = yield from forward_progress(experiments.bind.stream(lab, asked, seeds=range(4)))
+    yield result, [("two coloured solids", result.figure(len(asked)))]
 
 
-def hard_reconstructions(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    rows = given.related()[:3] or given.plain()[:2]
-    found = yield from forward_progress(experiments.reconstruct.stream(lab, given.pixels[rows]))
-    yield found, [("what z_i alone brings back", found.figure())]
+def hard_reconstructions(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    rows = inputs.related()[:3] or inputs.plain()[:2]
+    result = yield from forward_progress(experiments.reconstruct.stream(lab, inputs.pixels[rows]))
+    yield result, [("what z_i alone brings back", result.figure())]
 
 
-def signs(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
+def signs(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
     words = ("deep learning",) if not lab.words else ("deep", "learning", "hello", "stop")
     alternatives = lab.words or ("machine learning", "deep sea", "open source", "stop", "hello", "sale")
-    found = yield from forward_progress(experiments.spell.stream(lab, words, alternatives=alternatives))
-    yield found, [("signs", found.figure())]
+    result = yield from forward_progress(experiments.spell.stream(lab, words, alternatives=alternatives))
+    yield result, [("signs", result.figure())]
 
 
-def clip(lab: Lab, given: Inputs) -> Iterator[Progress | Found]:
-    captions = [given.captions[k] for k in given.distinct(12)]
-    found = yield from forward_progress(
-        experiments.compare.stream(lab.encoder, given.pixels[given.distinct(12)], captions)
+def clip(lab: Lab, inputs: Inputs) -> Iterator[Progress | Figures]:
+    captions = [inputs.captions[k] for k in inputs.distinct(12)]
+    result = yield from forward_progress(
+        experiments.compare.stream(lab.encoder, inputs.pixels[inputs.distinct(12)], captions)
     )
-    found = replace(found, settings={**found.settings, "model": lab.name, "weights": lab.weights})
-    yield found, [("cosines of pictures and captions", found.figure()), ("the modality gap", found.gap_figure())]
+    result = replace(result, settings={**result.settings, "model": lab.name, "weights": lab.weights})
+    yield result, [("cosines of pictures and captions", result.figure()), ("the modality gap", result.gap_figure())]
 
 
 # By the paper's number, or by name where the paper has no figure: title, what is where, and what makes it.
@@ -174,7 +174,7 @@ FIGURES: dict[str, tuple[str, str, Callable]] = {
 }  # fmt: skip
 
 
-def remake(lab: Lab, given: Inputs, folder: Path, only: Sequence[str] = ()) -> Iterator[Progress | dict]:
+def remake(lab: Lab, inputs: Inputs, folder: Path, only: Sequence[str] = ()) -> Iterator[Progress | dict]:
     """Remake the paper's figures 3-9 and 14-16 into `folder`, with an index.html to leaf through.
 
     Yields:
@@ -187,11 +187,11 @@ def remake(lab: Lab, given: Inputs, folder: Path, only: Sequence[str] = ()) -> I
     unknown = [n for n in only if n not in FIGURES]
     if unknown:
         raise UserError(f"there is no figure {', '.join(unknown)} here: give some of {', '.join(FIGURES)}")
-    given = yield from forward_progress(ranked(lab, given))
+    inputs = yield from forward_progress(ranked(lab, inputs))
     sections, refused = [], None
     for number in only or FIGURES:
         try:
-            for value in FIGURES[number][2](lab, given):
+            for value in FIGURES[number][2](lab, inputs):
                 if isinstance(value, Progress):
                     yield Progress(_named(number), value.step, value.steps)
         except UserError as error:
@@ -209,7 +209,7 @@ def remake(lab: Lab, given: Inputs, folder: Path, only: Sequence[str] = ()) -> I
         part.write_text(page(lab.name, sections), "utf-8")
     with atomic_write(folder / "figures.json") as part:
         part.write_text(json.dumps(sections, ensure_ascii=False, indent=1), "utf-8")
-    yield {"model": lab.name, "page": str(folder / "index.html"), "figures": sections, "skipped": given.skipped}
+    yield {"model": lab.name, "page": str(folder / "index.html"), "figures": sections, "skipped": inputs.skipped}
 
 
 def _named(number: str) -> str:

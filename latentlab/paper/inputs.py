@@ -1,4 +1,4 @@
-"""The pictures that the paper's figures are made of: a folder's or the gallery's, best known to the lab first."""
+"""The pictures of the paper's figures: a folder's or the gallery's, those that the lab knows best first."""
 
 from __future__ import annotations
 
@@ -104,19 +104,19 @@ def inputs(lab: Lab, folder: Path | None = None, directions: Path | None = None)
     return Inputs(torch.cat(pixels), tuple(captions), fitted, skipped)
 
 
-def ranked(lab: Lab, given: Inputs) -> Iterator[Progress | Inputs]:
+def ranked(lab: Lab, inputs: Inputs) -> Iterator[Progress | Inputs]:
     """The same pictures, those first that this lab draws best: so figures show the method, not a lack of training.
 
     Every z_i is decoded from three x_T.  What counts is the probability that CLIP then gives to the picture's own thing
     among all the things here and all that the model knows, on average.
     """
-    z_i = lab.encoder.encode_image(given.pixels.to(lab.device)).repeat(3, 1)
-    x_T = noise(lab.require_decoder(), range(3), device=lab.device).repeat_interleave(len(given.captions), 0)
+    z_i = lab.encoder.encode_image(inputs.pixels.to(lab.device)).repeat(3, 1)
+    x_T = noise(lab.require_decoder(), range(3), device=lab.device).repeat_interleave(len(inputs.captions), 0)
     for step in decoding.sample_steps(lab.require_decoder(), Latent(z_i, x_T), steps=12):
         yield Progress("ranking", step.number, step.total)
-    made = decoding.pictures(lab.require_decoder(), step.x_t)
-    things = [given.thing(k) for k in range(len(given.captions))]
+    decoded = decoding.pictures(lab.require_decoder(), step.x_t)
+    things = [inputs.thing(k) for k in range(len(inputs.captions))]
     labels = list(dict.fromkeys([*things, *lab.things]))
-    own = torch.tensor([labels.index(thing) for thing in things] * 3, device=made.device)
-    drawn = lab.encoder.zero_shot(made, labels).gather(1, own[:, None]).view(3, -1).mean(0)
-    yield replace(given, order=tuple(drawn.argsort(descending=True, stable=True).tolist()))
+    own = torch.tensor([labels.index(thing) for thing in things] * 3, device=decoded.device)
+    drawn = lab.encoder.zero_shot(decoded, labels).gather(1, own[:, None]).view(3, -1).mean(0)
+    yield replace(inputs, order=tuple(drawn.argsort(descending=True, stable=True).tolist()))

@@ -31,29 +31,29 @@ def page(model: str, sections: Sequence[dict]) -> str:
     )
 
 
-def _section(found: dict) -> str:
+def _section(section: dict) -> str:
     pictures = "".join(
-        f'<figure><img src="{file}" alt="{html.escape(f"{_heading(found)}: {name}")}" loading="lazy">'
+        f'<figure><img src="{file}" alt="{html.escape(f"{_heading(section)}: {name}")}" loading="lazy">'
         f"<figcaption>{html.escape(name)}</figcaption></figure>"
-        for file, name in found["files"].items()
+        for file, name in section["files"].items()
     )
-    columns = list(dict.fromkeys(key for row in found["table"] for key in row))
+    columns = list(dict.fromkeys(key for row in section["table"] for key in row))
     head = "".join(f"<th>{html.escape(c)}</th>" for c in columns)
     lines = "".join(
         "<tr>" + "".join(f"<td>{html.escape(_cell(row.get(c)))}</td>" for c in columns) + "</tr>"
-        for row in found["table"]
+        for row in section["table"]
     )
     table = f"<details><summary>Numbers</summary><table><tr>{head}</tr>{lines}</table></details>"
-    notes = "".join(f'<p class="note">{html.escape(n)}</p>' for n in found["notes"])
+    notes = "".join(f'<p class="note">{html.escape(n)}</p>' for n in section["notes"])
     return (
-        f'<section id="f{found["figure"]}"><h2>{html.escape(_heading(found))}</h2>'
-        f"<p>{html.escape(found['about'])}</p><p><b>{html.escape(found['summary'])}</b></p>{notes}{pictures}"
+        f'<section id="f{section["figure"]}"><h2>{html.escape(_heading(section))}</h2>'
+        f"<p>{html.escape(section['about'])}</p><p><b>{html.escape(section['summary'])}</b></p>{notes}{pictures}"
         f"{table if lines else ''}</section>"
     )
 
 
-def _heading(found: dict) -> str:
-    return f"Figure {found['figure']}: {found['title']}" if found["figure"].isdigit() else found["title"]
+def _heading(section: dict) -> str:
+    return f"Figure {section['figure']}: {section['title']}" if section["figure"].isdigit() else section["title"]
 
 
 def _cell(value) -> str:
