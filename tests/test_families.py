@@ -306,6 +306,14 @@ def test_noise_on_z_i_is_seeded_and_bounded(family):
         decoder.with_noise(1000)
 
 
+def test_the_noise_on_z_i_is_among_a_results_settings(family):
+    lab = family("stable-unclip-l")
+    noised = dataclasses.replace(lab, decoder=lab.require_decoder().with_noise(300, seed=7))
+    plain, other = (experiments.generate(each, "a cat", steps=2, prior_steps=2).settings for each in (lab, noised))
+    assert (plain["noise_level"], plain["noise_seed"]) == (0, None)
+    assert (other["noise_level"], other["noise_seed"]) == (300, 7)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_keys_that_a_checkpoint_lacks_have_their_published_values(family, copy, name):
     for config in copy.glob("*/*/scheduler_config.json"):

@@ -172,7 +172,7 @@ def settings_of_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """A value as JSON can hold it, or None for a tensor and other things that a PNG can't carry."""
-    if hasattr(value, "settings"):  # an inversion, fitted directions, an encoder: what each says of itself
+    if hasattr(value, "settings"):  # an inversion says how it was made
         return value.settings
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {k: _plain(v) for k, v in vars(value).items()}

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ..models import Lab
 
 
+PER_PICTURE = ("original", "residuals", "converged", "spent")  # the tensors of Inverted that have a row for each
+
+
 @dataclass(frozen=True, repr=False)
 class Inverted:
     """Pictures and their two latents: what every experiment on a picture begins with, so that it is done once.
@@ -74,9 +77,7 @@ class Inverted:
     def row(self, k: int) -> Inverted:
         """One picture of several."""
         rows = slice(k, k + 1 or None)
-        parts: dict[str, Any] = {
-            name: getattr(self, name)[rows] for name in ("original", "residuals", "converged", "spent")
-        }
+        parts: dict[str, Any] = {name: getattr(self, name)[rows] for name in PER_PICTURE}
         return replace(self, latent=self.latent[k], **parts)
 
     @staticmethod
@@ -84,8 +85,7 @@ class Inverted:
         """Several inversions by the same settings as one batch."""
         first = inversions[0]
         parts: dict[str, Any] = {
-            name: torch.cat([getattr(inversion, name) for inversion in inversions])
-            for name in ("original", "residuals", "converged", "spent")
+            name: torch.cat([getattr(inversion, name) for inversion in inversions]) for name in PER_PICTURE
         }
         return replace(first, latent=Latent.stack(inversion.bipartite for inversion in inversions), **parts)
 

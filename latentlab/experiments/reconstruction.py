@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -114,14 +114,16 @@ def reconstruct(
     Raises:
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or parameters out of their range.
     """
-    params: dict[str, Any] = {
-        "steps": steps,
-        "method": method,
-        "iterations": iterations,
-        "memory": memory,
-        "tolerance": tolerance,
-    }
-    inversion = yield from ensure_inverted(lab, pixels, **params, preview_every=preview_every)
+    inversion = yield from ensure_inverted(
+        lab,
+        pixels,
+        steps=steps,
+        method=method,
+        iterations=iterations,
+        memory=memory,
+        tolerance=tolerance,
+        preview_every=preview_every,
+    )
     steps, z_i = inversion.steps, inversion.latent.z_i
     other = Latent(z_i, noise(lab.require_decoder(), range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
     if isinstance(inversion.latent, Latent):

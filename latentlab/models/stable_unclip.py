@@ -44,6 +44,12 @@ class StableUnclipDecoder:
 
     max_batch_size = 4
     level, noise = 0, None  # of the noise on z_i: how much, and (1, D), None: zero
+    noise_seed: int | None = None
+
+    @property
+    def settings(self) -> dict[str, int | None]:
+        """The parameters of this decoder that a result has to record, because its pictures depend on them."""
+        return {"noise_level": self.level, "noise_seed": self.noise_seed}
 
     def __init__(
         self, network: nn.Module, first_stage: nn.Module, normalizer: nn.Module, text: nn.Module, tokenizer,
@@ -72,7 +78,7 @@ class StableUnclipDecoder:
         if not 0 <= level < len(self.noising):
             raise UserError(f"level is {level}: give a number from 0 to {len(self.noising) - 1}")
         other = copy.copy(self)
-        other.level = level
+        other.level, other.noise_seed = level, seed
         other.noise = None if seed is None else SeededNoise([seed], (self.width,), stream="z_i")()
         return other
 
