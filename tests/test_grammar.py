@@ -89,8 +89,8 @@ def test_a_caption_that_relates_nothing_is_none(caption):
 @pytest.mark.parametrize(
     ("caption", "match"),
     [
-        ("a red cube on top of a teal ball", "“teal” is no colour of this world: give one of red, orange, .*black"),
-        ("a red dog left of a blue ball", "“dog” is no shape of this world: give one of cube, ball, cone, star"),
+        ("a red cube on top of a teal ball", "unknown colour “teal”: give one of red, orange, .*black"),
+        ("a red dog left of a blue ball", "unknown shape “dog”: give one of cube, ball, cone, star"),
         ("a cube above a blue ball", "“a cube” is not understood: give a colour and a shape, like “a red cube”"),
         ("a red cube above two big blue balls", "“two big blue balls” is not understood"),
         ("a red cube on top of", "“…” is not understood"),
@@ -108,9 +108,9 @@ def test_what_is_not_understood_is_named(caption, match):
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: Solid("teal", "cube"), "“teal” is no colour"),
-        (lambda: Solid("red", "sphere"), "“sphere” is no shape"),
-        (lambda: Arrangement(Solid("red", "cube"), "above", Solid("blue", "ball")), "“above” is no relation .*beside"),
+        (lambda: Solid("teal", "cube"), "unknown colour “teal”"),
+        (lambda: Solid("red", "sphere"), "unknown shape “sphere”"),
+        (lambda: Arrangement(Solid("red", "cube"), "above", Solid("blue", "ball")), "unknown relation “above”.*beside"),
     ],
 )
 def test_what_is_not_of_this_world_is_refused(make, match):
