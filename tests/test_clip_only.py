@@ -1,4 +1,4 @@
-"""A CLIP alone, from a folder in open_clip's layout: all that needs no decoder works, in the library and the commands."""
+"""A CLIP alone, from a folder in open_clip's layout: all that needs no decoder works, in library and commands."""
 
 import json
 import shutil
