@@ -162,24 +162,24 @@ def test_cancel_stops_a_run_and_leaves_nothing_to_take_and_the_next_one_works(vi
     preview = page.locator(".outputs .thumbnail-item:visible", has_text="unfinished, step").nth(1)
     preview.wait_for()
     page.locator("button:visible", has_text="Cancel").first.click()
-    status(page, "Cancelled.")
+    status(page, "was cancelled.")
     preview.click()  # once it was the apple of the run before that this took
     page.get_by_label("detailed view of selected image").wait_for()
     page.wait_for_timeout(1000)
     assert taken.inner_text() == before
-    assert page.locator(".bar:visible").count() == 1 and status(page, "Cancelled.")  # whatever came late
+    assert page.locator(".bar:visible").count() == 1 and status(page, "was cancelled.")  # whatever came late
     field(page, "Steps").fill("4")
     run(page)
     status(page, "2 pictures of “a penguin”")
 
 
-@pytest.mark.parametrize(("given", "said"), [("-3", "-3 is given"), ("1.5", "1.5 is given"), ("", "nothing is given")])
-def test_a_seed_that_is_none_is_refused_by_its_name(visit, given, said):
+@pytest.mark.parametrize(("text", "value"), [("-3", "-3"), ("1.5", "1.5"), ("", "empty")])
+def test_a_seed_that_is_none_is_refused_by_its_name(visit, text, value):
     page = visit("?page=generate&steps=4&count=1")
     page.locator("button:visible", has_text="Advanced").first.click()
-    page.get_by_label("Seed of the first picture").locator("visible=true").first.fill(given)
+    page.get_by_label("Seed of the first picture").locator("visible=true").first.fill(text)
     run(page)
-    status(page, f"Seed of the first picture: {said}, wanted is a whole number from 0 to")
+    status(page, f"Seed of the first picture is {value}, wanted is a whole number from 0 to")
     page.locator("#run-generate:enabled").wait_for()
 
 
@@ -233,7 +233,7 @@ def test_two_visitors_wait_for_one_another_and_never_mix(visit):
     place = second.locator(".progress-text:visible", has_text="queue: 1/1")
     expect(place).to_be_in_viewport(ratio=1)  # and not cut off by what it stands in
     second.locator("button:visible", has_text="Cancel").first.click()
-    status(second, "Cancelled.")
+    status(second, "was cancelled.")
     run(second)
     status(first, "3 pictures of “a red heart”")
     status(second, "1 picture of “a penguin”")

@@ -331,8 +331,8 @@ def test_the_label_is_shown_where_the_sliders_put_it():
 
 @pytest.mark.parametrize("seed", [-5, 10**20, controls.SEED_MAX + 1, 1.5, float("nan"), float("inf"), None])
 def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
-    given = "nothing" if seed is None else seed
-    wanted = f"Seed of x_T: {given} is given, wanted is a whole number from 0 to {controls.SEED_MAX}"
+    value = "empty" if seed is None else seed
+    wanted = f"Seed of x_T is {value}, wanted is a whole number from 0 to {controls.SEED_MAX}"
     box = controls.seed("Seed of x_T")
     # As Gradio makes a visitor's own one, which loses what was hung on the first.
     box = type(box)(**box.constructor_args)
@@ -359,4 +359,4 @@ def test_captions_that_find_no_room_beside_the_pictures_own_are_named(lab):
     _, page_result = ended(clip.run("toy", picture(), "compare", labels, True))
     assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in page_result.notes[-1]
     _, page_result = ended(clip.run("toy", picture(), "compare", "a cat", True))
-    assert not any("not read" in note for note in page_result.notes)
+    assert not any("left out" in note for note in page_result.notes)

@@ -20,7 +20,7 @@ import gradio as gr
 from test_app_load import free_port
 from test_app_parts import ended, picture
 
-from latentlab import UserError
+from latentlab import UserError, experiments
 from latentlab.app import model_cache, running
 from latentlab.app.pages import PAGES
 from latentlab.experiments import Progress
@@ -85,7 +85,7 @@ def test_every_tensor_of_what_travels_is_moved(lab):
 def test_a_refusal_crosses_the_border_of_a_process_as_it_is(lab, across):
     model_cache.set_lab(lab)
     with pytest.raises(UserError, match="caption is empty"):
-        ended(running.run_experiment("toy", "generate", "  "))
+        ended(running.run_experiment("toy", experiments.generate, "  "))
 
 
 def test_on_zerogpu_only_the_model_of_the_start_is_at_hand(lab, monkeypatch):
