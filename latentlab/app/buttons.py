@@ -23,7 +23,7 @@ NOT_RUN = markup.message("The server refused the run. Press Run to try again.", 
 
 
 def _update(*interactive: str, **more: str | bool) -> str:
-    """A browser's function that sets whether each of its outputs can be pressed, and a property of each further one."""
+    """Return a browser's function that enables or disables outputs, and sets a property of each further one."""
     changes = [f"interactive: {condition}" for condition in interactive]
     changes += [f"{name}: {json.dumps(value)}" for name, value in more.items()]
     return "() => [" + ", ".join(f"{{__type__: 'update', {change}}}" for change in changes) + "]"

@@ -34,15 +34,15 @@ def back_guidance() -> gr.Slider:
 
 
 def seed(label: str = "Seed", info: str = "The same seed gives the same noise, on any machine.") -> gr.Number:
-    """A number without precision: Gradio would round a fraction silently, and its errors don't name the control."""
+    """Build a number box without precision, because Gradio would round a fraction without an error."""
     return gr.Number(0, label=label, info=info)
 
 
 def validated_seed(label: str, value: object) -> int:
-    """A seed out of its control, a link or a call.
+    """Return the seed from a control, a link or a call as an integer.
 
     Raises:
-        UserError: it is not a whole number in range.
+        UserError: the value is not a whole number in range.
     """
     if not isinstance(value, int | float) or not 0 <= value <= SEED_MAX or value != int(value):
         value_text = "empty" if value is None else value
@@ -64,5 +64,5 @@ def method() -> gr.Radio:
 
 
 def seeds(first: int, count: float) -> range:
-    """Consecutive seeds, one for each picture; a slider's count is a float."""
+    """Return consecutive seeds, one for each picture; a slider's count is a float."""
     return range(first, first + int(count))

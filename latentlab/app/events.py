@@ -1,4 +1,4 @@
-"""What Gradio's event listeners share: their options, and the types of what they receive and return."""
+"""The options of Gradio's event listeners, and the types of what handlers receive and return."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MODEL_QUEUE: EventOptions = {"concurrency_limit": 1, "concurrency_id": "model"}
 
 
 def run_options(status: HTML) -> EventOptions:
-    """The options of a run, whose place in the queue is shown on the status."""
+    """Return the options of a run, whose place in the queue appears on the status."""
     return {
         **MODEL_QUEUE,
         "show_progress": "minimal",

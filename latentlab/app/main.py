@@ -47,22 +47,22 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                 scale=1,
                 min_width=260,
             )
-        news = gr.HTML(padding=False)
+        notice = gr.HTML(padding=False)
         examples = picker.load_examples()
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             built = [layout.build(definition, model, examples) for definition in PAGES]
             map_tab = Map(examples, [title for _, title in input_slots(built)]) if len(examples) > 2 else None
-        output_bar = OutputBar(built, tabs, model, news, examples)
+        output_bar = OutputBar(built, tabs, model, notice, examples)
         if map_tab:
             map_tab.connect(output_bar)
-        model.change(_model_news, model, news, **QUIET)
+        model.change(_model_notice, model, notice, **QUIET)
         page.load(
-            output_bar.open_link, None, [tabs, model, news, *output_bar.fields(), *output_bar.all_pickers()], **QUIET
+            output_bar.open_link, None, [tabs, model, notice, *output_bar.fields(), *output_bar.all_pickers()], **QUIET
         )
     return page
 
 
-def _model_news(name: str) -> str:
+def _model_notice(name: str) -> str:
     try:
         reason = model_cache.unavailable_reason(model_cache.validated_name(name))
     except UserError as error:
@@ -81,7 +81,7 @@ def launch(
     quiet: bool = False,
     server_port: int | None = None,
 ) -> tuple[App, str, str | None]:
-    """Serve the page without any request to other servers; it listens on this machine unless GRADIO_SERVER_NAME is set.
+    """Serve the page without requests to other servers, to this machine alone unless GRADIO_SERVER_NAME is set.
 
     Args:
         inbrowser, prevent_thread_lock, quiet, server_port: as in `gradio.Blocks.launch`.

@@ -25,7 +25,7 @@ SERVER_ERROR = "Something went wrong on the server. Please try again, or ask for
 
 
 class StageClock:
-    """The seconds that a stage still takes, once a few of its steps have been timed."""
+    """An estimate of the seconds that a stage still takes, from the times of its steps so far."""
 
     def __init__(self, needed: int = 3):
         self.needed = needed
@@ -45,7 +45,7 @@ class StageClock:
 
 
 def progress_bar(stage: str, step: int, steps: int, seconds: float | None = None) -> str:
-    """The progress of a stage: its name, its steps, and an estimate of the seconds that it still takes."""
+    """Draw the progress of a stage: its name, its steps, and an estimate of the seconds that it still takes."""
     remaining = "" if seconds is None or step >= steps else f" · about {max(1, round(seconds))} s left of this stage"
     name = STAGES.get(stage, stage[:1].upper() + stage[1:])
     position = f" · step {step} of {steps}" if steps > 1 else " …"
@@ -56,14 +56,14 @@ def progress_bar(stage: str, step: int, steps: int, seconds: float | None = None
 
 
 def message(text: str, kind: str = "", notes: Sequence[str] = ()) -> str:
-    """A message, and each note under it; kind is "wrong" for an error."""
+    """Draw a message and the notes under it; kind is "wrong" for an error."""
     role = "alert" if kind == "wrong" else "status"
     note_lines = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in notes)
     return f'<div class="bar {kind}" role="{role}"><p>{html.escape(text)}</p>{note_lines}</div>'
 
 
 def error_sentence(error: Exception | str) -> str:
-    """An error's text as a sentence; its first letter becomes a capital unless the first word is a file or symbol."""
+    """Return an error's text as a sentence; a file or a symbol at its start keeps its first letter."""
     text = str(error)
     first_word = text.split(" ", 1)[0]
     sentence = text if "." in first_word or "_" in first_word else f"{text[:1].upper()}{text[1:]}"
@@ -112,7 +112,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], max_columns: int = 8) -> st
 
 
 def probability_bars(columns: Mapping[str, Sequence[tuple[str, float]]]) -> str:
-    """Labels with their probabilities as bars, a block a column: heading -> [(label, probability)]."""
+    """Draw labels with their probabilities as bars, a block for each heading: heading -> [(label, probability)]."""
     blocks = []
     for heading, rows in columns.items():
         lines = "".join(
@@ -124,7 +124,7 @@ def probability_bars(columns: Mapping[str, Sequence[tuple[str, float]]]) -> str:
 
 
 def figure_html(figure: Figure, alt: str) -> str:
-    """A matplotlib figure as a picture with an alternative text."""
+    """Draw a matplotlib figure as a picture with an alternative text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     data = base64.b64encode(buffer.getvalue()).decode()

@@ -42,10 +42,10 @@ class OutputBar:
         built_pages: Sequence[BuiltPage],
         tabs: gr.Tabs,
         model: gr.Dropdown,
-        news: gr.HTML,
+        notice: gr.HTML,
         examples: Sequence[InputImage],
     ):
-        self.built_pages, self.tabs, self.model, self.news = list(built_pages), tabs, model, news
+        self.built_pages, self.tabs, self.model, self.notice = list(built_pages), tabs, model, notice
         self.examples = {image.example: image for image in examples}
         self.slots = input_slots(built_pages)
         self.other_tabs: list[str] = []  # keys of tabs that have no settings
@@ -122,13 +122,13 @@ class OutputBar:
         for built in self.built_pages:
             run = [built.run_output, self.selected, self.model, self.own_images]
             for event in built.events:
-                event.success(None, None, self.news, js="() => ''", **QUIET)  # the news was about the next run
+                event.success(None, None, self.notice, js="() => ''", **QUIET)  # the notice was about the next run
                 js = OPENED_ROW_JS % built.gallery.elem_id
                 event.success(self._select_first, [*run, self.row], self.selected_outputs, js=js, **QUIET)
             built.gallery.select(self._select_clicked, run, self.selected_outputs, **QUIET)
         self.use.click(self._use, [self.target, self.selected], [self.tabs, *self.all_pickers()], **QUIET)
         self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUIET)
-        settings = [self.tabs, self.news, self.offer, self.apply, *self.fields(), *self.all_pickers()]
+        settings = [self.tabs, self.notice, self.offer, self.apply, *self.fields(), *self.all_pickers()]
         self.apply.click(self._apply, self.offered, settings, **QUIET)
 
     def _select_first(

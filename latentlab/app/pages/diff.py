@@ -1,4 +1,4 @@
-"""Text diff: a picture changed as its caption changes."""
+"""Text diff: a picture changed in the direction from one caption to another."""
 
 from __future__ import annotations
 
