@@ -50,6 +50,19 @@ def test_generate_writes_one_png_a_seed_that_carries_its_settings(run, tmp_path)
     assert (settings["prompt"], settings["seed"], settings["model"]) == ("a red apple", 8, "toy")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--solver", "euler"), "--solver is 'euler': give one of ddim, dpm"),
+        (("--guidance-interval", "800,300"), "--guidance-interval is '800,300': give the least and the greatest time"),
+        (("--guidance-interval", "300"), "give the least and the greatest time, like 300,800"),
+    ],
+)
+def test_a_solver_or_an_interval_that_does_not_exist_is_refused_before_the_model_loads(run, tmp_path, words, message):
+    code, _, errors = run("generate", "a red apple", "--model", "no-such-model", "--out", tmp_path, *words)
+    assert code and message in " ".join(errors.split())
+
+
 def test_a_file_that_is_no_png_keeps_its_place(tmp_path):
     (tmp_path / "a.png").write_text("somebody else's")
     (tmp_path / "a-2.png").mkdir()

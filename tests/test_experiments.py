@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 
 import pytest
 import torch
@@ -140,11 +141,15 @@ def test_the_stream_ends_with_what_the_call_returns(lab):
 
 
 def test_the_metadata_of_a_picture_makes_it_again(lab):
-    made = experiments.generate(lab, "a dog", seeds=[4, 5], steps=6, guidance=1.5)
-    settings = made.metadata(1)
-    knobs = {k: settings[k] for k in ("steps", "guidance", "prior_steps", "prior_guidance", "candidates")}
-    again = experiments.generate(lab, settings["prompt"], seeds=[settings["seed"]], **knobs)
-    torch.testing.assert_close(again.pixels[0], made.pixels[1], atol=1 / 255, rtol=0)
+    generated = experiments.generate(
+        lab, "a dog", seeds=[4, 5], steps=6, guidance=1.5, solver="dpm++", guidance_interval=(300, 800)
+    )
+    settings = json.loads(json.dumps(generated.metadata(1)))
+    names = ("steps", "guidance", "solver", "guidance_interval", "prior_steps", "prior_guidance", "candidates")
+    again = experiments.generate(
+        lab, settings["prompt"], seeds=[settings["seed"]], **{name: settings[name] for name in names}
+    )
+    torch.testing.assert_close(again.pixels[0], generated.pixels[1], atol=1 / 255, rtol=0)
 
 
 def test_the_best_pictures_are_those_nearest_to_the_caption_in_order(lab):
