@@ -110,7 +110,7 @@ def test_what_needs_a_decoder_or_a_prior_says_that_there_is_none(lab, pixels, ex
 
 @pytest.mark.parametrize("options", [{"offload": True}])
 def test_one_network_can_not_take_turns(clip_folder, options):
-    with pytest.raises(UserError, match="is one network, which stays on its device: leave offload"):
+    with pytest.raises(UserError, match="is one network, which stays on its device: leave out offload"):
         models.load(clip_folder, **options)
 
 
