@@ -17,6 +17,7 @@ PAGES = {
 }
 THEORY = [
     "diffusion",
+    "guidance",
     "prior",
     "latents",
     "inversion",

@@ -10,6 +10,7 @@ from . import exact_inversion as exact_inversion
 from . import exercises as exercises
 from . import experiments as experiments
 from . import grammar as grammar
+from . import guidance as guidance
 from . import inversion as inversion
 from . import io as io
 from . import latents as latents

@@ -13,16 +13,17 @@ Each is an `Experiment`: `generate(...)` runs to the end and returns the result,
     truncate            the first k principal components of z_i                             figure 7
     walk_components     along one component
     ablate              with and without the prior                                          figure 8
-    guide               the prior's and the decoder's guidance                              figure 9
+    guide               the prior's and the decoder's guidance, classifier-free or by CLIP  figure 9
     bind, spell         colours at their things, words on signs                             figures 14-16
     classify, compare   CLIP itself: zero-shot labels, similarities, the modality gap
 """
 
-from .ablation import Ablated, Guided, ablate, guide
+from .ablation import Ablated, ablate
 from .base import Experiment, Progress, Result
 from .binding import Bound, Spelled, bind, spell
 from .components import Truncated, Walked, truncate, walk_components
 from .generation import Generated, generate
+from .guidance import GUIDANCES, Guided, guide
 from .interpolation import Interpolated, interpolate
 from .inversion import Inverted, invert
 from .reconstruction import Reconstructed, reconstruct
@@ -41,6 +42,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 __all__ = [
     "EXPERIMENTS",
+    "GUIDANCES",
     "Ablated",
     "Attacked",
     "Bound",

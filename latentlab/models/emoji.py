@@ -126,7 +126,6 @@ class EmojiDecoder:
         pixels = images.resize(pixels, self.image_size)
         return pixels if self.autoencoder is None else encode_latents(self.autoencoder, pixels)
 
-    @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         if self.autoencoder is not None:
             x_0 = self.autoencoder.decode(x_0 / self.autoencoder.config.scaling_factor).sample
@@ -137,7 +136,6 @@ class EmojiDecoder:
         _, states, mask = text_tokens(self.encoder, captions)
         return states * mask[..., None]
 
-    @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
         full = Conditioning(scaled(cond.z_i), empty if cond.text is None else cond.text)
