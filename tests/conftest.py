@@ -1,4 +1,4 @@
-"""What several test files share: the toy lab, seeded randomness, and small stand-ins for drawings and decoders."""
+"""Fixtures that several test files share: the toy lab, seeded randomness, small stand-ins for drawings and decoders."""
 
 import copy
 import functools
@@ -47,7 +47,7 @@ def x_0(lab, z_i, normal):
 
 
 class Spy:
-    """A decoder that notes every evaluation: the batch, the time and the guidance."""
+    """A decoder that records every evaluation: the batch, the time and the guidance."""
 
     def __init__(self, decoder):
         self.decoder, self.calls = decoder, []
@@ -69,7 +69,7 @@ def spy(lab):
 
 @pytest.fixture
 def spied():
-    """To spy on another decoder: `spied(decoder, rows=2)`, which may then be given so many rows at once."""
+    """Spy on another decoder: `spied(decoder, rows=2)` evaluates at most so many rows at once."""
 
     def make(decoder, rows=None):
         spy = Spy(decoder)
@@ -80,7 +80,7 @@ def spied():
 
 
 class Curved(ToyDecoder):
-    """The toy with a noise that is no linear function of x_t, and mixes pixels: no formula undoes it by luck."""
+    """The toy with a noise that is no linear function of x_t, and it mixes pixels: no formula inverts it by luck."""
 
     def eps(self, x_t, t, cond, guidance=1.0):
         a = abar_at(self.abar, t)
@@ -214,7 +214,7 @@ def published(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def family(published):
-    """The lab of a row, loaded from the tiny copies by the real code."""
+    """The lab of a family by name, loaded from the tiny copies by the real code."""
     return functools.cache(lambda name: models.load(published, family=name, device="cpu"))
 
 
@@ -223,7 +223,7 @@ IGNORED = pytest.StashKey[list[tuple[str, list[str]]]]()
 
 @pytest.fixture
 def list_ignored(request):
-    """Note the cells of notebooks whose output is not compared, for a list at the end of the run."""
+    """Record the cells of notebooks whose output is not compared, for a list at the end of the run."""
     return lambda named: request.config.stash.setdefault(IGNORED, []).extend(named.items())
 
 
@@ -232,7 +232,7 @@ PARITY = pytest.StashKey[list]()
 
 @pytest.fixture
 def same(request):
-    """Assert that ours is stock's to 1e-4, and note the largest difference for the table at the end of the run."""
+    """Assert that ours is stock's to 1e-4, and record the largest difference for the table at the end of the run."""
 
     def check(family, part, ours, stock):
         assert ours.shape == stock.shape
@@ -247,7 +247,7 @@ LISTS = {"ignored": IGNORED, "parity": PARITY}
 
 
 def pytest_sessionfinish(session):
-    """A worker of pytest-xdist hands what it noted to the process that prints the summary."""
+    """A worker of pytest-xdist sends its records to the process that prints the summary."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput |= {name: session.config.stash.get(key, []) for name, key in LISTS.items()}
 
@@ -279,9 +279,9 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("cells of notebooks whose output is not compared")
         for name, cells in ignored:
             terminalreporter.write_line(f"{name:<36} {', '.join(cells)}")
-    found = config.stash.get(PARITY, [])
-    if found:
+    differences = config.stash.get(PARITY, [])
+    if differences:
         terminalreporter.section("largest difference from the stock pipelines, float32")
-        for family, part, difference, spread in found:
+        for family, part, difference, spread in differences:
             terminalreporter.write_line(f"{family:<16} {part:<44} {difference:.1e}   (spread {spread:.2f})")
     slowest_files(terminalreporter)
