@@ -128,7 +128,7 @@ def guide(
     decoder: Annotated[
         str,
         typer.Option(
-            help="Guidance scales of the decoder, separated by commas; by default 1,1.5,2,3,4, or 0,1,2,4,8 by CLIP."
+            help="Guidance scales of the decoder, separated by commas; by default 1,1.5,2,3,4, or 0,0.5,1,2,5 by CLIP."
         ),
     ] = "",
     prior: Annotated[str, typer.Option(help="Guidance scales of the prior, separated by commas.")] = "1,2",

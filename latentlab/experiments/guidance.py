@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..plotting import Figure
 
 
-GUIDANCES = {"classifier-free": (1.0, 1.5, 2.0, 3.0, 4.0), "clip": (0.0, 1.0, 2.0, 4.0, 8.0)}
+GUIDANCES = {"classifier-free": (1.0, 1.5, 2.0, 3.0, 4.0), "clip": (0.0, 0.5, 1.0, 2.0, 5.0)}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
