@@ -17,7 +17,7 @@ PAGES = {
 }
 THEORY = [
     "diffusion",
-    "guidance",
+    "clip_guidance",
     "prior",
     "latents",
     "inversion",

@@ -2,6 +2,7 @@ from . import analysis as analysis
 from . import app as app
 from . import cli as cli
 from . import clip as clip
+from . import clip_guidance as clip_guidance
 from . import decoding as decoding
 from . import diffusion as diffusion
 from . import edits as edits
@@ -10,7 +11,6 @@ from . import exact_inversion as exact_inversion
 from . import exercises as exercises
 from . import experiments as experiments
 from . import grammar as grammar
-from . import guidance as guidance
 from . import inversion as inversion
 from . import io as io
 from . import latents as latents

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from . import exact_inversion
+from .clip_guidance import ClipGuidance, clip_guided
 from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, ddim_step, dpm_solver_step, levels
 from .errors import UserError
-from .guidance import ClipGuidance, clip_guided
 from .latents import Latent, PairLatent
 
 SOLVERS = ("ddim", "dpm++")
@@ -62,7 +62,8 @@ def sample_steps(
             and is for pictures that are not inverted (`diffusion.dpm_solver_step`).
         guidance_interval: the least and the greatest time at which guidance is used; outside it is 1.  Kynkäänniemi et
             al. 2024. None: at every time.
-        clip: guidance by CLIP, towards one caption or B of them, within the same interval (`guidance.clip_guided`).
+        clip: guidance by CLIP towards one caption or B of them, within the same interval
+            (`clip_guidance.clip_guided`).
 
     Raises:
         UserError: x_T does not fit the decoder, a guidance that is negative or not finite, an eta that is not within

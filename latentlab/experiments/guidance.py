@@ -12,9 +12,9 @@ from torch import Tensor
 from .. import prior
 from ..analysis.intervals import mean, mean_of_pairs
 from ..clip import caption_warnings
+from ..clip_guidance import ClipGuidance
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
-from ..guidance import ClipGuidance
 from ..latents import Latent
 from .base import Progress, Result, experiment, settings_of, size
 from .stages import cosine, decode_latents, upsample_images
@@ -120,8 +120,8 @@ def guide(
 
     Args:
         captions: one, or several: the table is over all of them.
-        by: "classifier-free"; or "clip", the gradient of CLIP's logit at the predicted x_0 (`guidance.clip_guided`),
-            without classifier-free guidance of the decoder. A step of it costs the decoder's network about four times.
+        by: "classifier-free"; or "clip", by the gradient of CLIP's logit at the predicted x_0, without classifier-free
+            guidance of the decoder (`clip_guidance.clip_guided`). A step then costs about four of the unguided decoder.
         guidances: of the decoder, by `GUIDANCES` where None: classifier-free scales, of which 1 is none, or scales of
             guidance by CLIP, of which 0 is none.
         seeds: of each caption's pictures; the same noise at every pair.
