@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from .causal_prior import CaptionCache
 from .lab import Lab
 from .registry import spec
 
-DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
+DETAIL = 12.0  # brings what a large picture has over its bicubic enlargement to about unit variance
 MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
 Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et al. 2022, section 2.1
 
@@ -157,7 +158,9 @@ def encode_latents(autoencoder: nn.Module, pixels: Tensor) -> Tensor:
 
 
 class EmojiUpsampler:
-    """UNet2DModel on [x_t, bicubic small picture], working on 2x2 blocks of pixels as channels, predicting v.
+    """UNet2DModel on [x_t, bicubic small picture], working on blocks of pixels as channels, predicting v.
+
+    A block becomes one pixel of the small picture: four by four for 64 -> 256 cost what two by two do for 64 -> 128.
 
     x_0 is what the bicubic picture lacks, at about unit variance (Li et al. 2021, SRDiff), not the large picture
     itself: a little network then spends nothing on what is there already.
@@ -170,7 +173,7 @@ class EmojiUpsampler:
         self.network, self.low = network, low
         # A CPU's caches hold what four pictures need: of 32 at once, each takes nearly twice as long.
         self.max_batch_size = 4 if network.device.type == "cpu" else 32
-        self.high = network.config.sample_size * 2
+        self.high = network.config.sample_size * block_side(network)
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
         v = upsampler_v(self.network, x_t, torch.full((len(x_t),), t, device=x_t.device), pixels)
@@ -186,8 +189,14 @@ def bicubic(pixels: Tensor, side: int) -> Tensor:
 
 def upsampler_v(network: nn.Module, x_t: Tensor, t: Tensor, low: Tensor) -> Tensor:
     """One evaluation of the upsampler's network: (B, 3, H, W)."""
-    v = network(F.pixel_unshuffle(torch.cat([x_t, bicubic(low, x_t.shape[-1])], 1), 2), t).sample
-    return F.pixel_shuffle(v, 2)
+    side = block_side(network)
+    v = network(F.pixel_unshuffle(torch.cat([x_t, bicubic(low, x_t.shape[-1])], 1), side), t).sample
+    return F.pixel_shuffle(v, side)
+
+
+def block_side(network: nn.Module) -> int:
+    """The side of the blocks of pixels that the upsampler's network takes as channels."""
+    return math.isqrt(network.config.out_channels // 3)
 
 
 def verify(folder: Path | None = None) -> list[str]:
