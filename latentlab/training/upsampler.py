@@ -25,10 +25,10 @@ LOW, HIGH = 64, 256
 LATEST = 300  # time up to which one evaluation of the decoder shows what was there, frayed as its pictures are
 
 
-def build(channels: tuple[int, ...] = (64, 96)):
+def build(channels: tuple[int, ...] = (64, 96), scale: int = HIGH // LOW):
     from diffusers import UNet2DModel
 
-    block = (HIGH // LOW) ** 2 * 3
+    block = 3 * scale**2
     return UNet2DModel(
         sample_size=LOW, in_channels=2 * block, out_channels=block, layers_per_block=1, block_out_channels=channels,
         down_block_types=("DownBlock2D",) * len(channels), up_block_types=("UpBlock2D",) * len(channels),
