@@ -40,7 +40,7 @@ SEEDS = range(3)
 def many(sprites, seed=0, count=600):
     """Scenes of every kind that a part of the miniature is trained on."""
     rng = random.Random(seed)
-    found = scenes.batch_for_clip(seed, sprites, count) + [scenes.for_decoder(k, sprites) for k in range(count)]
+    found = curriculum.batch_for_clip(seed, sprites, count) + [curriculum.for_decoder(k, sprites) for k in range(count)]
     return found + [scenes.sign(rng, word) for word in sign_words()]
 
 
@@ -66,8 +66,8 @@ def test_a_word_beside_a_thing_does_not_lie_on_it(sprites):
 
 
 def test_clip_never_trains_on_a_thing_that_wears_a_word_and_the_report_asks_about_them(sprites):
-    trained = [s.kind for k in range(8) for s in scenes.batch_for_clip(k, sprites, 192)]
-    reported = [s.kind for k in range(8) for s in scenes.batch_for_clip(k, sprites, 192, scenes.REPORTED)]
+    trained = [s.kind for k in range(8) for s in curriculum.batch_for_clip(k, sprites, 192)]
+    reported = [s.kind for k in range(8) for s in curriculum.batch_for_clip(k, sprites, 192, curriculum.REPORTED)]
     assert "labelled" not in trained and "labelled" in reported
     assert {"single", "pair", "solids", "sign", "several"} <= set(trained) & set(reported)
 
@@ -77,14 +77,14 @@ def test_clip_never_trains_on_a_thing_that_wears_a_word_and_the_report_asks_abou
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_seed_always_gives_the_same_scenes(sprites, seed):
-    assert scenes.batch_for_clip(seed, sprites, 150) == scenes.batch_for_clip(seed, sprites, 150)
-    assert scenes.for_decoder(seed, sprites) == scenes.for_decoder(seed, sprites)
+    assert curriculum.batch_for_clip(seed, sprites, 150) == curriculum.batch_for_clip(seed, sprites, 150)
+    assert curriculum.for_decoder(seed, sprites) == curriculum.for_decoder(seed, sprites)
 
 
 def test_other_seeds_give_other_scenes(sprites):
-    batches = [scenes.batch_for_clip(seed, sprites, 50) for seed in SEEDS]
+    batches = [curriculum.batch_for_clip(seed, sprites, 50) for seed in SEEDS]
     assert batches[0] != batches[1] != batches[2]
-    assert len({scenes.for_decoder(seed, sprites) for seed in range(50)}) == 50
+    assert len({curriculum.for_decoder(seed, sprites) for seed in range(50)}) == 50
 
 
 def test_another_process_draws_the_same_scenes(sprites):
@@ -92,11 +92,11 @@ def test_another_process_draws_the_same_scenes(sprites):
         "from latentlab.training import scenes, vocabulary\n"
         "from latentlab.training.drawings import STYLES, Sprites, things\n"
         "sprites = Sprites(None, {f'{s}/{t.name}': 0 for s in STYLES for t in things()})\n"
-        "print([s.caption for s in scenes.batch_for_clip(5, sprites, 60)], vocabulary.words())"
+        "print([s.caption for s in curriculum.batch_for_clip(5, sprites, 60)], vocabulary.words())"
     )
     env = {**os.environ, "PYTHONHASHSEED": "123"}  # the order of a set would show
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
-    here = [s.caption for s in scenes.batch_for_clip(5, sprites, 60)]
+    here = [s.caption for s in curriculum.batch_for_clip(5, sprites, 60)]
     assert done.stdout.strip() == f"{here} {vocabulary.words()}"
 
 
@@ -174,7 +174,7 @@ def test_the_first_editions_rows_keep_their_scenes(sprites):
     assert validation_scenes(first) == validation_scenes(more.first_edition())
     assert {scene.facts["style"] for scene in validation_scenes(first)} == set(FIRST_EDITION)
     assert "icon-park" in {s.facts["style"] for s in validation_scenes(sprites, style="icon-park")}
-    batch = scenes.batch_for_clip(3, first, 192, scenes.REPORTED)
+    batch = curriculum.batch_for_clip(3, first, 192, curriculum.REPORTED)
     keys = {layer.key.split("/")[0] for scene in batch for layer in scene.layers}
     assert keys <= {*FIRST_EDITION, "solid", "sign", "label"}
 
@@ -215,17 +215,17 @@ def test_two_in_three_drawings_are_in_colour(sprites):
 
 @pytest.mark.parametrize("size", [1, 7, 192, 400])
 def test_a_batch_has_the_size_asked_for(sprites, size):
-    assert len(scenes.batch_for_clip(1, sprites, size)) == size
+    assert len(curriculum.batch_for_clip(1, sprites, size)) == size
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_in_a_batch_a_thing_leads_one_scene_or_one_pair(sprites, seed):
-    leaders = Counter(scene.thing for scene in scenes.batch_for_clip(seed, sprites, 150) if scene.thing)
+    leaders = Counter(scene.thing for scene in curriculum.batch_for_clip(seed, sprites, 150) if scene.thing)
     assert max(leaders.values()) <= 2 and Counter(leaders.values())[1] > 50
 
 
 def test_every_thing_is_shown_to_the_decoder_sooner_or_later(sprites):
-    assert {scenes.for_decoder(seed, sprites).thing for seed in range(4000)} >= set(NAMES)
+    assert {curriculum.for_decoder(seed, sprites).thing for seed in range(4000)} >= set(NAMES)
 
 
 def test_every_layer_is_a_drawing_that_exists(sprites):
@@ -279,7 +279,7 @@ def test_the_words_for_where_agree_with_where_the_drawings_are(sprites, axis):
         if scene.kind == "pair":
             names = phrases[scene.facts["things"][0]], phrases[scene.facts["things"][1]]
         else:
-            names = [(scenes.article(" ".join(solid)),) for solid in scene.facts["solids"]]
+            names = [(grammar.article(" ".join(solid)),) for solid in scene.facts["solids"]]
         in_order = said[2] in ("above", "on top of", "left of")
         assert said[1] in names[0 if in_order else 1] and said[3] in names[1 if in_order else 0], scene.caption
         assert (first.y < second.y) if "above" in axis else (first.x < second.x)
@@ -333,7 +333,7 @@ def test_a_sign_says_its_word():
     ],
 )  # fmt: skip
 def test_plural(one, many):
-    assert scenes.plural(one) == many
+    assert things_module.plural(one) == many
 
 
 @pytest.mark.parametrize(
@@ -347,12 +347,12 @@ def test_plural(one, many):
     ],
 )
 def test_a_noun_is_its_phrase_without_the_article(phrase, wanted):
-    assert scenes.noun(phrase) == wanted
+    assert things_module.noun(phrase) == wanted
 
 
 @pytest.mark.parametrize("words", ["apple", "red apple", "orange cube", "dog", "yellow star"])
 def test_an_article_fits_the_sound_that_follows(words):
-    assert scenes.article(words) == ("an " if words[0] in "aeiou" else "a ") + words
+    assert grammar.article(words) == ("an " if words[0] in "aeiou" else "a ") + words
 
 
 def test_no_caption_says_a_before_a_vowel_or_an_before_another_letter(sprites):

@@ -1,8 +1,9 @@
-"""The miniature's upsampler: 64 -> 128 pixels, trained on crops of what the autoencoder makes of small pictures."""
+"""The miniature's upsampler from 64 to 128 pixels, trained on crops of small pictures that the autoencoder decoded."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -14,39 +15,50 @@ from ..diffusion import cosine_abar
 from ..io.images import psnr, to_pil
 from ..models.emoji import DETAIL, EmojiUpsampler, bicubic, upsampler_v
 from ..upsampling import upsample
+from .curriculum import for_decoder
 from .decoder import TIME_LIMIT
 from .drawings import Sprites
 from .loop import Part, save_half
 from .rendering import Renderer
-from .scenes import for_decoder
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+    from diffusers.models.unets.unet_2d import UNet2DModel
 
 LOW, HIGH = 64, 128
 
 
-def build(channels: tuple[int, ...] = (64, 96)):
-    from diffusers import UNet2DModel
+def build(channels: tuple[int, ...] = (64, 96)) -> UNet2DModel:
+    from diffusers.models.unets.unet_2d import UNet2DModel
 
     return UNet2DModel(
-        sample_size=HIGH // 2, in_channels=24, out_channels=12, layers_per_block=1, block_out_channels=channels,
-        down_block_types=("DownBlock2D",) * len(channels), up_block_types=("UpBlock2D",) * len(channels),
-        norm_num_groups=8, add_attention=False,
-    )  # fmt: skip
+        sample_size=HIGH // 2,
+        in_channels=24,
+        out_channels=12,
+        layers_per_block=1,
+        block_out_channels=channels,
+        down_block_types=("DownBlock2D",) * len(channels),
+        up_block_types=("UpBlock2D",) * len(channels),
+        norm_num_groups=8,
+        add_attention=False,
+    )
 
 
-class Upsampler(Part):
-    """|v - v̂|² on quarter-size crops, the small picture degraded.  Ramesh et al. 2022, section 2.1.
+class Upsampler(Part["UNet2DModel"]):
+    """|v - v̂|² on quarter-size crops whose small picture is degraded.  Ramesh et al. 2022, section 2.1.
 
-    Degraded as the decoder's pictures are: by the autoencoder, or by a little blur; not by noise, of which the network
-    would have to be told how much there is, or it learns to put some back.
+    The autoencoder or a little blur degrades the small picture, as it does the decoder's pictures.  Noise does not:
+    the network would need its level as an input, or it would learn to add noise.
     """
 
     name = "upsampler"
     lr = 1e-3
     batch = 32
 
-    def __init__(self, sprites: Sprites, autoencoder: nn.Module, device: torch.device):
+    def __init__(self, sprites: Sprites, autoencoder: AutoencoderDC, device: torch.device) -> None:
         torch.manual_seed(0)
-        self.network = build().to(memory_format=torch.channels_last)
+        self.network = build()
+        nn.Module.to(self.network, memory_format=torch.channels_last)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
         self.autoencoder = autoencoder
         self.abar = cosine_abar().float().to(device)
@@ -73,26 +85,27 @@ class Upsampler(Part):
 
     @torch.no_grad()
     def _through(self, pixels: Tensor) -> Tensor:
-        """What the decoder's first stage makes of pictures."""
-        return self.autoencoder.decode(self.autoencoder.encode(pixels).latent).sample.float().clamp(-1, 1)
+        """Encode and decode pictures by the decoder's first stage."""
+        decoded: Tensor = self.autoencoder.decode(self.autoencoder.encode(pixels).latent).sample
+        return decoded.float().clamp(-1, 1)
 
     def _pairs(self, count: int) -> tuple[Tensor, Tensor]:
         large = self.render([for_decoder(10**9 + k, self.sprites) for k in range(count)], HIGH)
         return self._through(F.avg_pool2d(large, 2)), large
 
-    def measure(self, network: nn.Module) -> dict[str, float]:
+    def measure(self, network: UNet2DModel) -> dict[str, float]:
         low, large = self._pairs(32)
-        made = upsample(EmojiUpsampler(network, LOW), low, seeds=range(32))
+        enlarged = upsample(EmojiUpsampler(network, LOW), low, seeds=range(32))
         plain = bicubic(low, HIGH).clamp(-1, 1)
-        return {"psnr": psnr(large, made).mean().item(), "psnr_bicubic": psnr(large, plain).mean().item()}
+        return {"psnr": psnr(large, enlarged).mean().item(), "psnr_bicubic": psnr(large, plain).mean().item()}
 
-    def preview(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: UNet2DModel) -> Image.Image:
         from torchvision.utils import make_grid
 
         low, large = self._pairs(8)
-        made = upsample(EmojiUpsampler(network, LOW), low, seeds=range(8))
-        rows = torch.cat([F.interpolate(low, (HIGH, HIGH), mode="nearest"), made, large])
+        enlarged = upsample(EmojiUpsampler(network, LOW), low, seeds=range(8))
+        rows = torch.cat([F.interpolate(low, (HIGH, HIGH), mode="nearest"), enlarged, large])
         return to_pil(make_grid(rows, 8)[None])[0]
 
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: UNet2DModel, folder: Path) -> None:
         save_half(network, folder)
