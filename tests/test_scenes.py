@@ -14,24 +14,14 @@ import torch
 from PIL import Image
 
 from latentlab.clip import CaptionCheck
-from latentlab.training import scenes, vocabulary
+from latentlab.grammar import COLOURS, SOLIDS, article
+from latentlab.training import curriculum, scenes, vocabulary
 from latentlab.training.clip import TEMPLATES, validation_scenes
-from latentlab.training.drawings import (
-    COLOURS,
-    FIRST_EDITION,
-    HELD_OUT_STYLES,
-    SIZE,
-    SOLIDS,
-    STYLES,
-    Sprites,
-    _enclosed,
-    _matches,
-    paper,
-    sign_words,
-    things,
-)
+from latentlab.training.drawings import SIZE, Sprites, _enclosed, paper
+from latentlab.training.icon_sets import FIRST_EDITION, HELD_OUT_STYLES, STYLES, find_icons
 from latentlab.training.rendering import Renderer
 from latentlab.training.scenes import Layer, Scene, held_out, single
+from latentlab.training.things import noun, plural, sign_words, things
 
 NAMES = [thing.name for thing in things()]
 SEEDS = range(3)
@@ -89,8 +79,10 @@ def test_other_seeds_give_other_scenes(sprites):
 
 def test_another_process_draws_the_same_scenes(sprites):
     program = (
-        "from latentlab.training import scenes, vocabulary\n"
-        "from latentlab.training.drawings import STYLES, Sprites, things\n"
+        "from latentlab.training import curriculum, vocabulary\n"
+        "from latentlab.training.drawings import Sprites\n"
+        "from latentlab.training.icon_sets import STYLES\n"
+        "from latentlab.training.things import things\n"
         "sprites = Sprites(None, {f'{s}/{t.name}': 0 for s in STYLES for t in things()})\n"
         "print([s.caption for s in curriculum.batch_for_clip(5, sprites, 60)], vocabulary.words())"
     )
@@ -279,7 +271,7 @@ def test_the_words_for_where_agree_with_where_the_drawings_are(sprites, axis):
         if scene.kind == "pair":
             names = phrases[scene.facts["things"][0]], phrases[scene.facts["things"][1]]
         else:
-            names = [(grammar.article(" ".join(solid)),) for solid in scene.facts["solids"]]
+            names = [(article(" ".join(solid)),) for solid in scene.facts["solids"]]
         in_order = said[2] in ("above", "on top of", "left of")
         assert said[1] in names[0 if in_order else 1] and said[3] in names[1 if in_order else 0], scene.caption
         assert (first.y < second.y) if "above" in axis else (first.x < second.x)
@@ -304,6 +296,11 @@ def test_the_number_in_a_caption_is_the_number_of_drawings(sprites):
         scene = scenes.several(rng, sprites, name)
         assert len(scene.layers) == scene.facts["count"]
         assert scene.caption.startswith(scenes.NUMBERS[scene.facts["count"]])
+
+
+def test_a_scene_without_a_main_thing_has_no_name():
+    with pytest.raises(ValueError, match=r"a scene of the kind 'solids' has no main thing: “.*”"):
+        scenes.solids(random.Random(0)).name  # noqa: B018
 
 
 def test_a_label_never_says_what_the_thing_is(sprites):
@@ -333,7 +330,7 @@ def test_a_sign_says_its_word():
     ],
 )  # fmt: skip
 def test_plural(one, many):
-    assert things_module.plural(one) == many
+    assert plural(one) == many
 
 
 @pytest.mark.parametrize(
@@ -347,12 +344,12 @@ def test_plural(one, many):
     ],
 )
 def test_a_noun_is_its_phrase_without_the_article(phrase, wanted):
-    assert things_module.noun(phrase) == wanted
+    assert noun(phrase) == wanted
 
 
 @pytest.mark.parametrize("words", ["apple", "red apple", "orange cube", "dog", "yellow star"])
 def test_an_article_fits_the_sound_that_follows(words):
-    assert grammar.article(words) == ("an " if words[0] in "aeiou" else "a ") + words
+    assert article(words) == ("an " if words[0] in "aeiou" else "a ") + words
 
 
 def test_no_caption_says_a_before_a_vowel_or_an_before_another_letter(sprites):
@@ -498,7 +495,7 @@ def icons():
 
 
 def matches(icons, style, name):
-    return _matches(icons, style, next(t for t in things() if t.name == name))
+    return find_icons(icons, style, next(t for t in things() if t.name == name))
 
 
 def test_a_things_own_name_comes_before_its_phrases_and_an_alias_counts_once(icons):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -12,7 +12,7 @@ from rich.console import Console
 from ..errors import UserError
 from ..models.emoji import weights_folder
 from .drawings import load_sprites
-from .exports import load_autoencoder, load_encoder, load_pool, run_folder
+from .exports import load_autoencoder, load_decoder, load_encoder, load_pool, run_folder
 from .icon_sets import HELD_OUT_STYLES, STYLES
 from .things import things
 
@@ -148,11 +148,12 @@ def prior(
 def upsampler(
     minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = ""
 ) -> None:
-    """Train the upsampler, from 64 to 128 pixels."""
-    from .upsampler import Upsampler
+    """Train the upsampler, from 64 to 256 pixels."""
+    from .upsampler import HIGH, Upsampler
 
     where = _device(device)
-    _train(Upsampler(load_sprites(), load_autoencoder(where), where), "upsampler", minutes, resume, from_shipped, where)
+    part = Upsampler(load_sprites(size=HIGH), load_decoder(where), where)
+    _train(part, "upsampler", minutes, resume, from_shipped, where)
 
 
 @app.command()
@@ -195,17 +196,13 @@ def every_part(
 ) -> None:
     """Train all parts one after another, each for its share of the time; on an accelerator this takes minutes."""
 
-    def share(part: str) -> float:
-        console.print(f"{part}: {minutes * SHARES[part]:.2g} minutes")
-        return minutes * SHARES[part]
-
-    clip(share("clip"), resume, from_shipped, device)
-    autoencoder(share("autoencoder"), resume, from_shipped, device)
-    prior(share("prior"), resume, from_shipped, device, scenes)
-    decoder(share("decoder"), resume, from_shipped, device, scenes)
-    upsampler(share("upsampler"), resume, from_shipped, device)
-    judge(share("judge"), resume, from_shipped, device)
-    directions(device, scenes)
+    session: dict[str, Any] = {"resume": resume, "from_shipped": from_shipped, "device": device}
+    for part in (clip, autoencoder, prior, decoder, upsampler, judge):
+        name = part.__name__
+        options = session | ({"scenes": scenes} if name in ("prior", "decoder") else {})
+        console.print(f"{name}: {minutes * SHARES[name]:.2g} minutes")
+        part(minutes=minutes * SHARES[name], **options)
+    directions(device=device, scenes=scenes)
 
 
 @app.command()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 
     from ..clip import Encoder
+    from ..models.emoji import EmojiDecoder
     from .decoder import Pool
 
 SOURCES = ("curriculum.py", "scenes.py", "things.py", "things.txt")  # the files that decide the scenes
@@ -55,6 +56,18 @@ def load_autoencoder(device: torch.device) -> AutoencoderDC:
     network = AutoencoderDC.from_pretrained(newest_export("autoencoder"), torch_dtype=float32)
     nn.Module.to(network.eval().requires_grad_(False), device)
     return network
+
+
+def load_decoder(device: torch.device) -> EmojiDecoder:
+    """The newest decoder with its first stage and its CLIP, frozen."""
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+    from torch import float32, nn
+
+    from ..models.emoji import EmojiDecoder
+
+    network = SD3Transformer2DModel.from_pretrained(newest_export("decoder"), torch_dtype=float32)
+    nn.Module.to(network.eval().requires_grad_(False), device)
+    return EmojiDecoder(network, load_autoencoder(device), load_encoder(device))
 
 
 def load_pool(
