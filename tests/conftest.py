@@ -1,6 +1,7 @@
 """Fixtures that several test files share: the toy lab, seeded randomness, small stand-ins for drawings and decoders."""
 
 import copy
+import dataclasses
 import functools
 import hashlib
 import json
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentlab import models
-from latentlab.diffusion import abar_at
+from latentlab import experiments, models
+from latentlab.analysis.pca import Directions
+from latentlab.diffusion import SeededNoise, abar_at
 from latentlab.models.toy import D, ToyDecoder
 
 
@@ -77,6 +79,29 @@ def spied():
         return spy
 
     return make
+
+
+def spied_lab(lab):
+    """The same lab, and the spy on its decoder."""
+    spy = Spy(lab.decoder)
+    return dataclasses.replace(lab, decoder=spy), spy
+
+
+def toy_pictures(count=2, side=8):
+    """Grey noise as pictures: (count, 3, side, side)."""
+    return SeededNoise(range(count), (3, side, side), stream="test")().mul(0.3).clamp(-1, 1)
+
+
+@pytest.fixture(scope="session")
+def inversion(lab):
+    """Two toy pictures, inverted to rounding."""
+    return experiments.invert(lab, toy_pictures(), steps=20, iterations=20, tolerance=1e-7)
+
+
+@pytest.fixture(scope="session")
+def directions(lab):
+    """The principal components of forty toy pictures."""
+    return Directions.fit(lab.encoder.encode_image(toy_pictures(40)))
 
 
 class Curved(ToyDecoder):
