@@ -107,9 +107,9 @@ class RoundTrips:
         self.floor = decoding.pictures(self.decoder, self.x_0)
 
     def measure(self, method: str, split: Split) -> dict:
-        back, evaluations = round_trip(self.decoder, self.x_0, self.cond, method, split)
-        psnr = images.psnr(self.floor, decoding.pictures(self.decoder, back))
-        error = (back - self.x_0).double().square().mean((1, 2, 3))
+        decoded, evaluations = round_trip(self.decoder, self.x_0, self.cond, method, split)
+        psnr = images.psnr(self.floor, decoding.pictures(self.decoder, decoded))
+        error = (decoded - self.x_0).double().square().mean((1, 2, 3))
         scale = self.x_0.double().square().mean()
         row = intervals.mean(psnr)
         return {
@@ -120,7 +120,7 @@ class RoundTrips:
         }  # fmt: skip
 
 
-def best(tuning: RoundTrips, bench: RoundTrips, method: str, budget: int) -> dict | None:
+def best(tuning: RoundTrips, held_out: RoundTrips, method: str, budget: int) -> dict | None:
     """The split that is best on the tuning pictures and stays within the budget on both."""
     splits = [split for split in SPLITS[method](budget) if split[0] >= 2]
     if len(splits) > 1:
@@ -128,7 +128,7 @@ def best(tuning: RoundTrips, bench: RoundTrips, method: str, budget: int) -> dic
         fits = [(row["psnr"], split) for row, split in tried if row["evaluations"] <= budget]
         splits = [split for _, split in sorted(fits, key=lambda psnr_and_split: -psnr_and_split[0])]
     for split in splits:
-        row = bench.measure(method, split)
+        row = held_out.measure(method, split)
         if row["evaluations"] <= budget:
             return {**row, "budget": budget}
     return None
@@ -152,9 +152,9 @@ def curves(rows: list[dict]):
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
     for method in SPLITS:
-        own = [row for row in rows if row["method"] == method]
+        points = [row for row in rows if row["method"] == method]
         axis.errorbar(
-            [row["evaluations"] for row in own], [row["psnr"] for row in own], [row["half_interval"] for row in own],
+            [row["evaluations"] for row in points], [row["psnr"] for row in points], [row["half_interval"] for row in points],
             marker="o", markersize=4, capsize=3, label=method,
         )  # fmt: skip
     axis.set(
@@ -179,11 +179,11 @@ def main(
     """Measure every inversion on the embedded decoder."""
     lab = latentlab.load("emoji")
     kind, pictures = scenes(lab, count)
-    bench, tuning = RoundTrips(lab, pictures), RoundTrips(lab, gallery(lab)[-TUNING:])
+    held_out, tuning = RoundTrips(lab, pictures), RoundTrips(lab, gallery(lab)[-TUNING:])
     asked, rows = [int(b) for b in budgets.split(",")], []
     for method in SPLITS:
         for budget in asked:
-            row = best(tuning, bench, method, budget)
+            row = best(tuning, held_out, method, budget)
             rows += [row] if row else []
             typer.echo(f"{method}, {budget}: {row['psnr'] if row else 'nothing fits'}", err=True)
     if figure:

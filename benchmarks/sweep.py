@@ -44,10 +44,10 @@ def schedulers(decoder):
         "set_alpha_to_one": True,
         "timestep_spacing": "leading",
     }
-    decoding, inversion = DDIMScheduler(**params), DDIMInverseScheduler(**params)
-    decoding.set_timesteps(STEPS)
-    inversion.set_timesteps(STEPS)
-    return decoding, inversion, [*decoding.timesteps.tolist(), CLEAN]
+    decode_scheduler, invert_scheduler = DDIMScheduler(**params), DDIMInverseScheduler(**params)
+    decode_scheduler.set_timesteps(STEPS)
+    invert_scheduler.set_timesteps(STEPS)
+    return decode_scheduler, invert_scheduler, [*decode_scheduler.timesteps.tolist(), CLEAN]
 
 
 class OneByOne:
@@ -55,7 +55,7 @@ class OneByOne:
 
     def __init__(self, lab, network, *, keep_inversions: bool):
         self.lab, self.network, self.keep, self.inversions = lab, network, keep_inversions, {}
-        self.forth, self.back, self.times = schedulers(lab.decoder)
+        self.decode_scheduler, self.invert_scheduler, self.times = schedulers(lab.decoder)
 
     def eps(self, x: Tensor, t: int, cond: Conditioning) -> Tensor:
         z_i, time = scaled(cond.z_i), torch.full((1,), t)
@@ -67,16 +67,16 @@ class OneByOne:
             return self.inversions[row]
         x = self.lab.decoder.to_x0(pixels)
         cond = Conditioning(self.lab.encoder.encode_image(pixels))
-        for t in self.back.timesteps.tolist():
+        for t in self.invert_scheduler.timesteps.tolist():
             left = max(t - 1000 // STEPS, 0)  # the level being left, where the network is evaluated
-            x = self.back.step(self.eps(x, left, cond), t, x).prev_sample
+            x = self.invert_scheduler.step(self.eps(x, left, cond), t, x).prev_sample
         self.inversions[row] = Latent(cond.z_i, x)
         return self.inversions[row]
 
     def decode(self, latent: Latent) -> Tensor:
         x, cond = latent.x_T, Conditioning(latent.z_i)
-        for t in self.forth.timesteps.tolist():
-            x = self.forth.step(self.eps(x, t, cond), t, x).prev_sample
+        for t in self.decode_scheduler.timesteps.tolist():
+            x = self.decode_scheduler.step(self.eps(x, t, cond), t, x).prev_sample
         return self.lab.decoder.to_pixels(x)
 
     def text_diff(self, pixels: Tensor, captions: list[tuple[str, list[str]]], thetas: list[float]) -> Tensor:
