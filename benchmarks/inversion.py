@@ -153,10 +153,8 @@ def curves(rows: list[dict]):
     axis = figure.subplots()
     for method in SPLITS:
         points = [row for row in rows if row["method"] == method]
-        axis.errorbar(
-            [row["evaluations"] for row in points], [row["psnr"] for row in points], [row["half_interval"] for row in points],
-            marker="o", markersize=4, capsize=3, label=method,
-        )  # fmt: skip
+        columns = ([row[key] for row in points] for key in ("evaluations", "psnr", "half_interval"))
+        axis.errorbar(*columns, marker="o", markersize=4, capsize=3, label=method)
     axis.set(
         xscale="log", xlabel="decoder evaluations, inversion and decoding", ylabel="PSNR against the first stage, dB"
     )
