@@ -1,5 +1,6 @@
-"""What several test files share: the toy lab, seeded randomness, and small stand-ins for drawings and decoders."""
+"""Fixtures that several test files share: the toy lab, seeded randomness, small stand-ins for drawings and decoders."""
 
+import dataclasses
 import functools
 import os
 import tempfile
@@ -12,8 +13,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from latentlab import models
-from latentlab.diffusion import abar_at
+from latentlab import experiments, models
+from latentlab.analysis.pca import Directions
+from latentlab.diffusion import SeededNoise, abar_at
 from latentlab.models.toy import D, ToyDecoder
 
 
@@ -48,7 +50,7 @@ def x_0(lab, z_i, normal):
 
 
 class Spy:
-    """A decoder that notes every evaluation: the batch, the time and the guidance."""
+    """A decoder that records every evaluation: the batch, the time and the guidance."""
 
     def __init__(self, decoder):
         self.decoder, self.calls = decoder, []
@@ -70,7 +72,7 @@ def spy(lab):
 
 @pytest.fixture
 def spied():
-    """To spy on another decoder: `spied(decoder, rows=2)`, which may then be given so many rows at once."""
+    """Spy on another decoder: `spied(decoder, rows=2)` evaluates at most so many rows at once."""
 
     def make(decoder, rows=None):
         spy = Spy(decoder)
@@ -80,8 +82,31 @@ def spied():
     return make
 
 
+def spied_lab(lab):
+    """The same lab, and the spy on its decoder."""
+    spy = Spy(lab.decoder)
+    return dataclasses.replace(lab, decoder=spy), spy
+
+
+def toy_pictures(count=2, side=8):
+    """Grey noise as pictures: (count, 3, side, side)."""
+    return SeededNoise(range(count), (3, side, side), stream="test")().mul(0.3).clamp(-1, 1)
+
+
+@pytest.fixture(scope="session")
+def inversion(lab):
+    """Two toy pictures, inverted to rounding."""
+    return experiments.invert(lab, toy_pictures(), steps=20, iterations=20, tolerance=1e-7)
+
+
+@pytest.fixture(scope="session")
+def directions(lab):
+    """The principal components of forty toy pictures."""
+    return Directions.fit(lab.encoder.encode_image(toy_pictures(40)))
+
+
 class Curved(ToyDecoder):
-    """The toy with a noise that is no linear function of x_t, and mixes pixels: no formula undoes it by luck."""
+    """The toy with a noise that is no linear function of x_t, and it mixes pixels: no formula inverts it by luck."""
 
     def eps(self, x_t, t, cond, guidance=1.0):
         a = abar_at(self.abar, t)
@@ -202,7 +227,7 @@ def published(write_once):
 
 @pytest.fixture(scope="session")
 def family(published):
-    """The lab of a row, loaded from the tiny copies by the real code."""
+    """The lab of a family by name, loaded from the tiny copies by the real code."""
     return functools.cache(lambda name: models.load(published, family=name, device="cpu"))
 
 
@@ -211,7 +236,7 @@ IGNORED = pytest.StashKey[list[tuple[str, list[str]]]]()
 
 @pytest.fixture
 def list_ignored(request):
-    """Note the cells of notebooks whose output is not compared, for a list at the end of the run."""
+    """Record the cells of notebooks whose output is not compared, for a list at the end of the run."""
     return lambda named: request.config.stash.setdefault(IGNORED, []).extend(named.items())
 
 
@@ -220,7 +245,7 @@ PARITY = pytest.StashKey[list]()
 
 @pytest.fixture
 def same(request):
-    """Assert that ours is stock's to 1e-4, and note the largest difference for the table at the end of the run."""
+    """Assert that ours is stock's to 1e-4, and record the largest difference for the table at the end of the run."""
 
     def check(family, part, ours, stock):
         assert ours.shape == stock.shape
@@ -235,7 +260,7 @@ LISTS = {"ignored": IGNORED, "parity": PARITY}
 
 
 def pytest_sessionfinish(session):
-    """A worker of pytest-xdist hands what it noted to the process that prints the summary."""
+    """A worker of pytest-xdist sends its records to the process that prints the summary."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput |= {name: session.config.stash.get(key, []) for name, key in LISTS.items()}
 
@@ -267,9 +292,9 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("cells of notebooks whose output is not compared")
         for name, cells in ignored:
             terminalreporter.write_line(f"{name:<36} {', '.join(cells)}")
-    found = config.stash.get(PARITY, [])
-    if found:
+    differences = config.stash.get(PARITY, [])
+    if differences:
         terminalreporter.section("largest difference from the stock pipelines, float32")
-        for family, part, difference, spread in found:
+        for family, part, difference, spread in differences:
             terminalreporter.write_line(f"{family:<16} {part:<44} {difference:.1e}   (spread {spread:.2f})")
     slowest_files(terminalreporter)

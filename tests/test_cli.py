@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,26 @@ def test_generate_writes_one_png_a_seed_that_carries_its_settings(run, tmp_path)
     assert [p["seed"] for p in found["pictures"]] == [7, 8]
     settings = images.read_metadata(found["pictures"][1]["path"])
     assert (settings["prompt"], settings["seed"], settings["model"]) == ("a red apple", 8, "toy")
+
+
+@pytest.mark.parametrize("module", ["latentlab.cli", "latentlab.app.main"])
+def test_openmp_wait_policy_is_set_before_torch_is_imported(module):
+    code = f"""
+import os, sys
+
+class Watch:
+    def find_spec(name, path, target=None):
+        if name in ("torch", "gradio"):  # the app imports gradio first, which takes seconds
+            print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
+            os._exit(0)
+
+sys.meta_path.insert(0, Watch)
+import {module}
+import torch
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    output = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert output.stdout == "PASSIVE\n"
 
 
 def test_a_file_that_is_no_png_keeps_its_place(tmp_path):

@@ -142,7 +142,7 @@ class Knowing:
     device = torch.device("cpu")
 
     def __init__(self, x_0, fold=lambda x: x, **config):
-        self.x_0, self.fold, self.config = x_0, fold, SimpleNamespace(**config)
+        self.x_0, self.fold, self.config = x_0, fold, config
 
     def set_attn_processor(self, processor):
         pass

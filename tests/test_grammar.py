@@ -92,8 +92,8 @@ def test_a_caption_without_a_relation_parses_to_none(caption):
 @pytest.mark.parametrize(
     ("caption", "match"),
     [
-        ("a red cube on top of a teal ball", "“teal” is no colour of this world: give one of red, orange, .*black"),
-        ("a red dog left of a blue ball", "“dog” is no shape of this world: give one of cube, ball, cone, star"),
+        ("a red cube on top of a teal ball", "unknown colour “teal”: give one of red, orange, .*black"),
+        ("a red dog left of a blue ball", "unknown shape “dog”: give one of cube, ball, cone, star"),
         ("a cube above a blue ball", "“a cube” is not understood: give a colour and a shape, like “a red cube”"),
         ("a red cube above two big blue balls", "“two big blue balls” is not understood"),
         ("a red cube on top of", "“…” is not understood"),
@@ -111,9 +111,9 @@ def test_a_caption_that_does_not_parse_is_refused_with_the_part_that_does_not(ca
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: Solid("teal", "cube"), "“teal” is no colour"),
-        (lambda: Solid("red", "sphere"), "“sphere” is no shape"),
-        (lambda: Arrangement(Solid("red", "cube"), "above", Solid("blue", "ball")), "“above” is no relation .*beside"),
+        (lambda: Solid("teal", "cube"), "unknown colour “teal”"),
+        (lambda: Solid("red", "sphere"), "unknown shape “sphere”"),
+        (lambda: Arrangement(Solid("red", "cube"), "above", Solid("blue", "ball")), "unknown relation “above”.*beside"),
     ],
 )
 def test_an_unknown_colour_shape_or_relation_is_refused(make, match):

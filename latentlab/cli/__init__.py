@@ -39,8 +39,8 @@ for command in (*pictures.COMMANDS, *experiments.COMMANDS, *zero_shot.COMMANDS):
     app.command()(command)
 app.add_typer(embeddings.pca, name="pca")
 app.command()(embeddings.embed)
-for name, command in manage.COMMANDS.items():
-    app.command(name)(command)
+for name, function in manage.COMMANDS.items():
+    app.command(name)(function)
 
 
 def main() -> None:

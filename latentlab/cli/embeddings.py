@@ -1,9 +1,10 @@
-"""The commands metadata many embeddings: a folder's z_i as a file, and their principal components."""
+"""The commands about many embeddings: a folder's z_i as a file, and their principal components."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +37,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..analysis.pca import Directions
+    from ..io.embeddings import Shard
     from ..models import Lab
 
 pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Principal components of z_i: fit, show, walk.")
@@ -61,7 +65,7 @@ def show(
     model: ModelChoice,
     image: Picture,
     dims: Annotated[
-        str, typer.Option(help="Numbers of components to keep, separated by commas, a column each.")
+        str, typer.Option(help="Numbers of components to keep, separated by commas; each makes a column.")
     ] = "1,2,4,8,16,32,64,128",
     directions: Fitted = None,
     seed: Seed = 0,
@@ -115,14 +119,14 @@ def walk(
     from ..io import atomic
 
     picture, folder = open_images([image], fit), atomic.writable_folder(out)
-    which, far = integers(components, "--components"), numbers(sigmas, "--sigmas")
+    component_numbers, distances = integers(components, "--components"), numbers(sigmas, "--sigmas")
     lab = model.load(as_json)
     stream = experiments.walk_components.stream(
         lab,
         to_pixels(picture, lab, fit),
         _directions(lab, directions),
-        components=which,
-        sigmas=far,
+        components=component_numbers,
+        sigmas=distances,
         captions=lab.things,
         steps=steps,
         guidance=guidance,
@@ -131,6 +135,13 @@ def walk(
     result = run_with_progress_bar(stream, as_json)
     paths = save_result(result, folder, f"{slug(image.stem)}-walk", image=image.name, fit=fit)
     report(result, paths, as_json, image=image.name)
+
+
+def _z_i(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:
+    """Yield the shards' embeddings, and add the files that they skipped to `skipped`."""
+    for shard in shards:
+        skipped.update(shard.skipped)
+        yield shard.z_i
 
 
 @pca.command(name="fit")
@@ -160,7 +171,7 @@ def fit_directions(
         embeddings.list_files(source)  # refuse an empty one before loading the model
         lab = model.load(as_json)
         shards = with_progress_bar(embeddings.embed(lab.encoder, source, fit=fit), as_json)
-        batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
+        batches = _z_i(shards, skipped)
         metadata = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
     else:
         batches, metadata = embeddings.batches(source), {"fitted on": source.name}
@@ -216,10 +227,5 @@ def embed(
     ]
     lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(summary.skipped.items(), 5)]
     lines += [f"… and {len(summary.skipped) - 5} more; --json names them all"] if len(summary.skipped) > 5 else []
-    numbers = {
-        "path": str(out),
-        "count": summary.count,
-        "width": summary.width,
-        "skipped": summary.skipped,
-    }
+    numbers = {"path": str(out), "count": summary.count, "width": summary.width, "skipped": summary.skipped}
     print_output({"latentlab": __version__, **metadata, "folder": str(folder), **numbers}, as_json, lines)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor
 
-from .. import decoding, upsampling
+from .. import decoding, prior, upsampling
+from ..diffusion import noise
 from ..errors import UserError
 from ..latents import Latent, PairLatent
 from ..slerp import normalize
@@ -81,3 +82,15 @@ def upsample_images(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Generator
         return pixels
     yield Progress("upsampler", 0, 1, pixels)
     return upsampling.upsample(lab.upsampler, pixels, seeds=seeds)
+
+
+def draw_captions(
+    lab: Lab, captions: Sequence[str], *, seeds: Sequence[int], **params: Any
+) -> Generator[Progress, None, tuple[Latent, Tensor]]:
+    """`yield from` this: latents and pictures of every caption from every seed; parameters as in `decode_latents`."""
+    prompts, noises = [c for c in captions for _ in seeds], list(seeds) * len(captions)
+    yield Progress("prior", 0, 1)
+    z_i = prior.sample(lab.prior, prompts, seeds=noises)
+    decoder = lab.require_decoder()
+    latent = Latent(z_i, noise(decoder, noises, device=lab.device))
+    return latent, (yield from decode_latents(lab, latent, text=decoder.encode_prompt(prompts), **params))
