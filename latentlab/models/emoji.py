@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 N = TypeVar("N", bound=nn.Module)
 
-DETAIL = 12.0  # scales the detail that a picture of 128 pixels has over one of 64 to about unit variance
+DETAIL = 12.0  # scales the detail that a large picture has over its bicubic enlargement to about unit variance
 MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
 Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et al. 2022, section 2.1
 
@@ -136,7 +137,6 @@ class EmojiDecoder:
         pixels = images.resize(pixels, self.image_size)
         return pixels if self.autoencoder is None else encode_latents(self.autoencoder, pixels)
 
-    @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         if self.autoencoder is not None:
             x_0 = self.autoencoder.decode(x_0 / self.autoencoder.config["scaling_factor"]).sample
@@ -147,7 +147,6 @@ class EmojiDecoder:
         _, states, mask = text_tokens(self.encoder, captions)
         return states * mask[..., None]
 
-    @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
         full = Conditioning(scaled(cond.z_i), empty if cond.text is None else cond.text)
@@ -169,7 +168,9 @@ def encode_latents(autoencoder: AutoencoderDC, pixels: Tensor) -> Tensor:
 
 
 class EmojiUpsampler:
-    """UNet2DModel on [x_t, bicubic small picture], which takes 2x2 blocks of pixels as channels and predicts v.
+    """UNet2DModel on [x_t, bicubic small picture], which takes blocks of pixels as channels and predicts v.
+
+    A block becomes one pixel of the small picture: 4x4 blocks for 64 -> 256 cost as much as 2x2 blocks for 64 -> 128.
 
     x_0 is the detail that the bicubic picture lacks, at about unit variance (Li et al. 2021, SRDiff), and not the large
     picture itself, so that a small network spends nothing on what the small picture shows already.
@@ -183,7 +184,7 @@ class EmojiUpsampler:
         self.network, self.low = network, low
         # The activations of four pictures fit a CPU's caches; in a batch of 32 a picture takes nearly twice as long.
         self.max_batch_size = 4 if network.device.type == "cpu" else 32
-        self.high: int = network.config["sample_size"] * 2
+        self.high: int = network.config["sample_size"] * block_side(network)
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
         v = upsampler_v(self.network, x_t, torch.full((len(x_t),), t, device=x_t.device), pixels)
@@ -199,8 +200,14 @@ def bicubic(pixels: Tensor, side: int) -> Tensor:
 
 def upsampler_v(network: UNet2DModel, x_t: Tensor, t: Tensor, low: Tensor) -> Tensor:
     """One evaluation of the upsampler's network: (B, 3, H, W)."""
-    v = network(F.pixel_unshuffle(torch.cat([x_t, bicubic(low, x_t.shape[-1])], 1), 2), t).sample
-    return F.pixel_shuffle(v, 2)
+    side = block_side(network)
+    v = network(F.pixel_unshuffle(torch.cat([x_t, bicubic(low, x_t.shape[-1])], 1), side), t).sample
+    return F.pixel_shuffle(v, side)
+
+
+def block_side(network: UNet2DModel) -> int:
+    """The side of the blocks of pixels that the upsampler's network takes as channels."""
+    return math.isqrt(network.config["out_channels"] // 3)
 
 
 def verify(folder: Path | None = None) -> list[str]:

@@ -54,7 +54,6 @@ class KandinskyDecoder:
         kind = self.first_stage.dtype
         return torch.cat([self.first_stage.encode(p.to(kind)).latents.to(pixels) for p in pixels.split(1)])
 
-    @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         kind, decode = self.first_stage.dtype, self.first_stage.decode
         pixels = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
@@ -63,7 +62,6 @@ class KandinskyDecoder:
     def encode_prompt(self, captions: Sequence[str]) -> None:
         return None
 
-    @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         kind = self.network.dtype
 

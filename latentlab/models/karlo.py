@@ -69,7 +69,6 @@ class KarloDecoder:
         z_t, states, mask = self.encoder.states(captions)
         return torch.cat([pack(states, mask), F.pad(z_t, (0, 1))[:, None]], 1)
 
-    @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
         full = Conditioning(cond.z_i, empty if cond.text is None else cond.text)

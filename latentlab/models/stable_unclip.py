@@ -98,7 +98,6 @@ class StableUnclipDecoder:
         other.noise = None if seed is None else SeededNoise([seed], (self.width,), stream="z_i")()
         return other
 
-    @torch.no_grad()
     def labels(self, z_i: Tensor) -> Tensor:
         """The network's class labels (B, 2 D): z_i (B, D) with noise, and the level of the noise."""
         from diffusers.models.embeddings import get_timestep_embedding
@@ -120,7 +119,6 @@ class StableUnclipDecoder:
         latents = [encode(p.to(kind)).latent_dist.mean.to(pixels) for p in pixels.split(1)]
         return torch.cat(latents) * self.factor
 
-    @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         kind, decode = self.first_stage.dtype, self.first_stage.decode
         pixels = [decode((x / self.factor).to(kind)).sample.to(x_0) for x in x_0.split(1)]
@@ -132,7 +130,6 @@ class StableUnclipDecoder:
         ids = self.tokenizer(captions).to(self.normalizer.mean.device)  # an offloaded tower is on another device
         return self.text(ids).last_hidden_state.float()
 
-    @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         kind, empty = self.network.dtype, self.empty.expand(len(x_t), -1, -1)
         full = Conditioning(self.labels(cond.z_i), empty if cond.text is None else cond.text)

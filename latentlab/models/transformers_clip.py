@@ -76,7 +76,6 @@ class Towers(Encoder):
         """The encoder that z_t comes from where this checkpoint has no projection of its own."""
         return self.text()
 
-    @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
         sized = (
@@ -84,7 +83,6 @@ class Towers(Encoder):
         )
         return torch.cat([self.embed(((some + 1) / 2 - self.mean) / self.std) for some in sized])
 
-    @torch.no_grad()
     def embed(self, standardised: Tensor) -> Tensor:
         """Standardised pixels (B, 3, size, size) to z_i (B, D)."""
         return self.image(pixel_values=standardised.to(self.dtype)).image_embeds.float()
