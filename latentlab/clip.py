@@ -197,6 +197,13 @@ def _create(name: str, pretrained: str | None) -> tuple[Any, Any]:
         logging.disable(before)
 
 
+@torch.no_grad()
+def probe(encoder: Any) -> Tensor:
+    """z_i (D,) of one fixed picture, by which one CLIP is recognised in any precision and from any library."""
+    ramp = torch.linspace(-1, 1, encoder.image_size).expand(encoder.image_size, -1)
+    return encoder.encode_image(torch.stack([ramp, ramp.T, -ramp])[None])[0].float().cpu()
+
+
 def local(folder: Path, **options: Any) -> Encoder:
     """The encoder in a folder with open_clip_config.json, its weights and its tokenizer."""
     return Encoder(f"local-dir:{folder}", **options)

@@ -25,6 +25,7 @@ from .options import (
     make_folder,
     numbers,
     open_images,
+    print_notes,
     print_output,
     report,
     run_with_progress_bar,
@@ -50,6 +51,8 @@ def _directions(lab: Lab, path: Path | None) -> Directions:
     from ..analysis.pca import Directions
 
     components = Directions.load(path) if path else models.directions(lab.name)
+    if path and not {"probe", "weights"} & set(components.metadata):
+        print_notes([f"{path} does not record the CLIP that its z_i are of; only their width is compared"])
     if components is None:
         raise UserError(f"{lab.name} ships no directions: fit some with `latentlab pca fit FOLDER --model {lab.name}`")
     return components
@@ -161,10 +164,11 @@ def fit_directions(
         lab = model.load(as_json)
         shards = with_progress_bar(embeddings.embed(lab.encoder, source, fit=fit), as_json)
         batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
-        metadata = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
+        recorded = {"normalised": "no", **lab.clip_metadata(), "fitted on": str(source)}
     else:
-        batches, metadata = embeddings.batches(source), {"fitted on": source.name}
-    fitted = Directions.fit(batches, components, metadata=metadata)
+        batches, recorded = embeddings.batches(source), {**embeddings.clip_metadata(source), "fitted on": source.name}
+    fitted = Directions.fit(batches, components, metadata=recorded)
+    metadata = {name: value for name, value in recorded.items() if name != "probe"}
     make_folder(out.parent)
     fitted.save(out)
     figure_path = free_path(out.with_suffix(".png"), metadata)
@@ -209,7 +213,7 @@ def embed(
     with contextlib.closing(
         with_progress_bar(embeddings.embed(lab.encoder, folder, fit=fit, batch=batch), as_json)
     ) as shards:
-        summary = embeddings.write(out, shards, metadata)
+        summary = embeddings.write(out, shards, {**metadata, **lab.clip_metadata()})
     lines = [
         f"{out}  {summary.count} picture{'s' * (summary.count > 1)}, width {summary.width}, "
         f"{len(summary.skipped)} skipped"

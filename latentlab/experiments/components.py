@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..analysis.intervals import mean, proportion
 from ..analysis.pca import Directions
+from ..clip import probe
 from ..diffusion import noise
 from ..errors import UserError
 from ..io import images
@@ -23,6 +25,8 @@ from .stages import checked_pixels, cosine, decode_latents, upsample_images
 if TYPE_CHECKING:
     from ..models import Lab
     from ..plotting import Figure
+
+SAME_CLIP = 0.99  # cosine of one picture's z_i: precisions and libraries leave 0.999, two CLIPs are near 0
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -70,6 +74,29 @@ class Truncated(Result):
         return next((k for k, share in zip(self.dims, self.explained) if share >= 0.9), self.dims[-1])
 
 
+def check_same_clip(lab: Lab, directions: Directions) -> None:
+    """Refuse components of another CLIP's z_i, or of normalised ones, where their metadata records either.
+
+    Raises:
+        UserError: the z_i that the components were fitted on are of another CLIP, or normalised.
+    """
+    metadata = directions.metadata
+    fit = f"fit them with `latentlab pca fit FOLDER --model {lab.name}`"
+    if metadata.get("normalised") == "yes":
+        raise UserError(f"the components are of normalised z_i, {lab.name} wants z_i in CLIP's own scale: {fit}")
+    if "probe" in metadata:
+        recorded, own = torch.tensor(json.loads(metadata["probe"])), probe(lab.encoder)
+        same = recorded.shape == own.shape and cosine(recorded, own) > SAME_CLIP
+    else:
+        same = metadata.get("weights", lab.weights) == lab.weights
+    if not same:
+        recorded_clip, own_clip = (
+            f"{name} ({weights or 'no weights'})"
+            for name, weights in ((metadata.get("model", "a CLIP"), metadata.get("weights")), (lab.name, lab.weights))
+        )
+        raise UserError(f"the components are of the CLIP of {recorded_clip}, this lab has that of {own_clip}: {fit}")
+
+
 @experiment(
     Truncated,
     page="pca",
@@ -105,7 +132,7 @@ def truncate(
     decoded from it, to the whole z_i; and with labels the zero-shot accuracy of either.
 
     Raises:
-        UserError: no dims, one that is beyond the fitted components, or truth that is not among the labels.
+        UserError: no dims, one that is beyond the fitted components, components of another CLIP, or truth that is not among the labels.
     """
     checked_pixels(pixels, lab.image_size)
     dims = tuple(int(k) for k in dims)
@@ -115,6 +142,7 @@ def truncate(
         directions.explained(k)  # refuse what was not fitted before anything is computed
     if (labels or truth) and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
+    check_same_clip(lab, directions)
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     z_i = lab.encoder.encode_image(original)
     kept = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
@@ -210,12 +238,13 @@ def walk_components(
         captions: a vocabulary to name the components' ends by.
 
     Raises:
-        UserError: more than one picture, or a component that was not fitted.
+        UserError: more than one picture, a component that was not fitted, or components of another CLIP.
     """
     if not components or not sigmas:
         raise UserError("components and sigmas each want at least one value")
     for c in components:
         directions.traverse(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
+    check_same_clip(lab, directions)
     inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(inversion) != 1:
         raise UserError(f"{len(inversion)} pictures: this walk is of one; pass pixels[:1]")

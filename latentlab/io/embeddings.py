@@ -250,6 +250,17 @@ def width(path: str | Path, *, column: str | None = None) -> int:
     return next(batches(path, 1, column=column)).shape[1]
 
 
+def clip_metadata(path: str | Path) -> dict[str, str]:
+    """What a file records of the CLIP that made its z_i: its model, its weights, a probe of it, and the scale of z_i.
+
+    Raises:
+        UserError: as for `batches`.
+    """
+    width(path)  # refuse what can't be read
+    recorded = embedding_files.metadata(Path(path))
+    return {name: recorded[name] for name in ("model", "weights", "probe", "normalised") if name in recorded}
+
+
 def _shards(
     path: Path, size: int, column: str | None, width: int | None, named: bool = False
 ) -> Iterator[tuple[list[str], Tensor]]:
