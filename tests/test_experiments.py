@@ -12,7 +12,7 @@ from conftest import Spy
 from latentlab import UserError, decoding, experiments
 from latentlab.analysis.distances import cmmd, frechet
 from latentlab.analysis.pca import Directions
-from latentlab.diffusion import SeededNoise, noise
+from latentlab.diffusion import SeededNoise, cosine_abar, noise
 from latentlab.experiments import Progress, stages
 from latentlab.io import images
 
@@ -213,6 +213,13 @@ def test_a_guidance_that_is_no_number_from_0_up_is_refused(lab, guidance):
         experiments.generate(lab, "a cat", guidance=guidance)
 
 
+def test_a_reconstruction_depends_on_its_own_seed_and_not_on_its_place(lab, found):
+    lab = dataclasses.replace(lab, upsampler=Grain())
+    both, alone = experiments.reconstruct(lab, found, seed=3), experiments.reconstruct(lab, found.row(1), seed=4)
+    for name in ("large", "large_from_z_i"):
+        torch.testing.assert_close(getattr(both, name)[1:], getattr(alone, name), atol=1 / 255, rtol=0)
+
+
 # -- variations
 
 
@@ -223,7 +230,20 @@ def test_eta_0_reconstructs_whatever_the_seed_and_eta_above_0_differs(lab, found
     assert result.value("distance among samples", eta=0.0) < 1e-6 < result.value("distance among samples", eta=0.8)
 
 
+class Grain:
+    """An upsampler that adds its own seeded noise."""
+
+    abar, low, high, max_batch_size, steps = cosine_abar(), 8, 8, 4, 2
+
+    def eps(self, x_t, t, pixels):
+        return x_t / 2
+
+    def to_pixels(self, x_0, pixels):
+        return (pixels + 0.3 * x_0.tanh()).clamp(-1, 1)
+
+
 def test_a_sweep_over_eta_is_the_same_as_each_eta_alone(lab, found):
+    lab = dataclasses.replace(lab, upsampler=Grain())
     both = experiments.vary(lab, found.row(0), etas=(0.3, 1), seeds=[4, 5])
     alone = experiments.vary(lab, found.row(0), etas=(1,), seeds=[4, 5])
     torch.testing.assert_close(both.pixels[1], alone.pixels[0], atol=1 / 255, rtol=0)
