@@ -180,7 +180,7 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("embed", "{photo}", "--out", "a.parquet"), "is not a folder"),
         (("embed", "{folder}", "--out", "a.csv"), "a file that ends in .parquet"),
         (("embed", "{folder}", "--out", "{photo}/a.parquet"), "is a file"),
-        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'crop' or 'pad'"),
+        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'model', 'crop' or 'pad'"),
     ],
 )
 def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo, tmp_path, words, said):

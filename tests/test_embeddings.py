@@ -122,7 +122,8 @@ def test_pictures_are_cropped_or_padded_as_asked(lab, folder, fit):
 def test_a_real_clip_encodes_a_folder_too(encoder, folder):
     names, z_i, _ = gathered(embeddings.embed(encoder, folder))
     assert z_i.shape == (len(names), 24)
-    wanted = encoder.encode_image(images.load(folder / "z.png", encoder.image_size))
+    picture = encoder.square(images.open_image(folder / "z.png"))  # 20 x 12
+    wanted = encoder.encode_image(images.to_tensor(picture))
     torch.testing.assert_close(z_i[names.index("z.png")], wanted[0], atol=1e-5, rtol=1e-5)
 
 
@@ -159,7 +160,7 @@ def test_a_folder_without_a_readable_picture_is_refused_and_nothing_written(lab,
 
 
 @pytest.mark.parametrize(
-    ("knobs", "said"), [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'crop' or 'pad'")]
+    ("knobs", "said"), [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'model', 'crop' or 'pad'")]
 )
 def test_knobs_out_of_their_range_are_refused(lab, folder, knobs, said):
     with pytest.raises(UserError, match=said):

@@ -12,6 +12,7 @@ import typer
 from .. import __version__
 from ..errors import UserError
 from .options import (
+    ClipFit,
     Fit,
     Guidance,
     Json,
@@ -20,6 +21,7 @@ from .options import (
     Picture,
     Seed,
     Steps,
+    check_fit,
     free_path,
     integers,
     make_folder,
@@ -147,14 +149,16 @@ def fit_directions(
     components: Annotated[
         int | None, typer.Option(min=1, help="Number of components; by default all that the pictures span.")
     ] = None,
-    fit: Fit = "crop",
+    fit: ClipFit = "model",
     as_json: Json = False,
 ) -> None:
     """Find the principal components of many z_i."""
     from .. import plotting
     from ..analysis.pca import Directions
+    from ..clip import FITS
     from ..io import atomic, embeddings
 
+    check_fit(fit, FITS)
     if out.suffix != ".safetensors" or out.exists():
         raise UserError(f"--out is {out}: give a file that ends in .safetensors and is not there yet")
     atomic.writable_folder(out.parent)
@@ -191,16 +195,16 @@ def embed(
     model: ModelChoice,
     folder: Annotated[Path, typer.Argument(help="Folder with pictures; its subfolders are read too.")],
     out: Annotated[Path, typer.Option(help="New .parquet file to write.")],
-    fit: Fit = "crop",
+    fit: ClipFit = "model",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Number of pictures to encode at a time.")] = 64,
     as_json: Json = False,
 ) -> None:
     """Encode all pictures of a folder into a Parquet of their z_i."""
+    from ..clip import FITS
     from ..io import atomic, embeddings
 
     embeddings.list_files(folder)  # refuse an empty one before loading the model
-    if fit not in ("crop", "pad"):
-        raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    check_fit(fit, FITS)
     if out.suffix != ".parquet":
         raise UserError(f"--out is {out}: give a file that ends in .parquet")
     if out.exists():

@@ -48,6 +48,10 @@ Offload = Annotated[
 ]
 Picture = Annotated[Path, typer.Argument(help="Image of any size: PNG, JPEG, WEBP, GIF or BMP.")]
 Fit = Annotated[str, typer.Option(help="How to make the image square: crop its middle, or pad it.")]
+ClipFit = Annotated[
+    str,
+    typer.Option(help="How to make the image square: as the model's own preprocessing does, crop its middle, or pad."),
+]
 Steps = Annotated[
     int, typer.Option(min=1, max=980, help="Steps of the decoder, and of the inversion where there is one.")
 ]
@@ -142,19 +146,27 @@ def run_with_progress_bar(stream: Iterator[Any], quiet: bool) -> Any:
     return last
 
 
-def open_images(paths: list[Path], fit: str) -> list:
+def check_fit(fit: str, fits: tuple[str, ...]) -> None:
+    """Refuse a --fit that is not one of these."""
+    if fit not in fits:
+        raise UserError(f"--fit is {fit!r}: give {', '.join(map(repr, fits[:-1]))} or {fits[-1]!r}")
+
+
+def open_images(paths: list[Path], fit: str, fits: tuple[str, ...] = ("crop", "pad")) -> list:
     """Open the user's files as PIL images, so that a bad file is refused before a model is loaded."""
     from ..io import images
 
-    if fit not in ("crop", "pad"):
-        raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    check_fit(fit, fits)
     return [images.open_image(path) for path in paths]
 
 
 def to_pixels(pictures: list, lab: Lab, fit: str) -> Tensor:
-    """Convert PIL images to (B, 3, side, side) in [-1, 1], side being the lab's `image_size`."""
+    """Convert PIL images to (B, 3, side, side) in [-1, 1], side being the lab's `image_size`, or its CLIP's."""
+    from .. import clip
     from ..io import images
 
+    if fit == "model":
+        return images.to_tensor(*(clip.square(lab.encoder, picture) for picture in pictures))
     return images.to_tensor(*(images.square(picture, lab.image_size, fit=fit) for picture in pictures))
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import __version__
+from ..clip import square
 from ..errors import UserError
 from . import embedding_files, images
 from .atomic import atomic_write
@@ -101,14 +102,14 @@ def list_files(folder: str | Path) -> list[Path]:
     return paths
 
 
-def embed(encoder: Encoder, folder: str | Path, *, fit: str = "crop", batch: int = 64) -> Iterator[Shard]:
+def embed(encoder: Encoder, folder: str | Path, *, fit: str = "model", batch: int = 64) -> Iterator[Shard]:
     """Encode all pictures below a folder, in the order of their paths, a shard at a time.
 
     A picture that can't be read is skipped and named. A file that says by its name that it is something else, like the
     captions beside a picture, is passed over.
 
     Args:
-        fit: "crop" the middle square, or "pad" to a square.
+        fit: "model" sizes pictures by the model's own preprocessing, "crop" takes the middle square, "pad" pads it.
         batch: so many pictures are encoded together.
 
     Raises:
@@ -129,7 +130,7 @@ def embed(encoder: Encoder, folder: str | Path, *, fit: str = "crop", batch: int
                 skipped[name] = _text(str(error))
         else:
             names.append(name)
-            pictures.append(images.square(picture, encoder.image_size, fit=fit))
+            pictures.append(square(encoder, picture, fit))
         if len(pictures) == batch or step == len(paths):
             if pictures:
                 z_i = encoder.encode_image(images.to_tensor(*pictures)).float().cpu()

@@ -52,6 +52,7 @@ class Towers(Encoder):
         self.image, self.text, self.tokenizer = image, text, Tokens(tokenizer)
         self.device, self.dtype = torch.device(device), image.dtype
         self.image_size, self.width = image.config.image_size, image.config.projection_dim
+        self.preprocess_cfg = {"size": self.image_size}  # cropped, bicubic, as every CLIP of OpenAI and LAION
         mean, std = processor.get("image_mean", MEAN), processor.get("image_std", STD)
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
 

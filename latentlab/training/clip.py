@@ -27,7 +27,7 @@ MODEL = {
         "context_length": CONTEXT, "vocab_size": 0, "width": 192, "heads": 4, "layers": 3, "hf_tokenizer_name": "emoji",
     },
 }  # fmt: skip
-PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}
+PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
 def write_config(folder: Path, model: dict | None = None) -> dict:
