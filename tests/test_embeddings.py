@@ -160,7 +160,8 @@ def test_a_folder_without_a_readable_picture_is_refused_and_nothing_written(lab,
 
 
 @pytest.mark.parametrize(
-    ("knobs", "said"), [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'model', 'crop' or 'pad'")]
+    ("knobs", "said"),
+    [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'model', 'crop' or 'pad'")],
 )
 def test_knobs_out_of_their_range_are_refused(lab, folder, knobs, said):
     with pytest.raises(UserError, match=said):

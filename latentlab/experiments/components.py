@@ -132,7 +132,8 @@ def truncate(
     decoded from it, to the whole z_i; and with labels the zero-shot accuracy of either.
 
     Raises:
-        UserError: no dims, one that is beyond the fitted components, components of another CLIP, or truth that is not among the labels.
+        UserError: no dims, one that is beyond the fitted components, components of another CLIP, or truth that is not
+            among the labels.
     """
     checked_pixels(pixels, lab.image_size)
     dims = tuple(int(k) for k in dims)

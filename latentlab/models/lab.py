@@ -45,7 +45,7 @@ class Lab:
         return self.decoder is not None
 
     def clip_metadata(self) -> dict[str, str]:
-        """What a file of z_i records of the CLIP that made them: its model, its weights, its z_i of one fixed picture."""
+        """What a file of z_i records of the CLIP that made them: model, weights, and z_i of one fixed picture."""
         from ..clip import probe
 
         z_i = probe(self.encoder).tolist()
