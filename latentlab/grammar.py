@@ -1,6 +1,7 @@
-"""The words of binding: two coloured solids and where they are, and which colour a picture shows at a place.
+"""Captions of two coloured solids and where they are, and the colour that a picture shows at a place.
 
-CLIP can know every word of a caption and not which belongs to which.  Ramesh et al. 2022, section 7, Figs 14 and 15.
+CLIP can know every word of a caption without knowing which word belongs to which.  Ramesh et al. 2022, section 7,
+Figs 14 and 15.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ COLOURS = {
 SOLIDS = ("cube", "ball", "cone", "star")
 RELATIONS = ("on top of", "left of", "beside")
 
-# What else people write: the relation, and whether the two solids change places.
+# Every phrase that `parse` reads: the relation that it means, and whether the two solids change places.
 _RELATIONS = {
     "on top of": ("on top of", False), "above": ("on top of", False), "over": ("on top of", False),
     "below": ("on top of", True), "under": ("on top of", True), "underneath": ("on top of", True),
@@ -39,10 +40,15 @@ _WORDS = {"grey": "gray", "sphere": "ball"}
 _RELATED = re.compile(rf"\b(?:is )?(?:(?:to|on) the )?({'|'.join(_RELATIONS)})\b")
 _GROUND = re.compile(rf" on (?:an? )?(?:{'|'.join(COLOURS)}|grey)(?: background)?$")
 
-LIGHTS = (0.65, 0.8, 1.0, 1.2)  # how a colour looks on the sides of a solid: an orange cube's dark side is no brown
-SHADE = 0.5  # what a step of lightness counts beside one of hue
+LIGHTS = (
+    0.65,
+    0.8,
+    1.0,
+    1.2,
+)  # factors on a colour, for the lit and the dark sides of a solid: the dark side of an orange cube is not brown
+SHADE = 0.5  # the weight of a difference in lightness, where one in hue has 1
 STANDS_OUT = 12.0  # the distance from the ground at which a pixel is no longer ground
-LEAST = 0.02  # the share of a place that must stand out for anything to be there
+LEAST = 0.02  # the share of a box that must stand out before it counts as holding something
 
 Box = tuple[float, float, float, float]
 
@@ -52,16 +58,16 @@ class Solid:
     """A coloured solid, "red cube".
 
     Raises:
-        UserError: a colour or a shape that is not of this world.
+        UserError: the colour is not in COLOURS, or the shape not in SOLIDS.
     """
 
     colour: str
     shape: str
 
-    def __post_init__(self):
-        for kind, word, known in (("colour", self.colour, tuple(COLOURS)), ("shape", self.shape, SOLIDS)):
-            if word not in known:
-                raise UserError(f"“{word}” is no {kind} of this world: give one of {', '.join(known)}")
+    def __post_init__(self) -> None:
+        for kind, word, words in (("colour", self.colour, tuple(COLOURS)), ("shape", self.shape, SOLIDS)):
+            if word not in words:
+                raise UserError(f"unknown {kind} “{word}”: give one of {', '.join(words)}")
 
     def __str__(self) -> str:
         return f"{self.colour} {self.shape}"
@@ -69,41 +75,41 @@ class Solid:
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Two solids and where the first one is.
+    """Two solids, and where the first one is.
 
     Args:
         relation: "on top of", "left of", or "beside", which leaves open who is left.
 
     Raises:
-        UserError: another relation.
+        UserError: the relation is not in RELATIONS.
     """
 
     first: Solid
     relation: str
     second: Solid
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.relation not in RELATIONS:
-            raise UserError(f"“{self.relation}” is no relation of this world: give one of {', '.join(RELATIONS)}")
+            raise UserError(f"unknown relation “{self.relation}”: give one of {', '.join(RELATIONS)}")
 
     @property
     def caption(self) -> str:
-        """In words: "a red cube on top of a blue ball"."""
+        """The arrangement in words: "a red cube on top of a blue ball"."""
         return f"{article(str(self.first))} {self.relation} {article(str(self.second))}"
 
     @property
     def boxes(self) -> tuple[Box, Box]:
-        """Where the first and the second are: (left, top, right, bottom), fractions of the picture."""
+        """The places of the first and the second solid: (left, top, right, bottom), fractions of the picture."""
         if self.relation == "on top of":
             return (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0)
         return (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
 
     def swaps(self) -> dict[str, Arrangement]:
-        """What the same words say when they are bound otherwise; "none" is what is said, and comes first.
+        """The arrangements that the same words make when they are bound differently.
 
         Returns:
-            By name: none, colours (exchanged), places (exchanged), both; without those that mean the same as one
-            before, as when both solids have one shape.
+            By name: none (this arrangement itself), colours (exchanged), places (exchanged), both.  Those that mean
+            the same as an earlier one are left out, as when both solids have one shape.
         """
         a, b = self.first, self.second
         c, d = Solid(b.colour, a.shape), Solid(a.colour, b.shape)
@@ -116,14 +122,14 @@ class Arrangement:
         return swaps
 
     @property
-    def _meaning(self) -> tuple:
-        """The same for two arrangements that look alike: beside knows no order."""
+    def _meaning(self) -> tuple[str, frozenset[Solid] | tuple[Solid, Solid]]:
+        """A key that is equal for two arrangements that look alike: beside has no order."""
         pair = (self.first, self.second)
         return self.relation, frozenset(pair) if self.relation == "beside" else pair
 
 
 def article(words: str) -> str:
-    """The words with a or an before them, by their first letter."""
+    """The words with "a" or "an" before them, chosen by their first letter."""
     return f"{'an' if words[0].lower() in 'aeiou' else 'a'} {words}"
 
 
@@ -135,55 +141,58 @@ def arrangements(
     shapes: Sequence[str] = SOLIDS,
     relations: Sequence[str] = RELATIONS[:2],
 ) -> list[Arrangement]:
-    """Different arrangements, each colour, shape and relation as often as any other in its place, give or take two.
+    """Different arrangements in which all colours, shapes and relations occur about equally often (within two).
 
-    Two solids never share their colour, nor their shape where there are two to choose from, so that every swap can be
-    told from what is said.
+    The two solids never share their colour, nor their shape where there are two to choose from, so that every swap
+    differs from the caption.
 
     Args:
-        seed: the same seed gives the same list, and a longer one begins with the shorter.
+        seed: the same seed gives the same list, and a longer list begins with the shorter one.
 
     Raises:
-        UserError: fewer than two colours, no shapes, or a count outside 1 to the number of different ones.
+        UserError: there are fewer than two colours or no shapes, or the count is outside 1 to the number of different
+            arrangements.
     """
-    colours, shapes = dict.fromkeys(colours), dict.fromkeys(shapes)  # each once
+    colours, shapes = tuple(dict.fromkeys(colours)), tuple(dict.fromkeys(shapes))
     pairs = list(itertools.permutations(shapes, 2)) if len(shapes) > 1 else [(shape, shape) for shape in shapes]
-    left = [
+    possible = [
         Arrangement(Solid(c, s), relation, Solid(d, t))
         for relation in dict.fromkeys(relations)
         for (c, d), (s, t) in itertools.product(itertools.permutations(colours, 2), pairs)
     ]
-    if not 1 <= count <= len(left):
-        given = f"{count} arrangements of {len(colours)} colours and {len(shapes)} shapes"
-        raise UserError(f"{given}: give from 1 to {len(left)}" if left else f"{given}: give two colours and one shape")
-    random.Random(f"arrangements {seed}").shuffle(left)
-    rows = [(a, _facts(a)) for a in left]
-    used: Counter = Counter()
+    if not 1 <= count <= len(possible):
+        request = f"{count} arrangements of {len(colours)} colours and {len(shapes)} shapes"
+        wanted = f"from 1 to {len(possible)}" if possible else "two colours and one shape"
+        raise UserError(f"{request}: give {wanted}")
+    random.Random(f"arrangements {seed}").shuffle(possible)
+    left = [(arrangement, _facts(arrangement)) for arrangement in possible]
+    used: Counter[str | tuple[int, str]] = Counter()
     chosen = []
     for _ in range(count):
-        row = min(rows, key=lambda row: sum(used[fact] for fact in row[1]))  # the first of the least used
-        used.update(row[1])
-        rows.remove(row)
-        chosen.append(row[0])
+        row = min(left, key=lambda row: sum(used[fact] for fact in row[1]))  # the first of the least used
+        arrangement, facts = row
+        used.update(facts)
+        left.remove(row)
+        chosen.append(arrangement)
     return chosen
 
 
-def _facts(a: Arrangement) -> tuple:
-    """What is to be balanced: the relation, and each colour and shape in its place."""
+def _facts(a: Arrangement) -> tuple[str | tuple[int, str], ...]:
+    """The facts whose frequencies are balanced: the relation, and every colour and shape in its place."""
     return a.relation, (0, a.first.colour), (0, a.first.shape), (1, a.second.colour), (1, a.second.shape)
 
 
 def parse(caption: str) -> Arrangement | None:
-    """What a caption says of two solids: "a blue ball below a red cube" is a red cube on top of a blue ball.
+    """The arrangement that a caption describes: "a blue ball below a red cube" is a red cube on top of a blue ball.
 
-    It may say above, over, below, under, left of, right of, beside or next to, "to the left of", and end on a ground,
-    like "on white".
+    The caption may say above, over, below, under, left of, right of, beside or next to, "to the left of", and may end
+    with a background, like "on white".
 
     Returns:
         None if the caption does not relate two things.
 
     Raises:
-        UserError: it does, but with words that are not of this world; the message names them.
+        UserError: the caption relates two things, but one of them is no coloured solid; the message names the words.
     """
     words = _GROUND.sub("", " ".join(caption.lower().split()).strip(" .!?"))
     parts = _RELATED.split(words)
@@ -197,20 +206,21 @@ def parse(caption: str) -> Arrangement | None:
 
 
 def colour_at(pixels: Tensor, box: Box = (0.0, 0.0, 1.0, 1.0)) -> list[tuple[str | None, float]]:
-    """The named colour of what stands out from the ground at a place of each picture.
+    """The named colour of whatever stands out from the background in a box of every picture.
 
-    The ground is what the corners show.  Every pixel of the box that differs from it votes for the nearest of COLOURS
-    in CIELAB, each in four lights, lightness counting half: a shaded side keeps its hue and loses its light.
+    The corners give the background's colour.  Every pixel of the box that differs from it votes for the nearest of
+    COLOURS in CIELAB.  A colour may appear in four lights, and lightness counts half, because a shaded side keeps its
+    hue and loses its light.
 
     Args:
         pixels: (B, 3, H, W) in [-1, 1].
-        box: left, top, right, bottom as fractions, like Arrangement.boxes.
+        box: left, top, right, bottom as fractions, like `Arrangement.boxes`.
 
     Returns:
-        B pairs: the name with most votes and its share of them; (None, 0.0) where nothing stands out.
+        B pairs: the name with the most votes and its share of them; (None, 0.0) where nothing stands out.
 
     Raises:
-        UserError: no pictures, or a box that is empty or not within them.
+        UserError: the pixels have another shape, or the box is empty or not within the picture.
     """
     if pixels.ndim != 4 or pixels.shape[1] != 3:
         raise UserError(f"pixels are {tuple(pixels.shape)}, wanted (B, 3, H, W) in [-1, 1]")
@@ -218,15 +228,15 @@ def colour_at(pixels: Tensor, box: Box = (0.0, 0.0, 1.0, 1.0)) -> list[tuple[str
     if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
         raise UserError(f"box is {box}, wanted (left, top, right, bottom) in fractions from 0 to 1, left before right")
     height, width = pixels.shape[2:]
-    step = max(1, min(height, width) // 128)  # so many voters are enough
-    places = _to_lab(pixels[..., ::step, ::step])
-    rows, columns = _span(top, bottom, places.shape[1]), _span(left, right, places.shape[2])
+    step = max(1, min(height, width) // 128)  # 128 x 128 voters are enough
+    pictures = _to_lab(pixels[..., ::step, ::step])
+    rows, columns = _span(top, bottom, pictures.shape[1]), _span(left, right, pictures.shape[2])
     shades = np.multiply.outer(LIGHTS, list(COLOURS.values())).clip(0, 255) / 127.5 - 1  # (lights, colours, 3)
-    named = _to_lab(pixels.new_tensor(shades.reshape(1, -1, 1, 3)).transpose(1, 3)).reshape(-1, 3)
-    return [_vote(place, rows, columns, named) for place in places]
+    lab_colours = _to_lab(pixels.new_tensor(shades.reshape(1, -1, 1, 3)).transpose(1, 3)).reshape(-1, 3)
+    return [_vote(picture, rows, columns, lab_colours) for picture in pictures]
 
 
-def _vote(picture: np.ndarray, rows: slice, columns: slice, named: np.ndarray) -> tuple[str | None, float]:
+def _vote(picture: np.ndarray, rows: slice, columns: slice, lab_colours: np.ndarray) -> tuple[str | None, float]:
     height, width = (max(1, side // 16) for side in picture.shape[:2])
     corners = [
         picture[y, x] for y in (slice(height), slice(-height, None)) for x in (slice(width), slice(-width, None))
@@ -236,14 +246,14 @@ def _vote(picture: np.ndarray, rows: slice, columns: slice, named: np.ndarray) -
     standing_out = place[np.linalg.norm(place - ground, axis=1) > STANDS_OUT]
     if len(standing_out) < LEAST * len(place):
         return None, 0.0
-    nearest = np.linalg.norm(standing_out[:, None] - named, axis=2).argmin(1) % len(COLOURS)
+    nearest = np.linalg.norm(standing_out[:, None] - lab_colours, axis=2).argmin(1) % len(COLOURS)
     votes = np.bincount(nearest, minlength=len(COLOURS))
     return tuple(COLOURS)[votes.argmax()], round(float(votes.max() / votes.sum()), 4)
 
 
 def _to_lab(pixels: Tensor) -> np.ndarray:
     """(B, 3, H, W) in [-1, 1] to CIELAB (B, H, W, 3), its lightness at SHADE."""
-    from .io.images import cielab  # here, for the training's drawings need the names of colours without torch
+    from .io.images import cielab  # here, because the training's drawings import the colours' names without torch
 
     return cielab(pixels).permute(0, 2, 3, 1).numpy() * (SHADE, 1, 1)
 
@@ -254,7 +264,8 @@ def _span(start: float, stop: float, side: int) -> slice:
 
 
 def _solid(words: str) -> Solid:
-    known = [_WORDS.get(word, word) for word in re.sub(r"^(?:an?|the|one) ", "", words.strip()).split()]
-    if len(known) != 2:
+    parts = [_WORDS.get(word, word) for word in re.sub(r"^(?:an?|the|one) ", "", words.strip()).split()]
+    if len(parts) != 2:
         raise UserError(f"“{words.strip() or '…'}” is not understood: give a colour and a shape, like “a red cube”")
-    return Solid(*known)
+    colour, shape = parts
+    return Solid(colour, shape)

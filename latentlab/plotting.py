@@ -1,4 +1,4 @@
-"""Pictures and numbers as matplotlib figures: returned, never shown."""
+"""Pictures and numbers as matplotlib figures; every function returns its figure and displays nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.figure
 import torch
@@ -19,7 +20,7 @@ from .io.images import save_png, to_pil
 
 
 class Figure(matplotlib.figure.Figure):
-    """matplotlib's figure, which shows itself where it ends a notebook's cell; others do so only after pyplot."""
+    """A matplotlib figure that a notebook displays at the end of a cell without pyplot."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -27,7 +28,7 @@ class Figure(matplotlib.figure.Figure):
         return buffer.getvalue()
 
 
-def _show(axis: Axes, picture) -> None:
+def _show(axis: Axes, picture: Image.Image) -> None:
     axis.imshow(picture, interpolation="nearest")
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
@@ -36,12 +37,12 @@ def _show(axis: Axes, picture) -> None:
 def grid(
     pixels: Tensor, *, titles: Sequence[str] = (), columns: int | None = None, heading: str | None = None
 ) -> Figure:
-    """Pictures in rows, a title above each.
+    """Pictures in rows, with a title above every picture.
 
     Args:
         pixels: (B, 3, H, W) in [-1, 1].
         titles: one a picture, or none.
-        columns: as many as make the figure about as wide as a page by default.
+        columns: by default as many as make the figure about as wide as a page.
     """
     pictures = to_pil(pixels)
     columns = columns or min(len(pictures), 8 if len(pictures) > 6 else 4)
@@ -64,12 +65,12 @@ def grid(
 def rows(
     named: Mapping[str, Tensor], *, titles: Sequence[str] = (), heading: str | None = None, wide_labels: bool = False
 ) -> Figure:
-    """Named rows of pictures, one under another.
+    """Named rows of pictures, one row under another.
 
     Args:
         named: label -> (N, 3, H, W) in [-1, 1], all of one N.
         titles: N, above the first row.
-        wide_labels: the labels are sentences: set them beside the row, not along it.
+        wide_labels: set the labels beside the rows and not along them, as sentences need.
     """
     count = len(next(iter(named.values())))
     wrapped = [textwrap.fill(title, 20) for title in titles]
@@ -100,14 +101,19 @@ def heat(values: Tensor, *, top: float) -> Tensor:
 
 
 def curves(
-    table: Iterable[Mapping], *, x: str, quantities: Sequence[str], xlabel: str | None = None, log: bool = True
+    table: Iterable[Mapping[str, Any]],
+    *,
+    x: str,
+    quantities: Sequence[str],
+    xlabel: str | None = None,
+    log: bool = True,
 ) -> Figure:
-    """Quantities of a tidy table against one of its coordinates, with the 95% interval as a band.
+    """Quantities of a tidy table against one of its coordinates, with 95% intervals as bands.
 
     Args:
         table: rows as in `experiments.Result.table`.
         x: the coordinate's name.
-        log: a logarithmic abscissa (with room for 0).
+        log: makes the abscissa logarithmic, linear below 1 so that it has room for 0.
     """
     table = list(table)
     figure = Figure((6.4, 3.8), layout="constrained")
@@ -141,8 +147,8 @@ def lines(
     figure = Figure((6.6, 3.2), layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     for name, (x, y) in named.items():
-        x, y = (torch.as_tensor(v).detach().cpu().numpy() for v in (x, y))
-        axes.plot(x, y, marker="o" if len(x) <= 30 else None, ms=3.5, lw=1.4, label=name)
+        xs, ys = (torch.as_tensor(values).detach().cpu().numpy() for values in (x, y))
+        axes.plot(xs, ys, marker="o" if len(xs) <= 30 else None, ms=3.5, lw=1.4, label=name)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     axes.spines[["top", "right"]].set_visible(False)
@@ -150,11 +156,11 @@ def lines(
 
 
 def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
-    """What the first k components keep of the variance, against k, with the k that keep a marked share.
+    """The share of the variance that the first k components keep, against k, with marks at chosen shares.
 
     Args:
         shares: (K + 1,), as `directions.Directions.shares`.
-        marks: shares to mark, where they are reached.
+        marks: shares whose smallest k is marked; a share that no k reaches is left out.
     """
     figure = Figure((6.4, 3.8), layout="constrained")
     axes = figure.add_subplot(xlabel="components kept", ylabel="share of the variance", ylim=(0, 1.03))
@@ -166,8 +172,9 @@ def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
         axes.plot([k, k, 0], [0, mark, mark], color="grey", lw=0.8, ls="--")
         text = f"{mark:.0%}: {k} of {len(shares) - 1}"
         left = k > len(shares) / 2
-        axes.annotate(text, (k, mark), (-6 if left else 6, -12), textcoords="offset points", fontsize=8,
-                      ha="right" if left else "left", bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
+        place, side = ((-6, -12), "right") if left else ((6, -12), "left")
+        box = {"fc": "white", "ec": "none", "pad": 1}
+        axes.annotate(text, (k, mark), place, textcoords="offset points", fontsize=8, ha=side, bbox=box)
     axes.set_xlim(0, len(shares) - 1)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -183,25 +190,25 @@ def matrix(
     high: float | None = None,
     heading: str | None = None,
 ) -> Figure:
-    """Numbers of pictures (rows) and labels (columns) as a heat map, each with its figure.
+    """A heat map of pictures (rows) and labels (columns), with the number written in every cell.
 
     Args:
         values: (B, L). pixels: (B, 3, H, W). labels: L.
-        low, high: the colours' range; the values' own by default.
+        low, high: the range of the colours, by default that of the values.
     """
-    values = values.detach().double().cpu().numpy()
-    count, width = values.shape
+    numbers = values.detach().double().cpu().numpy()
+    count, width = numbers.shape
     figure = Figure((1.1 + 0.62 * width, 0.9 + 0.5 * count), layout="constrained")
     left, axes = figure.subplots(1, 2, width_ratios=(0.5, 0.62 * width))
     strip = torch.cat(list(pixels.detach().cpu()), 1)[None]  # the pictures, one under another
     left.imshow(to_pil(strip)[0], aspect="auto", interpolation="nearest")
     left.axis("off")
-    image = axes.imshow(values, aspect="auto", cmap="viridis", vmin=low, vmax=high)
-    shade = image.norm(values)
+    image = axes.imshow(numbers, aspect="auto", cmap="viridis", vmin=low, vmax=high)
+    shade = image.norm(numbers)
     for row in range(count):
         for column in range(width):
             colour = "black" if shade[row, column] > 0.6 else "white"
-            text = f"{values[row, column]:.2f}"
+            text = f"{numbers[row, column]:.2f}"
             axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     names = [textwrap.fill(textwrap.shorten(x, 40, placeholder=" …"), 20) for x in labels]
     axes.set_xticks(range(width), names, rotation=40, ha="right", fontsize=8)
@@ -216,16 +223,16 @@ def plane(points: Mapping[str, Tensor]) -> Figure:
     figure = Figure((4.8, 4.2), layout="constrained")
     axes = figure.add_subplot(aspect="equal", xlabel="first component", ylabel="second component")
     for name, xy in points.items():
-        xy = xy.detach().cpu().numpy()
-        axes.scatter(xy[:, 0], xy[:, 1], s=16, alpha=0.7, label=name)
+        x, y = xy.detach().cpu().numpy().T
+        axes.scatter(x, y, s=16, alpha=0.7, label=name)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def save(figure: Figure, path: str | Path, metadata: dict | None = None, *, dpi: int = 130) -> Path:
-    """Write a figure as a PNG that carries its settings, whole or not at all."""
+def save(figure: Figure, path: str | Path, metadata: dict[str, Any] | None = None, *, dpi: int = 130) -> Path:
+    """Write a figure, with its settings as metadata, as a PNG; the file appears only when it is complete."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi)
     return save_png(Image.open(buffer).convert("RGB"), path, metadata)

@@ -1,6 +1,7 @@
-"""What several test files share: the toy lab, seeded randomness, and small stand-ins for drawings and decoders."""
+"""Fixtures that several test files share: the toy lab, seeded randomness, small stand-ins for drawings and decoders."""
 
 import copy
+import dataclasses
 import functools
 import hashlib
 import json
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentlab import models
-from latentlab.diffusion import abar_at
+from latentlab import experiments, models
+from latentlab.analysis.pca import Directions
+from latentlab.diffusion import SeededNoise, abar_at, cosine_abar
 from latentlab.models.toy import D, ToyDecoder
 
 
@@ -47,7 +49,7 @@ def x_0(lab, z_i, normal):
 
 
 class Spy:
-    """A decoder that notes every evaluation: the batch, the time and the guidance."""
+    """A decoder that records every evaluation: the batch, the time and the guidance."""
 
     def __init__(self, decoder):
         self.decoder, self.calls = decoder, []
@@ -69,7 +71,7 @@ def spy(lab):
 
 @pytest.fixture
 def spied():
-    """To spy on another decoder: `spied(decoder, rows=2)`, which may then be given so many rows at once."""
+    """Spy on another decoder: `spied(decoder, rows=2)` evaluates at most so many rows at once."""
 
     def make(decoder, rows=None):
         spy = Spy(decoder)
@@ -79,8 +81,31 @@ def spied():
     return make
 
 
+def spied_lab(lab):
+    """The same lab, and the spy on its decoder."""
+    spy = Spy(lab.decoder)
+    return dataclasses.replace(lab, decoder=spy), spy
+
+
+def toy_pictures(count=2, side=8):
+    """Grey noise as pictures: (count, 3, side, side)."""
+    return SeededNoise(range(count), (3, side, side), stream="test")().mul(0.3).clamp(-1, 1)
+
+
+@pytest.fixture(scope="session")
+def inversion(lab):
+    """Two toy pictures, inverted to rounding."""
+    return experiments.invert(lab, toy_pictures(), steps=20, iterations=20, tolerance=1e-7)
+
+
+@pytest.fixture(scope="session")
+def directions(lab):
+    """The principal components of forty toy pictures."""
+    return Directions.fit(lab.encoder.encode_image(toy_pictures(40)))
+
+
 class Curved(ToyDecoder):
-    """The toy with a noise that is no linear function of x_t, and mixes pixels: no formula undoes it by luck."""
+    """The toy with a noise that is no linear function of x_t, and it mixes pixels: no formula inverts it by luck."""
 
     def eps(self, x_t, t, cond, guidance=1.0):
         a = abar_at(self.abar, t)
@@ -91,6 +116,18 @@ class Curved(ToyDecoder):
 @pytest.fixture
 def curved():
     return Curved()
+
+
+class Grain:
+    """An upsampler that adds its own seeded noise."""
+
+    abar, low, high, max_batch_size, steps = cosine_abar(), 8, 8, 4, 2
+
+    def eps(self, x_t, t, pixels):
+        return x_t / 2
+
+    def to_pixels(self, x_0, pixels):
+        return (pixels + 0.3 * x_0.tanh()).clamp(-1, 1)
 
 
 @pytest.fixture
@@ -214,7 +251,7 @@ def published(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def family(published):
-    """The lab of a row, loaded from the tiny copies by the real code."""
+    """The lab of a family by name, loaded from the tiny copies by the real code."""
     return functools.cache(lambda name: models.load(published, family=name, device="cpu"))
 
 
@@ -223,7 +260,7 @@ IGNORED = pytest.StashKey[list[tuple[str, list[str]]]]()
 
 @pytest.fixture
 def list_ignored(request):
-    """Note the cells of notebooks whose output is not compared, for a list at the end of the run."""
+    """Record the cells of notebooks whose output is not compared, for a list at the end of the run."""
     return lambda named: request.config.stash.setdefault(IGNORED, []).extend(named.items())
 
 
@@ -232,7 +269,7 @@ PARITY = pytest.StashKey[list]()
 
 @pytest.fixture
 def same(request):
-    """Assert that ours is stock's to 1e-4, and note the largest difference for the table at the end of the run."""
+    """Assert that ours is stock's to 1e-4, and record the largest difference for the table at the end of the run."""
 
     def check(family, part, ours, stock):
         assert ours.shape == stock.shape
@@ -247,7 +284,7 @@ LISTS = {"ignored": IGNORED, "parity": PARITY}
 
 
 def pytest_sessionfinish(session):
-    """A worker of pytest-xdist hands what it noted to the process that prints the summary."""
+    """A worker of pytest-xdist sends its records to the process that prints the summary."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput |= {name: session.config.stash.get(key, []) for name, key in LISTS.items()}
 
@@ -279,9 +316,9 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("cells of notebooks whose output is not compared")
         for name, cells in ignored:
             terminalreporter.write_line(f"{name:<36} {', '.join(cells)}")
-    found = config.stash.get(PARITY, [])
-    if found:
+    differences = config.stash.get(PARITY, [])
+    if differences:
         terminalreporter.section("largest difference from the stock pipelines, float32")
-        for family, part, difference, spread in found:
+        for family, part, difference, spread in differences:
             terminalreporter.write_line(f"{family:<16} {part:<44} {difference:.1e}   (spread {spread:.2f})")
     slowest_files(terminalreporter)

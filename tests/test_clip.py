@@ -1,4 +1,4 @@
-"""The encoder is open_clip and nothing more, and it says what of a caption the model does not see."""
+"""The encoder gives open_clip's own embeddings and reports the parts of a caption that the model does not see."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ def pictures():
 
     def make(width, height):
         noise = np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3), dtype=np.uint8)
-        return [Image.fromarray(each).resize((width, height), Image.Resampling.BICUBIC) for each in noise]
+        return [Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC) for pixels in noise]
 
     return make
 
@@ -43,9 +43,9 @@ def pictures():
 @torch.no_grad()
 def test_z_i_is_open_clips_own_on_its_own_preprocessing(encoder, stock, pictures):
     model, preprocess, _ = stock
-    found = pictures(SIDE, SIDE)
-    wanted = model.encode_image(torch.stack([preprocess(image) for image in found]))
-    torch.testing.assert_close(encoder.encode_image(images.to_tensor(*found)), wanted, rtol=1e-5, atol=1e-5)
+    photos = pictures(SIDE, SIDE)
+    wanted = model.encode_image(torch.stack([preprocess(image) for image in photos]))
+    torch.testing.assert_close(encoder.encode_image(images.to_tensor(*photos)), wanted, rtol=1e-5, atol=1e-5)
     assert wanted.shape == (3, D)
 
 
@@ -109,11 +109,11 @@ def test_encoding_needs_no_gradient_and_no_training_mode(encoder, pictures):
     assert not encoder.model.training and not any(p.requires_grad for p in encoder.model.parameters())
 
 
-def test_in_half_precision_the_embedding_is_single_and_near(clip_folder, encoder, pictures):
+def test_an_encoder_in_half_precision_gives_nearly_the_same_embedding_in_float32(clip_folder, encoder, pictures):
     half, pixels = local(clip_folder, dtype=torch.bfloat16), images.to_tensor(*pictures(SIDE, SIDE))
-    found = half.encode_image(pixels)
-    assert next(half.model.parameters()).dtype == torch.bfloat16 and found.dtype == torch.float32
-    assert (torch.cosine_similarity(found, encoder.encode_image(pixels)) > 0.99).all()
+    z_i = half.encode_image(pixels)
+    assert next(half.model.parameters()).dtype == torch.bfloat16 and z_i.dtype == torch.float32
+    assert (torch.cosine_similarity(z_i, encoder.encode_image(pixels)) > 0.99).all()
 
 
 # Zero-shot
@@ -121,41 +121,43 @@ def test_in_half_precision_the_embedding_is_single_and_near(clip_folder, encoder
 
 @pytest.mark.parametrize("templates", [("{}",), ("a picture of {}", "{} on blue", "{}")], ids=["one", "three"])
 def test_zero_shot_rows_sum_to_1_over_the_labels(encoder, pictures, templates):
-    found = encoder.zero_shot(images.to_tensor(*pictures(48, 36)), ["a dog", "a cat", "a fox", "a bear"], templates)
-    assert found.shape == (3, 4) and (found >= 0).all()
-    torch.testing.assert_close(found.sum(-1), torch.ones(3))
+    probabilities = encoder.zero_shot(
+        images.to_tensor(*pictures(48, 36)), ["a dog", "a cat", "a fox", "a bear"], templates
+    )
+    assert probabilities.shape == (3, 4) and (probabilities >= 0).all()
+    torch.testing.assert_close(probabilities.sum(-1), torch.ones(3))
 
 
 @torch.no_grad()
 def test_zero_shot_is_open_clips_own_recipe(encoder, stock, pictures):
     model, preprocess, tokenizer = stock
-    found, labels = pictures(SIDE, SIDE), ["a dog", "a cat"]
-    z_i = model.encode_image(torch.stack([preprocess(image) for image in found]), normalize=True)
+    photos, labels = pictures(SIDE, SIDE), ["a dog", "a cat"]
+    z_i = model.encode_image(torch.stack([preprocess(image) for image in photos]), normalize=True)
     z_t = model.encode_text(tokenizer(labels), normalize=True)
     wanted = (model.logit_scale.exp() * z_i @ z_t.T).softmax(-1)
-    torch.testing.assert_close(encoder.zero_shot(images.to_tensor(*found), labels), wanted, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(encoder.zero_shot(images.to_tensor(*photos), labels), wanted, rtol=1e-3, atol=1e-5)
 
 
-def test_a_template_said_twice_changes_nothing(encoder, pictures):
+def test_repeating_a_template_changes_nothing(encoder, pictures):
     pixels, labels = images.to_tensor(*pictures(SIDE, SIDE)), ["a dog", "a cat"]
     once, twice = (encoder.zero_shot(pixels, labels, ("an emoji of {}",) * n) for n in (1, 2))
     torch.testing.assert_close(once, twice)
 
 
-# What the model does not see
+# The parts of a caption that the model does not see
 
 
-def test_a_caption_of_known_words_is_read_without_a_warning(encoder):
+def test_a_caption_of_known_words_gives_no_warning(encoder):
     assert encoder.check_caption(KNOWN) == CaptionCheck()
     assert caption_warnings([encoder.check_caption(KNOWN)]) == []
 
 
 def test_unknown_words_are_named_with_near_words(encoder):
-    reading = encoder.check_caption("A zebr and an aple, a xqzwv, a zebr")
-    assert reading.unknown == ("zebr", "aple", "xqzwv")
-    assert "apple" in reading.suggestions[1] and reading.suggestions[2] == ()
-    assert set(sum(reading.suggestions, ())) <= set(words())
-    (warning,) = caption_warnings([reading])
+    check = encoder.check_caption("A zebr and an aple, a xqzwv, a zebr")
+    assert check.unknown == ("zebr", "aple", "xqzwv")
+    assert "apple" in check.suggestions[1] and check.suggestions[2] == ()
+    assert set(sum(check.suggestions, ())) <= set(words())
+    (warning,) = caption_warnings([check])
     assert "“aple” (near words: maple, apple, apples)" in warning and warning.endswith(", “xqzwv”")
     checks = [encoder.check_caption(f"a {word}") for word in ("zebr", "aple", "xqzwv", "aple")]
     assert caption_warnings(checks) == [warning]
@@ -176,27 +178,27 @@ def test_exactly_the_words_that_the_model_lacks_are_reported(encoder, caption):
 
 
 @pytest.mark.parametrize("caption", [" ".join(["dog"] * 40), "a dog " * 30, "-".join(["dog"] * 40), "a, " * 30])
-def test_a_caption_that_is_too_long_says_where_it_was_cut(encoder, caption):
-    kept = encoder.check_caption(caption).truncated
-    assert kept is not None and caption.startswith(kept)
+def test_the_check_of_a_caption_that_is_too_long_gives_the_part_that_fits(encoder, caption):
+    truncated = encoder.check_caption(caption).truncated
+    assert truncated is not None and caption.startswith(truncated)
     assert any("it was cut after" in sentence for sentence in caption_warnings([encoder.check_caption(caption)]))
 
 
 @pytest.mark.parametrize("count", range(CONTEXT - 4, CONTEXT + 6))
-def test_what_is_kept_is_as_much_as_fits_between_start_and_end(encoder, count):
+def test_a_truncated_caption_has_as_many_words_as_fit_between_the_start_and_end_tokens(encoder, count):
     caption = " ".join(words()[:count])
     fits = CONTEXT - 2  # one place each for the start and the end token
     assert encoder.check_caption(caption).truncated == (None if count <= fits else " ".join(words()[:fits]))
 
 
-def test_what_was_cut_makes_no_difference_to_z_t(encoder):
+def test_the_truncated_words_make_no_difference_to_z_t(encoder):
     caption = " ".join(words()[:40])
     torch.testing.assert_close(
         encoder.encode_text([caption]), encoder.encode_text([encoder.check_caption(caption).truncated])
     )
 
 
-def test_reading_a_very_long_caption_is_quick(encoder):
+def test_checking_a_very_long_caption_takes_few_calls_of_the_tokenizer(encoder):
     calls = []
     slow = copy.copy(encoder)
     slow.tokenizer = _Counting(encoder.tokenizer, calls)
@@ -218,7 +220,7 @@ class _Counting:
         return self._tokenizer(*args, **kwargs)
 
 
-def test_a_byte_pair_tokenizer_knows_every_word_and_still_cuts(encoder):
+def test_a_byte_pair_tokenizer_knows_every_word_and_still_truncates(encoder):
     clip = copy.copy(encoder)
     clip.tokenizer = open_clip.SimpleTokenizer()
     assert clip.check_caption("a xqzwv 🐶") == CaptionCheck()
@@ -253,7 +255,7 @@ def test_an_unknown_tag_is_refused_with_the_models_tags(tag):
         Encoder("ViT-B-32", tag)
 
 
-def test_a_folder_is_an_encoder(clip_folder, encoder):
+def test_an_encoder_loads_from_a_folder(clip_folder, encoder):
     assert torch.equal(local(clip_folder).encode_text([KNOWN]), encoder.encode_text([KNOWN]))
 
 
@@ -265,7 +267,7 @@ def test_the_tokens_are_the_words_between_start_and_end(encoder):
     assert vocabulary["[EOT]"] == max(vocabulary.values()) and vocabulary["[PAD]"] == 0
 
 
-@pytest.mark.parametrize(("name", "said"), [("local-dir:nowhere", "is not there"), ("ViT-B-32:openai", "no model")])
-def test_a_name_with_a_colon_that_leads_nowhere_is_refused(name, said):
-    with pytest.raises(UserError, match=said):
+@pytest.mark.parametrize(("name", "message"), [("local-dir:nowhere", "is not there"), ("ViT-B-32:openai", "no model")])
+def test_a_name_with_a_colon_that_is_neither_a_folder_nor_a_model_is_refused(name, message):
+    with pytest.raises(UserError, match=message):
         Encoder(name)

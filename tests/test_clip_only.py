@@ -1,4 +1,4 @@
-"""A CLIP alone, from a folder in open_clip's layout: what needs no decoder works, by library and command line."""
+"""A CLIP alone, from a folder in open_clip's layout: all that needs no decoder works, in library and commands."""
 
 import json
 import shutil
@@ -40,14 +40,14 @@ def run(monkeypatch, capsys, clip_folder, tmp_path):
     """Run a command on the CLIP: exit code, standard output as JSON where it is, standard error."""
 
     def go(*words, out=True):
-        place = ("--out", tmp_path / "out") if out else ()
-        words = ("latentlab", *words, *place, "--model", clip_folder, "--json")
+        out_option = ("--out", tmp_path / "out") if out else ()
+        words = ("latentlab", *words, *out_option, "--model", clip_folder, "--json")
         monkeypatch.setattr("sys.argv", [str(word) for word in words])
         with pytest.raises(SystemExit) as stopped:
             cli.main()
             raise SystemExit(0)
-        found = capsys.readouterr()
-        return stopped.value.code or 0, json.loads(found.out) if found.out else None, found.err
+        output = capsys.readouterr()
+        return stopped.value.code or 0, json.loads(output.out) if output.out else None, output.err
 
     return go
 
@@ -55,7 +55,7 @@ def run(monkeypatch, capsys, clip_folder, tmp_path):
 # The library
 
 
-def test_the_lab_is_the_encoder_of_the_folder_and_says_which_weights_it_has(lab, encoder, pixels, clip_folder):
+def test_the_lab_holds_the_folders_encoder_and_the_name_of_its_weights(lab, encoder, pixels, clip_folder):
     assert torch.equal(lab.encoder.encode_image(pixels), encoder.encode_image(pixels))
     assert (lab.name, lab.weights) == (clip_folder.name, f"{clip_folder.name}@{encoder.fingerprint()}")
     assert lab.image_size == encoder.image_size and not lab.has_decoder
@@ -64,7 +64,7 @@ def test_the_lab_is_the_encoder_of_the_folder_and_says_which_weights_it_has(lab,
         lab.require_decoder()
 
 
-def test_a_fingerprint_tells_weights_apart_and_nothing_else(clip_folder, encoder):
+def test_a_fingerprint_depends_on_the_weights_alone(clip_folder, encoder):
     other = clip_only.encoder(f"local-dir:{clip_folder}")
     assert other.fingerprint() == encoder.fingerprint()
     other.model.logit_scale.data += 1e-3
@@ -79,13 +79,13 @@ def test_zero_shot_similarity_and_components_need_no_decoder(lab, pixels):
     torch.testing.assert_close(fitted.reconstruct(z_i, len(fitted)), z_i, rtol=1e-4, atol=1e-5)
 
 
-def test_an_attack_asks_clip_alone_and_says_so(lab, pixels):
-    found = experiments.attack(lab, pixels, ["ball"], "a red apple", labels=LABELS, encoders={"again": lab.encoder})
-    assert found.variations.shape[2] == 0 and found.settings["variations"] == 0
-    assert any("has no decoder" in note for note in found.notes)
-    torch.testing.assert_close(found.others["again"], found.attacked)
-    figure = found.figure()
-    assert figure.axes and "A written word wins" in found.summary()
+def test_an_attack_without_a_decoder_measures_clip_alone_and_has_a_note_about_it(lab, pixels):
+    attack = experiments.attack(lab, pixels, ["ball"], "a red apple", labels=LABELS, encoders={"again": lab.encoder})
+    assert attack.variations.shape[2] == 0 and attack.settings["variations"] == 0
+    assert any("has no decoder" in note for note in attack.notes)
+    torch.testing.assert_close(attack.others["again"], attack.attacked)
+    figure = attack.figure()
+    assert figure.axes and "A written word wins" in attack.summary()
 
 
 @pytest.mark.parametrize(
@@ -103,19 +103,19 @@ def test_an_attack_asks_clip_alone_and_says_so(lab, pixels):
         lambda lab, pixels: experiments.truncate(lab, pixels, Directions.fit(torch.randn(9, 24)), dims=[1]),
     ],
 )
-def test_what_needs_a_decoder_or_a_prior_says_that_there_is_none(lab, pixels, experiment):
+def test_experiments_that_need_a_decoder_or_a_prior_are_refused(lab, pixels, experiment):
     with pytest.raises(UserError, match=r"without a decoder: it can classify|has no prior"):
         experiment(lab, pixels)
 
 
 @pytest.mark.parametrize("options", [{"offload": True}])
-def test_one_network_can_not_take_turns(clip_folder, options):
+def test_offloading_is_refused_for_a_single_network(clip_folder, options):
     with pytest.raises(UserError, match="is one network, which stays on its device: leave offload"):
         models.load(clip_folder, **options)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("ViT-B-32:nowhere", "ViT-B-32 has no weights called 'nowhere': give one of .*laion2b_s34b_b79k"),
         ("ViT-B-33:openai", "open_clip has no model 'ViT-B-33'; near names: .*ViT-B-32"),
@@ -123,12 +123,12 @@ def test_one_network_can_not_take_turns(clip_folder, options):
         ("ViT-L-14:openai", "openai's weights of ViT-L-14 were trained with QuickGELU: give ViT-L-14-quickgelu"),
     ],
 )
-def test_an_encoder_that_is_not_there_is_refused_before_anything_is_fetched(name, said):
-    with pytest.raises(UserError, match=said):
+def test_an_unknown_encoder_is_refused_before_anything_is_fetched(name, message):
+    with pytest.raises(UserError, match=message):
         models.load(name)
 
 
-def test_the_name_to_give_instead_is_one_that_open_clip_has():
+def test_the_quickgelu_name_to_give_instead_is_one_that_open_clip_has():
     import open_clip
 
     for name, tag in open_clip.list_pretrained():
@@ -148,38 +148,38 @@ def test_a_folder_with_half_its_weights_is_refused(clip_folder, tmp_path):
 # The command line
 
 
-def test_classify_and_compare_answer_on_a_clip_alone(run, photos):
-    code, found, _ = run("classify", photos / "one.png", "--labels", ",".join(LABELS), out=False)
-    assert code == 0 and len(found["pictures"][0]["labels"]) == 3 and found["weights"].startswith("clip@")
-    code, found, _ = run("compare", photos / "one.png", photos / "two.png", "--captions", ",".join(LABELS))
-    assert code == 0 and len(found["similarity"]) == 2 and len(found["similarity"][0]) == 3
-    assert {row["quantity"] for row in found["table"]} >= {"modality gap", "cosine among pictures"}
-    assert all(Image.open(found[name]).size for name in ("figure", "gap"))
+def test_classify_and_compare_work_on_a_clip_alone(run, photos):
+    code, output, _ = run("classify", photos / "one.png", "--labels", ",".join(LABELS), out=False)
+    assert code == 0 and len(output["pictures"][0]["labels"]) == 3 and output["weights"].startswith("clip@")
+    code, output, _ = run("compare", photos / "one.png", photos / "two.png", "--captions", ",".join(LABELS))
+    assert code == 0 and len(output["similarity"]) == 2 and len(output["similarity"][0]) == 3
+    assert {row["quantity"] for row in output["table"]} >= {"modality gap", "cosine among pictures"}
+    assert all(Image.open(output[name]).size for name in ("figure", "gap"))
 
 
 def test_attack_shows_several_clips_side_by_side_without_a_decoder(run, photos, clip_folder):
     other = f"local-dir:{clip_folder}"
     words = ("--text", "ball", "--truth", "a red apple", "--labels", ",".join(LABELS), "--encoder", other)
-    code, found, err = run("attack", photos / "one.png", *words)
-    encoders_seen = [row["encoder"] for row in found["table"] if row["quantity"] == "attack succeeds"]
+    code, output, err = run("attack", photos / "one.png", *words)
+    encoders_seen = [row["encoder"] for row in output["table"] if row["quantity"] == "attack succeeds"]
     assert code == 0 and encoders_seen == [clip_folder.name, other]
     assert "has no decoder: nothing is decoded" in err
 
 
-def test_embed_and_pca_fit_take_a_clip_alone(run, photos, tmp_path, encoder):
-    code, found, _ = run("embed", photos, "--out", tmp_path / "z.parquet", out=False)
-    assert code == 0 and found["count"] == 3 and embeddings.read(tmp_path / "z.parquet").z_i.shape == (3, 24)
-    code, found, _ = run("pca", "fit", photos, "--out", tmp_path / "d.safetensors", out=False)
-    assert code == 0 and found["components"] == 2
-    code, found, _ = run("pca", "fit", tmp_path / "z.parquet", "--out", tmp_path / "e.safetensors", out=False)
+def test_embed_and_pca_fit_work_on_a_clip_alone(run, photos, tmp_path, encoder):
+    code, output, _ = run("embed", photos, "--out", tmp_path / "z.parquet", out=False)
+    assert code == 0 and output["count"] == 3 and embeddings.read(tmp_path / "z.parquet").z_i.shape == (3, 24)
+    code, output, _ = run("pca", "fit", photos, "--out", tmp_path / "d.safetensors", out=False)
+    assert code == 0 and output["components"] == 2
+    code, output, _ = run("pca", "fit", tmp_path / "z.parquet", "--out", tmp_path / "e.safetensors", out=False)
     of_folder, of_file = (Directions.load(tmp_path / f"{name}.safetensors").metadata for name in "de")
-    assert of_folder["weights"] == found["weights"] == of_file["weights"] and of_file["normalised"] == "no"
+    assert of_folder["weights"] == output["weights"] == of_file["weights"] and of_file["normalised"] == "no"
     assert of_folder["probe"] == of_file["probe"]
 
 
 def test_a_command_that_draws_refuses_a_clip_alone_in_one_sentence(run, photos):
-    code, found, err = run("vary", photos / "one.png")
-    assert (code, found) == (2, None)
+    code, output, err = run("vary", photos / "one.png")
+    assert (code, output) == (2, None)
     assert "is a CLIP alone, without a decoder" in err and len(err.strip().splitlines()) == 1
 
 

@@ -1,4 +1,4 @@
-"""The sampler: a walk that can be watched, the same alone and in a batch, and never a silent misfit."""
+"""The sampler: it yields every step, gives the same alone and in a batch, and refuses what does not fit."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def grey_levels(decoder, x_0):
     return np.stack([np.asarray(image, int) for image in images.to_pil(decoder.to_pixels(x_0))])
 
 
-def test_a_walk_reports_every_step_and_ends_where_decode_does(lab, latent):
+def test_sample_steps_reports_every_step_and_ends_at_the_result_of_decode(lab, latent):
     steps = list(sample_steps(lab.decoder, latent, steps=7))
     assert [(step.number, step.total, step.evaluations) for step in steps] == [(k, 7, k) for k in range(1, 8)]
     assert all(step.x_t.shape == step.x_0.shape == latent.x_T.shape for step in steps)
@@ -33,7 +33,7 @@ def test_at_the_last_step_the_expected_picture_is_the_picture(lab, latent):
     torch.testing.assert_close(last.x_t, last.x_0)
 
 
-def test_a_walk_evaluates_only_as_far_as_it_is_watched(spy, latent):
+def test_sample_steps_evaluates_only_the_steps_that_are_consumed(spy, latent):
     steps = sample_steps(spy, latent, steps=7)
     assert spy.calls == []
     next(steps), next(steps)
@@ -47,7 +47,7 @@ def test_the_decoder_is_evaluated_once_at_each_level_but_the_last(spy, latent, s
     assert spy.calls == [(3, t, 2.5) for t in levels(spy.abar, steps)[:-1]]
 
 
-def test_a_count_of_steps_and_its_times_are_the_same_walk(lab, latent):
+def test_a_number_of_steps_and_its_times_give_the_same_result(lab, latent):
     times = levels(lab.decoder.abar, 9)
     assert torch.equal(decode(lab.decoder, latent, steps=9), decode(lab.decoder, latent, steps=times))
 
@@ -68,13 +68,13 @@ def test_sample_k_alone_is_sample_k_in_a_batch_to_one_grey_level(lab, z_i, eta, 
     assert abs(pictures(slice(k, k + 1))[0] - pictures(slice(0, 3))[k]).max() <= 1
 
 
-def test_eta_varies_by_seed_and_repeats_with_it(lab, latent):
+def test_with_eta_a_sample_depends_on_its_seed_and_repeats_with_it(lab, latent):
     once, again, other = (decode(lab.decoder, latent, eta=0.6, seeds=s) for s in ([1, 2, 3], [1, 2, 3], [9, 2, 3]))
     assert torch.equal(once, again)
     assert not torch.allclose(once[0], other[0]) and torch.equal(once[1:], other[1:])
 
 
-def test_etas_noise_is_fresh_and_not_x_T_again(lab, latent):
+def test_the_noise_of_eta_is_independent_of_x_T(lab, latent):
     seeds, times = [3, 4, 5], [900, 500, CLEAN]  # x_T came from these seeds
     with_noise, without = (
         next(sample_steps(lab.decoder, latent, steps=times, eta=1.0, seeds=s)).x_t for s in (seeds, [10, 11, 12])
@@ -112,7 +112,7 @@ def test_no_more_rows_than_the_decoder_allows_are_evaluated_and_nothing_changes(
     torch.testing.assert_close(bounded, decode(lab.decoder, latent, steps=5, guidance=guidance), rtol=0, atol=1e-6)
 
 
-def test_pictures_are_made_a_few_at_a_time_and_all_of_them(spied, lab, latent):
+def test_pictures_are_converted_in_batches_and_none_is_left_out(spied, lab, latent):
     spy, seen = spied(lab.decoder, 2), []
     spy.to_pixels = lambda x_0: seen.append(len(x_0)) or lab.decoder.to_pixels(x_0)
     assert torch.equal(pictures(spy, latent.x_T), lab.decoder.to_pixels(latent.x_T))
@@ -144,11 +144,11 @@ def test_every_eta_of_a_list_is_checked(lab, latent, eta):
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"eta": -0.5}, {"eta": 1.5, "seeds": [1, 2, 3]}, {"steps": 0}, {"steps": [5, 9, -1]}]
+    "params", [{"eta": -0.5}, {"eta": 1.5, "seeds": [1, 2, 3]}, {"steps": 0}, {"steps": [5, 9, -1]}]
 )
-def test_knobs_out_of_range_are_refused(lab, latent, knobs):
+def test_params_out_of_range_are_refused(lab, latent, params):
     with pytest.raises(UserError, match=r"eta is|steps is|times"):
-        decode(lab.decoder, latent, **knobs)
+        decode(lab.decoder, latent, **params)
 
 
 # Solvers

@@ -1,4 +1,4 @@
-"""Noise levels, the one DDIM step, guidance and seeded noise: against diffusers, against algebra, against misuse."""
+"""Noise levels, the DDIM step, guidance and seeded noise, against diffusers and algebra, and what is refused."""
 
 import itertools
 import math
@@ -37,7 +37,7 @@ def test_cosine_abar_is_diffusers_squaredcos_cap_v2():
     torch.testing.assert_close(cosine_abar().float(), stock, rtol=2e-4, atol=0)
 
 
-def test_cosine_abar_is_nichols_closed_form_but_for_the_capped_end():
+def test_cosine_abar_is_nichols_closed_form_except_at_the_capped_end():
     f = (torch.arange(1001, dtype=torch.float64) / 1000 + 0.008).div(1.008).mul(math.pi / 2).cos() ** 2
     torch.testing.assert_close(cosine_abar()[:-1], (f / f[0])[1:-1], rtol=1e-9, atol=0)
     assert cosine_abar()[-1] > f[-1] / f[0]
@@ -50,7 +50,7 @@ def test_cosine_abar_decreases_within_0_and_1(T):
     assert (abar.diff() < 0).all() and abar[0] < 1 and abar[-1] > 0
 
 
-def test_abar_is_1_where_nothing_is_noise():
+def test_abar_is_1_at_the_clean_picture():
     assert abar_at(LINEAR, CLEAN) == 1
     assert abar_at(LINEAR, 999) == LINEAR[999].item()
 
@@ -67,7 +67,7 @@ def test_levels_fall_from_the_last_usable_time_to_clean(abar, steps):
 
 
 @pytest.mark.parametrize("steps", [500, 700, 978, 979, 980])
-def test_levels_never_repeat_however_many(steps):
+def test_levels_never_repeat_however_many_there_are(steps):
     times = levels(cosine_abar(), steps)
     assert len(set(times)) == steps + 1 and times == sorted(times, reverse=True)
 
@@ -84,7 +84,7 @@ def test_explicit_times_are_kept(times):
 
 
 @pytest.mark.parametrize("steps", [0, -3, 1000, 10**6])
-def test_a_number_of_steps_that_cant_be_walked_is_refused(steps):
+def test_an_impossible_number_of_steps_is_refused(steps):
     with pytest.raises(UserError, match=rf"steps is {steps}: give a number from 1 to \d+"):
         levels(cosine_abar(), steps)
 
@@ -109,7 +109,7 @@ def state(normal):
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-def test_ddim_step_walks_as_diffusers_ddim(normal, state, eta):
+def test_ddim_steps_in_sequence_are_diffusers_ddim(normal, state, eta):
     stock = DDIMScheduler(**STOCK, timestep_spacing="leading")
     stock.set_timesteps(50)
     abar, times = cosine_abar(), [*stock.timesteps.tolist(), CLEAN]
@@ -122,7 +122,7 @@ def test_ddim_step_walks_as_diffusers_ddim(normal, state, eta):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 8, 12])
-def test_dpm_solver_step_walks_as_diffusers_second_order_solver(normal, state, steps):
+def test_dpm_solver_steps_in_sequence_are_diffusers_second_order_solver(normal, state, steps):
     stock = DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", final_sigmas_type="zero")
     abar, times = cosine_abar(), levels(cosine_abar(), steps)
     stock.set_timesteps(timesteps=times[:-1])
@@ -153,7 +153,7 @@ def test_one_ddim_step_is_diffusers_to_1e_5(state, normal, eta):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_ddim_step_upwards_walks_as_diffusers_ddim_inverse(lab, x_0, z_i):
+def test_ddim_steps_towards_noise_are_diffusers_ddim_inverse(lab, x_0, z_i):
     stock = DDIMInverseScheduler(**STOCK, timestep_spacing="leading")
     stock.set_timesteps(50)
     abar, cond = cosine_abar(), Conditioning(z_i)
@@ -166,7 +166,7 @@ def test_ddim_step_upwards_walks_as_diffusers_ddim_inverse(lab, x_0, z_i):
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.3, 0.7), (0.9, 0.001), (0.5, 1.0), (0.5, 0.5)])
-def test_a_step_and_its_way_back_with_the_same_eps_are_the_identity(state, a, b):
+def test_a_step_forth_and_back_with_the_same_eps_is_the_identity(state, a, b):
     x, eps = state
     torch.testing.assert_close(ddim_step(ddim_step(x, eps, a, b), eps, b, a), x, rtol=1e-10, atol=1e-10)
 
@@ -178,7 +178,7 @@ def test_two_steps_with_one_eps_are_one_long_step(state):
 
 
 @pytest.mark.parametrize("b", [0.01, 0.6, 1.0])
-def test_from_the_true_noise_a_step_lands_on_the_noised_picture(state, b):
+def test_a_step_with_the_true_noise_gives_the_picture_noised_to_the_next_level(state, b):
     x_0, eps = state
     noised = math.sqrt(0.3) * x_0 + math.sqrt(0.7) * eps
     wanted = math.sqrt(b) * x_0 + math.sqrt(1 - b) * eps
@@ -196,8 +196,8 @@ def test_with_eta_1_the_step_is_ddpms_posterior(state, normal):
 
 @pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
 def test_the_last_step_adds_no_noise(state, normal, eta):
-    found = ddim_step(*state, 0.9, 1.0, eta=eta, noise=normal(2, 3, 5, 8) * 100)
-    torch.testing.assert_close(found, ddim_step(*state, 0.9, 1.0), rtol=1e-12, atol=1e-12)
+    x_0 = ddim_step(*state, 0.9, 1.0, eta=eta, noise=normal(2, 3, 5, 8) * 100)
+    torch.testing.assert_close(x_0, ddim_step(*state, 0.9, 1.0), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("eta", [-0.1, 1.01, float("nan")])
@@ -206,10 +206,10 @@ def test_eta_outside_0_to_1_is_refused(state, eta):
         ddim_step(*state, 0.3, 0.5, eta=eta, noise=state[1])
 
 
-@pytest.mark.parametrize(("to", "given"), [(0.5, False), (0.1, True)], ids=["without noise", "while inverting"])
-def test_eta_needs_noise_and_a_step_towards_the_clean_picture(state, to, given):
+@pytest.mark.parametrize(("to", "with_noise"), [(0.5, False), (0.1, True)], ids=["without noise", "while inverting"])
+def test_eta_needs_noise_and_a_step_towards_the_clean_picture(state, to, with_noise):
     with pytest.raises(UserError, match="needs `noise`, and a step towards the clean picture"):
-        ddim_step(*state, 0.3, to, eta=0.5, noise=state[1] if given else None)
+        ddim_step(*state, 0.3, to, eta=0.5, noise=state[1] if with_noise else None)
 
 
 # What a network may predict
@@ -217,7 +217,7 @@ def test_eta_needs_noise_and_a_step_towards_the_clean_picture(state, to, given):
 
 @pytest.mark.parametrize("abar", [0.001, 0.5, 0.999])
 @pytest.mark.parametrize("kind", ["eps", "v", "x_0"])
-def test_eps_v_and_x_0_say_the_same(state, abar, kind):
+def test_predictions_of_eps_v_and_x_0_give_the_same_eps(state, abar, kind):
     x_0, eps = state
     x_t = math.sqrt(abar) * x_0 + math.sqrt(1 - abar) * eps
     prediction = {"eps": eps, "v": math.sqrt(abar) * eps - math.sqrt(1 - abar) * x_0, "x_0": x_0}[kind]
@@ -243,7 +243,7 @@ def test_an_unknown_kind_of_prediction_is_refused(state):
 
 
 class Linear:
-    """A prediction that depends on everything, so that a mixed-up half would show; it notes its batches."""
+    """A prediction from x and all of the conditioning, so that swapped halves would show. It records its batches."""
 
     def __init__(self):
         self.batches = []
@@ -251,13 +251,13 @@ class Linear:
     def __call__(self, x, cond):
         self.batches.append(len(x))
         assert len(cond) == len(x)
-        told = cond.z_i.sum(-1) + (0 if cond.text is None else cond.text.sum((-1, -2)))
-        return 2 * x + told.view(-1, 1, 1, 1)
+        bias = cond.z_i.sum(-1) + (0 if cond.text is None else cond.text.sum((-1, -2)))
+        return 2 * x + bias.view(-1, 1, 1, 1)
 
 
 @pytest.fixture(params=["with text", "without text"])
 def conditions(request, normal):
-    """A condition of three rows and a null condition."""
+    """A conditioning of three rows and a null conditioning."""
     text = normal(3, 4, 6) if request.param == "with text" else None
     null = Conditioning(torch.zeros(3, 5, dtype=torch.float64), None if text is None else torch.zeros_like(text))
     return Conditioning(normal(3, 5), text), null
@@ -270,7 +270,7 @@ def test_guidance_1_is_one_evaluation_of_the_batch(normal, conditions):
 
 
 @pytest.mark.parametrize("g", [0.0, 0.5, 2.0, 8.0])
-def test_guidance_goes_from_null_through_cond(normal, conditions, g):
+def test_guidance_extrapolates_from_the_null_prediction_through_the_conditional_one(normal, conditions, g):
     predict, x = Linear(), normal(3, 2, 4, 7)
     with_cond, null = (Linear()(x, cond) for cond in conditions)
     torch.testing.assert_close(
@@ -279,14 +279,14 @@ def test_guidance_goes_from_null_through_cond(normal, conditions, g):
     assert predict.batches == [6]
 
 
-def test_a_condition_expands_from_one_row_and_stays_as_it_is_when_it_fits(normal):
+def test_a_conditioning_expands_from_one_row_and_stays_as_it_is_when_it_fits(normal):
     one = Conditioning(normal(1, 5), normal(1, 4, 6)).expand(3)
     assert one.z_i.shape == (3, 5) and one.text.shape == (3, 4, 6)
     assert torch.equal(one[1:2].z_i, one[:1].z_i)
     assert Conditioning(normal(3, 5)).expand(3).text is None
 
 
-def test_conditions_of_another_number_are_refused(normal):
+def test_another_number_of_conditioning_rows_is_refused(normal):
     with pytest.raises(UserError, match="2 conditions for 3 pictures"):
         Conditioning(normal(2, 5)).expand(3)
 
@@ -349,14 +349,14 @@ def test_drawing_leaves_torchs_global_generator_alone():
     ("rows", "guidance", "wanted"),
     [(2, 1.0, [2, 2, 1]), (4, 1.0, [4, 1]), (4, 3.0, [2, 2, 1]), (5, 3.0, [2, 2, 1]), (1, 3.0, [1] * 5), (9, 1.0, [5])],
 )
-def test_rows_are_evaluated_a_few_at_a_time_each_with_its_own_condition(spied, lab, normal, rows, guidance, wanted):
+def test_rows_are_evaluated_in_batches_each_with_its_own_conditioning(spied, lab, normal, rows, guidance, wanted):
     spy, x_t, cond = spied(lab.decoder, rows), normal(5, 3, 8, 8), Conditioning(normal(5, 12))
-    found = evaluate(spy, x_t, 300, cond, guidance)
+    eps = evaluate(spy, x_t, 300, cond, guidance)
     assert spy.calls == [(count, 300, guidance) for count in wanted]
-    torch.testing.assert_close(found, lab.decoder.eps(x_t, 300, cond, guidance), rtol=0, atol=1e-14)
+    torch.testing.assert_close(eps, lab.decoder.eps(x_t, 300, cond, guidance), rtol=0, atol=1e-14)
 
 
-def test_no_rows_are_evaluated_to_none(lab):
+def test_evaluating_zero_rows_gives_zero_rows(lab):
     nothing = evaluate(lab.decoder, torch.zeros(0, 3, 8, 8), 300, Conditioning(torch.zeros(0, 12)))
     assert nothing.shape == (0, 3, 8, 8)
 
@@ -367,7 +367,7 @@ def test_seeds_that_are_no_integers_are_refused_wherever_noise_is_drawn(lab, see
         noise(lab.decoder, seeds)
 
 
-def test_numpys_and_torchs_integers_are_steps_and_seeds_too(lab):
+def test_steps_and_seeds_may_be_integers_of_numpy_or_torch(lab):
     assert levels(lab.decoder.abar, np.int64(7)) == levels(lab.decoder.abar, 7)
     for seeds in (np.arange(2), torch.arange(2)):
         assert torch.equal(noise(lab.decoder, seeds), noise(lab.decoder, [0, 1]))

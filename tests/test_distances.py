@@ -1,4 +1,4 @@
-"""Distances of clouds: closed forms on Gaussians, scipy's matrix root, and what each must not see."""
+"""Distances of clouds: closed forms on Gaussians, scipy's matrix root, and what must not change a distance."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_frechet_is_the_formula_with_scipys_matrix_root(clouds):
 
 
 @pytest.mark.parametrize("distance", [frechet, cmmd])
-def test_distances_see_neither_order_nor_length_nor_rotation(clouds, distance):
+def test_distances_do_not_depend_on_order_length_or_rotation(clouds, distance):
     x, y = clouds
     turn = torch.from_numpy(special_ortho_group.rvs(5, random_state=1))
     wanted = distance(x, y)
@@ -58,28 +58,28 @@ def test_cmmd_is_the_double_sum_over_pairs(clouds):
     assert cmmd(x, y) == pytest.approx(1000 * (same - 2 * sum(k(a, b) for a in x for b in y) / 49), rel=1e-6)
 
 
-def test_cmmd_of_two_halves_of_one_cloud_is_zero_on_average(rng):
-    found = []
+def test_cmmd_between_two_halves_of_one_cloud_is_zero_on_average(rng):
+    distances = []
     for _ in range(200):
         x = torch.randn(40, 6, generator=rng, dtype=torch.float64) + 1
-        found.append(cmmd(x[:20], x[20:]))
-    found = torch.tensor(found)
-    assert abs(found.mean()) < 4 * found.std() / 200**0.5
+        distances.append(cmmd(x[:20], x[20:]))
+    distances = torch.tensor(distances)
+    assert abs(distances.mean()) < 4 * distances.std() / 200**0.5
 
 
-def test_everything_is_recalled_by_itself_and_nothing_from_far_away(clouds):
+def test_a_cloud_recalls_all_of_itself_and_nothing_that_is_far_away(clouds):
     x, _ = clouds
     assert recalled(x, x).all()
     assert not recalled(-x[:, :5], x).any()
 
 
-def test_recall_reaches_just_to_the_kth_neighbour():
+def test_recall_reaches_exactly_as_far_as_the_kth_neighbour():
     angle = torch.tensor([0.0, 0.1, 0.3, 0.6], dtype=torch.float64)  # neighbours of the first at 0.1 and 0.3
-    made = torch.stack([angle.cos(), angle.sin()], 1)
-    seen = torch.tensor([-0.09, -0.11, -0.29, -0.31], dtype=torch.float64)
-    real = torch.stack([seen.cos(), seen.sin()], 1)
-    assert recalled(real, made[[0, 1]].repeat(1, 1), neighbours=1).tolist() == [True, False, False, False]
-    assert recalled(real, made, neighbours=2).tolist() == [True, True, True, False]
+    generated = torch.stack([angle.cos(), angle.sin()], 1)
+    angles = torch.tensor([-0.09, -0.11, -0.29, -0.31], dtype=torch.float64)
+    real = torch.stack([angles.cos(), angles.sin()], 1)
+    assert recalled(real, generated[[0, 1]].repeat(1, 1), neighbours=1).tolist() == [True, False, False, False]
+    assert recalled(real, generated, neighbours=2).tolist() == [True, True, True, False]
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error(normal):
@@ -106,7 +106,7 @@ def test_the_jackknife_counts_several_draws_of_one_picture_as_one(normal):
 
 
 @pytest.mark.parametrize("distance", [frechet, cmmd, recalled, lambda a, b: jackknife(frechet, a, b)])
-def test_clouds_that_do_not_compare_are_refused(distance, normal):
+def test_clouds_of_different_widths_or_too_few_points_are_refused(distance, normal):
     with pytest.raises(UserError, match="of one D"):
         distance(normal(50, 3), normal(50, 4))
     with pytest.raises(UserError, match="at least"):

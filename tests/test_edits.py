@@ -18,7 +18,7 @@ def close(a, b, tolerance=1e-12):
 
 
 def oracle(a, b, theta):
-    """slerp of two float64 vectors by the textbook, the length going linearly."""
+    """The textbook's slerp of two float64 vectors; the length is interpolated linearly."""
     a, b = np.asarray(a, np.float64).ravel(), np.asarray(b, np.float64).ravel()
     length_a, length_b = np.linalg.norm(a), np.linalg.norm(b)
     omega = np.arccos(a @ b / (length_a * length_b))
@@ -43,7 +43,7 @@ def captions(normal):
     return normal(1, 12), normal(1, 12)
 
 
-def test_both_are_public_names():
+def test_interpolate_and_text_diff_are_public_names():
     assert interpolate is interpolate and text_diff is text_diff
 
 
@@ -51,8 +51,8 @@ def test_both_are_public_names():
 
 
 def test_interpolation_starts_at_one_picture_and_ends_at_the_other(ends):
-    found = interpolate(*ends, [0.0, 1.0])
-    for row, end in zip(found, ends):
+    interpolated = interpolate(*ends, [0.0, 1.0])
+    for row, end in zip(interpolated, ends):
         close(row.z_i, end.z_i)
         close(row.x_T, end.x_T)
 
@@ -60,18 +60,18 @@ def test_interpolation_starts_at_one_picture_and_ends_at_the_other(ends):
 @pytest.mark.parametrize("theta", THETAS)
 def test_interpolation_is_numpys_slerp_of_z_i_and_of_all_of_x_T(ends, theta):
     a, b = ends
-    found = interpolate(a, b, theta)
-    assert found.z_i.shape == (1, 12) and found.x_T.shape == (1, *SHAPE)
-    close(found.z_i[0], torch.from_numpy(oracle(a.z_i, b.z_i, theta)))
-    close(found.x_T.flatten(), torch.from_numpy(oracle(a.x_T, b.x_T, theta)))
+    interpolated = interpolate(a, b, theta)
+    assert interpolated.z_i.shape == (1, 12) and interpolated.x_T.shape == (1, *SHAPE)
+    close(interpolated.z_i[0], torch.from_numpy(oracle(a.z_i, b.z_i, theta)))
+    close(interpolated.x_T.flatten(), torch.from_numpy(oracle(a.x_T, b.x_T, theta)))
 
 
 def test_interpolation_turns_evenly(ends):
     a, b = ends
     thetas = torch.linspace(0, 1, 9)
-    found = interpolate(a, b, thetas)
-    close(angle(a.z_i, found.z_i), thetas.double() * angle(a.z_i, b.z_i), 1e-7)
-    flat = found.x_T.flatten(1)
+    interpolated = interpolate(a, b, thetas)
+    close(angle(a.z_i, interpolated.z_i), thetas.double() * angle(a.z_i, b.z_i), 1e-7)
+    flat = interpolated.x_T.flatten(1)
     close(angle(a.x_T.flatten(1), flat), thetas.double() * angle(a.x_T.flatten(1), b.x_T.flatten(1)), 1e-7)
 
 
@@ -90,14 +90,14 @@ def test_interpolated_noise_stays_in_the_shell_where_gaussian_noise_lies(normal)
     assert straight < 0.75 * dims**0.5
 
 
-def test_a_given_x_T_is_held_fixed_and_z_i_walks_all_the_same(ends, normal):
+def test_a_fixed_x_T_stays_and_z_i_is_still_interpolated(ends, normal):
     fixed = normal(1, *SHAPE)
-    found = interpolate(*ends, THETAS, noise=fixed)
-    assert torch.equal(found.x_T, fixed.expand(len(THETAS), -1, -1, -1))
-    assert torch.equal(found.z_i, interpolate(*ends, THETAS).z_i)
+    interpolated = interpolate(*ends, THETAS, noise=fixed)
+    assert torch.equal(interpolated.x_T, fixed.expand(len(THETAS), -1, -1, -1))
+    assert torch.equal(interpolated.z_i, interpolate(*ends, THETAS).z_i)
 
 
-def test_a_path_backwards_is_the_same_path(ends):
+def test_an_interpolation_backwards_is_the_same_path(ends):
     thetas = torch.tensor(THETAS, dtype=torch.float64)
     there, back = interpolate(*ends, thetas), interpolate(*ends[::-1], 1 - thetas)
     close(there.z_i, back.z_i)
@@ -111,17 +111,17 @@ def test_theta_may_be_a_number_a_list_or_a_tensor(ends, latent, captions, theta)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_lower_precision_rounds_the_result_and_nothing_before_it(ends, captions, dtype):
+def test_a_lower_precision_rounds_only_the_result(ends, captions, dtype):
     exact = [e.to(dtype).to(torch.float64) for e in ends]
     captions, fine = [z.to(dtype) for z in captions], [z.to(dtype).double() for z in captions]
     pairs = [
         (interpolate(*(e.to(dtype) for e in ends), THETAS), interpolate(*exact, THETAS)),
         (text_diff(ends[0].to(dtype), *captions, THETAS), text_diff(exact[0], *fine, THETAS)),
     ]
-    for found, wanted in pairs:
+    for rounded, wanted in pairs:
         rounding = {"rtol": torch.finfo(dtype).eps, "atol": 1e-6}
-        torch.testing.assert_close(found.z_i, wanted.z_i.to(dtype), **rounding)
-        torch.testing.assert_close(found.x_T, wanted.x_T.to(dtype), **rounding)
+        torch.testing.assert_close(rounded.z_i, wanted.z_i.to(dtype), **rounding)
+        torch.testing.assert_close(rounded.x_T, wanted.x_T.to(dtype), **rounding)
 
 
 @pytest.mark.parametrize("which", ["a", "b"])
@@ -159,59 +159,59 @@ def test_opposite_ends_are_refused(ends, part):
 
 @pytest.mark.parametrize("theta", [-0.01, 1.01, [0.5, 2.0], float("nan"), torch.tensor([0.0, float("inf")])])
 def test_a_theta_outside_0_to_1_is_refused(ends, latent, captions, theta):
-    for turn in (lambda: interpolate(*ends, theta), lambda: text_diff(latent, *captions, theta)):
+    for edit in (lambda: interpolate(*ends, theta), lambda: text_diff(latent, *captions, theta)):
         with pytest.raises(UserError, match=r"theta is .*, wanted fractions of the arc, from 0 to 1"):
-            turn()
+            edit()
 
 
 @pytest.mark.parametrize("theta", [[], torch.zeros(2, 1)], ids=["none", "(2, 1)"])
-def test_a_theta_that_is_no_row_of_numbers_is_refused(ends, latent, captions, theta):
-    for turn in (lambda: interpolate(*ends, theta), lambda: text_diff(latent, *captions, theta)):
+def test_a_theta_of_another_shape_is_refused(ends, latent, captions, theta):
+    for edit in (lambda: interpolate(*ends, theta), lambda: text_diff(latent, *captions, theta)):
         with pytest.raises(UserError, match=r"theta is \(.*\), wanted a number or \(T,\): torch\.linspace"):
-            turn()
+            edit()
 
 
 # Text diff
 
 
 def test_text_diff_at_0_is_the_picture_itself(latent, captions):
-    found = text_diff(latent, *captions, 0.0)
-    close(found.z_i, latent.z_i)
-    assert torch.equal(found.x_T, latent.x_T)
+    edited = text_diff(latent, *captions, 0.0)
+    close(edited.z_i, latent.z_i)
+    assert torch.equal(edited.x_T, latent.x_T)
 
 
 def test_text_diff_at_1_points_from_one_caption_to_the_other(latent, captions):
     z_t0, z_t = captions
-    found = text_diff(latent, z_t0, z_t, 1.0)
-    close(normalize(found.z_i), normalize(z_t - z_t0).expand(3, -1))
+    edited = text_diff(latent, z_t0, z_t, 1.0)
+    close(normalize(edited.z_i), normalize(z_t - z_t0).expand(3, -1))
 
 
 @pytest.mark.parametrize("theta", THETAS)
 @pytest.mark.parametrize("rows", [1, 3])
 def test_text_diff_is_numpys_slerp_towards_the_difference(latent, normal, theta, rows):
     z_t0, z_t = normal(1, 12), normal(rows, 12)
-    found = text_diff(latent, z_t0, z_t, theta)
+    edited = text_diff(latent, z_t0, z_t, theta)
     for k in range(3):
         z_i, change = latent.z_i[k].numpy(), (z_t[k % rows] - z_t0[0]).numpy()
         wanted = oracle(z_i, change / np.linalg.norm(change) * np.linalg.norm(z_i), theta)
-        close(found.z_i[k], torch.from_numpy(wanted))
+        close(edited.z_i[k], torch.from_numpy(wanted))
 
 
 def test_text_diff_keeps_the_length_of_z_i_and_turns_evenly(latent, captions):
     thetas = torch.linspace(0, 0.5, 6)
-    found = text_diff(latent, *captions, thetas)
-    close(found.z_i.norm(dim=-1), latent.z_i.norm(dim=-1).repeat_interleave(6))
+    edited = text_diff(latent, *captions, thetas)
+    close(edited.z_i.norm(dim=-1), latent.z_i.norm(dim=-1).repeat_interleave(6))
     whole = angle(latent.z_i, captions[1] - captions[0])
-    turned = angle(found.z_i, latent.z_i.repeat_interleave(6, 0)).view(3, 6)
+    turned = angle(edited.z_i, latent.z_i.repeat_interleave(6, 0)).view(3, 6)
     torch.testing.assert_close(turned, whole[:, None] * thetas.double(), rtol=1e-7, atol=1e-7)
 
 
 def test_text_diff_gives_all_thetas_of_the_first_latent_first(latent, captions):
-    found = text_diff(latent, *captions, THETAS)
-    assert len(found) == 3 * len(THETAS)
+    edited = text_diff(latent, *captions, THETAS)
+    assert len(edited) == 3 * len(THETAS)
     for b in range(3):
         for k, theta in enumerate(THETAS):
-            alone, row = text_diff(latent[b], *captions, theta), found[b * len(THETAS) + k]
+            alone, row = text_diff(latent[b], *captions, theta), edited[b * len(THETAS) + k]
             close(row.z_i, alone.z_i)
             assert torch.equal(row.x_T, latent.x_T[b : b + 1])
 
@@ -224,7 +224,7 @@ def test_only_the_difference_of_the_captions_matters_and_not_its_length(latent, 
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_one_caption_given_twice_is_refused_even_when_the_last_digit_differs(latent, captions, dtype):
+def test_two_equal_captions_are_refused_even_when_the_last_digit_differs(latent, captions, dtype):
     z_t = captions[0].to(dtype).expand(3, -1)
     again = z_t * (1 + 2 * torch.finfo(dtype).eps)
     for z_t0 in (z_t, again):
@@ -242,9 +242,9 @@ def test_one_pair_of_equal_captions_among_others_is_refused(latent, normal):
 @pytest.mark.parametrize("which", ["z_t0", "z_t"])
 @pytest.mark.parametrize("shape", [(1, 11), (2, 12), (12,)])
 def test_captions_of_another_shape_are_refused_by_name(latent, normal, which, shape):
-    given = {"z_t0": normal(1, 12), "z_t": normal(3, 12), which: normal(*shape)}
+    embeddings = {"z_t0": normal(1, 12), "z_t": normal(3, 12), which: normal(*shape)}
     with pytest.raises(UserError, match=rf"{which} is \({', '.join(map(str, shape))},?\), wanted \(1 or 3, 12\)"):
-        text_diff(latent, theta=0.3, **given)
+        text_diff(latent, theta=0.3, **embeddings)
 
 
 def test_a_z_i_opposite_to_the_change_is_refused(latent, captions):

@@ -1,6 +1,7 @@
-"""Embeddings: folders as they are found in the wild, files that come back bit by bit, and what is refused."""
+"""Embeddings: folders with files of every sort, files that load bit by bit, and what is refused."""
 
 import os
+import struct
 import sys
 
 import numpy as np
@@ -44,7 +45,7 @@ def fixed(z, kind=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures of every sort, a broken one, a text file, a caption that calls itself a picture, and a hidden file."""
+    """Pictures of every sort, a broken one, a text file, a text named as a picture, and a hidden file."""
     folder = tmp_path / "photos"
     (folder / "b").mkdir(parents=True)
     half = Image.new("RGB", (20, 12), "black")
@@ -81,7 +82,7 @@ def test_every_picture_below_a_folder_is_encoded_in_the_order_of_the_paths(lab, 
     assert z_i.dtype == torch.float32 and torch.equal(z_i, wanted)
 
 
-def test_a_turned_picture_and_a_16_bit_grey_are_seen_as_they_are_meant(lab, folder):
+def test_a_turned_picture_is_encoded_upright_and_a_16_bit_grey_at_its_lightness(lab, folder):
     names, z_i, _ = gathered(embeddings.embed(lab.encoder, folder))
     z_i = dict(zip(names, z_i.view(-1, 3, 2, 2)))  # the toy's z_i is the mean colour of each quarter
     assert (z_i["z.png"][:, 0] > 0.9).all() and (z_i["z.png"][:, 1] < -0.9).all()
@@ -89,7 +90,7 @@ def test_a_turned_picture_and_a_16_bit_grey_are_seen_as_they_are_meant(lab, fold
     torch.testing.assert_close(z_i["b/grey.png"], torch.full((3, 2, 2), 40000 / 65535 * 2 - 1), atol=0.01, rtol=0)
 
 
-def test_pictures_that_cannot_be_read_are_named_with_the_reason_and_captions_passed_over(lab, folder):
+def test_unreadable_pictures_are_named_with_the_reason_and_text_files_are_ignored(lab, folder):
     _, _, skipped = gathered(embeddings.embed(lab.encoder, folder))
     assert list(skipped) == ["broken.png", "text.jpg"]
     assert "broken.png is broken" in skipped["broken.png"] and "not an image" in skipped["text.jpg"]
@@ -106,7 +107,7 @@ def test_the_size_of_a_batch_changes_nothing_and_each_file_counts_once(lab, fold
     assert steps == sorted(set(steps)) and steps[-1] == shards[-1].steps == 7
 
 
-def test_what_is_skipped_after_the_last_full_batch_is_still_named(lab, folder):
+def test_files_skipped_after_the_last_full_batch_are_still_named(lab, folder):
     (folder / "zz.png").write_text("no picture")
     last = list(embeddings.embed(lab.encoder, folder, batch=4))[-1]
     assert list(last.skipped) == ["zz.png"] and last.names == () and last.z_i.shape == (0, 12)
@@ -132,12 +133,12 @@ def test_a_name_that_is_not_utf_8_can_be_written_and_read(lab, folder, tmp_path)
     os.rename(folder / "z.png", os.fsencode(folder) + b"/caf\xe9.png")
     os.rename(folder / "broken.png", os.fsencode(folder) + b"/br\xe9.png")
     embeddings.write(tmp_path / "a.parquet", embeddings.embed(lab.encoder, folder))
-    found = embeddings.read(tmp_path / "a.parquet")
-    assert "caf?.png" in found.names and "br?.png" in found.skipped
+    loaded = embeddings.read(tmp_path / "a.parquet")
+    assert "caf?.png" in loaded.names and "br?.png" in loaded.skipped
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({}, "holds no pictures"),
         ({".hidden.png": b"x"}, "holds no pictures"),
@@ -148,28 +149,28 @@ def test_a_name_that_is_not_utf_8_can_be_written_and_read(lab, folder, tmp_path)
         ({"b.txt": b"x"}, r"nothing in .*folder can be read as a picture \(1 tried\): give one with PNG"),
     ],
 )
-def test_a_folder_without_a_readable_picture_is_refused_and_nothing_written(lab, tmp_path, files, said):
+def test_a_folder_without_a_readable_picture_is_refused_and_nothing_written(lab, tmp_path, files, message):
     folder, out = tmp_path / "folder", tmp_path / "out"
     folder.mkdir()
     out.mkdir()
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         embeddings.write(out / "a.parquet", embeddings.embed(lab.encoder, folder))
     assert list(out.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("knobs", "said"),
+    ("params", "message"),
     [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'model', 'crop' or 'pad'")],
 )
-def test_knobs_out_of_their_range_are_refused(lab, folder, knobs, said):
-    with pytest.raises(UserError, match=said):
-        list(embeddings.embed(lab.encoder, folder, **knobs))
+def test_params_out_of_range_are_refused(lab, folder, params, message):
+    with pytest.raises(UserError, match=message):
+        list(embeddings.embed(lab.encoder, folder, **params))
 
 
 @pytest.mark.parametrize("name", ["nowhere", "z.png"])
-def test_what_is_no_folder_is_refused(lab, folder, name):
+def test_a_path_that_is_not_a_folder_is_refused(lab, folder, name):
     with pytest.raises(UserError, match=f"{name} is not a folder"):
         list(embeddings.embed(lab.encoder, folder / name))
 
@@ -177,23 +178,23 @@ def test_what_is_no_folder_is_refused(lab, folder, name):
 # Parquet, there and back
 
 
-def test_what_was_written_comes_back_bit_by_bit(lab, folder, tmp_path):
+def test_written_embeddings_load_bit_by_bit(lab, folder, tmp_path):
     path = tmp_path / "a.parquet"
     written = embeddings.write(path, embeddings.embed(lab.encoder, folder, batch=3), {"model": "toy"})
     names, z_i, skipped = gathered(embeddings.embed(lab.encoder, folder))
-    found = embeddings.read(path)
-    assert list(found.names) == names and found.skipped == skipped == written.skipped
-    assert found.z_i.dtype == torch.float32 and torch.equal(found.z_i, z_i)
+    loaded = embeddings.read(path)
+    assert list(loaded.names) == names and loaded.skipped == skipped == written.skipped
+    assert loaded.z_i.dtype == torch.float32 and torch.equal(loaded.z_i, z_i)
     assert (written.count, written.width, written.path) == (4, 12, path)
     ours = {"format": "latentlab.Embeddings", "latentlab": __version__, "normalised": "no"}
-    assert found.metadata == {"model": "toy", **ours}
-    embeddings.write(path, [found], {**found.metadata, "normalised": "yes"})
+    assert loaded.metadata == {"model": "toy", **ours}
+    embeddings.write(path, [loaded], {**loaded.metadata, "normalised": "yes"})
     again = embeddings.read(path)
     assert torch.equal(again.z_i, z_i) and again.skipped == skipped and again.metadata["normalised"] == "yes"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.parquet", "photos"]
 
 
-def test_even_the_odd_floats_come_back_bit_by_bit(tmp_path):
+def test_extreme_floats_load_bit_by_bit(tmp_path):
     odd = torch.tensor([[0.0, -0.0, 1e-45, 3.4028235e38], [1 / 3, -1e-38, 2**-126, 1.0000001]])
     embeddings.write(tmp_path / "a.parquet", [Embeddings(("a", "b"), odd)])
     assert torch.equal(embeddings.read(tmp_path / "a.parquet").z_i.view(torch.int32), odd.view(torch.int32))
@@ -205,11 +206,11 @@ def test_shards_are_gathered_into_row_groups(z, tmp_path, monkeypatch):
     embeddings.write(tmp_path / "a.parquet", iter(shards))
     with pq.ParquetFile(tmp_path / "a.parquet") as file:
         assert [file.metadata.row_group(k).num_rows for k in range(file.num_row_groups)] == [10, 10, 3]
-    found = embeddings.read(tmp_path / "a.parquet")
-    assert torch.equal(found.z_i, z) and found.names == tuple(map(str, range(N)))
+    loaded = embeddings.read(tmp_path / "a.parquet")
+    assert torch.equal(loaded.z_i, z) and loaded.names == tuple(map(str, range(N)))
 
 
-def test_others_read_our_file_as_a_column_of_fixed_size_lists(z, tmp_path):
+def test_pyarrow_reads_our_file_as_a_column_of_fixed_size_lists(z, tmp_path):
     embeddings.write(tmp_path / "a.parquet", [Embeddings(tuple("abcdefghijklmnopqrstuvw"), z)])
     table = pq.read_table(tmp_path / "a.parquet")
     assert table.schema.types == [pa.string(), pa.list_(pa.float32(), D)]
@@ -217,7 +218,7 @@ def test_others_read_our_file_as_a_column_of_fixed_size_lists(z, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shards", "said"),
+    ("shards", "message"),
     [
         (lambda z: [], "nothing to write into a.parquet"),
         (lambda z: [Embeddings((), z[:0])], "nothing to write"),
@@ -225,10 +226,10 @@ def test_others_read_our_file_as_a_column_of_fixed_size_lists(z, tmp_path):
         (lambda z: [Embeddings(("a", "b"), z[:2] / torch.tensor([[1.0], [0.0]]))], "not finite for b: encode"),
     ],
 )
-def test_what_cannot_be_written_is_refused_and_the_old_file_stays(z, tmp_path, shards, said):
+def test_embeddings_that_cannot_be_written_are_refused_and_the_old_file_stays(z, tmp_path, shards, message):
     path = tmp_path / "a.parquet"
     embeddings.write(path, [Embeddings(("old",), z[:1])])
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         embeddings.write(path, shards(z))
     assert embeddings.read(path).names == ("old",) and len(list(tmp_path.iterdir())) == 1
 
@@ -247,7 +248,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(z, tmp_path, monkeypatc
     assert embeddings.read(path).names == ("old",) and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_file_that_cannot_be_written_is_a_sentence(z, tmp_path):
+def test_a_path_that_cannot_be_written_is_refused_with_its_name(z, tmp_path):
     with pytest.raises(UserError, match=r"a\.parquet can't be written"):
         embeddings.write(tmp_path / "nowhere" / "a.parquet", [Embeddings(("a",), z[:1])])
 
@@ -277,7 +278,7 @@ KINDS = [".parquet", ".npy", ".safetensors"]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 4, 7, N, 100])
-def test_shards_of_a_file_are_the_whole(z, tmp_path, kind, size):
+def test_batches_of_a_file_join_to_the_whole(z, tmp_path, kind, size):
     path = save(z, tmp_path / f"a{kind}")
     shards = list(embeddings.batches(path, size))
     assert all(len(shard) <= size for shard in shards)
@@ -301,7 +302,7 @@ def test_directions_can_be_fitted_to_a_file_that_is_streamed(z, tmp_path, kind):
 
 @pytest.mark.parametrize("name", ["image_embedding", "embedding"])
 @pytest.mark.parametrize("kind", [pa.list_, pa.large_list, lambda t: pa.list_(t, D)], ids=["list", "large", "fixed"])
-def test_the_usual_columns_are_found_whatever_kind_of_list(z, parquet, name, kind):
+def test_the_usual_columns_are_read_from_any_kind_of_list(z, parquet, name, kind):
     path = parquet(**{"url": ["u"] * N, name: pa.array(z.tolist(), kind(pa.float32()))})
     assert torch.equal(embeddings.read(path).z_i, z)
     assert embeddings.width(path) == D
@@ -310,11 +311,11 @@ def test_the_usual_columns_are_found_whatever_kind_of_list(z, parquet, name, kin
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", KINDS)
 def test_floats_keep_their_width(z, tmp_path, kind, dtype):
-    found = embeddings.read(save(z.to(dtype), tmp_path / f"a{kind}")).z_i
-    assert found.dtype == dtype and torch.equal(found, z.to(dtype))
+    z_i = embeddings.read(save(z.to(dtype), tmp_path / f"a{kind}")).z_i
+    assert z_i.dtype == dtype and torch.equal(z_i, z.to(dtype))
 
 
-def test_our_column_comes_first_and_another_can_be_asked_for(z, parquet):
+def test_the_column_z_i_is_the_default_and_another_can_be_asked_for(z, parquet):
     path = parquet(embedding=fixed(z + 1), z_i=fixed(z), text_embedding=fixed(z + 2))
     assert torch.equal(embeddings.read(path).z_i, z)
     assert torch.equal(embeddings.read(path, column="text_embedding").z_i, z + 2)
@@ -322,7 +323,7 @@ def test_our_column_comes_first_and_another_can_be_asked_for(z, parquet):
 
 
 @pytest.mark.parametrize("label", ["path", "name", "image_path"])
-def test_a_column_of_names_is_read_and_its_gaps_numbered(z, parquet, label):
+def test_names_are_read_from_their_column_and_missing_ones_are_row_numbers(z, parquet, label):
     path = parquet(**{label: ["a.png", None, *"cdefghijklmnopqrstuvw"], "z_i": fixed(z)})
     assert embeddings.read(path).names[:3] == ("a.png", "1", "c")
 
@@ -331,8 +332,8 @@ def test_metadata_of_a_file_is_kept(z, tmp_path):
     assert embeddings.read(save(z, tmp_path / "a.safetensors")).metadata == {"model": "theirs"}
     table = pa.table({"z_i": fixed(z)}).replace_schema_metadata({"clip": "ViT-L-14", "skipped": "no JSON"})
     pq.write_table(table, tmp_path / "a.parquet")
-    found = embeddings.read(tmp_path / "a.parquet")
-    assert found.metadata == {"clip": "ViT-L-14", "skipped": "no JSON"} and found.skipped == {}
+    loaded = embeddings.read(tmp_path / "a.parquet")
+    assert loaded.metadata == {"clip": "ViT-L-14", "skipped": "no JSON"} and loaded.skipped == {}
 
 
 def test_a_saved_latent_is_a_set_of_embeddings_too(z, tmp_path):
@@ -350,7 +351,7 @@ def test_an_array_of_the_other_byte_order_is_read(z, tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_rows_that_are_not_finite_are_named_however_they_are_streamed(z, tmp_path, kind, value):
+def test_rows_that_are_not_finite_are_named_at_any_batch_size(z, tmp_path, kind, value):
     z[[8, 11, 12, 13, 20], 2] = value
     path = save(z, tmp_path / f"a{kind}")
     with pytest.raises(UserError, match=rf"a{kind} is not finite in row 8, 11, 12 and 2 more: leave"):
@@ -374,14 +375,14 @@ def test_a_file_without_rows_is_refused(z, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_empty_foreign_cut_and_missing_files_are_refused(z, tmp_path, kind):
+def test_empty_foreign_truncated_and_missing_files_are_refused(z, tmp_path, kind):
     path = tmp_path / f"a{kind}"
     with pytest.raises(UserError, match="is not there: `latentlab embed"):
         embeddings.read(path)
     whole = save(z, path).read_bytes()
-    for content, said in ((b"", "is empty"), (b"\x89PNG" + bytes(99), "not a whole"), (whole[:-9], "not a whole")):
+    for content, message in ((b"", "is empty"), (b"\x89PNG" + bytes(99), "not a whole"), (whole[:-9], "not a whole")):
         path.write_bytes(content)
-        with pytest.raises(UserError, match=rf"a{kind} {said}|a{kind} is {said}"):
+        with pytest.raises(UserError, match=rf"a{kind} {message}|a{kind} is {message}"):
             embeddings.read(path)
 
 
@@ -394,13 +395,28 @@ def test_a_page_that_is_damaged_is_refused(rng, parquet):
         embeddings.read(path)
 
 
+def test_no_flipped_bit_of_a_page_reads_as_another_number(rng, tmp_path):
+    path, z_i = tmp_path / "a.parquet", torch.randn(N, D, generator=rng)
+    embeddings.write(path, [Embeddings(tuple(map(str, range(N))), z_i)])
+    whole = path.read_bytes()
+    for offset in range(4, whole.rindex(b"zstd") if b"zstd" in whole else len(whole) - 900, 3):
+        damaged = bytearray(whole)
+        damaged[offset] ^= 1 << offset % 8
+        path.write_bytes(damaged)
+        try:
+            loaded = embeddings.read(path)
+        except UserError:
+            continue
+        assert torch.equal(loaded.z_i, z_i) and loaded.names == tuple(map(str, range(N))), offset
+
+
 def test_another_suffix_is_refused_with_those_that_are_read(tmp_path):
     with pytest.raises(UserError, match=r"a\.csv is of no kind that is read: give one of \.parquet, \.npy"):
         embeddings.read(tmp_path / "a.csv")
 
 
 @pytest.mark.parametrize(
-    ("columns", "column", "said"),
+    ("columns", "column", "message"),
     [
         (lambda z: {"url": ["u"] * N, "vec": fixed(z)}, None, "no column z_i or .*, it has url, vec: name the one"),
         (lambda z: {"z_i": fixed(z)}, "vec", "no column vec, it has z_i"),
@@ -423,14 +439,14 @@ def test_another_suffix_is_refused_with_those_that_are_read(tmp_path):
     ],
 )
 @pytest.mark.parametrize("size", [1, 4, 100])
-def test_a_parquet_of_another_shape_is_refused_with_what_it_has(z, parquet, columns, column, said, size):
+def test_a_parquet_of_another_shape_is_refused_with_what_it_has(z, parquet, columns, column, message, size):
     path = parquet(**columns(z))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         list(embeddings.batches(path, size, column=column))
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.zeros((2, 3, 4), np.float32), r"holds float32 \(2, 3, 4\), wanted floats \(N, D\)"),
         (np.zeros((2, 3), np.int64), r"holds int64 \(2, 3\)"),
@@ -439,10 +455,28 @@ def test_a_parquet_of_another_shape_is_refused_with_what_it_has(z, parquet, colu
         (np.array([None, "a"], object), "not a whole NumPy array"),
     ],
 )
-def test_an_array_of_another_kind_is_refused(tmp_path, array, said):
+def test_an_array_of_another_kind_is_refused(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         embeddings.read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("header", ["(((", "{'descr': '<f4', ", "{1: 2}", "-" * 5000 + "1", "\0"])
+def test_an_array_with_a_damaged_header_is_refused(tmp_path, header):
+    text = header.encode() + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(96))
+    with pytest.raises(UserError, match=r"a\.npy is not a whole NumPy array"):
+        embeddings.read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary()])
+def test_names_that_are_not_utf_8_are_read_with_a_mark_in_place_of_the_byte(z, parquet, kind):
+    raw = pa.array(
+        [b"caf\xe9.png", *[b"b.png"] * (N - 1)], pa.large_binary() if kind == pa.large_string() else pa.binary()
+    )
+    names = raw if kind == pa.binary() else pa.Array.from_buffers(kind, N, raw.buffers())
+    loaded = embeddings.read(parquet(path=names, z_i=fixed(z)))
+    assert loaded.names[:2] == ("caf\ufffd.png", "b.png") and torch.equal(loaded.z_i, z)
 
 
 def test_several_arrays_under_the_name_of_one_are_refused(tmp_path):
@@ -453,16 +487,16 @@ def test_several_arrays_under_the_name_of_one_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tensors", "said"),
+    ("tensors", "message"),
     [
         ({"x_T": torch.zeros(2, 3)}, r"holds \['x_T'\], a set of embeddings wants z_i"),
         ({"z_i": torch.zeros(2, 3, 4)}, r"holds z_i F32 \(2, 3, 4\)"),
         ({"z_i": torch.zeros(2, 3, dtype=torch.int32)}, r"holds z_i I32 \(2, 3\)"),
     ],
 )
-def test_safetensors_of_another_kind_are_refused(tmp_path, tensors, said):
+def test_safetensors_of_another_kind_are_refused(tmp_path, tensors, message):
     save_file(tensors, tmp_path / "a.safetensors")
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         embeddings.read(tmp_path / "a.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""The words of binding: captions there and back, swaps that say something else, fair samples, and colours as seen."""
+"""The grammar of binding: captions parse back, swaps change the meaning, samples are balanced, colours measured."""
 
 import random
 import subprocess
@@ -19,9 +19,9 @@ from latentlab.training import drawings, scenes
 RED_ON_BLUE = Arrangement(Solid("red", "cube"), "on top of", Solid("blue", "ball"))
 
 
-def test_the_world_s_colours_are_the_ones_that_the_miniature_is_trained_on():
+def test_the_grammars_colours_are_the_ones_that_the_miniature_is_trained_on():
     assert drawings.COLOURS is COLOURS and drawings.SOLIDS is SOLIDS
-    assert list(COLOURS)[:4] == ["red", "orange", "yellow", "green"]  # seeds draw by order, so it stays for ever
+    assert list(COLOURS)[:4] == ["red", "orange", "yellow", "green"]  # seeds draw by this order, so it must not change
 
 
 def test_the_grammar_imports_neither_torch_nor_the_training():
@@ -32,7 +32,7 @@ def test_the_grammar_imports_neither_torch_nor_the_training():
 # Captions
 
 
-def test_a_caption_says_what_the_paper_asks_for():
+def test_a_caption_is_worded_as_in_the_paper():
     assert RED_ON_BLUE.caption == "a red cube on top of a blue ball"
     assert Arrangement(Solid("orange", "star"), "left of", Solid("red", "cone")).caption == (
         "an orange star left of a red cone"
@@ -40,7 +40,7 @@ def test_a_caption_says_what_the_paper_asks_for():
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
-def test_every_caption_is_understood_as_what_it_was_made_from(relation):
+def test_every_caption_parses_to_its_own_arrangement(relation):
     for arrangement in arrangements(60, seed=3, relations=[relation]):
         assert parse(arrangement.caption) == arrangement
 
@@ -62,35 +62,38 @@ def test_every_caption_is_understood_as_what_it_was_made_from(relation):
         ("a red cube next to a blue ball!", "beside", False),
     ],
 )
-def test_what_people_write_is_understood(caption, relation, exchanged):
+def test_other_wordings_parse_to_the_same_arrangement(caption, relation, exchanged):
     red, blue = Solid("red", "cube"), Solid("blue", "ball")
     wanted = Arrangement(blue, relation, red) if exchanged else Arrangement(red, relation, blue)
     assert parse(caption) == wanted
 
 
-def test_every_caption_that_the_miniature_learns_is_understood_as_its_scene():
+def test_every_caption_that_the_miniature_is_trained_on_parses_to_its_scene():
     rng = random.Random(0)
     for split in ("train", "held-out"):
         for _ in range(150):
             scene = scenes.solids(rng, count=2, split=split)
             first, second = (Solid(*solid) for solid in scene.facts["solids"])
-            found = parse(scene.caption)
-            assert (found.first, found.second) == (first, second), scene.caption
-            assert found.relation in ({"above": ["on top of"], "left": ["left of", "beside"]}[scene.facts["relation"]])
+            arrangement = parse(scene.caption)
+            assert (arrangement.first, arrangement.second) == (first, second), scene.caption
+            assert (
+                arrangement.relation
+                in ({"above": ["on top of"], "left": ["left of", "beside"]}[scene.facts["relation"]])
+            )
 
 
 @pytest.mark.parametrize(
     "caption", ["", "a corgi", "a red cube", "a red cube and a blue ball", "an overture", "a topper"]
 )
-def test_a_caption_that_relates_nothing_is_none(caption):
+def test_a_caption_without_a_relation_parses_to_none(caption):
     assert parse(caption) is None
 
 
 @pytest.mark.parametrize(
     ("caption", "match"),
     [
-        ("a red cube on top of a teal ball", "“teal” is no colour of this world: give one of red, orange, .*black"),
-        ("a red dog left of a blue ball", "“dog” is no shape of this world: give one of cube, ball, cone, star"),
+        ("a red cube on top of a teal ball", "unknown colour “teal”: give one of red, orange, .*black"),
+        ("a red dog left of a blue ball", "unknown shape “dog”: give one of cube, ball, cone, star"),
         ("a cube above a blue ball", "“a cube” is not understood: give a colour and a shape, like “a red cube”"),
         ("a red cube above two big blue balls", "“two big blue balls” is not understood"),
         ("a red cube on top of", "“…” is not understood"),
@@ -100,7 +103,7 @@ def test_a_caption_that_relates_nothing_is_none(caption):
         ),
     ],
 )
-def test_what_is_not_understood_is_named(caption, match):
+def test_a_caption_that_does_not_parse_is_refused_with_the_part_that_does_not(caption, match):
     with pytest.raises(UserError, match=match):
         parse(caption)
 
@@ -108,12 +111,12 @@ def test_what_is_not_understood_is_named(caption, match):
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: Solid("teal", "cube"), "“teal” is no colour"),
-        (lambda: Solid("red", "sphere"), "“sphere” is no shape"),
-        (lambda: Arrangement(Solid("red", "cube"), "above", Solid("blue", "ball")), "“above” is no relation .*beside"),
+        (lambda: Solid("teal", "cube"), "unknown colour “teal”"),
+        (lambda: Solid("red", "sphere"), "unknown shape “sphere”"),
+        (lambda: Arrangement(Solid("red", "cube"), "above", Solid("blue", "ball")), "unknown relation “above”.*beside"),
     ],
 )
-def test_what_is_not_of_this_world_is_refused(make, match):
+def test_an_unknown_colour_shape_or_relation_is_refused(make, match):
     with pytest.raises(UserError, match=match):
         make()
 
@@ -131,7 +134,7 @@ def test_swaps_exchange_the_colours_the_places_or_both():
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
-def test_swaps_use_the_same_words_and_each_says_something_else(relation):
+def test_swaps_use_the_same_words_and_no_two_mean_the_same(relation):
     for arrangement in arrangements(40, relations=[relation]):
         swaps = list(arrangement.swaps().values())
         assert swaps[0] == arrangement and len(set(swaps)) == len(swaps) == (2 if relation == "beside" else 4)
@@ -140,7 +143,7 @@ def test_swaps_use_the_same_words_and_each_says_something_else(relation):
 
 
 @pytest.mark.parametrize("name", ["colours", "places", "both"])
-def test_a_swap_of_a_swap_is_what_was_said(name):
+def test_a_swap_done_twice_is_the_original_arrangement(name):
     assert RED_ON_BLUE.swaps()[name].swaps()[name] == RED_ON_BLUE
 
 
@@ -149,32 +152,32 @@ def test_a_swap_of_a_swap_is_what_was_said(name):
     [(("blue", "cube"), ["none", "colours"]), (("red", "ball"), ["none", "places"]), (("red", "cube"), ["none"])],
     ids=["one shape", "one colour", "twins"],
 )
-def test_swaps_that_say_the_same_are_left_out(second, left):
+def test_swaps_that_change_nothing_are_left_out(second, left):
     assert list(Arrangement(Solid("red", "cube"), "on top of", Solid(*second)).swaps()) == left
 
 
 # Samples
 
 
-def test_a_seed_gives_one_list_and_a_longer_one_begins_with_it():
+def test_a_longer_sample_of_a_seed_begins_with_its_shorter_one():
     assert arrangements(20, seed=5) == arrangements(50, seed=5)[:20]
     assert arrangements(20, seed=5) != arrangements(20, seed=6)
 
 
 @pytest.mark.parametrize("count", [22, 40, 132])
 @pytest.mark.parametrize("seed", range(3))
-def test_each_colour_shape_and_relation_comes_as_often_as_any_other_in_its_place(seed, count):
-    found = arrangements(count, seed=seed)
-    assert len(set(found)) == count
+def test_every_colour_shape_and_relation_is_about_equally_frequent_in_its_place(seed, count):
+    sample = arrangements(count, seed=seed)
+    assert len(set(sample)) == count
     columns = {
-        "relation": (RELATIONS[:2], [a.relation for a in found]),
-        "first colour": (COLOURS, [a.first.colour for a in found]),
-        "second colour": (COLOURS, [a.second.colour for a in found]),
-        "first shape": (SOLIDS, [a.first.shape for a in found]),
-        "second shape": (SOLIDS, [a.second.shape for a in found]),
+        "relation": (RELATIONS[:2], [a.relation for a in sample]),
+        "first colour": (COLOURS, [a.first.colour for a in sample]),
+        "second colour": (COLOURS, [a.second.colour for a in sample]),
+        "first shape": (SOLIDS, [a.first.shape for a in sample]),
+        "second shape": (SOLIDS, [a.second.shape for a in sample]),
     }
-    for name, (known, column) in columns.items():
-        used = [Counter(column)[value] for value in known]
+    for name, (values, column) in columns.items():
+        used = [Counter(column)[value] for value in values]
         assert max(used) - min(used) <= 2, name
 
 
@@ -185,7 +188,7 @@ def test_two_solids_never_share_a_colour_nor_a_shape_where_there_is_a_choice():
         assert a.first.colour != a.second.colour and a.first.shape == a.second.shape == "cube"
 
 
-def test_all_that_there_are_can_be_asked_for_and_not_one_more():
+def test_a_sample_can_have_all_arrangements_there_are_and_not_one_more():
     few = {"colours": ["red", "blue", "red"], "shapes": ["cube", "ball"]}
     assert len(set(arrangements(8, **few))) == 8
     for count in (0, 9):
@@ -203,7 +206,7 @@ def test_too_few_words_are_refused(few):
 
 
 def light(rgb, k):
-    """As the world's renderer shades its solids."""
+    """A colour shaded by k, as Emoji World's renderer does it."""
     return tuple(int(max(0, min(255, c * k + (25 if k > 1 else 0)))) for c in rgb)
 
 
@@ -270,7 +273,7 @@ def test_a_plain_patch_of_a_colour_has_all_the_votes(colour):
     assert colour_at(pixels) == [(colour, 1.0)]
 
 
-def test_the_share_is_the_part_of_what_stands_out():
+def test_the_share_is_the_colours_part_of_the_pixels_that_differ_from_the_ground():
     pixels = torch.ones(1, 3, 40, 40)
     pixels[..., 10:30, 10:25] = torch.tensor(COLOURS["red"]).view(3, 1, 1) / 127.5 - 1
     pixels[..., 10:30, 25:30] = torch.tensor(COLOURS["blue"]).view(3, 1, 1) / 127.5 - 1
@@ -278,7 +281,7 @@ def test_the_share_is_the_part_of_what_stands_out():
     assert colour_at(pixels, (25 / 40, 0, 1, 1)) == [("blue", 1.0)]
 
 
-def test_where_nothing_stands_out_there_is_no_colour():
+def test_a_box_of_plain_ground_has_no_colour():
     pixels = torch.cat([picture("red"), picture("red", "blue")])
     assert colour_at(pixels, RED_ON_BLUE.boxes[1])[0] == (None, 0.0)
     assert [name for name, _ in colour_at(pixels, RED_ON_BLUE.boxes[1])] == [None, "blue"]
@@ -293,13 +296,13 @@ def test_a_picture_in_a_batch_has_the_colour_that_it_has_alone():
 @pytest.mark.parametrize(
     "box", [(0, 0, 0, 1), (0.5, 0, 0.4, 1), (0, 0.5, 1, 1.2), (-0.1, 0, 1, 1), (0, float("nan"), 1, 1)]
 )
-def test_a_box_that_is_no_place_in_the_picture_is_refused(box):
+def test_a_box_outside_the_picture_or_empty_is_refused(box):
     with pytest.raises(UserError, match=r"box is .*, wanted \(left, top, right, bottom\)"):
         colour_at(torch.zeros(1, 3, 8, 8), box)
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 4, 8, 8)])
-def test_what_is_not_pictures_is_refused(shape):
+def test_a_tensor_of_another_shape_than_pictures_is_refused(shape):
     with pytest.raises(UserError, match=r"wanted \(B, 3, H, W\)"):
         colour_at(torch.zeros(shape))
 

@@ -1,4 +1,4 @@
-"""Intervals: scipy's numbers, hand values, rows of plain JSON, and no number that would mean nothing."""
+"""Intervals: scipy's numbers, values by hand, rows of plain JSON, and inputs that are refused."""
 
 import json
 import math
@@ -39,13 +39,13 @@ def test_a_larger_z_is_a_wider_interval():
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 0), (3, 2), (-1, 5), (float("nan"), 5)])
-def test_hits_that_are_no_proportion_are_refused(hits, n):
+def test_hits_that_give_no_proportion_are_refused(hits, n):
     with pytest.raises(UserError, match=f"{hits} hits of {n}: .*at least one trial"):
         wilson(hits, n)
 
 
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor], ids=["list", "numpy", "torch"])
-def test_a_proportion_counts_with_its_interval(kind):
+def test_a_proportion_has_its_interval(kind):
     low, high = wilson(3, 4)
     wanted = {"model": "emoji", "word": "pizza", "value": 0.75, "n": 4, "low": round(low, 4), "high": round(high, 4)}
     assert proportion(kind([True, False, True, True]), model="emoji", word="pizza") == wanted
@@ -66,7 +66,7 @@ def covered(draws, interval):
     return np.mean([row["low"] <= 0 <= row["high"] for row in rows])
 
 
-def test_of_three_numbers_the_interval_holds_the_truth_in_95_of_100_cases(normal):
+def test_the_interval_of_three_numbers_holds_the_truth_in_95_of_100_cases(normal):
     assert covered(normal(600, 3), mean) == pytest.approx(0.95, abs=0.03)
 
 
@@ -129,16 +129,16 @@ def test_rows_are_plain_json():
 
 
 @pytest.mark.parametrize("count", [proportion, mean])
-@pytest.mark.parametrize("given", [[], torch.zeros(2, 3), torch.tensor(1.0)], ids=["none", "(2, 3)", "()"])
-def test_what_is_not_one_number_a_picture_is_refused(count, given):
+@pytest.mark.parametrize("values", [[], torch.zeros(2, 3), torch.tensor(1.0)], ids=["none", "(2, 3)", "()"])
+def test_values_of_another_shape_than_one_per_picture_are_refused(count, values):
     with pytest.raises(UserError, match=r"wanted \(N,\) with N at least 1"):
-        count(given)
+        count(values)
 
 
-@pytest.mark.parametrize("given", [torch.tensor([0, 1, 2]), [0.5, 1.0], [True, float("nan")]])
-def test_a_proportion_of_what_is_not_true_or_false_is_refused(given):
+@pytest.mark.parametrize("values", [torch.tensor([0, 1, 2]), [0.5, 1.0], [True, float("nan")]])
+def test_a_proportion_of_values_other_than_true_and_false_is_refused(values):
     with pytest.raises(UserError, match="other values than True and False: compare first"):
-        proportion(given)
+        proportion(values)
 
 
 def test_a_mean_of_values_that_are_not_finite_is_refused_with_their_number():
@@ -146,7 +146,7 @@ def test_a_mean_of_values_that_are_not_finite_is_refused_with_their_number():
         mean([1.0, float("inf"), 2.0, float("nan")])
 
 
-def test_a_row_is_said_with_its_interval_where_it_has_one():
+def test_a_row_is_formatted_with_its_interval_where_it_has_one():
     row = proportion([True] * 7 + [False] * 3)
     assert format_interval(row, ".0%") == "70% (40% – 89%)"
     assert format_interval(mean([2.5])) == "2.5"

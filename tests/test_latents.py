@@ -1,4 +1,4 @@
-"""Latent and PairLatent: what fits together, rows in and out, and files that are whole or refused."""
+"""Latent and PairLatent: shapes that fit, rows that are chosen and stacked, files that load whole or are refused."""
 
 import dataclasses
 
@@ -64,7 +64,7 @@ def test_slices_and_tensors_choose_the_same_rows_of_both(latent, rows, wanted):
 
 
 @pytest.mark.parametrize("k", [4, -5])
-def test_an_index_beyond_the_rows_is_an_index_error(latent, k):
+def test_an_index_beyond_the_rows_raises_an_index_error(latent, k):
     with pytest.raises(IndexError, match="4 rows"):
         latent[k]
 
@@ -80,7 +80,7 @@ def test_stacking_the_rows_gives_the_latent_back(latent):
     assert same(Latent.stack(part for part in (latent[:1], latent[1:])), latent)
 
 
-def test_to_casts_both(latent):
+def test_to_casts_z_i_and_x_T(latent):
     cast = latent.to(torch.float64)
     assert cast.z_i.dtype == cast.x_T.dtype == torch.float64
 
@@ -89,9 +89,9 @@ def test_to_casts_both(latent):
 def test_a_saved_latent_loads_as_it_was(latent, tmp_path, dtype):
     path = tmp_path / "a picture.safetensors"
     latent.to(dtype).save(path)
-    found = Latent.load(path)
-    assert found.z_i.dtype == found.x_T.dtype == dtype
-    assert same(found, latent.to(dtype))
+    loaded = Latent.load(path)
+    assert loaded.z_i.dtype == loaded.x_T.dtype == dtype
+    assert same(loaded, latent.to(dtype))
 
 
 @pytest.mark.parametrize("change", [lambda la: la[1], lambda la: la[::2], lambda la: Latent(la.z_i, la.x_T.mT)])
@@ -183,19 +183,19 @@ def same_pair(a, b):
 def test_a_saved_pair_loads_as_it_was(pair, tmp_path, dtype):
     path = tmp_path / "a pair.safetensors"
     pair.to(dtype).save(path, {"image": "a photo.png"})
-    found = PairLatent.load(path)
-    assert found.first.dtype == found.z_i.dtype == dtype
-    assert same_pair(found, pair.to(dtype)) and (found.method, found.mix) == ("bdia", 0.9)
+    loaded = PairLatent.load(path)
+    assert loaded.first.dtype == loaded.z_i.dtype == dtype
+    assert same_pair(loaded, pair.to(dtype)) and (loaded.method, loaded.mix) == ("bdia", 0.9)
     with safe_open(path, "pt") as file:
         assert file.metadata()["image"] == "a photo.png"
 
 
-def test_settings_beside_a_pair_dont_replace_how_it_was_found(pair, tmp_path):
+def test_metadata_saved_with_a_pair_does_not_replace_its_method_times_and_mix(pair, tmp_path):
     pair.save(tmp_path / "a.safetensors", {"method": "other", "times": "[]", "mix": "x", "format": "y"})
     assert same_pair(PairLatent.load(tmp_path / "a.safetensors"), pair)
 
 
-def test_whatever_wants_an_x_T_is_told_that_a_pair_has_none_and_why(pair, latent):
+def test_asking_a_pair_for_x_T_is_refused_with_the_reason(pair, latent):
     reason = r"bdia's pair of states, which has no x_T.*interpolation or eta.*method='fixed-point'"
     with pytest.raises(UserError, match=reason):
         pair.x_T  # noqa: B018
@@ -214,7 +214,7 @@ def test_each_kind_of_file_is_refused_by_the_other_with_its_name(pair, latent, t
 
 
 @pytest.mark.parametrize("missing", ["method", "times", "mix"])
-def test_a_pair_that_does_not_say_how_it_was_found_is_refused(pair, tmp_path, missing):
+def test_a_file_of_a_pair_without_its_method_times_or_mix_is_refused(pair, tmp_path, missing):
     path = tmp_path / "mute.safetensors"
     metadata = {"method": "bdia", "times": "[980, 400, -1]", "mix": "1.0"}
     metadata.pop(missing)
@@ -233,10 +233,10 @@ def test_a_pair_with_values_that_are_not_finite_is_refused(pair, tmp_path):
 @pytest.mark.parametrize("rows", [2, -1, slice(1, 3), torch.tensor([3, 0])], ids=str)
 def test_rows_of_a_pair_are_rows_of_its_three_tensors(pair, rows):
     wanted = [rows] if isinstance(rows, int) else rows
-    found = pair[rows]
-    assert len(found) == len(found.first) == len(pair.z_i[wanted])
-    assert torch.equal(found.second, pair.second[wanted]) and torch.equal(found.z_i, pair.z_i[wanted])
-    assert found.times == pair.times and found.method == pair.method
+    part = pair[rows]
+    assert len(part) == len(part.first) == len(pair.z_i[wanted])
+    assert torch.equal(part.second, pair.second[wanted]) and torch.equal(part.z_i, pair.z_i[wanted])
+    assert part.times == pair.times and part.method == pair.method
 
 
 def test_a_for_loop_visits_each_row_of_a_pair_once(pair):
@@ -254,23 +254,25 @@ def test_a_pair_whose_shapes_disagree_is_refused(shapes):
         PairLatent(*(torch.zeros(shape) for shape in shapes), "edict", (980, -1), 0.93)
 
 
-@pytest.mark.parametrize(("how", "said"), [({"method": "belm"}, "method is 'belm'"), ({"mix": 0.0}, "mix is 0.0")])
-def test_a_pair_found_in_no_known_way_is_refused_new_and_from_a_file(pair, tmp_path, how, said):
-    with pytest.raises(UserError, match=said):
-        dataclasses.replace(pair, **how)
+@pytest.mark.parametrize(
+    ("changes", "message"), [({"method": "belm"}, "method is 'belm'"), ({"mix": 0.0}, "mix is 0.0")]
+)
+def test_a_pair_of_an_unknown_method_or_mix_is_refused_new_and_from_a_file(pair, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(pair, **changes)
     tensors = {"z_i": pair.z_i, "first": pair.first, "second": pair.second}
-    metadata = {"method": "bdia", "times": "[980, 400, -1]", "mix": "1.0"} | {k: str(v) for k, v in how.items()}
+    metadata = {"method": "bdia", "times": "[980, 400, -1]", "mix": "1.0"} | {k: str(v) for k, v in changes.items()}
     save_file(tensors, tmp_path / "odd.safetensors", metadata)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         PairLatent.load(tmp_path / "odd.safetensors")
 
 
-def test_what_was_saved_beside_a_latent_is_read_again(latent, tmp_path):
+def test_metadata_saved_with_a_latent_can_be_read(latent, tmp_path):
     latent.save(tmp_path / "a.safetensors", {"model": "toy", "steps": "25"})
     assert metadata(tmp_path / "a.safetensors") == {"model": "toy", "steps": "25"}
 
 
-def test_numpys_integers_are_rows_too(latent):
+def test_a_row_may_be_chosen_by_an_integer_of_numpy(latent):
     assert same(latent[np.int64(2)], latent[2])
 
 

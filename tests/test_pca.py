@@ -1,4 +1,4 @@
-"""Directions: scikit-learn's PCA, whatever the shards; identities, walks, names, files, and what is refused."""
+"""Directions: scikit-learn's PCA for any shards, identities, traversals, names, files, and what is refused."""
 
 import functools
 
@@ -61,10 +61,10 @@ def test_mean_and_variances_are_scikit_learns(fitted, oracle):
 def test_projections_and_reconstructions_are_scikit_learns(z, normal, n):
     oracle, other = PCA(n, svd_solver="full").fit(z.numpy()), normal(7, D) + z[:7]
     fitted = Directions.fit(z, n)
-    found, wanted = fitted.project(other), torch.from_numpy(oracle.transform(other.numpy()))
-    assert found.shape == (7, n)
+    projected, wanted = fitted.project(other), torch.from_numpy(oracle.transform(other.numpy()))
+    assert projected.shape == (7, n)
     signs = (fitted.components * torch.from_numpy(oracle.components_)).sum(1).sign()
-    close(found, wanted * signs)
+    close(projected, wanted * signs)
     close(fitted.reconstruct(other, n), torch.from_numpy(oracle.inverse_transform(wanted.numpy())))
 
 
@@ -79,38 +79,38 @@ def test_few_pictures_span_one_direction_fewer_as_in_scikit_learn(z, rows):
 
 
 def test_moments_are_count_mean_and_scatter(z):
-    found = Moments.of(z)
-    assert found.count == N
-    close(found.mean, z.mean(0))
-    close(found.scatter, z.T.cov() * (N - 1))
+    moments = Moments.of(z)
+    assert moments.count == N
+    close(moments.mean, z.mean(0))
+    close(moments.scatter, z.T.cov() * (N - 1))
 
 
 @pytest.mark.parametrize("order", ["as given", "sorted", "reversed"])
 @pytest.mark.parametrize("sizes", [[25, 25], [1, 49], [49, 1], [7, 0, 20, 3, 20], [1] * N], ids=str)
-def test_merged_shards_are_the_whole_in_any_order(z, order, sizes):
+def test_merged_shards_give_the_moments_of_the_whole_in_any_order(z, order, sizes):
     z = z[z[:, 0].argsort()] if order == "sorted" else z
     shards = [Moments.of(part) for part in z.split(sizes)]
     shards = shards[::-1] if order == "reversed" else shards
-    found, whole = functools.reduce(Moments.merge, shards), Moments.of(z)
-    assert found.count == N
-    close(found.mean, whole.mean)
-    close(found.scatter, whole.scatter)
+    moments, whole = functools.reduce(Moments.merge, shards), Moments.of(z)
+    assert moments.count == N
+    close(moments.mean, whole.mean)
+    close(moments.scatter, whole.scatter)
 
 
-def test_merging_leaves_both_parts_as_they_were(z):
+def test_merging_changes_neither_part(z):
     a, b = Moments.of(z[:20]), Moments.of(z[20:])
     a.merge(b)
     close(a.scatter, Moments.of(z[:20]).scatter, 0)
     close(b.scatter, Moments.of(z[20:]).scatter, 0)
 
 
-def test_a_mean_that_is_large_costs_no_digits(z):
+def test_a_large_mean_loses_no_digits_of_the_scatter(z):
     far = z + 1e6
     merged = Moments.of(far[:20]).update(far[20:])
     torch.testing.assert_close(merged.scatter, Moments.of(z).scatter, rtol=1e-7, atol=1e-5)
 
 
-def test_more_rows_than_are_centred_at_once_are_still_the_whole(z, monkeypatch):
+def test_the_scatter_does_not_depend_on_how_many_rows_are_centred_at_once(z, monkeypatch):
     whole = Moments.of(z)
     monkeypatch.setattr("latentlab.analysis.covariance.ROWS", 8)
     close(Moments.of(z).scatter, whole.scatter)
@@ -118,10 +118,10 @@ def test_more_rows_than_are_centred_at_once_are_still_the_whole(z, monkeypatch):
 
 @pytest.mark.parametrize("batches", [lambda z: z.split(11), lambda z: iter(z.split(1)), lambda z: [z[:0], z, z[:0]]])
 def test_a_fit_of_batches_is_the_fit_of_the_whole(z, fitted, batches):
-    found = Directions.fit(batches(z))
+    from_batches = Directions.fit(batches(z))
     for name in ("mean", "components", "variance"):
-        close(getattr(found, name), getattr(fitted, name))
-    assert found.count == N
+        close(getattr(from_batches, name), getattr(fitted, name))
+    assert from_batches.count == N
 
 
 # Identities
@@ -149,7 +149,7 @@ def test_all_components_give_z_i_back_and_none_the_mean(z, fitted, normal):
     close(fitted.reconstruct(other, 0), fitted.mean.expand(4, D))
 
 
-def test_pictures_of_the_span_come_back_and_others_lose_the_rest(z, normal):
+def test_pictures_in_the_span_are_reconstructed_and_others_lose_what_is_orthogonal_to_it(z, normal):
     fitted = Directions.fit(z[:4])
     close(fitted.reconstruct(z[:4], 3), z[:4])
     other = normal(5, D)
@@ -159,12 +159,12 @@ def test_pictures_of_the_span_come_back_and_others_lose_the_rest(z, normal):
 
 
 @pytest.mark.parametrize("n", range(D + 1))
-def test_what_n_components_lose_of_the_pictures_is_the_unexplained_variance(z, fitted, n):
+def test_the_error_of_reconstructing_from_n_components_is_the_unexplained_variance(z, fitted, n):
     lost = (z - fitted.reconstruct(z, n)).square().sum() / (N - 1)
     assert lost.item() == pytest.approx((1 - fitted.explained(n)) * fitted.total, abs=1e-9)
 
 
-def test_fewer_components_are_the_first_of_all_and_know_the_whole_variance(z, fitted):
+def test_fitting_fewer_components_gives_the_first_ones_and_the_same_total_variance(z, fitted):
     few = Directions.fit(z, 3)
     assert torch.equal(few.components, fitted.components[:3]) and torch.equal(few.variance, fitted.variance[:3])
     assert few.total == fitted.total and few.explained(2) == fitted.explained(2)
@@ -183,7 +183,7 @@ def test_rounding_of_the_total_does_not_ask_for_more_components_than_there_are()
     assert fitted.explained(3) < 1 and fitted.needed(1) == 3
 
 
-def test_with_variances_of_four_two_and_one_the_shares_are_known():
+def test_variances_of_four_two_and_one_have_shares_of_four_six_and_seven_sevenths():
     z = torch.diag(torch.tensor([2.0, 2.0**0.5, 1.0])).repeat(2, 1)
     z[3:] *= -1
     fitted = Directions.fit(z)
@@ -192,11 +192,11 @@ def test_with_variances_of_four_two_and_one_the_shares_are_known():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_what_goes_in_comes_out_in_its_own_dtype(z, fitted, dtype):
+def test_results_have_the_dtype_of_their_input(z, fitted, dtype):
     z = z.to(dtype)
     assert Directions.fit(z).components.dtype == torch.float64
-    for found in (fitted.project(z), fitted.reconstruct(z, 2), fitted.traverse(z[:1], 0, [1])):
-        assert found.dtype == dtype
+    for result in (fitted.project(z), fitted.reconstruct(z, 2), fitted.traverse(z[:1], 0, [1])):
+        assert result.dtype == dtype
     torch.testing.assert_close(fitted.reconstruct(z, D), z)
 
 
@@ -206,18 +206,18 @@ def test_duplicates_and_constant_columns_add_no_direction(z):
     assert len(Directions.fit(flat)) == 4
 
 
-# Walks
+# Traversals
 
 
 @pytest.mark.parametrize("k", [0, 3, D - 1])
-def test_a_walk_changes_one_coefficient_by_sigma_standard_deviations(z, fitted, k):
+def test_a_traversal_changes_one_coefficient_by_sigma_standard_deviations(z, fitted, k):
     sigmas = [-2.0, -0.5, 0.0, 1.0, 3.0]
-    found = fitted.traverse(z[4:5], k, sigmas)
-    assert found.shape == (5, D)
+    traversed = fitted.traverse(z[4:5], k, sigmas)
+    assert traversed.shape == (5, D)
     wanted = torch.zeros(5, D, dtype=torch.float64)
     wanted[:, k] = torch.tensor(sigmas, dtype=torch.float64) * z_std(fitted, z, k)
-    close(fitted.project(found) - fitted.project(z[4:5]), wanted)
-    close(found[2], z[4])
+    close(fitted.project(traversed) - fitted.project(z[4:5]), wanted)
+    close(traversed[2], z[4])
 
 
 def z_std(fitted, z, k):
@@ -239,28 +239,28 @@ def axes():
 
 
 def vocabulary():
-    """A caption at either end of each axis, but the gap, and far from the pictures."""
+    """A caption at either end of each axis, all of them shifted by the modality gap."""
     ends = torch.cat([torch.eye(3, 4), -torch.eye(3, 4)])
     gap = torch.tensor([0.0, 0.0, 0.0, 2.0])
     return normalize(ends + gap), ["hot", "large", "old", "cold", "small", "new"]
 
 
-def test_the_captions_at_the_ends_of_a_component_name_it(axes):
+def test_a_component_is_named_by_the_captions_at_its_ends(axes):
     z_t, captions = vocabulary()
-    found = axes.name(z_t, captions, top=1)
-    assert [name.component for name in found] == [0, 1, 2]
-    assert [name.rising[0][0] for name in found] == ["hot", "large", "old"]
-    assert [name.falling[0][0] for name in found] == ["cold", "small", "new"]
-    for name in found:
+    names = axes.name(z_t, captions, top=1)
+    assert [name.component for name in names] == [0, 1, 2]
+    assert [name.rising[0][0] for name in names] == ["hot", "large", "old"]
+    assert [name.falling[0][0] for name in names] == ["cold", "small", "new"]
+    for name in names:
         assert name.rising[0][1] == pytest.approx(1) and name.falling[0][1] == pytest.approx(-1)
 
 
 def test_neither_the_gap_nor_the_length_of_a_caption_changes_a_name(axes):
     z_t, captions = vocabulary()
     scaled = z_t * torch.tensor([1.0, 9, 2, 30, 1, 4])[:, None]
-    for found in (axes.name(z_t, captions), axes.name(scaled, captions)):
-        assert [[c for c, _ in name.rising] for name in found] == [["hot"], ["large"], ["old"]]
-        assert [[c for c, _ in name.falling] for name in found] == [["cold"], ["small"], ["new"]]
+    for names in (axes.name(z_t, captions), axes.name(scaled, captions)):
+        assert [[c for c, _ in name.rising] for name in names] == [["hot"], ["large"], ["old"]]
+        assert [[c for c, _ in name.falling] for name in names] == [["cold"], ["small"], ["new"]]
 
 
 def test_scores_are_the_cosines_of_the_centred_directions(fitted, normal):
@@ -269,8 +269,8 @@ def test_scores_are_the_cosines_of_the_centred_directions(fitted, normal):
     centred = normalize(z_t) - normalize(z_t).mean(0)
     wanted = torch.cosine_similarity(fitted.components[:, None], centred[None], dim=-1)
     for name, row in zip(fitted.name(z_t, captions, top=12), wanted):
-        found = dict(name.rising) | dict(name.falling)
-        assert found == {c: pytest.approx(s, abs=1e-12) for c, s in zip(captions, row.tolist())}
+        scores = dict(name.rising) | dict(name.falling)
+        assert scores == {c: pytest.approx(s, abs=1e-12) for c, s in zip(captions, row.tolist())}
         assert all(s > 0 for _, s in name.rising) and all(s < 0 for _, s in name.falling)
         for side in (name.rising, name.falling):
             assert [abs(s) for _, s in side] == sorted((abs(s) for _, s in side), reverse=True)
@@ -287,9 +287,9 @@ def test_a_caption_that_is_the_mean_has_no_direction(axes):
     z_t[:, 3] = 1  # so that all are of one length, and their mean keeps its place when it is normalised
     z_t[:, :3] *= 1e-3
     thing = z_t.mean(0, keepdim=True) + torch.tensor([[1e-8, 0, 0, 0]])
-    found = axes.name(torch.cat([z_t, thing]), [*captions, "thing"], top=9)
-    assert [c for name in found for c, _ in (*name.rising, *name.falling) if c == "thing"] == []
-    assert [name.rising[0][0] for name in found] == ["hot", "large", "old"]
+    names = axes.name(torch.cat([z_t, thing]), [*captions, "thing"], top=9)
+    assert [c for name in names for c, _ in (*name.rising, *name.falling) if c == "thing"] == []
+    assert [name.rising[0][0] for name in names] == ["hot", "large", "old"]
 
 
 # Files
@@ -299,8 +299,8 @@ def test_saved_directions_load_as_they_were_with_their_metadata(z, tmp_path):
     path = tmp_path / "pca of mine.safetensors"
     fitted = Directions.fit(z, 4, metadata={"model": "toy"})
     fitted.save(path, {"folder": "süß 🐶"})
-    found = Directions.load(path)
-    assert same(found, fitted) and found.metadata == {"model": "toy", "folder": "süß 🐶"}
+    loaded = Directions.load(path)
+    assert same(loaded, fitted) and loaded.metadata == {"model": "toy", "folder": "süß 🐶"}
     assert [p.name for p in tmp_path.iterdir()] == ["pca of mine.safetensors"]
 
 
@@ -343,7 +343,7 @@ def test_other_files_are_refused(fitted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"mean": torch.zeros(D + 1)}, r"mean is \(10,\), components are \(9, 9\)"),
         ({"variance": torch.ones(D - 1)}, r"variance is \(8,\)"),
@@ -352,11 +352,11 @@ def test_other_files_are_refused(fitted, tmp_path):
         ({"count": torch.tensor([3, 4])}, "one number as total"),
     ],
 )
-def test_a_file_whose_parts_do_not_fit_is_refused(fitted, tmp_path, change, said):
+def test_a_file_whose_parts_do_not_fit_is_refused(fitted, tmp_path, change, message):
     path = tmp_path / "odd.safetensors"
     fitted.save(path)
     save_file(load_file(path) | change, path)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         Directions.load(path)
 
 
@@ -370,7 +370,7 @@ def with_value(z, row, value):
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         (
             lambda d, z: Directions.fit(z[:5], 5),
@@ -412,8 +412,8 @@ def with_value(z, row, value):
         (lambda d, z: d.name(with_value(z[:2], 1, float("nan")), ["a", "b"]), "z_t is not finite in row 1"),
     ],
 )
-def test_what_cannot_be_done_is_refused_with_what_can(fitted, z, call, said):
-    with pytest.raises(UserError, match=said):
+def test_impossible_arguments_are_refused_with_what_is_possible(fitted, z, call, message):
+    with pytest.raises(UserError, match=message):
         call(fitted, z)
 
 
@@ -421,7 +421,7 @@ def test_directions_are_a_public_name():
     assert Directions is Directions and latentlab.analysis.pca.Directions is Directions
 
 
-def test_directions_are_frozen_and_say_what_they_hold(z):
+def test_directions_are_frozen_and_their_repr_gives_size_and_variance(z):
     fitted = Directions.fit(z, 3)
     with pytest.raises(AttributeError):
         fitted.mean = fitted.mean + 1

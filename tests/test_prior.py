@@ -1,4 +1,4 @@
-"""The prior's sampler: closed form on the toy, best of several, and a network whose choice is known."""
+"""The prior's sampler: closed form on the toy, the best of several candidates, and a network with an exact answer."""
 
 import itertools
 import math
@@ -46,24 +46,24 @@ def likeness(prior, z_i, captions):
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_on_the_toy_z_i_is_z_t(lab, steps, candidates):
     z_t = lab.encoder.encode_text(CAPTIONS)
-    found = sample(lab.prior, CAPTIONS, seeds=[1, 2, 3], steps=steps, candidates=candidates)
-    torch.testing.assert_close(found, z_t, rtol=1e-4, atol=1e-4)
+    z_i = sample(lab.prior, CAPTIONS, seeds=[1, 2, 3], steps=steps, candidates=candidates)
+    torch.testing.assert_close(z_i, z_t, rtol=1e-4, atol=1e-4)
 
 
 def test_one_caption_serves_every_seed():
     prior = Spread()
-    found = sample(prior, CAPTIONS[:1], seeds=[1, 2, 1])
-    assert found.shape == (3, prior.width)
-    assert torch.equal(found[0], found[2]) and not torch.allclose(found[0], found[1])
+    z_i = sample(prior, CAPTIONS[:1], seeds=[1, 2, 1])
+    assert z_i.shape == (3, prior.width)
+    assert torch.equal(z_i[0], z_i[2]) and not torch.allclose(z_i[0], z_i[1])
 
 
 @pytest.mark.parametrize("candidates", [1, 2, 5])
-def test_the_candidate_with_the_larger_cosine_is_kept(candidates):
+def test_the_candidate_with_the_largest_cosine_to_the_caption_is_chosen(candidates):
     prior, seeds = Spread(), [7, 8, 9]
     cond = prior.encode_prompt(CAPTIONS)
     draws = SeededNoise(seeds, (candidates, prior.width), stream="prior", dtype=cond.z_t.dtype)()
     drawn = []
-    for k in range(candidates):  # each candidate walked by itself
+    for k in range(candidates):  # each candidate sampled by itself
         x_t, times = draws[:, k], levels(prior.abar, 6)
         for t, t_next in itertools.pairwise(times):
             a = abar_at(prior.abar, t)
@@ -75,7 +75,7 @@ def test_the_candidate_with_the_larger_cosine_is_kept(candidates):
     torch.testing.assert_close(sample(prior, CAPTIONS, seeds=seeds, steps=6, candidates=candidates), wanted)
 
 
-def test_more_candidates_are_nearer_to_the_caption():
+def test_the_best_of_more_candidates_is_nearer_to_the_caption():
     prior, seeds = Spread(2.0), range(100)
     near = [
         likeness(prior, sample(prior, CAPTIONS[:1], seeds=seeds, candidates=n), CAPTIONS[:1]).mean() for n in (1, 2, 8)
@@ -91,7 +91,7 @@ def test_sample_k_alone_is_sample_k_in_a_batch(k):
     torch.testing.assert_close(batch[k], alone[0], rtol=1e-6, atol=1e-6)
 
 
-def test_the_seeds_alone_decide():
+def test_a_sample_depends_on_its_caption_and_seed_alone():
     once, again, other = (sample(Spread(), CAPTIONS, seeds=s) for s in ([1, 2, 3], [1, 2, 3], [1, 2, 4]))
     assert torch.equal(once, again)
     assert torch.equal(once[:2], other[:2]) and not torch.allclose(once[2], other[2])
@@ -105,9 +105,9 @@ def test_the_draws_have_the_priors_own_mean_and_spread():
     assert rest.std() == pytest.approx(0.7, rel=5 / math.sqrt(2 * rest.size))
 
 
-def test_guidance_reaches_the_network():
-    found = [sample(Spread(1e-3), CAPTIONS, seeds=[1, 2, 3], guidance=g, steps=50) for g in (1.0, 2.5)]
-    np.testing.assert_allclose(found[1], 2.5 * found[0], atol=0.05)
+def test_guidance_scales_the_networks_prediction():
+    z_i = [sample(Spread(1e-3), CAPTIONS, seeds=[1, 2, 3], guidance=g, steps=50) for g in (1.0, 2.5)]
+    np.testing.assert_allclose(z_i[1], 2.5 * z_i[0], atol=0.05)
 
 
 def test_all_candidates_go_through_the_network_in_one_batch():

@@ -1,4 +1,4 @@
-"""Angles and arcs: ends, evenness, precision, and what has no answer."""
+"""Angles and slerp: the ends, even steps, precision, and vectors that are refused."""
 
 import math
 
@@ -17,10 +17,10 @@ def close(a, b, tolerance=1e-12):
 
 
 def at_angle(degrees, lengths=(1.0, 1.0)):
-    """Two vectors in three dimensions, that far apart."""
-    turn = math.radians(degrees)
+    """Two vectors in three dimensions with that angle between them."""
+    radians = math.radians(degrees)
     a = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
-    b = torch.tensor([[math.cos(turn), math.sin(turn), 0.0]], dtype=torch.float64)
+    b = torch.tensor([[math.cos(radians), math.sin(radians), 0.0]], dtype=torch.float64)
     return a * lengths[0], b * lengths[1]
 
 
@@ -64,13 +64,13 @@ def test_slerp_between_equal_vectors_stays_there(normal, theta):
 @pytest.mark.parametrize("degrees", [1e-6, 1.0, 60, 90, 179])
 def test_slerp_turns_by_theta_times_the_whole_angle(theta, degrees):
     a, b = at_angle(degrees, (2.0, 5.0))
-    found = slerp(a, b, theta)
-    assert angle(a, found).item() == pytest.approx(theta * math.radians(degrees), rel=1e-9, abs=1e-15)
-    assert angle(found, b).item() == pytest.approx((1 - theta) * math.radians(degrees), rel=1e-9, abs=1e-15)
+    interpolated = slerp(a, b, theta)
+    assert angle(a, interpolated).item() == pytest.approx(theta * math.radians(degrees), rel=1e-9, abs=1e-15)
+    assert angle(interpolated, b).item() == pytest.approx((1 - theta) * math.radians(degrees), rel=1e-9, abs=1e-15)
 
 
 @pytest.mark.parametrize("theta", THETAS)
-def test_slerps_length_goes_linearly_from_a_to_b(normal, theta):
+def test_the_length_of_slerp_goes_linearly_from_a_to_b(normal, theta):
     a, b = normal(4, 6), normal(4, 6) * 12
     close(slerp(a, b, theta).norm(dim=-1), torch.lerp(a.norm(dim=-1), b.norm(dim=-1), theta))
 
@@ -92,7 +92,7 @@ def test_slerp_backwards_is_the_same_arc(normal, theta):
 def test_slerp_keeps_float64_digits_between_nearly_equal_vectors(normal):
     a = normal(1, 16)
     step = normal(1, 16) * 1e-10
-    close(slerp(a, a + step, 0.5) - a, step / 2, 1e-15)  # arccos of the dot product would see no angle at all
+    close(slerp(a, a + step, 0.5) - a, step / 2, 1e-15)  # arccos of the dot product would give an angle of exactly 0
 
 
 def test_slerp_takes_a_theta_for_each_row(normal):

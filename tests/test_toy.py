@@ -1,4 +1,4 @@
-"""The toy's closed forms are true: everything else is held against them."""
+"""The toy's closed forms are true; the other tests compare with them."""
 
 import itertools
 import math
@@ -27,7 +27,7 @@ def halves(errors):
 
 
 def last(decoder):
-    """The time at which every walk starts."""
+    """The noisiest time, at which decoding starts."""
     return levels(decoder.abar, 1)[0]
 
 
@@ -44,7 +44,7 @@ def test_eps_is_the_score_of_the_noised_gaussian(z_i, normal, t, spread):
 
 
 @pytest.mark.parametrize("t", TIMES)
-def test_eps_is_the_mean_of_the_noise_that_led_here(z_i, normal, t):
+def test_eps_is_the_expected_noise_given_x_t(z_i, normal, t):
     decoder, many = ToyDecoder(), 40_000
     a = abar_at(decoder.abar, t)
     z_i = z_i[:1].expand(many // 64, -1)
@@ -52,7 +52,7 @@ def test_eps_is_the_mean_of_the_noise_that_led_here(z_i, normal, t):
     eps = normal(*x_0.shape)
     error = eps - decoder.eps(math.sqrt(a) * x_0 + math.sqrt(1 - a) * eps, t, Conditioning(z_i))
     guess = decoder.eps(math.sqrt(a) * x_0 + math.sqrt(1 - a) * eps, t, Conditioning(z_i))
-    assert abs((error * guess).mean()) < 5 / math.sqrt(error.numel())  # what is left over is orthogonal to the guess
+    assert abs((error * guess).mean()) < 5 / math.sqrt(error.numel())  # the error is orthogonal to the guess
 
 
 def test_the_exact_path_starts_at_the_picture_and_is_standard_normal_at_its_end(lab, x_0, z_i):
@@ -82,21 +82,21 @@ def test_decoding_the_exact_x_t_in_all_steps_gives_the_picture_back(lab, x_0, z_
     assert rms(decode(lab.decoder, Latent(z_i, x_T), steps=last(lab.decoder) + 1) - x_0) < 2e-3
 
 
-def test_decodings_error_halves_when_steps_double(lab, x_0, z_i):
+def test_decoding_error_halves_when_steps_double(lab, x_0, z_i):
     x_T = lab.decoder.exact_x_t(x_0, z_i, last(lab.decoder))
     errors = [rms(decode(lab.decoder, Latent(z_i, x_T), steps=n) - x_0) for n in (25, 50, 100, 200)]
     assert halves(errors)
 
 
 @pytest.mark.parametrize("method", ["naive", "fixed-point"])
-def test_inversions_error_against_the_exact_x_T_halves_when_steps_double(lab, x_0, z_i, method):
+def test_inversion_error_against_the_exact_x_T_halves_when_steps_double(lab, x_0, z_i, method):
     x_T = lab.decoder.exact_x_t(x_0, z_i, last(lab.decoder))
-    knobs = {} if method == "naive" else {"iterations": 30, "tolerance": 1e-9}
-    found = [invert(lab.decoder, x_0, Conditioning(z_i), steps=n, method=method, **knobs) for n in (40, 80, 160)]
-    assert halves([rms(each.latent.x_T - x_T) for each in found])
+    params = {} if method == "naive" else {"iterations": 30, "tolerance": 1e-9}
+    inversions = [invert(lab.decoder, x_0, Conditioning(z_i), steps=n, method=method, **params) for n in (40, 80, 160)]
+    assert halves([rms(inversion.latent.x_T - x_T) for inversion in inversions])
 
 
-def test_the_null_condition_is_z_i_at_zero(lab, x_0, z_i):
+def test_the_null_conditioning_is_z_i_at_zero(lab, x_0, z_i):
     both = [lab.decoder.eps(x_0, 500, Conditioning(z)) for z in (z_i, torch.zeros_like(z_i))]
     guided = lab.decoder.eps(x_0, 500, Conditioning(z_i), guidance=3.0)
     torch.testing.assert_close(guided, both[1] + 3 * (both[0] - both[1]), rtol=1e-12, atol=1e-12)
@@ -106,13 +106,13 @@ def test_the_encoder_reads_back_what_the_decoder_paints(lab, z_i):
     torch.testing.assert_close(lab.encoder.encode_image(lab.decoder.mean(z_i)), z_i)
 
 
-def test_any_size_of_picture_has_an_embedding_and_a_place_in_the_decoder(lab, normal):
+def test_a_picture_of_any_size_can_be_encoded_and_resized_for_the_decoder(lab, normal):
     pixels = normal(2, 3, 13, 30).clamp(-1, 1)
     assert lab.encoder.encode_image(pixels).shape == (2, D)
     assert lab.decoder.to_x0(pixels).shape == (2, 3, SIDE, SIDE)
 
 
-def test_captions_are_told_apart_and_each_always_means_the_same(lab):
+def test_a_caption_always_has_the_same_embedding_and_two_captions_have_different_ones(lab):
     a, b, again = lab.encoder.encode_text(["a cat", "a dog", "a cat"])
     assert torch.equal(a, again) and not torch.equal(a, b)
 

@@ -1,4 +1,4 @@
-"""Labels that lie where they should and can be read at any size, drawings laid over pictures, and what is refused."""
+"""Labels that lie at their place and can be read at any size, drawings laid over pictures, and what is refused."""
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ def extent(mask):
     """(x0, y0, x1, y1) of what is true in (H, W), as fractions."""
     y, x = torch.nonzero(mask, as_tuple=True)
     height, width = mask.shape
-    found = x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height
-    return [float(v) for v in found]
+    box = x.min() / width, y.min() / height, (x.max() + 1) / width, (y.max() + 1) / height
+    return [float(v) for v in box]
 
 
 def ink(pixels):
@@ -51,7 +51,7 @@ def test_a_label_is_written_in_the_font_that_is_given(blank):
 
 @pytest.mark.parametrize("shape", [(64, 64), (96, 160), (160, 96)])
 @pytest.mark.parametrize("place", [(0.5, 0.64, 0.7), (0.3, 0.5, 0.4), (0.62, 0.3, 0.6)])
-def test_a_label_lies_where_it_was_told_and_nothing_changes_around_it(blank, shape, place):
+def test_a_label_lies_at_its_place_and_changes_nothing_around_it(blank, shape, place):
     x, y, size = place
     before = blank(2, *shape)
     after = paste(before, Label("dog", x, y, size))
@@ -67,9 +67,9 @@ def test_a_label_lies_where_it_was_told_and_nothing_changes_around_it(blank, sha
     ("word", "side"), [(w, s) for w in WORDS for s in (64, 128, 512) if (w, s) != ("watermelons", 64)]
 )
 def test_a_word_is_black_on_paper_and_stays_within_its_edge(blank, word, side):
-    found = paste(blank(1, side, side), Label(word))
+    labelled = paste(blank(1, side, side), Label(word))
     edge = 0.02 * 0.7 + 0.5 / side
-    x0, y0, x1, y1 = extent(ink(found)[0])
+    x0, y0, x1, y1 = extent(ink(labelled)[0])
     high = 0.7 * 0.475
     assert 0.15 + edge < x0 < x1 < 0.85 - edge
     assert 0.64 - high / 2 + edge < y0 < y1 < 0.64 + high / 2 - edge
@@ -77,7 +77,7 @@ def test_a_word_is_black_on_paper_and_stays_within_its_edge(blank, word, side):
 
 
 @pytest.mark.parametrize("word", ["library", "ice cream", "watermelons"])
-def test_a_long_word_is_as_large_as_the_label_is_wide(blank, word):
+def test_a_long_word_fills_the_width_of_the_label(blank, word):
     x0, _, x1, _ = extent(ink(paste(blank(1, 256, 256), Label(word)))[0])
     assert x1 - x0 == pytest.approx(0.91 * 0.7, abs=0.05)
 
@@ -89,14 +89,14 @@ def test_a_label_is_the_same_at_every_size(blank, word):
     assert difference.mean() < 0.02
 
 
-def test_eleven_letters_at_64_pixels_are_grey_and_not_gone(blank):
+def test_eleven_letters_at_64_pixels_are_still_visible(blank):
     letters = paste(blank(1, 64, 64), Label("watermelons"))[0, :, 33:49, 12:52]  # within the label's edge
     assert letters.min() < -0.4 and letters.max() > 0.8
 
 
-def test_a_label_is_smooth_and_not_made_of_two_colours(blank):
-    found = paste(blank(1, 64, 64), Label("pizza"))
-    rows = found[0, :, 40].T.unique(dim=0)  # across the middle of the letters
+def test_a_label_is_antialiased(blank):
+    labelled = paste(blank(1, 64, 64), Label("pizza"))
+    rows = labelled[0, :, 40].T.unique(dim=0)  # across the middle of the letters
     assert len(rows) > 12
 
 
@@ -104,10 +104,10 @@ def test_a_label_is_smooth_and_not_made_of_two_colours(blank):
 def test_a_label_resembles_those_that_emoji_world_is_trained_on(blank, word):
     drawing = paper(word, post=False)
     wanted = overlay(blank(1, 128, 128), drawing)
-    found = paste(blank(1, 128, 128), Label(word, y=0.5, size=244 / 256))
-    assert extent(on_paper(found)[0]) == pytest.approx(extent(on_paper(wanted)[0]), abs=0.02)
-    assert extent(ink(found)[0]) == pytest.approx(extent(ink(wanted)[0]), abs=0.04)
-    assert (found - wanted).abs().mean() < 0.5 * (blank(1, 128, 128) - wanted).abs().mean()
+    labelled = paste(blank(1, 128, 128), Label(word, y=0.5, size=244 / 256))
+    assert extent(on_paper(labelled)[0]) == pytest.approx(extent(on_paper(wanted)[0]), abs=0.02)
+    assert extent(ink(labelled)[0]) == pytest.approx(extent(ink(wanted)[0]), abs=0.04)
+    assert (labelled - wanted).abs().mean() < 0.5 * (blank(1, 128, 128) - wanted).abs().mean()
 
 
 def test_every_word_of_emoji_world_fits_a_label_at_its_own_size(blank):
@@ -122,19 +122,19 @@ def test_the_angle_turns_the_label_anticlockwise(blank, angle, turns):
     assert (turned - straight).abs().mean() > 0.04
 
 
-def test_colour_and_paper_are_what_they_are_called(blank):
-    found = paste(blank(1, 128, 128), Label("dog", colour="white", paper="#b00020"))
-    count = {colour: n for n, colour in images.to_pil(found)[0].getcolors(128 * 128)}
+def test_colour_and_paper_set_the_colours_of_letters_and_label(blank):
+    labelled = paste(blank(1, 128, 128), Label("dog", colour="white", paper="#b00020"))
+    count = {colour: n for n, colour in images.to_pil(labelled)[0].getcolors(128 * 128)}
     assert count[176, 0, 32] > 1000 and count[255, 255, 255] > 50
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_pictures_keep_their_dtype_and_range(rng, dtype):
     pixels = (torch.rand(3, 3, 64, 80, generator=rng) * 2 - 1).to(dtype)
-    found = paste(pixels, Label("dog", angle=20))
-    assert found.dtype == dtype and found.shape == pixels.shape
-    assert found.abs().max() <= 1.001
-    assert torch.equal(found[1:2], paste(pixels[1:2], Label("dog", angle=20)))
+    labelled = paste(pixels, Label("dog", angle=20))
+    assert labelled.dtype == dtype and labelled.shape == pixels.shape
+    assert labelled.abs().max() <= 1.001
+    assert torch.equal(labelled[1:2], paste(pixels[1:2], Label("dog", angle=20)))
 
 
 def test_spaces_around_a_word_do_not_shrink_it(blank):
@@ -142,7 +142,7 @@ def test_spaces_around_a_word_do_not_shrink_it(blank):
 
 
 @pytest.mark.parametrize(
-    ("given", "match"),
+    ("options", "match"),
     [
         ({"word": ""}, "word is empty: write one"),
         ({"word": " \t"}, "word is empty"),
@@ -161,9 +161,9 @@ def test_spaces_around_a_word_do_not_shrink_it(blank):
         ({"colour": "white", "paper": "#fff"}, "colour and paper are both #fff"),
     ],
 )
-def test_a_label_that_can_not_be_is_refused(given, match):
+def test_an_impossible_label_is_refused(options, match):
     with pytest.raises(UserError, match=match):
-        Label(**{"word": "dog", **given})
+        Label(**{"word": "dog", **options})
 
 
 def test_a_label_is_frozen():
@@ -171,7 +171,7 @@ def test_a_label_is_frozen():
         Label("dog").word = "cat"
 
 
-def test_a_word_too_small_to_read_is_refused_with_the_size_that_would_do(blank):
+def test_a_word_too_small_to_read_is_refused_with_a_size_that_works(blank):
     with pytest.raises(
         UserError, match=r"on a label 6 pixels wide: it takes 18 .* 64; give a larger label \(size"
     ) as e:
@@ -183,7 +183,7 @@ def test_a_word_too_small_to_read_is_refused_with_the_size_that_would_do(blank):
     paste(blank(1, 640, 640), Label("dog", size=0.1))
 
 
-def test_a_word_that_no_label_holds_is_refused_without_advice_that_fails(blank):
+def test_a_word_too_long_for_any_label_is_refused_without_advice_to_enlarge_it(blank):
     label = Label("a word of so many letters that nothing helps")
     with pytest.raises(UserError, match="give a shorter word or a larger picture") as e:
         paste(blank(1, 64, 64), label)
@@ -200,7 +200,7 @@ def test_a_word_that_no_label_holds_is_refused_without_advice_that_fails(blank):
         (Label("dog", size=1, angle=20), "the label is 1.10 of the picture along x: give a smaller size or angle"),
     ],
 )
-def test_a_label_that_leaves_the_picture_is_refused_with_the_places_that_would_do(blank, label, match):
+def test_a_label_that_leaves_the_picture_is_refused_with_places_that_work(blank, label, match):
     with pytest.raises(UserError, match=match):
         paste(blank(1, 64, 64), label)
 
@@ -209,7 +209,7 @@ def test_a_label_that_leaves_the_picture_is_refused_with_the_places_that_would_d
 @pytest.mark.parametrize(
     "pixels", [torch.zeros(3, 64, 64), torch.zeros(1, 4, 64, 64), torch.zeros(1, 3, 64, 64).byte()]
 )
-def test_what_is_not_pictures_is_refused(act, pixels):
+def test_a_tensor_of_another_shape_or_dtype_than_pictures_is_refused(act, pixels):
     with pytest.raises(UserError, match=r"wanted floats \(B, 3, H, W\)"):
         act(pixels)
 
@@ -225,9 +225,9 @@ def test_an_empty_drawing_changes_nothing(rng):
 @pytest.mark.parametrize("alpha", [51, 102, 255])
 def test_a_drawing_is_mixed_in_by_its_alpha(rng, alpha):
     pixels = torch.rand(2, 3, 20, 30, generator=rng) * 2 - 1
-    found = overlay(pixels, Image.new("RGBA", (30, 20), (0, 255, 0, alpha)))
+    overlaid = overlay(pixels, Image.new("RGBA", (30, 20), (0, 255, 0, alpha)))
     green = torch.tensor([-1.0, 1.0, -1.0]).view(1, 3, 1, 1)
-    torch.testing.assert_close(found, torch.lerp(pixels, green.expand_as(pixels), alpha / 255), rtol=0, atol=1e-6)
+    torch.testing.assert_close(overlaid, torch.lerp(pixels, green.expand_as(pixels), alpha / 255), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1, 3, 8])
@@ -244,8 +244,8 @@ def test_a_drawing_of_any_size_lies_where_it_was_drawn(blank, scale):
 def test_the_colour_under_transparent_pixels_does_not_bleed(blank):
     drawing = Image.new("RGBA", (256, 256), (255, 255, 255, 0))  # as a browser's sketch pad leaves it
     ImageDraw.Draw(drawing).ellipse((60, 60, 200, 200), (20, 20, 20, 255))
-    found = np.asarray(images.to_pil(overlay(torch.full((1, 3, 32, 32), -1.0), drawing))[0])
-    assert found.max() <= 22
+    overlaid = np.asarray(images.to_pil(overlay(torch.full((1, 3, 32, 32), -1.0), drawing))[0])
+    assert overlaid.max() <= 22
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -262,5 +262,5 @@ def test_a_drawing_of_another_shape_is_refused_and_the_advice_works(blank):
 
 
 @pytest.mark.parametrize("size", [(100, 67), (300, 200), (1001, 667)])
-def test_a_side_rounded_to_a_pixel_is_no_other_shape(blank, size):
+def test_a_drawing_whose_side_is_rounded_to_a_pixel_has_the_same_shape(blank, size):
     overlay(blank(1, 20, 30), Image.new("RGBA", size))

@@ -39,10 +39,10 @@ def pixels(rng):
 
 
 @pytest.mark.parametrize("steps", [None, 1, 9, [700, 20, -1]], ids=str)
-def test_where_only_one_large_picture_is_possible_it_is_found(pixels, steps):
+def test_the_upsampler_gives_the_only_possible_large_picture(pixels, steps):
     upsampler = Enlarger()
-    found = upsample(upsampler, pixels, seeds=[1, 2, 3], steps=steps)
-    torch.testing.assert_close(found, upsampler.large(pixels), rtol=1e-4, atol=1e-4)
+    pixels_large = upsample(upsampler, pixels, seeds=[1, 2, 3], steps=steps)
+    torch.testing.assert_close(pixels_large, upsampler.large(pixels), rtol=1e-4, atol=1e-4)
 
 
 def test_none_takes_the_upsamplers_own_number_of_steps(pixels):

@@ -39,8 +39,8 @@ for command in (*pictures.COMMANDS, *experiments.COMMANDS, *zero_shot.COMMANDS):
     app.command()(command)
 app.add_typer(embeddings.pca, name="pca")
 app.command()(embeddings.embed)
-for name, command in manage.COMMANDS.items():
-    app.command(name)(command)
+for name, function in manage.COMMANDS.items():
+    app.command(name)(function)
 
 
 def main() -> None:
@@ -49,6 +49,8 @@ def main() -> None:
         code = app(standalone_mode=False)
     except UserError as error:
         message, code = f"error: {error}", 2
+    except (KeyboardInterrupt, typer.Abort):
+        message, code = "interrupted", 130
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's usage errors, which are click's or its own by its version
             raise

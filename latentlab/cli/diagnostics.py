@@ -1,10 +1,11 @@
-"""What this machine has, whether the embedded weights are whole, and how to mend what is not."""
+"""The check of an installation: packages, device, memory, weights, and how to repair what is wrong."""
 
 from __future__ import annotations
 
 import math
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypedDict
 
 from .. import __version__
 
@@ -13,9 +14,17 @@ OPTIONAL = ("gradio",)
 NEEDED_GIGABYTES = 1.5
 
 
-def examine() -> dict:
-    """Facts by name, and a sentence for each thing that is wrong: `{"facts": {…}, "problems": […]}`."""
-    facts, problems = {"latentlab": __version__, "python": platform.python_version()}, []
+class Diagnosis(TypedDict):
+    """Facts about the installation by name, and a sentence for each problem."""
+
+    facts: dict[str, str | int]
+    problems: list[str]
+
+
+def examine() -> Diagnosis:
+    """Collect the facts about this installation, and the problems that keep the library from working."""
+    facts: dict[str, str | int] = {"latentlab": __version__, "python": platform.python_version()}
+    problems: list[str] = []
     for package in PACKAGES:
         try:
             facts[package] = version(package)
@@ -37,29 +46,29 @@ def examine() -> dict:
         facts["memory"] = _memory(problems)
         damage = verify()
         problems += damage
-        facts["hub cache"] = _hub()
-        facts["embedded weights"] = "damaged" if damage else f"whole and finite, in {weights_folder()}"
+        facts["hub cache"] = _hub_cache()
+        facts["embedded weights"] = "damaged" if damage else f"complete and finite, in {weights_folder()}"
     return {"facts": facts, "problems": problems}
 
 
-def _hub() -> str:
-    """Where downloaded checkpoints lie, how many of the registry's are there, and whether the network is barred."""
+def _hub_cache() -> str:
+    """The folder of downloaded checkpoints, the registry's models in it, and whether the hub is offline."""
     from huggingface_hub import constants
 
     from ..models import REGISTRY, availability
 
-    cached = [row.name for row in REGISTRY.values() if availability(row)["cached"]]
-    barred = ", offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
-    return f"{constants.HF_HUB_CACHE}: {', '.join(cached) or 'no model'} cached{barred}"
+    cached = [spec.name for spec in REGISTRY.values() if availability(spec)["cached"]]
+    offline = ", offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else ""
+    return f"{constants.HF_HUB_CACHE}: {', '.join(cached) or 'no model'} cached{offline}"
 
 
 def _memory(problems: list[str]) -> str:
-    """What is free, with what the system would give back when asked, like its cache of files."""
+    """The free memory, including what the system frees on demand, like its cache of files."""
     import torch
 
     from ..models.offload import free_gigabytes
 
     free = free_gigabytes(torch.device("cpu"))
     if free < NEEDED_GIGABYTES:
-        problems.append(f"{free:.1f} GB of memory are free, emoji wants {NEEDED_GIGABYTES} GB: close something")
+        problems.append(f"{free:.1f} GB of memory are free, emoji needs {NEEDED_GIGABYTES} GB: close other programs")
     return f"{free:.1f} GB free" if math.isfinite(free) else "unknown"

@@ -1,9 +1,10 @@
-"""The commands metadata many embeddings: a folder's z_i as a file, and their principal components."""
+"""The commands about many embeddings: a folder's z_i as a file, and their principal components."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,10 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..analysis.pca import Directions
+    from ..io.embeddings import Shard, Written
     from ..models import Lab
 
 pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Principal components of z_i: fit, show, walk.")
@@ -53,11 +57,19 @@ def _directions(lab: Lab, path: Path | None) -> Directions:
     from ..analysis.pca import Directions
 
     components = Directions.load(path) if path else models.directions(lab.name)
-    if path and not {"probe", "weights"} & set(components.metadata):
+    if path and components and not {"probe", "weights"} & set(components.metadata):
         print_notes([f"{path} does not record the CLIP that its z_i are of; only their width is compared"])
     if components is None:
         raise UserError(f"{lab.name} ships no directions: fit some with `latentlab pca fit FOLDER --model {lab.name}`")
     return components
+
+
+def _check_dims(dims: list[int], components: Directions) -> None:
+    """Refuse numbers of components that the PCA lacks."""
+    for k in dims:
+        if not 0 <= k <= len(components):
+            n = len(components)
+            raise UserError(f"--dims has {k}, but the PCA has {n} components: give numbers from 0 to {n}")
 
 
 @pca.command()
@@ -66,8 +78,11 @@ def show(
     model: ModelChoice,
     image: Picture,
     dims: Annotated[
-        str, typer.Option(help="Numbers of components to keep, separated by commas, a column each.")
-    ] = "1,2,4,8,16,32,64,128",
+        str,
+        typer.Option(
+            help="Numbers of components to keep, separated by commas, each makes a column; by default 1,2,4,… and all."
+        ),
+    ] = "",
     directions: Fitted = None,
     seed: Seed = 0,
     fit: Fit = "crop",
@@ -78,15 +93,20 @@ def show(
 ) -> None:
     """Decode a picture from the first k components of its z_i."""
     from .. import experiments
+    from ..analysis.pca import Directions
     from ..io import atomic
 
     picture, folder = open_images([image], fit), atomic.writable_folder(out)
-    kept_dims = integers(dims, "--dims")
+    kept_dims = integers(dims, "--dims") if dims else None
+    if directions and kept_dims:  # refuse before the model loads
+        _check_dims(kept_dims, Directions.load(directions))
     lab = model.load(as_json)
+    components = _directions(lab, directions)
+    _check_dims(kept_dims or [], components)
     stream = experiments.truncate.stream(
         lab,
         to_pixels(picture, lab, fit),
-        _directions(lab, directions),
+        components,
         dims=kept_dims,
         seed=seed,
         steps=steps,
@@ -120,14 +140,14 @@ def walk(
     from ..io import atomic
 
     picture, folder = open_images([image], fit), atomic.writable_folder(out)
-    which, far = integers(components, "--components"), numbers(sigmas, "--sigmas")
+    component_numbers, distances = integers(components, "--components"), numbers(sigmas, "--sigmas")
     lab = model.load(as_json)
     stream = experiments.walk_components.stream(
         lab,
         to_pixels(picture, lab, fit),
         _directions(lab, directions),
-        components=which,
-        sigmas=far,
+        components=component_numbers,
+        sigmas=distances,
         captions=lab.things,
         steps=steps,
         guidance=guidance,
@@ -136,6 +156,13 @@ def walk(
     result = run_with_progress_bar(stream, as_json)
     paths = save_result(result, folder, f"{slug(image.stem)}-walk", image=image.name, fit=fit)
     report(result, paths, as_json, image=image.name)
+
+
+def _z_i(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:
+    """Yield the shards' embeddings, and add the files that they skipped to `skipped`."""
+    for shard in shards:
+        skipped.update(shard.skipped)
+        yield shard.z_i
 
 
 @pca.command(name="fit")
@@ -166,11 +193,12 @@ def fit_directions(
     if source.is_dir():
         embeddings.list_files(source)  # refuse an empty one before loading the model
         lab = model.load(as_json)
-        shards = with_progress_bar(embeddings.embed(lab.encoder, source, fit=fit), as_json)
-        batches = (skipped.update(shard.skipped) or shard.z_i for shard in shards)
+        shards = embeddings.embed(lab.encoder, source, fit=fit)
         recorded = {"normalised": "no", **lab.clip_metadata(), "fitted on": str(source)}
     else:
-        batches, recorded = embeddings.batches(source), {**embeddings.clip_metadata(source), "fitted on": source.name}
+        shards = embeddings.shards(source)
+        recorded = {**embeddings.clip_metadata(source), "fitted on": source.name}
+    batches = _z_i(with_progress_bar(shards, as_json), skipped)
     fitted = Directions.fit(batches, components, metadata=recorded)
     metadata = {name: value for name, value in recorded.items() if name != "probe"}
     make_folder(out.parent)
@@ -190,6 +218,29 @@ def fit_directions(
     print_output({"latentlab": __version__, **metadata, **paths, **numbers}, as_json, lines)
 
 
+def _embed_folder(lab: Lab, folder: Path, out: Path, fit: str, batch: int, quiet: bool) -> Written:
+    """Encode what no earlier run has encoded, and write the Parquet."""
+    from ..io import embeddings, partial_embeddings
+
+    with partial_embeddings.resume(out, {**lab.clip_metadata(), "fit": fit}) as partial:
+        done = frozenset(partial.done)
+        if done:
+            print_notes([f"an earlier run left {len(done)} files in {partial.folder}; this one goes on from there"])
+        stream = embeddings.embed(lab.encoder, folder, fit=fit, batch=batch, done=done)
+        try:
+            # Close the stream here, so that the progress bar is gone before an error is printed.
+            with contextlib.closing(with_progress_bar(stream, quiet)) as shards:
+                for shard in shards:
+                    partial.add(shard)
+        except KeyboardInterrupt:
+            partial.flush()
+            if partial.shards:
+                kept = f"{len(partial.done)} files are done and kept in {partial.folder}"
+                print_notes([f"{kept}; the same command goes on from there"])
+            raise
+        return partial.join()
+
+
 @with_model_options
 def embed(
     model: ModelChoice,
@@ -199,7 +250,7 @@ def embed(
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Number of pictures to encode at a time.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Encode all pictures of a folder into a Parquet of their z_i."""
+    """Encode all pictures of a folder into a Parquet of their z_i; the same command goes on where a run was stopped."""
     from ..clip import FITS
     from ..io import atomic, embeddings
 
@@ -213,21 +264,12 @@ def embed(
     lab = model.load(as_json)
     make_folder(out.parent)
     metadata = {"model": lab.name, "weights": lab.weights, "fit": fit}
-    # Close the stream here, so that the progress bar is gone before an error is printed.
-    with contextlib.closing(
-        with_progress_bar(embeddings.embed(lab.encoder, folder, fit=fit, batch=batch), as_json)
-    ) as shards:
-        summary = embeddings.write(out, shards, {**metadata, **lab.clip_metadata()})
+    summary = _embed_folder(lab, folder, out, fit, batch, as_json)
     lines = [
         f"{out}  {summary.count} picture{'s' * (summary.count > 1)}, width {summary.width}, "
         f"{len(summary.skipped)} skipped"
     ]
     lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(summary.skipped.items(), 5)]
     lines += [f"… and {len(summary.skipped) - 5} more; --json names them all"] if len(summary.skipped) > 5 else []
-    numbers = {
-        "path": str(out),
-        "count": summary.count,
-        "width": summary.width,
-        "skipped": summary.skipped,
-    }
+    numbers = {"path": str(out), "count": summary.count, "width": summary.width, "skipped": summary.skipped}
     print_output({"latentlab": __version__, **metadata, "folder": str(folder), **numbers}, as_json, lines)

@@ -36,7 +36,9 @@ def attack(
     text: Annotated[str, typer.Option(help="Text to write on the picture; several are separated by commas.")],
     truth: Annotated[
         list[str],
-        typer.Option(help="Caption of the picture, like “a red apple”; for several pictures one for all or one each."),
+        typer.Option(
+            help="Caption of the picture, like “a red apple”; for several pictures, one for all or one for each."
+        ),
     ],
     labels: Annotated[str, typer.Option(help="Further classes, separated by commas.")] = "",
     at: Annotated[
@@ -152,7 +154,7 @@ def bind(
         ),
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=1, max=256, help="How many prompts of the grammar when none is opened.")
+        int, typer.Option(min=1, max=256, help="Number of random captions where no caption is given.")
     ] = 16,
     count: Count = 4,
     seed: Seed = 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -46,8 +47,8 @@ def models(as_json: Json = False) -> None:
     for column in ("name", *(("what", "CLIP") if wide else ()), "licence", "size", "memory", "here"):
         table.add_column(column, no_wrap=column in ("name", "size", "memory"))
     for row in rows:
-        what = (row["about"], row["clip"]) if wide else ()
-        table.add_row(row["name"], *what, row["licence"], _size(row["megabytes"]), _memory(row), _here(row))
+        about = (row["about"], row["clip"]) if wide else ()
+        table.add_row(row["name"], *about, row["licence"], _size(row["megabytes"]), _memory(row), _here(row))
     screen.print(table)
     screen.print(LEGEND, highlight=False)
 
@@ -90,7 +91,7 @@ def doctor(as_json: Json = False) -> None:
 
     report = examine()
     lines = [f"{name:<18} {value}" for name, value in report["facts"].items()]
-    lines += [f"wrong: {problem}" for problem in report["problems"]] or ["everything is in order"]
+    lines += [f"problem: {problem}" for problem in report["problems"]] or ["no problem was detected"]
     print_output(report, as_json, lines)
     raise typer.Exit(1 if report["problems"] else 0)
 
@@ -154,4 +155,10 @@ def figures(
     print_output(manifest, as_json, [*lines, manifest["page"]])
 
 
-COMMANDS = {"models": models, "fetch": fetch, "doctor": doctor, "figures": figures, "app": open_app}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "models": models,
+    "fetch": fetch,
+    "doctor": doctor,
+    "figures": figures,
+    "app": open_app,
+}

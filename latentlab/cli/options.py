@@ -9,21 +9,26 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 import typer
 
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from PIL import Image
     from rich.console import Console
+    from rich.progress import TaskID
     from torch import Tensor
 
-    from ..experiments import Result
+    from ..experiments import Progress, Result
     from ..models import Lab
+    from ..plotting import Figure
+
+T = TypeVar("T")
 
 Model = Annotated[
     str,
@@ -36,7 +41,7 @@ Family = Annotated[
     str | None, typer.Option(help="Family of a folder or OWNER/NAME whose files do not name it: karlo, kandinsky22, ….")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the first picture; the following pictures count up from it.")]
-Out = Annotated[Path, typer.Option(help="Folder to write to; it is made if it does not exist.")]
+Out = Annotated[Path, typer.Option(help="Folder to write to; it is created if it does not exist.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 Device = Annotated[str | None, typer.Option(help="Device: cpu, cuda, …; by default a GPU if there is one.")]
 Dtype = Annotated[
@@ -58,7 +63,7 @@ Steps = Annotated[
 Guidance = Annotated[
     float, typer.Option(min=0, max=20, help="Classifier-free guidance scale of the decoder; 1 disables it.")
 ]
-Count = Annotated[int, typer.Option(min=1, max=256, help="Number of pictures, one seed each.")]
+Count = Annotated[int, typer.Option(min=1, max=256, help="Number of pictures; each has its own seed.")]
 
 
 def console() -> Console:
@@ -81,30 +86,36 @@ class ModelChoice:
         from .. import models
 
         models.check(self.name, self.family)
-        options = {"family": self.family, "device": self.device, "dtype": self.dtype, "offload": self.offload}
-        if announce_download(self.name) or quiet:  # the hub's client draws its own bars
-            return models.load(self.name, **options)
-        with console().status(f"loading {self.name}"):
-            return models.load(self.name, **options)
+        downloads = announce_download(self.name)
+        quiet = quiet or downloads  # the hub's client draws its own bars
+        with contextlib.nullcontext() if quiet else console().status(f"loading {self.name}"):
+            return models.load(
+                self.name, family=self.family, device=self.device, dtype=self.dtype, offload=self.offload
+            )
 
 
 def announce_download(name: str) -> bool:
     """Print how much a model downloads from the hub; return whether it may download anything."""
     from .. import models
 
-    row = models.REGISTRY.get(name)
-    if row is None:
+    spec = models.REGISTRY.get(name)
+    if spec is None:
         return not Path(name).expanduser().is_dir()
-    missing = bool(row.sources) and not models.availability(row)["cached"]
+    missing = bool(spec.sources) and not models.availability(spec)["cached"]
     if missing:
-        print_notes([f"{name} is not on this machine yet: the download takes {row.megabytes / 1000:.1f} GB"])
+        print_notes([f"{name} is not on this machine yet: the download takes {spec.megabytes / 1000:.1f} GB"])
     return missing
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the model's options to a command, which takes them as one `ModelChoice`, its first argument."""
-    options = {"model": (Model, "emoji"), "family": (Family, None), "device": (Device, None), "dtype": (Dtype, None),
-               "offload": (Offload, None)}  # fmt: skip
+    options = {
+        "model": (Model, "emoji"),
+        "family": (Family, None),
+        "device": (Device, None),
+        "dtype": (Dtype, None),
+        "offload": (Offload, None),
+    }
 
     @functools.wraps(command)
     def run(
@@ -117,33 +128,52 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
     added = [
         inspect.Parameter(name, kind, default=default, annotation=hint) for name, (hint, default) in options.items()
     ]
-    run.__signature__ = inspect.Signature([*own, *added, last])
+    run.__signature__ = inspect.Signature([*own, *added, last])  # type: ignore[attr-defined]  # typer reads it
     return run
 
 
-def with_progress_bar(stream: Iterator[Any], quiet: bool) -> Iterator[Any]:
-    """Pass a stream on, and show its progress as a bar."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+@runtime_checkable
+class Step(Protocol):
+    """What the progress bar shows of a Progress or of a Shard."""
 
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(), disable=quiet) as progress:
-        bars: dict[str, Any] = {}
+    @property
+    def stage(self) -> str: ...
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def steps(self) -> int: ...
+
+
+def with_progress_bar(stream: Iterator[T], quiet: bool) -> Generator[T, None, None]:
+    """Pass a stream on, and show the progress of its values that have a stage as a bar."""
+    from rich import progress as bars
+
+    columns = (
+        bars.TextColumn("{task.description:<10}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+    )
+    with bars.Progress(*columns, console=console(), disable=quiet) as display:
+        tasks: dict[str, TaskID] = {}
         for value in stream:
-            if hasattr(value, "stage"):
-                if value.stage not in bars:
-                    bars[value.stage] = progress.add_task(value.stage, total=value.steps)
-                progress.update(bars[value.stage], completed=value.step, total=value.steps)
+            if isinstance(value, Step):
+                if value.stage not in tasks:
+                    tasks[value.stage] = display.add_task(value.stage, total=value.steps)
+                display.update(tasks[value.stage], completed=value.step, total=value.steps)
             else:
-                for bar in bars.values():
-                    progress.update(bar, completed=progress.tasks[bar].total)
+                for task in tasks.values():
+                    display.update(task, completed=display.tasks[task].total)
             yield value
 
 
-def run_with_progress_bar(stream: Iterator[Any], quiet: bool) -> Any:
+def run_with_progress_bar(stream: Iterator[Progress | T], quiet: bool) -> T:
     """Run an experiment's stream to its end with a progress bar, and return its result."""
-    for value in with_progress_bar(stream, quiet):
-        last = value
-    return last
+    from ..experiments.stages import forward_progress, run_to_end
+
+    return run_to_end(forward_progress(with_progress_bar(stream, quiet)))
 
 
 def check_fit(fit: str, fits: tuple[str, ...]) -> None:
@@ -152,7 +182,7 @@ def check_fit(fit: str, fits: tuple[str, ...]) -> None:
         raise UserError(f"--fit is {fit!r}: give {', '.join(map(repr, fits[:-1]))} or {fits[-1]!r}")
 
 
-def open_images(paths: list[Path], fit: str, fits: tuple[str, ...] = ("crop", "pad")) -> list:
+def open_images(paths: list[Path], fit: str, fits: tuple[str, ...] = ("crop", "pad")) -> list[Image.Image]:
     """Open the user's files as PIL images, so that a bad file is refused before a model is loaded."""
     from ..io import images
 
@@ -160,7 +190,7 @@ def open_images(paths: list[Path], fit: str, fits: tuple[str, ...] = ("crop", "p
     return [images.open_image(path) for path in paths]
 
 
-def to_pixels(pictures: list, lab: Lab, fit: str) -> Tensor:
+def to_pixels(pictures: list[Image.Image], lab: Lab, fit: str) -> Tensor:
     """Convert PIL images to (B, 3, side, side) in [-1, 1], side being the lab's `image_size`, or its CLIP's."""
     from .. import clip
     from ..io import images
@@ -204,15 +234,16 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder} cannot be made ({error.strerror}): give a folder that can be written") from error
+        raise UserError(f"{folder} cannot be created ({error.strerror}): give a folder that can be written") from error
     return folder
 
 
-def free_path(path: Path, settings: dict) -> Path:
+def free_path(path: Path, settings: dict[str, Any]) -> Path:
     """Return the path, or the next numbered one that is free where a picture with other settings is there."""
     from ..io import images
+    from ..io.atomic import utf8
 
-    settings = json.loads(json.dumps(settings))  # as read from a file: tuples become lists
+    settings = json.loads(utf8(json.dumps(settings, ensure_ascii=False)))  # as read from a file: tuples become lists
     for number in itertools.count(1):
         candidate = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         if not candidate.exists():
@@ -223,8 +254,20 @@ def free_path(path: Path, settings: dict) -> Path:
     raise AssertionError("itertools.count has no end")
 
 
+class ResultWithPixels(Protocol):
+    """A result with pictures (..., 3, H, W) in [-1, 1]; every experiment's result but an inversion is one."""
+
+    @property
+    def pixels(self) -> Tensor: ...
+
+    @property
+    def settings(self) -> dict[str, Any]: ...
+
+    def figure(self) -> Figure: ...
+
+
 def save_result(
-    result: Result, folder: Path, stem: str, *, figures: dict | None = None, **extra: Any
+    result: ResultWithPixels, folder: Path, stem: str, *, figures: dict[str, Figure] | None = None, **extra: Any
 ) -> dict[str, str]:
     """Write the result's figures, and its pictures one by one in a folder of the same name; return the paths by name.
 
@@ -254,7 +297,7 @@ def print_notes(sentences: Iterable[str]) -> None:
         print(f"note: {sentence}", file=sys.stderr)
 
 
-def report(result: Result, paths: dict, as_json: bool, **extra: Any) -> None:
+def report(result: Result, paths: dict[str, str], as_json: bool, **extra: Any) -> None:
     """Print the result's numbers and files as one JSON object or as a short text."""
     print_notes(result.notes)
     print_output(
@@ -264,9 +307,11 @@ def report(result: Result, paths: dict, as_json: bool, **extra: Any) -> None:
     )
 
 
-def print_output(values: dict, as_json: bool, lines: list[str]) -> None:
+def print_output(values: Mapping[str, object], as_json: bool, lines: list[str]) -> None:
     """Print the values as one JSON object, or the lines."""
-    print(json.dumps(values, ensure_ascii=False) if as_json else "\n".join(lines))
+    from ..io.atomic import utf8
+
+    print(utf8(json.dumps(values, ensure_ascii=False) if as_json else "\n".join(lines)))
 
 
 def slug(text: str) -> str:

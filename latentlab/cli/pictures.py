@@ -62,7 +62,7 @@ def generate(
     if not prompt.strip():
         raise UserError("the caption is empty: give a caption, like “a red apple”")
     if best is not None and best > count:
-        raise UserError(f"--best is {best} of --count {count}: keep at most as many as are made")
+        raise UserError(f"--best is {best} of --count {count}: keep at most as many pictures as --count")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
     print_notes(caption_warnings([lab.encoder.check_caption(prompt)]))
@@ -230,7 +230,7 @@ def diff(
     model: ModelChoice,
     image: Picture,
     to: Annotated[
-        list[str], typer.Option("--to", help="Caption of the wanted picture; may be repeated, for a row each.")
+        list[str], typer.Option("--to", help="Caption of the wanted picture; may be repeated, and each makes a row.")
     ],
     source: Annotated[str, typer.Option("--from", help="Caption of the picture as it is.")] = "a photo",
     theta: Annotated[

@@ -18,18 +18,22 @@ Each is an `Experiment`: `generate(...)` runs to the end and returns the result,
     classify, compare   CLIP itself: zero-shot labels, similarities, the modality gap
 """
 
-from .ablation import Ablated, Guided, ablate, guide
+from .ablation import Ablated, ablate
 from .base import Experiment, Progress, Result
-from .binding import Bound, Spelled, bind, spell
-from .components import Truncated, Walked, truncate, walk_components
+from .binding import Bound, bind
+from .classification import Classified, classify
+from .comparison import Compared, compare
+from .component_walk import Walked, walk_components
 from .generation import Generated, generate
+from .guidance import Guided, guide
 from .interpolation import Interpolated, interpolate
 from .inversion import Inverted, invert
 from .reconstruction import Reconstructed, reconstruct
-from .text_diffs import Diffed, diff
+from .spelling import Spelled, spell
+from .text_diff import Diffed, diff
+from .truncation import Truncated, truncate
 from .typographic_attack import Attacked, attack
 from .variation import Varied, vary
-from .zero_shot import Classified, Compared, classify, compare
 
 EXPERIMENTS: dict[str, Experiment] = {
     each.name: each

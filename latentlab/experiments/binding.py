@@ -1,24 +1,23 @@
-"""What unCLIP can't do: bind colours to things, and spell."""
+"""Binding: captions of two coloured things, and which colour is where."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .. import prior
 from ..analysis.intervals import proportion
 from ..clip import caption_warnings
-from ..diffusion import checked_seeds, noise
+from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
 from ..latents import Latent
 from ..slerp import normalize
 from .base import Progress, Result, experiment, settings_of, size
-from .stages import decode_latents, upsample_images
+from .stages import draw_captions, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -80,18 +79,6 @@ def _exchanged(a: Arrangement, colours: tuple[str, str]) -> bool:
     return a.relation != "beside" and colours == (a.second.colour, a.first.colour)
 
 
-def _drawn(
-    lab: Lab, captions: Sequence[str], seeds: Sequence[int], steps: int, guidance: float, preview_every: int
-) -> Generator[Progress, None, tuple[Latent, Tensor]]:
-    """`yield from` this: every caption from every seed through prior and decoder; latents and pictures."""
-    columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
-    yield Progress("prior", 0, 1)
-    z_i = prior.sample(lab.prior, columns, seeds=own)
-    latent = Latent(z_i, noise(lab.require_decoder(), own, device=lab.device))
-    params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    return latent, (yield from decode_latents(lab, latent, text=lab.require_decoder().encode_prompt(columns), **params))
-
-
 @experiment(
     Bound,
     page="binding",
@@ -129,7 +116,8 @@ def bind(
     seeds = checked_seeds(seeds)
     captions = [a.caption for a in asked]
     notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in captions))
-    latent, pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
+    params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
+    latent, pixels = yield from draw_captions(lab, captions, seeds=seeds, **params)
     grid = (len(asked), len(seeds))
     z = normalize(lab.encoder.encode_image(pixels)).unflatten(0, grid)  # (P, N, D)
     readings = [tuple(a.swaps().values()) for a in asked]
@@ -155,93 +143,4 @@ def bind(
         pixels=pixels.unflatten(0, grid), latent=latent, arrangements=asked, seeds=seeds, read_as=read_as,
         colours=colours, table=table, notes=notes,
         settings=settings_of(lab, "bind", prompts=tuple(captions), seeds=seeds, steps=steps, guidance=guidance),
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Spelled(Result):
-    """Signs with words on them, read back by CLIP.
-
-    Args:
-        pixels: (W, N, 3, H, W), upsampled where the lab can.
-        latent: W * N, what the pictures are decoded from, with their captions.
-        words: W, what was to be written. seeds: N.
-        read: for each word and seed what CLIP reads.
-    """
-
-    pixels: Tensor
-    latent: Latent
-    words: tuple[str, ...]
-    seeds: tuple[int, ...]
-    read: tuple[tuple[str, ...], ...]
-
-    def figure(self) -> Figure:
-        from ..plotting import rows
-
-        named = {
-            f"“{w}”\nread: {', '.join(dict.fromkeys(r))}": p for w, r, p in zip(self.words, self.read, self.pixels)
-        }
-        return rows(named, titles=[f"seed {s}" for s in self.seeds])
-
-    def summary(self) -> str:
-        right = self.value("read back as written")
-        chance = 1 / self.settings["alternatives"]
-        return (
-            f"CLIP reads {right:.0%} of {len(self.words) * len(self.seeds)} signs as they were asked for "
-            f"(chance: {chance:.1%}); look whether a person could."
-        )
-
-
-@experiment(
-    Spelled,
-    page="binding",
-    task="spell",
-    command="spell",
-    figure="16",
-    stages=("prior", "decoder", "upsampler"),
-    images=lambda a: size(a["words"]) * size(a["seeds"]),
-)
-def spell(
-    lab: Lab,
-    words: str | Sequence[str],
-    *,
-    alternatives: Sequence[str] = (),
-    template: str = "a sign that says {}",
-    seeds: Sequence[int] = (0, 1, 2, 3),
-    steps: int = 25,
-    guidance: float = 2.0,
-    preview_every: int = 5,
-) -> Iterator[Progress | Spelled]:
-    """Draw signs with words, and read them back with CLIP.  Ramesh et al. 2022, section 7, figure 16.
-
-    Args:
-        words: what to write, one or several.
-        alternatives: further words that the reader may choose from; with few of them reading is easy.
-        template: a caption with {} where the word goes.
-
-    Raises:
-        UserError: no word or an empty one, nothing else that it could be read as, or a template without {}.
-    """
-    words = (words,) if isinstance(words, str) else tuple(words)
-    choices = tuple(dict.fromkeys([*words, *alternatives]))
-    if not words or len(choices) < 2:
-        raise UserError(f"words are {list(words)} of {len(choices)} alternatives: give one or more words, and others")
-    if not all(w.strip() for w in choices) or "{}" not in template:
-        raise UserError(f"words are {list(words)} in “{template}”: give words to write, and {{}} where they go")
-    seeds = checked_seeds(seeds)
-    captions = [template.format(w) for w in words]
-    notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in captions))
-    latent, pixels = yield from _drawn(lab, captions, seeds, steps, guidance, preview_every)
-    z_t = normalize(lab.encoder.encode_text([template.format(w) for w in choices]))
-    best = (normalize(lab.encoder.encode_image(pixels)) @ z_t.T).argmax(-1).tolist()
-    read = tuple(tuple(choices[k] for k in best[i : i + len(seeds)]) for i in range(0, len(best), len(seeds)))
-    right = torch.tensor([r == w for w, row in zip(words, read) for r in row])
-    pixels = yield from upsample_images(lab, pixels, list(seeds) * len(words))
-    yield Spelled(
-        pixels=pixels.unflatten(0, (len(words), len(seeds))), latent=latent, words=words, seeds=seeds, read=read,
-        notes=notes, table=(proportion(right, quantity="read back as written"),),
-        settings=settings_of(
-            lab, "spell", words=words, alternatives=len(choices), template=template, seeds=seeds, steps=steps,
-            guidance=guidance,
-        ),
     )  # fmt: skip

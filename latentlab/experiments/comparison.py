@@ -1,4 +1,4 @@
-"""CLIP itself: which label, how alike, and the gap between its two kinds of embedding."""
+"""Pictures against captions: their cosines, and the gap between the two kinds of embedding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean, mean_of_pairs, proportion
-from ..clip import TEMPLATES, Encoder, caption_warnings
+from ..clip import Encoder, caption_warnings
 from ..errors import UserError
 from ..slerp import normalize
 from .base import Progress, Result, experiment
@@ -18,89 +18,6 @@ from .stages import checked_pixels
 
 if TYPE_CHECKING:
     from ..plotting import Figure
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Classified(Result):
-    """Zero-shot probabilities.
-
-    Args:
-        pixels: (B, 3, H, W).
-        probabilities: (B, labels).
-        labels: the classes, as captions.
-    """
-
-    pixels: Tensor
-    probabilities: Tensor
-    labels: tuple[str, ...]
-
-    def top(self, row: int = 0, count: int = 5) -> list[tuple[str, float]]:
-        """One picture's most probable labels, best first."""
-        best = self.probabilities[row].topk(min(count, len(self.labels)))
-        return [(self.labels[k], p) for p, k in zip(best.values.tolist(), best.indices.tolist())]
-
-    def figure(self) -> Figure:
-        from ..plotting import grid
-
-        titles = ["\n".join(f"{label} {p:.0%}" for label, p in self.top(k, 3)) for k in range(len(self.pixels))]
-        return grid(self.pixels, titles=titles)
-
-    def summary(self) -> str:
-        label, p = self.top(0)[0]
-        which = "the picture" if len(self.probabilities) == 1 else "the first picture"
-        return f"Of {len(self.labels)} labels CLIP takes “{label}” for {which}, with {p:.0%}."
-
-
-@experiment(
-    Classified,
-    page="clip",
-    task="classify",
-    command="classify",
-    subject="encoder",
-    stages=("CLIP",),
-    images=lambda a: 0,
-)
-def classify(
-    encoder: Encoder,
-    pixels: Tensor,
-    labels: Sequence[str],
-    *,
-    templates: Sequence[str] = TEMPLATES,
-    truth: Sequence[str] = (),
-) -> Iterator[Progress | Classified]:
-    """Zero-shot classification with prompt ensembles.  Radford et al. 2021, section 3.1.
-
-    Args:
-        pixels: (B, 3, H, W) in [-1, 1].
-        labels: the classes as captions, like "a dog".
-        templates: sentences with {} for the label; a label's embedding is the mean over them.
-        truth: each picture's own label, for the accuracy.
-
-    Raises:
-        UserError: fewer than two labels, one of them twice, or truth that is not among them.
-    """
-    labels, truth = tuple(labels), tuple(truth)
-    if len(labels) < 2 or len(set(labels)) < len(labels):
-        raise UserError(f"labels are {list(labels)[:4]}: give two or more that differ")
-    if not templates or not all("{}" in t for t in templates):
-        raise UserError(f"templates are {list(templates)}: give one or more sentences with {{}} where the label goes")
-    if truth and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
-        raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
-    checked_pixels(pixels, encoder.image_size)
-    notes = caption_warnings(encoder.check_caption(label) for label in labels)
-    yield Progress("CLIP", 0, 1)
-    probabilities = encoder.zero_shot(pixels, labels, templates)
-    best = probabilities.topk(2).values
-    table = [mean(best[:, 0] - best[:, 1], quantity="margin of the first label")]
-    if truth:
-        own = torch.tensor([labels.index(t) for t in truth], device=probabilities.device)
-        ranks = (probabilities >= probabilities.gather(1, own[:, None])).sum(1)
-        table += [proportion(ranks <= k, quantity=f"top-{k} accuracy") for k in (1, 5) if k < len(labels)]
-    settings = {"experiment": "classify", "labels": labels, "templates": tuple(templates)}
-    yield Classified(
-        pixels=pixels, probabilities=probabilities, labels=labels, table=tuple(table), settings=settings,
-        notes=tuple(notes),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

@@ -1,8 +1,7 @@
-"""PCA of CLIP's latent space: pictures from their first k components, and walks along one."""
+"""Truncation: pictures decoded from the first k principal components of z_i."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,21 +11,17 @@ from torch import Tensor
 
 from ..analysis.intervals import mean, proportion
 from ..analysis.pca import Directions
-from ..clip import probe
 from ..diffusion import noise
 from ..errors import UserError
 from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
 from .base import Progress, Result, experiment, settings_of, size
-from .inversion import Inverted, ensure_inverted
-from .stages import checked_pixels, cosine, decode_latents, upsample_images
+from .stages import check_same_clip, checked_pixels, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
     from ..plotting import Figure
-
-SAME_CLIP = 0.99  # cosine of one picture's z_i: precisions and libraries leave 0.999, two CLIPs are near 0
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -74,27 +69,9 @@ class Truncated(Result):
         return next((k for k, share in zip(self.dims, self.explained) if share >= 0.9), self.dims[-1])
 
 
-def check_same_clip(lab: Lab, directions: Directions) -> None:
-    """Refuse components of another CLIP's z_i, or of normalised ones, where their metadata records either.
-
-    Raises:
-        UserError: the z_i that the components were fitted on are of another CLIP, or normalised.
-    """
-    metadata = directions.metadata
-    fit = f"fit them with `latentlab pca fit FOLDER --model {lab.name}`"
-    if metadata.get("normalised") == "yes":
-        raise UserError(f"the components are of normalised z_i, {lab.name} wants z_i in CLIP's own scale: {fit}")
-    if "probe" in metadata:
-        recorded, own = torch.tensor(json.loads(metadata["probe"])), probe(lab.encoder)
-        same = recorded.shape == own.shape and cosine(recorded, own) > SAME_CLIP
-    else:
-        same = metadata.get("weights", lab.weights) == lab.weights
-    if not same:
-        recorded_clip, own_clip = (
-            f"{name} ({weights or 'no weights'})"
-            for name, weights in ((metadata.get("model", "a CLIP"), metadata.get("weights")), (lab.name, lab.weights))
-        )
-        raise UserError(f"the components are of the CLIP of {recorded_clip}, this lab has that of {own_clip}: {fit}")
+def default_dims(directions: Directions) -> tuple[int, ...]:
+    """1, 2, 4, … up to 128 components, and all of them."""
+    return (*(k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < len(directions)), len(directions))
 
 
 @experiment(
@@ -104,14 +81,14 @@ def check_same_clip(lab: Lab, directions: Directions) -> None:
     command="pca show",
     figure="7",
     stages=("decoder", "upsampler"),
-    images=lambda a: len(a["pixels"]) * size(a["dims"]),
+    images=lambda a: len(a["pixels"]) * size(a["dims"] or default_dims(a["directions"])),
 )
 def truncate(
     lab: Lab,
     pixels: Tensor,
     directions: Directions,
     *,
-    dims: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128),
+    dims: Sequence[int] | None = None,
     labels: Sequence[str] = (),
     truth: Sequence[str] = (),
     seed: int = 0,
@@ -124,7 +101,7 @@ def truncate(
     Args:
         pixels: (B, 3, H, W) in [-1, 1].
         directions: fitted on many z_i of the same CLIP.
-        dims: how many components each column keeps; 0 is the mean embedding.
+        dims: how many components each column keeps; 0 is the mean embedding. By default `default_dims`.
         labels: captions of all classes, for zero-shot accuracy against k; truth: each picture's own label.
         seed: of x_T, the same for every picture and k.
 
@@ -136,7 +113,7 @@ def truncate(
             among the labels.
     """
     checked_pixels(pixels, lab.image_size)
-    dims = tuple(int(k) for k in dims)
+    dims = default_dims(directions) if dims is None else tuple(int(k) for k in dims)
     if not dims or len(set(dims)) < len(dims):
         raise UserError(f"dims are {list(dims)}: give at least one number of components, like 16, and each once")
     for k in dims:
@@ -171,107 +148,4 @@ def truncate(
         original=original, pixels=made.unflatten(0, grid), dims=dims, seed=seed, table=tuple(table),
         explained=tuple(float(directions.explained(k)) for k in dims),
         settings=settings_of(lab, "truncate", dims=dims, seed=seed, steps=steps, guidance=guidance),
-    )  # fmt: skip
-
-
-def _words(end: Sequence[tuple[str, float]], count: int = 2) -> str:
-    return ", ".join(caption for caption, _ in end[:count])
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Walked(Result):
-    """One picture moved along single components, a row each.
-
-    Args:
-        inverted: the picture and its latents.
-        pixels: (C, S, 3, H, W), upsampled where the lab can.
-        components: C. sigmas: S, in standard deviations of the component.
-        names: C, the words for each component's two ends, if a vocabulary was given.
-    """
-
-    inverted: Inverted
-    pixels: Tensor
-    components: tuple[int, ...]
-    sigmas: tuple[float, ...]
-    names: tuple[str, ...]
-
-    def figure(self) -> Figure:
-        from ..plotting import rows
-
-        labels = [f"{c}: {name}".strip(": ") for c, name in zip(self.components, self.names)]
-        titles = [f"{s:+g} σ" if s else "0 σ" for s in self.sigmas]
-        return rows(dict(zip(labels, self.pixels)), titles=titles, wide_labels=any(self.names))
-
-    def summary(self) -> str:
-        ends = [name.replace(", ", " and ").replace(" … ", " to ") for name in self.names]
-        named = [f"component {c} from {end}" for c, end in zip(self.components, ends) if end]
-        said = f" To CLIP goes {', '.join(named)}." if named else ""
-        return f"One component moves at a time, everything else and x_T stay.{said}"
-
-
-@experiment(
-    Walked,
-    page="pca",
-    task="walk",
-    command="pca walk",
-    stages=("first stage", "inversion", "decoder", "upsampler"),
-    images=lambda a: size(a["components"]) * size(a["sigmas"]),
-)
-def walk_components(
-    lab: Lab,
-    picture: Tensor | Inverted,
-    directions: Directions,
-    *,
-    components: Sequence[int] = (0, 1, 2, 3),
-    sigmas: Sequence[float] = (-4, -2, 0, 2, 4),
-    captions: Sequence[str] = (),
-    steps: int = 25,
-    guidance: float = 1.0,
-    preview_every: int = 5,
-) -> Iterator[Progress | Walked]:
-    """Move a picture's z_i along single principal components, x_T fixed.
-
-    z_i + σ_c s e_c, with s in standard deviations of the component over the fitted set; 0 reconstructs.
-
-    Args:
-        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
-        components: which, from 0.
-        captions: a vocabulary to name the components' ends by.
-
-    Raises:
-        UserError: more than one picture, a component that was not fitted, or components of another CLIP.
-    """
-    if not components or not sigmas:
-        raise UserError("components and sigmas each want at least one value")
-    for c in components:
-        directions.traverse(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
-    check_same_clip(lab, directions)
-    inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
-    if len(inversion) != 1:
-        raise UserError(f"{len(inversion)} pictures: this walk is of one; pass pixels[:1]")
-    z_i = torch.cat([directions.traverse(inversion.latent.z_i, c, sigmas) for c in components])
-    latent = Latent(z_i, inversion.bipartite.x_T.expand(len(z_i), -1, -1, -1))
-    pixels = yield from decode_latents(
-        lab, latent, steps=inversion.steps, guidance=guidance, preview_every=preview_every
-    )
-    names = [""] * len(components)
-    if captions:
-        z_t = lab.encoder.encode_text(captions)
-        named = directions.name(z_t, captions)
-        names = [f"{_words(named[c].falling)} … {_words(named[c].rising)}" for c in components]
-    grid = (len(components), len(sigmas))
-    likeness = cosine(lab.encoder.encode_image(pixels), z_i).view(grid)
-    table = [
-        mean(likeness[i, j : j + 1], quantity="cosine of the picture to the moved z_i", component=c, sigma=s)
-        for i, c in enumerate(components)
-        for j, s in enumerate(sigmas)
-    ]
-    pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
-    yield Walked(
-        inverted=inversion, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
-        names=tuple(names), table=tuple(table),
-        settings=settings_of(
-            lab, "walk_components", components=tuple(components), sigmas=tuple(sigmas), steps=inversion.steps,
-            guidance=guidance,
-        ),
     )  # fmt: skip

@@ -1,0 +1,125 @@
+"""A walk along single principal components of z_i."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..analysis.intervals import mean
+from ..analysis.pca import Directions
+from ..errors import UserError
+from ..latents import Latent
+from .base import Progress, Result, experiment, settings_of, size
+from .inversion import Inverted, ensure_inverted
+from .stages import check_same_clip, cosine, decode_latents, upsample_images
+
+if TYPE_CHECKING:
+    from ..models import Lab
+    from ..plotting import Figure
+
+
+def _words(end: Sequence[tuple[str, float]], count: int = 2) -> str:
+    return ", ".join(caption for caption, _ in end[:count])
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Walked(Result):
+    """One picture moved along single components, a row each.
+
+    Args:
+        inverted: the picture and its latents.
+        pixels: (C, S, 3, H, W), upsampled where the lab can.
+        components: C. sigmas: S, in standard deviations of the component.
+        names: C, the words for each component's two ends, if a vocabulary was given.
+    """
+
+    inverted: Inverted
+    pixels: Tensor
+    components: tuple[int, ...]
+    sigmas: tuple[float, ...]
+    names: tuple[str, ...]
+
+    def figure(self) -> Figure:
+        from ..plotting import rows
+
+        labels = [f"{c}: {name}".strip(": ") for c, name in zip(self.components, self.names)]
+        titles = [f"{s:+g} σ" if s else "0 σ" for s in self.sigmas]
+        return rows(dict(zip(labels, self.pixels)), titles=titles, wide_labels=any(self.names))
+
+    def summary(self) -> str:
+        ends = [name.replace(", ", " and ").replace(" … ", " to ") for name in self.names]
+        named = [f"component {c} from {end}" for c, end in zip(self.components, ends) if end]
+        said = f" To CLIP goes {', '.join(named)}." if named else ""
+        return f"One component moves at a time, everything else and x_T stay.{said}"
+
+
+@experiment(
+    Walked,
+    page="pca",
+    task="walk",
+    command="pca walk",
+    stages=("first stage", "inversion", "decoder", "upsampler"),
+    images=lambda a: size(a["components"]) * size(a["sigmas"]),
+)
+def walk_components(
+    lab: Lab,
+    picture: Tensor | Inverted,
+    directions: Directions,
+    *,
+    components: Sequence[int] = (0, 1, 2, 3),
+    sigmas: Sequence[float] = (-4, -2, 0, 2, 4),
+    captions: Sequence[str] = (),
+    steps: int = 25,
+    guidance: float = 1.0,
+    preview_every: int = 5,
+) -> Iterator[Progress | Walked]:
+    """Move a picture's z_i along single principal components, x_T fixed.
+
+    z_i + σ_c s e_c, with s in standard deviations of the component over the fitted set; 0 reconstructs.
+
+    Args:
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
+        components: which, from 0.
+        captions: a vocabulary to name the components' ends by.
+
+    Raises:
+        UserError: more than one picture, a component that was not fitted, or components of another CLIP.
+    """
+    if not components or not sigmas:
+        raise UserError("components and sigmas each want at least one value")
+    for c in components:
+        directions.traverse(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
+    check_same_clip(lab, directions)
+    inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
+    if len(inversion) != 1:
+        raise UserError(f"{len(inversion)} pictures: this walk is of one; pass pixels[:1]")
+    z_i = torch.cat([directions.traverse(inversion.latent.z_i, c, sigmas) for c in components])
+    latent = Latent(z_i, inversion.bipartite.x_T.expand(len(z_i), -1, -1, -1))
+    pixels = yield from decode_latents(
+        lab, latent, steps=inversion.steps, guidance=guidance, preview_every=preview_every
+    )
+    names = [""] * len(components)
+    if captions:
+        z_t = lab.encoder.encode_text(captions)
+        named = directions.name(z_t, captions)
+        names = [f"{_words(named[c].falling)} … {_words(named[c].rising)}" for c in components]
+    grid = (len(components), len(sigmas))
+    likeness = cosine(lab.encoder.encode_image(pixels), z_i).view(grid)
+    table = [
+        mean(likeness[i, j : j + 1], quantity="cosine of the picture to the moved z_i", component=c, sigma=s)
+        for i, c in enumerate(components)
+        for j, s in enumerate(sigmas)
+    ]
+    pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
+    yield Walked(
+        inverted=inversion, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
+        names=tuple(names), table=tuple(table),
+        settings=settings_of(
+            lab, "walk_components", components=tuple(components), sigmas=tuple(sigmas), steps=inversion.steps,
+            guidance=guidance,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,158 @@
+"""The guidance sweep: captions at every pair of the prior's and the decoder's guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .. import prior
+from ..analysis.intervals import mean, mean_of_pairs
+from ..clip import caption_warnings
+from ..diffusion import checked_seeds, noise
+from ..errors import UserError
+from ..latents import Latent
+from .base import Progress, Result, experiment, settings_of, size
+from .stages import cosine, decode_latents, upsample_images
+
+if TYPE_CHECKING:
+    from ..models import Lab
+    from ..plotting import Figure
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Guided(Result):
+    """One caption over a grid of the prior's and the decoder's guidance.
+
+    Args:
+        pixels: (P, G, N, 3, H, W), upsampled where the lab can.
+        prior_guidances: P. guidances: G. seeds: N.
+        latent: P * N, the same at every guidance of the decoder.
+    """
+
+    pixels: Tensor
+    latent: Latent
+    prior_guidances: tuple[float, ...]
+    guidances: tuple[float, ...]
+    seeds: tuple[int, ...]
+
+    def figure(self) -> Figure:
+        from ..plotting import rows
+
+        named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
+        titles = [f"decoder {g:g}" for g in self.guidances]
+        return rows(named, titles=titles, heading=f"guidance of “{self.settings['captions'][0]}”, seed {self.seeds[0]}")
+
+    def summary(self) -> str:
+        score, distance = "CLIP score", "distance among samples"
+        best = max((row for row in self.table if row["quantity"] == score), key=lambda row: row["value"])
+        place = (best["prior_guidance"], best["guidance"])
+        weakest = (min(self.prior_guidances), min(self.guidances))
+        sentence = (
+            f"The CLIP score is highest, {best['value']:.2f}, at guidance {place[1]:g} of the decoder and "
+            f"{place[0]:g} of the prior"
+        )
+        if place == weakest:
+            return f"{sentence}."
+        cells = {(row["quantity"], row["prior_guidance"], row["guidance"]): row for row in self.table}
+        comparisons = [
+            _comparison(name, cells[quantity, *place], cells[quantity, *weakest])
+            for name, quantity in (("the score", score), ("the distance among samples", distance))
+            if (quantity, *place) in cells
+        ]
+        weakest_names = f"guidance {weakest[1]:g} of the decoder and {weakest[0]:g} of the prior"
+        return f"{sentence}. Compared with {weakest_names}, {' and '.join(comparisons)}."
+
+
+def _comparison(name: str, row: dict, reference: dict) -> str:
+    """What the 95% intervals of two rows allow to be said: higher or lower only where they do not overlap."""
+    if None not in (row["low"], reference["low"]):
+        against = f"({row['value']:.2f} against {reference['value']:.2f})"
+        if row["low"] > reference["high"]:
+            return f"{name} is higher {against}"
+        if row["high"] < reference["low"]:
+            return f"{name} is lower {against}"
+    return f"no difference in {name.removeprefix('the ')} can be told from n = {row['n']}"
+
+
+def _variety(among: Tensor, **where: Any) -> dict:
+    """The samples' mean distance (captions, seeds, seeds), over captions; of a single one over its seeds."""
+    if len(among) == 1:
+        return mean_of_pairs(among[0], **where)
+    pairs = torch.ones(among.shape[1:]).triu(1).bool()
+    return mean(among[:, pairs].mean(1), **where)
+
+
+@experiment(
+    Guided,
+    page="prior",
+    task="sweep",
+    command="guide",
+    figure="9",
+    stages=("prior", "decoder", "upsampler"),
+    images=lambda a: size(a["prior_guidances"]) * size(a["guidances"]) * size(a["captions"]) * size(a["seeds"]),
+)
+def guide(
+    lab: Lab,
+    captions: str | Sequence[str],
+    *,
+    guidances: Sequence[float] = (1.0, 1.5, 2.0, 3.0, 4.0),
+    prior_guidances: Sequence[float] = (1.0, 2.0),
+    seeds: Sequence[int] = (0,),
+    steps: int = 25,
+    preview_every: int = 0,
+) -> Iterator[Progress | Guided]:
+    """Captions at every pair of the prior's and the decoder's guidance.  Ramesh et al. 2022, section 5.3, figure 9.
+
+    Args:
+        captions: one, or several: the table is over all of them.
+        seeds: of each caption's pictures; the same noise at every pair.
+
+    The table holds, for every pair, the CLIP score and the samples' distance, 1 - cosine, when a caption has several.
+
+    Raises:
+        UserError: no caption, no guidance, no seeds, or a lab without a prior.
+    """
+    captions = (captions,) if isinstance(captions, str) else tuple(captions)
+    if not captions or not guidances or not prior_guidances:
+        raise UserError("captions, guidances and prior_guidances each want at least one value")
+    if lab.prior is None:
+        raise UserError(f"{lab.name} has no prior to sweep: load a model that has one, like emoji")
+    seeds = checked_seeds(seeds)
+    notes = caption_warnings(lab.encoder.check_caption(c) for c in captions)
+    columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
+    yield Progress("prior", 0, len(prior_guidances))
+    z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
+    latent = Latent(torch.cat(z_i), noise(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
+    text = lab.require_decoder().encode_prompt(columns)
+    text = None if text is None else text.repeat(len(z_i), 1, 1)
+    grids = []
+    for guidance in guidances:
+        params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+        grids.append((yield from decode_latents(lab, latent, **params)))
+    pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
+    pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
+    z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
+    scores = cosine(z, lab.encoder.encode_text(columns))
+    among = z.unflatten(2, (len(captions), -1))  # (P, G, captions, seeds, D)
+    among = (1 - cosine(among[..., :, None, :], among[..., None, :, :])).clamp_min(0)  # rounding goes below
+    table = []
+    for i, p in enumerate(prior_guidances):
+        for j, g in enumerate(guidances):
+            where = {"prior_guidance": p, "guidance": g}
+            table.append(mean(scores[i, j], quantity="CLIP score", **where))
+            if len(seeds) > 1:
+                table.append(_variety(among[i, j], quantity="distance among samples", **where))
+    shape = pixels.shape[:3]
+    pixels = yield from upsample_images(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
+    settings = settings_of(
+        lab, "guide", captions=captions, guidances=tuple(guidances), prior_guidances=tuple(prior_guidances),
+        seeds=seeds, steps=steps,
+    )  # fmt: skip
+    yield Guided(
+        pixels=pixels.unflatten(0, shape), latent=latent, prior_guidances=tuple(prior_guidances),
+        guidances=tuple(guidances), seeds=tuple(own), table=tuple(table), notes=tuple(notes), settings=settings,
+    )  # fmt: skip

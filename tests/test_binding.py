@@ -1,0 +1,70 @@
+"""Binding: how places and readings are scored, and refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from latentlab import UserError, experiments
+from latentlab.experiments import Progress
+
+
+def squares(boxes_and_colours, side=64):
+    """A grey picture with a filled square in the middle of each box."""
+    from latentlab.grammar import COLOURS
+
+    pixels = torch.full((3, side, side), 0.2)
+    for (left, top, right, bottom), colour in boxes_and_colours:
+        x, y = int((left + right) / 2 * side), int((top + bottom) / 2 * side)
+        pixels[:, y - 10 : y + 10, x - 10 : x + 10] = torch.tensor(COLOURS[colour]).view(3, 1, 1) / 127.5 - 1
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("relation", "exchange", "right"),
+    [
+        ("on top of", False, 1), ("on top of", True, 0), ("left of", False, 1), ("left of", True, 0),
+        ("beside", False, 1), ("beside", True, 1),
+    ],
+)  # fmt: skip
+def test_colours_are_looked_for_where_the_caption_puts_them(lab, monkeypatch, relation, exchange, right):
+    prompt = f"a red cube {relation} a blue ball"
+    colours = ("blue", "red") if exchange else ("red", "blue")
+
+    def decoded(*args, **params):
+        from latentlab.grammar import parse
+
+        yield Progress("prior", 0, 1)
+        return None, squares(zip(parse(prompt).boxes, colours))[None].repeat(3, 1, 1, 1)
+
+    monkeypatch.setattr(experiments.binding, "draw_captions", decoded)
+    result = experiments.bind(lab, prompt, seeds=[0, 1, 2])
+    assert result.value("both colours at their place") == right
+    assert result.value("the two colours exchanged") == 1 - right
+    assert result.colours == ((colours,) * 3,)
+
+
+def test_a_picture_that_clip_finds_nearest_to_its_caption_is_read_as_asked(lab, monkeypatch):
+    prompt = "a red cube on top of a blue ball"
+
+    def decoded(*args, **params):
+        yield Progress("prior", 0, 1)
+        return None, lab.decoder.mean(lab.encoder.encode_text([prompt]))
+
+    monkeypatch.setattr(experiments.binding, "draw_captions", decoded)
+    result = experiments.bind(lab, prompt, seeds=[0])
+    assert result.read_as[0][0].caption == prompt and result.value("CLIP reads it as asked") == 1
+
+
+def test_binding_refuses_what_it_can_not_score(lab):
+    with pytest.raises(UserError, match="relates no two solids"):
+        experiments.bind(lab, "a dog")
+    with pytest.raises(UserError, match="prompts is empty"):
+        experiments.bind(lab, [])
+
+
+def test_the_chance_of_a_reading_is_that_of_the_readings_there_are(lab):
+    for prompt, chance in (("a red cube left of a blue ball", "25%"), ("a red cube left of a blue cube", "50%")):
+        assert f"(chance: {chance})" in experiments.bind(lab, prompt, seeds=[0], steps=1).summary()
+    with pytest.raises(UserError, match="one way only"):
+        experiments.bind(lab, "a red cube left of a red cube")

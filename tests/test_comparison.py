@@ -1,0 +1,13 @@
+"""Comparison of pictures and captions: recall and the modality gap."""
+
+from __future__ import annotations
+
+from latentlab import experiments
+
+
+def test_own_pairs_are_recalled_when_each_picture_is_its_captions_own(lab):
+    captions = ["a cat", "a dog", "a fox"]
+    pixels = lab.decoder.mean(lab.encoder.encode_text(captions))
+    result = experiments.compare(lab.encoder, pixels, captions)
+    assert result.value("recall@1, both ways") == 1
+    assert result.value("modality gap") < 1e-3

@@ -1,0 +1,24 @@
+"""Walks along principal components."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import spied_lab, toy_pictures
+
+from latentlab import UserError, experiments
+from latentlab.io import images
+
+
+def test_a_walk_along_a_component_at_0_reconstructs(lab, inversion, directions):
+    result = experiments.walk_components(lab, inversion.row(0), directions, components=(0, 2), sigmas=(-1, 0, 1))
+    assert (images.psnr(result.pixels[:, 1], inversion.original[:1].expand(2, -1, -1, -1)) > 50).all()
+    assert not torch.equal(result.pixels[0, 0], result.pixels[0, 2])
+
+
+def test_a_walk_refuses_before_it_inverts(lab, directions):
+    watched, spy = spied_lab(lab)
+    for params in ({"components": (99,)}, {"sigmas": (float("inf"),)}, {"sigmas": ()}):
+        with pytest.raises(UserError, match=r"component|sigmas"):
+            experiments.walk_components(watched, toy_pictures(1), directions, **params)
+    assert not spy.calls

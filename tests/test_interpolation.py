@@ -1,0 +1,65 @@
+"""Interpolations: their ends, their noise, animations, and refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import spied_lab, toy_pictures
+
+from latentlab import UserError, experiments
+from latentlab.diffusion import noise
+from latentlab.io import images
+
+
+def test_a_path_with_x_T_turned_begins_and_ends_at_the_two_pictures(lab, inversion):
+    result = experiments.interpolate(lab, inversion, thetas=5)
+    assert (images.psnr(result.pixels[0, [0, -1]], inversion.original) > 50).all()
+    assert result.value("PSNR of the ends") > 50
+
+
+@pytest.mark.parametrize("thetas", [[0, 0.5], [0.5, 1]])
+def test_a_part_of_a_path_claims_no_ends(lab, inversion, thetas):
+    result = experiments.interpolate(lab, inversion, thetas=thetas)
+    assert not any(row["quantity"] == "PSNR of the ends" for row in result.table)
+    assert "the pictures again" not in result.summary()
+
+
+def test_a_path_with_x_T_held_uses_the_seeds_noise_alone(lab, inversion):
+    result = experiments.interpolate(lab, inversion, thetas=[0, 1], seeds=[5, 6])
+    from latentlab.decoding import decode
+    from latentlab.latents import Latent
+
+    x_T = noise(lab.decoder, [6]).expand(2, -1, -1, -1)
+    expected = lab.decoder.to_pixels(decode(lab.decoder, Latent(inversion.latent.z_i, x_T), steps=inversion.steps))
+    torch.testing.assert_close(result.pixels[1], expected, atol=1 / 255, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_an_animation_goes_there_and_back(lab, inversion, tmp_path, suffix):
+    from PIL import Image
+
+    result = experiments.interpolate(lab, inversion, thetas=5)
+    with Image.open(result.save_animation(tmp_path / f"path{suffix}")) as movie:
+        assert movie.n_frames == 8
+    with pytest.raises(UserError, match="no animation"):
+        result.save_animation(tmp_path / "path.png")
+
+
+def test_an_interpolation_wants_two_pictures_and_two_frames(lab, inversion):
+    with pytest.raises(UserError, match="1 pictures"):
+        experiments.interpolate(lab, inversion.row(0))
+    with pytest.raises(UserError, match="1 frames"):
+        experiments.interpolate(lab, inversion, thetas=1)
+
+
+@pytest.mark.parametrize(("pixels", "message"), [(toy_pictures(1), "no way between"), (-toy_pictures(1), "opposite")])
+def test_an_interpolation_refuses_ends_that_are_one_or_opposite(lab, pixels, message):
+    with pytest.raises(UserError, match=message):
+        experiments.interpolate(lab, torch.cat([toy_pictures(1), pixels]), steps=2)
+
+
+def test_an_interpolation_refuses_before_it_inverts(lab):
+    watched, spy = spied_lab(lab)
+    with pytest.raises(UserError, match="theta"):
+        experiments.interpolate(watched, toy_pictures(), thetas=[0, 2])
+    assert not spy.calls

@@ -1,0 +1,31 @@
+"""Spelling: how signs are read back, and refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from latentlab import UserError, experiments
+from latentlab.experiments import Progress
+
+
+def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
+    def decoded(*args, **params):
+        yield Progress("prior", 0, 1)
+        captions = [f"a sign that says {w}" for w in ("hello", "stop", "stop", "stop")]
+        return None, lab.decoder.mean(lab.encoder.encode_text(captions))
+
+    monkeypatch.setattr(experiments.spelling, "draw_captions", decoded)
+    result = experiments.spell(lab, ["hello", "stop"], alternatives=["go"], seeds=[0, 1])
+    assert result.read == (("hello", "stop"), ("stop", "stop"))
+    assert result.value("read back as written") == 0.75
+
+
+def test_spelling_refuses_a_word_without_alternatives(lab):
+    with pytest.raises(UserError, match="alternatives"):
+        experiments.spell(lab, "hello")
+
+
+@pytest.mark.parametrize("params", [{"words": ""}, {"words": "hello", "template": "a sign"}])
+def test_a_sign_wants_a_word_and_a_place_for_it(lab, params):
+    with pytest.raises(UserError, match="give words to write"):
+        experiments.spell(lab, params.pop("words"), alternatives=["stop", "go"], **params)

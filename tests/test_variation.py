@@ -1,0 +1,34 @@
+"""Variations: η, seeds, and refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import Grain
+
+from latentlab import UserError, experiments
+from latentlab.io import images
+
+
+def test_eta_0_reconstructs_whatever_the_seed_and_eta_above_0_differs(lab, inversion):
+    result = experiments.vary(lab, inversion.row(0), etas=(0, 0.8), seeds=[0, 1, 2])
+    assert (images.psnr(result.pixels[0], inversion.original[:1].expand(3, -1, -1, -1)) > 50).all()
+    assert result.spread[0].max() < 1e-5 < result.spread[1].min()
+    assert result.value("distance among samples", eta=0.0) < 1e-6 < result.value("distance among samples", eta=0.8)
+
+
+def test_a_sweep_over_eta_is_the_same_as_each_eta_alone(lab, inversion):
+    lab = dataclasses.replace(lab, upsampler=Grain())
+    both = experiments.vary(lab, inversion.row(0), etas=(0.3, 1), seeds=[4, 5])
+    alone = experiments.vary(lab, inversion.row(0), etas=(1,), seeds=[4, 5])
+    torch.testing.assert_close(both.pixels[1], alone.pixels[0], atol=1 / 255, rtol=0)
+
+
+def test_variations_are_of_one_picture_and_of_eta_from_0_to_1(lab, inversion):
+    with pytest.raises(UserError, match="2 pictures"):
+        experiments.vary(lab, inversion)
+    for etas in ((), (-0.1,), (1.2,), (float("nan"),), (0.5, 0.5)):
+        with pytest.raises(UserError, match="etas is"):
+            experiments.vary(lab, inversion.row(0), etas=etas)
