@@ -97,7 +97,6 @@ class Encoder:
         stock = transform.image_transform_v2(transform.PreprocessCfg(**self.preprocess_cfg), is_train=False)
         return [*takewhile(lambda step: not isinstance(step, transform.MaybeConvertMode), stock.transforms)]
 
-    @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, squashed to the model's: `square` a picture before."""
         return torch.cat([self._encode(some) for some in pixels.split(MAX_BATCH_SIZE)])

@@ -103,9 +103,10 @@ def test_a_picture_encodes_the_same_alone_and_in_a_batch(encoder, pictures):
     )
 
 
-def test_encoding_needs_no_gradient_and_no_training_mode(encoder, pictures):
-    pixels = images.to_tensor(*pictures(SIDE, SIDE)).requires_grad_()
+def test_encoding_tracks_a_gradient_of_the_pixels_alone_and_only_where_they_ask_for_it(encoder, pictures):
+    pixels = images.to_tensor(*pictures(SIDE, SIDE))
     assert not encoder.encode_image(pixels).requires_grad
+    assert encoder.encode_image(pixels.requires_grad_()).requires_grad
     assert not encoder.model.training and not any(p.requires_grad for p in encoder.model.parameters())
 
 
