@@ -11,11 +11,12 @@ from .. import decoding, prior, upsampling
 from ..diffusion import noise
 from ..errors import UserError
 from ..latents import Latent, PairLatent
+from ..models.lab import Lab
 from ..slerp import normalize
 from .base import Progress
 
 if TYPE_CHECKING:
-    from ..models import Lab
+    from ..clip import Encoder
 
 T = TypeVar("T")
 PREVIEWED = 12  # pictures in a preview: a sweep of many would spend more on being watched than on itself
@@ -35,6 +36,11 @@ def checked_pixels(pixels: Tensor, side: int) -> Tensor:
             "picture: images.to_tensor makes them from PIL images"
         )
     return pixels
+
+
+def encoder_of(lab: Lab | Encoder) -> Encoder:
+    """The encoder of a lab, or the encoder itself."""
+    return lab.encoder if isinstance(lab, Lab) else lab
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -42,6 +42,9 @@ class ToyEncoder:
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
         return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
 
+    def as_setting(self) -> dict[str, str]:
+        return {"name": "toy", "weights": ""}
+
     def check_caption(self, caption: str) -> CaptionCheck:
         if not caption.strip():
             raise UserError("the caption is empty: say what the picture shows")

@@ -8,9 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from ..clip import MAX_BATCH_SIZE, Encoder
+from ..clip import MAX_BATCH_SIZE, Encoder, digest
 from ..errors import UserError
 from ..io import images
+from .offload import LARGE
 
 # Pixels are standardised by these in every CLIP of OpenAI and LAION, and where a checkpoint's config leaves them out.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -54,6 +55,13 @@ class Towers(Encoder):
         self.image_size, self.width = image.config.image_size, image.config.projection_dim
         mean, std = processor.get("image_mean", MEAN), processor.get("image_std", STD)
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
+        self.name = f"{type(image).__name__} ({self.width}-d)"
+
+    def fingerprint(self) -> str:
+        """As an `Encoder`'s, of the small weights: the large ones may be waiting for their turn on the device."""
+        towers = [tower for tower in (self.image, self.text) if isinstance(tower, nn.Module)]
+        small = [(name, weight) for tower in towers for name, weight in tower.named_parameters()]
+        return digest({f"{k} {name}": w for k, (name, w) in enumerate(small) if w.numel() < LARGE})
 
     @property
     def scale(self) -> float:
