@@ -17,6 +17,7 @@ PAGES = {
 }
 THEORY = [
     "diffusion",
+    "clip_guidance",
     "prior",
     "latents",
     "inversion",

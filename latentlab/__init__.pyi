@@ -2,6 +2,7 @@ from . import analysis as analysis
 from . import app as app
 from . import cli as cli
 from . import clip as clip
+from . import clip_guidance as clip_guidance
 from . import decoding as decoding
 from . import diffusion as diffusion
 from . import edits as edits

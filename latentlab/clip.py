@@ -80,7 +80,6 @@ class Encoder:
         self.image_size: int = size if isinstance(size, int) else size[0]
         self.device, self.dtype = torch.device(device), dtype
 
-    @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
         return torch.cat([self._encode(some) for some in pixels.split(MAX_BATCH_SIZE)])

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from . import exact_inversion
-from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, ddim_step, dpm_solver_step, evaluate, levels
+from .clip_guidance import ClipGuidance, clip_guided
+from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, ddim_step, dpm_solver_step, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
 
@@ -42,6 +43,7 @@ def sample_steps(
     seeds: Sequence[int] | None = None,
     solver: str = "ddim",
     guidance_interval: tuple[int, int] | None = None,
+    clip: ClipGuidance | None = None,
 ) -> Iterator[Step]:
     """Denoise x_T to x_0, a step at a time; the last step's x_t is x_0.
 
@@ -60,15 +62,18 @@ def sample_steps(
             and is for pictures that are not inverted (`diffusion.dpm_solver_step`).
         guidance_interval: the least and the greatest time at which guidance is used; outside it is 1.  Kynkäänniemi et
             al. 2024. None: at every time.
+        clip: guidance by CLIP towards one caption or B of them, within the same interval
+            (`clip_guidance.clip_guided`).
 
     Raises:
         UserError: x_T does not fit the decoder, a guidance that is negative or not finite, an eta that is not within
             0 to 1, another number of etas than of samples, eta > 0 without seeds, seeds of another number, an unknown
             solver, eta > 0 with another solver than DDIM, or an interval that is
-            empty; and of a pair, anything that would leave its path: steps, guidance, eta, a solver.
+            empty, another number of captions than of samples; and of a pair, anything that would leave its path: steps,
+            guidance, eta, a solver.
     """
     if isinstance(latent, PairLatent):
-        yield from _descend_pair(decoder, latent, text, steps, guidance, eta, solver)
+        yield from _descend_pair(decoder, latent, text, steps, guidance, eta, solver, clip)
         return
     if latent.x_T.shape[1:] != tuple(decoder.shape):
         raise UserError(
@@ -94,7 +99,7 @@ def sample_steps(
     if first > last:
         raise UserError(f"guidance_interval is {guidance_interval}: give the least time first, like (300, 800)")
     cond = Conditioning(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
-    x_t = latent.x_T
+    x_t, clip = latent.x_T, clip and clip.expand(len(latent))
     draw = None
     if varies and seeds is not None:
         draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype)
@@ -103,7 +108,7 @@ def sample_steps(
     before: tuple[Tensor, float] | None = None
     for number, (t, t_next) in enumerate(itertools.pairwise(times), 1):
         a, a_next = abar_at(decoder.abar, t), abar_at(decoder.abar, t_next)
-        eps = evaluate(decoder, x_t, t, cond, guidance if first <= t <= last else 1.0)
+        eps = clip_guided(decoder, x_t, t, cond, *((guidance, clip) if first <= t <= last else (1.0, None)))
         x_0 = ddim_step(x_t, eps, a, 1.0)
         if solver == "ddim":
             x_t = ddim_step(x_t, eps, a, a_next, eta=eta_step if draw else 0.0, noise=draw() if draw else None)
@@ -120,13 +125,15 @@ def _descend_pair(
     guidance: float,
     eta: float | Sequence[float],
     solver: str,
+    clip: ClipGuidance | None,
 ) -> Iterator[Step]:
     if pair.first.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"the states are {tuple(pair.first.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
             "invert the picture with the same model"
         )
-    params = {"steps": (steps, None), "guidance": (guidance, 1), "eta": (eta, 0), "solver": (solver, "ddim")}
+    params = {"steps": (steps, None), "guidance": (guidance, 1), "eta": (eta, 0), "solver": (solver, "ddim"),
+              "clip": (clip, None)}  # fmt: skip
     for name, (value, own) in params.items():
         if value != own:
             raise UserError(

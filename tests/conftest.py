@@ -206,7 +206,7 @@ def miniature_folder(clip_folder):
             "autoencoder": autoencoder.build((8, 16, 16, 16), (0, 1, 1, 1), 4),
             "decoder": decoder.build(8, 1, 4, width=48, layers=1, embed=24, text=16),
             "prior": prior.build(width=48, layers=1, embed=24),
-            "upsampler": upsampler.build((8, 16)),
+            "upsampler": upsampler.build((8, 16), scale=2),
         }
         for weight in parts["decoder"].parameters():  # which starts at zero, deaf to every condition
             if not weight.any():

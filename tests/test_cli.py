@@ -51,6 +51,19 @@ def test_generate_writes_one_png_a_seed_that_carries_its_settings(run, tmp_path)
     assert (settings["prompt"], settings["seed"], settings["model"]) == ("a red apple", 8, "toy")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--solver", "euler"), "--solver is 'euler': give one of ddim, dpm"),
+        (("--guidance-interval", "800,300"), "--guidance-interval is '800,300': give the least and the greatest time"),
+        (("--guidance-interval", "300"), "give the least and the greatest time, like 300,800"),
+    ],
+)
+def test_a_solver_or_an_interval_that_does_not_exist_is_refused_before_the_model_loads(run, tmp_path, words, message):
+    code, _, errors = run("generate", "a red apple", "--model", "no-such-model", "--out", tmp_path, *words)
+    assert code and message in " ".join(errors.split())
+
+
 @pytest.mark.parametrize("module", ["latentlab.cli", "latentlab.app.main"])
 def test_openmp_wait_policy_is_set_before_torch_is_imported(module):
     code = f"""
@@ -293,6 +306,7 @@ COMMANDS = {
     "diff": ("diff", "A", "--from", "a cat", "--to", "a dog", "--to", "a fox", "--theta", "0,0.4"),
     "ablate": ("ablate", "a cat", "a dog", "--count", 2),
     "guide": ("guide", "a cat", "--decoder", "1,2", "--prior", "1", "--count", 2),
+    "guide by clip": ("guide", "a cat", "--by", "clip", "--decoder", "0,2", "--prior", "1", "--count", 2),
     "bind": ("bind", "a red cube on top of a blue ball", "--count", 2),
     "bind a sample": ("bind", "--sample", 3, "--count", 1),
     "attack": ("attack", "A", "B", "--text", "a", "--truth", "one", "--truth", "two", "--count", 1, "--paper", "white"),
@@ -347,6 +361,7 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("attack", "A", "A", "A", "--text", "pizza", "--truth", "an apple", "--truth", "a cat"), "2 truths for 3"),
         (("compare", "A", "--captions", "a cat,a dog"), "two or more of each"),
         (("bind", "a dog"), "relates no two solids"),
+        (("guide", "a cat", "--by", "magic"), "--by is 'magic'"),
         (("generate", "a cat", "--count", 2, "--best", 3), "--best is"),
         (("pca", "show", "A"), "ships no directions"),
         (("pca", "show", "A", "--dims", "1.5"), "whole numbers"),

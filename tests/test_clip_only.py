@@ -110,7 +110,7 @@ def test_experiments_that_need_a_decoder_or_a_prior_are_refused(lab, pixels, exp
 
 @pytest.mark.parametrize("options", [{"offload": True}])
 def test_offloading_is_refused_for_a_single_network(clip_folder, options):
-    with pytest.raises(UserError, match="is one network, which stays on its device: leave offload"):
+    with pytest.raises(UserError, match="is one network, which stays on its device: leave out offload"):
         models.load(clip_folder, **options)
 
 

@@ -142,7 +142,7 @@ class Knowing:
     device = torch.device("cpu")
 
     def __init__(self, x_0, fold=lambda x: x, **config):
-        self.x_0, self.fold, self.config = x_0, fold, SimpleNamespace(**config)
+        self.x_0, self.fold, self.config = x_0, fold, config
 
     def set_attn_processor(self, processor):
         pass
@@ -228,17 +228,19 @@ def test_the_priors_z_t_is_the_encoders(miniature):
 # The upsampler
 
 
+@pytest.mark.parametrize("block", [2, 4])
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_the_network_adds_what_the_bicubic_enlargement_lacks(rng, share):
+def test_the_network_adds_what_the_bicubic_enlargement_lacks(rng, share, block):
     low, large = torch.rand(2, 3, 8, 8, generator=rng) * 2 - 1, torch.rand(2, 3, 20, 20, generator=rng) * 2 - 1
     enlarged = F.interpolate(low, (20, 20), mode="bicubic")
     lacking = share * (large - enlarged)
-    network = Knowing(emoji.DETAIL * lacking, lambda x: F.pixel_unshuffle(x, 2), sample_size=10)
-    found = upsample(emoji.EmojiUpsampler(network, 8), low, seeds=[1, 2])
-    torch.testing.assert_close(found, (enlarged + lacking).clamp(-1, 1), rtol=0, atol=1e-4)
+    blocks = {"sample_size": 20 // block, "out_channels": 3 * block**2}
+    network = Knowing(emoji.DETAIL * lacking, lambda x: F.pixel_unshuffle(x, block), **blocks)
+    upsampled = upsample(emoji.EmojiUpsampler(network, 8), low, seeds=[1, 2])
+    torch.testing.assert_close(upsampled, (enlarged + lacking).clamp(-1, 1), rtol=0, atol=1e-4)
 
 
-def test_the_upsampler_doubles_pictures_by_seed_and_within_the_range(miniature, rng):
+def test_the_upsampler_enlarges_pictures_by_seed_and_within_the_range(miniature, rng):
     side = miniature.decoder.image_size
     low = (torch.rand(1, 3, side, side, generator=rng) * 2 - 1).expand(3, -1, -1, -1)
     a, again, other = upsample(miniature.upsampler, low, seeds=[1, 1, 2], steps=2)

@@ -554,7 +554,7 @@ def test_a_damaged_checkpoint_is_refused(copy, name, damage, said):
 
 
 def test_a_checkpoint_of_another_family_is_refused(published):
-    with pytest.raises(UserError, match=r"has no part of kandinsky22.*it is laid out as karlo"):
+    with pytest.raises(UserError, match=r"has no part of kandinsky22.*it has the layout of karlo"):
         load(published / "karlo-v1-alpha", "kandinsky22")
 
 

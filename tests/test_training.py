@@ -264,3 +264,17 @@ def test_every_part_is_trained_in_order_for_its_share(monkeypatch):
     assert sum(settings.get("minutes", 0) for _, settings in runs) == pytest.approx(10)
     assert all(settings["from_shipped"] for name, settings in runs if name != "directions")
     assert [settings["scenes"] for _, settings in runs if "scenes" in settings] == [64, 64, 64]
+
+
+def test_an_upsampler_of_larger_blocks_starts_as_the_one_of_smaller_blocks_on_pictures_enlarged_by_pixels(rng):
+    from latentlab.training import upsampler
+
+    part = upsampler.Upsampler.__new__(upsampler.Upsampler)
+    small, part.network = upsampler.build((8, 16), scale=2), upsampler.build((8, 16), scale=4)
+    part.network.load_state_dict(part.adopt(small.state_dict(), None))
+    pictures, t = torch.randn(2, 6, 32, 16, generator=rng), torch.tensor([3, 700])
+    twice = pictures.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    with torch.no_grad():
+        want = nn.functional.pixel_shuffle(small(nn.functional.pixel_unshuffle(pictures, 2), t).sample, 2)
+        have = nn.functional.pixel_shuffle(part.network(nn.functional.pixel_unshuffle(twice, 4), t).sample, 4)
+    torch.testing.assert_close(have, want.repeat_interleave(2, 2).repeat_interleave(2, 3), rtol=1e-4, atol=1e-5)

@@ -122,7 +122,15 @@ def ablate(
 def guide(
     model: ModelChoice,
     prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
-    decoder: Annotated[str, typer.Option(help="Guidance scales of the decoder, separated by commas.")] = "1,1.5,2,3,4",
+    by: Annotated[
+        str, typer.Option(help="How to guide the decoder: classifier-free, or clip, by the gradient of CLIP's score.")
+    ] = "classifier-free",
+    decoder: Annotated[
+        str,
+        typer.Option(
+            help="Guidance scales of the decoder, separated by commas; by default 1,1.5,2,3,4, or 0,0.5,1,2,5 by CLIP."
+        ),
+    ] = "",
     prior: Annotated[str, typer.Option(help="Guidance scales of the prior, separated by commas.")] = "1,2",
     count: Count = 4,
     seed: Seed = 0,
@@ -135,10 +143,18 @@ def guide(
     from ..io import atomic
 
     folder = atomic.writable_folder(out)
-    guidances, prior_guidances = numbers(decoder, "--decoder"), numbers(prior, "--prior")
+    if by not in experiments.GUIDANCES:
+        raise UserError(f"--by is {by!r}: give one of {', '.join(experiments.GUIDANCES)}")
+    guidances, prior_guidances = numbers(decoder, "--decoder") if decoder else None, numbers(prior, "--prior")
     lab = model.load(as_json)
     stream = experiments.guide.stream(
-        lab, prompts, guidances=guidances, prior_guidances=prior_guidances, seeds=range(seed, seed + count), steps=steps
+        lab,
+        prompts,
+        by=by,
+        guidances=guidances,
+        prior_guidances=prior_guidances,
+        seeds=range(seed, seed + count),
+        steps=steps,
     )
     result = run_with_progress_bar(stream, as_json)
     report(result, save_result(result, folder, f"{slug(prompts[0])}-guidance"), as_json)

@@ -13,7 +13,7 @@ Each is an `Experiment`: `generate(...)` runs to the end and returns the result,
     truncate            the first k principal components of z_i                             figure 7
     walk_components     along one component
     ablate              with and without the prior                                          figure 8
-    guide               the prior's and the decoder's guidance                              figure 9
+    guide               the prior's and the decoder's guidance, classifier-free or by CLIP  figure 9
     bind, spell         colours at their things, words on signs                             figures 14-16
     classify, compare   CLIP itself: zero-shot labels, similarities, the modality gap
 """
@@ -25,7 +25,7 @@ from .classification import Classified, classify
 from .comparison import Compared, compare
 from .component_walk import Walked, walk_components
 from .generation import Generated, generate
-from .guidance import Guided, guide
+from .guidance import GUIDANCES, Guided, guide
 from .interpolation import Interpolated, interpolate
 from .inversion import Inverted, invert
 from .reconstruction import Reconstructed, reconstruct
@@ -45,6 +45,7 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 __all__ = [
     "EXPERIMENTS",
+    "GUIDANCES",
     "Ablated",
     "Attacked",
     "Bound",

@@ -79,6 +79,8 @@ def generate(
     seeds: Sequence[int] = (0,),
     steps: int = 25,
     guidance: float = 2.0,
+    solver: str = "ddim",
+    guidance_interval: tuple[int, int] | None = None,
     prior_steps: int = 16,
     prior_guidance: float = 1.0,
     candidates: int = 2,
@@ -89,7 +91,8 @@ def generate(
     Args:
         prompt: the caption.
         seeds: a picture each; picture k depends on its own seed alone.
-        steps, guidance: the decoder's.
+        steps, guidance, solver, guidance_interval: the decoder's, as in `decoding.sample_steps`; "dpm++" needs half of
+            the steps, and "ddim" is the path that inversion and every experiment on (z_i, x_T) follow.
         prior_steps, prior_guidance, candidates: the prior's; of so many z_i the one nearest to z_t is kept.
         preview_every: `.stream` shows pictures each so many steps.
 
@@ -104,8 +107,9 @@ def generate(
     )
     latent = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
     text = lab.require_decoder().encode_prompt([prompt])
-    params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-    pixels = yield from decode_latents(lab, latent, **params)
+    params: dict[str, Any] = {"steps": steps, "guidance": guidance, "solver": solver}
+    params |= {"guidance_interval": guidance_interval, "preview_every": preview_every}
+    pixels = yield from decode_latents(lab, latent, text=text, **params)
     similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([prompt]))
     pixels = yield from upsample_images(lab, pixels, seeds)
     table = (mean(similarity, quantity="cosine to the caption"),)

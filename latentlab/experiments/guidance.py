@@ -1,4 +1,4 @@
-"""The guidance sweep: captions at every pair of the prior's and the decoder's guidance."""
+"""Guidance: captions at every pair of the prior's scale and the decoder's, classifier-free or by CLIP."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import prior
 from ..analysis.intervals import mean, mean_of_pairs
 from ..clip import caption_warnings
+from ..clip_guidance import ClipGuidance
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from ..plotting import Figure
 
 
+GUIDANCES = {"classifier-free": (1.0, 1.5, 2.0, 3.0, 4.0), "clip": (0.0, 0.5, 1.0, 2.0, 5.0)}
+
+
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Guided(Result):
     """One caption over a grid of the prior's and the decoder's guidance.
 
     Args:
         pixels: (P, G, N, 3, H, W), upsampled where the lab can.
-        prior_guidances: P. guidances: G. seeds: N, one a picture. captions: that were asked for.
+        prior_guidances: P. guidances: G, of the decoder, by the way that the settings name. seeds: N, one a picture.
+        captions: that were asked for.
         latent: P * N, the same at every guidance of the decoder.
     """
 
@@ -44,7 +49,7 @@ class Guided(Result):
         from ..plotting import rows
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
-        titles = [f"decoder {g:g}" for g in self.guidances]
+        titles = [f"{'CLIP' if self.settings['by'] == 'clip' else 'decoder'} {g:g}" for g in self.guidances]
         return rows(named, titles=titles, heading=f"guidance of “{self.captions[0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
@@ -52,10 +57,7 @@ class Guided(Result):
         best = max((row for row in self.table if row["quantity"] == score), key=lambda row: row["value"])
         place = (best["prior_guidance"], best["guidance"])
         weakest = (min(self.prior_guidances), min(self.guidances))
-        sentence = (
-            f"The CLIP score is highest, {best['value']:.2f}, at guidance {place[1]:g} of the decoder and "
-            f"{place[0]:g} of the prior"
-        )
+        sentence = f"The CLIP score is highest, {best['value']:.2f}, at {self._names(*place)}"
         if place == weakest:
             return f"{sentence}."
         cells = {(row["quantity"], row["prior_guidance"], row["guidance"]): row for row in self.table}
@@ -64,8 +66,12 @@ class Guided(Result):
             for name, quantity in (("the score", score), ("the distance among samples", distance))
             if (quantity, *place) in cells
         ]
-        weakest_names = f"guidance {weakest[1]:g} of the decoder and {weakest[0]:g} of the prior"
-        return f"{sentence}. Compared with {weakest_names}, {' and '.join(comparisons)}."
+        return f"{sentence}. Compared with {self._names(*weakest)}, {' and '.join(comparisons)}."
+
+    def _names(self, prior_guidance: float, guidance: float) -> str:
+        if self.settings.get("by") == "clip":
+            return f"scale {guidance:g} of guidance by CLIP and guidance {prior_guidance:g} of the prior"
+        return f"guidance {guidance:g} of the decoder and {prior_guidance:g} of the prior"
 
 
 def _comparison(name: str, row: dict, reference: dict) -> str:
@@ -94,13 +100,19 @@ def _variety(among: Tensor, **where: Any) -> dict:
     command="guide",
     figures=("9",),
     stages=("prior", "decoder", "upsampler"),
-    images=lambda a: size(a["prior_guidances"]) * size(a["guidances"]) * size(a["captions"]) * size(a["seeds"]),
+    images=lambda a: (
+        size(a["prior_guidances"])
+        * size(a["guidances"] or GUIDANCES.get(a["by"], ()))
+        * size(a["captions"])
+        * size(a["seeds"])
+    ),
 )
 def guide(
     lab: Lab,
     captions: str | Sequence[str],
     *,
-    guidances: Sequence[float] = (1.0, 1.5, 2.0, 3.0, 4.0),
+    by: str = "classifier-free",
+    guidances: Sequence[float] | None = None,
     prior_guidances: Sequence[float] = (1.0, 2.0),
     seeds: Sequence[int] = (0,),
     steps: int = 25,
@@ -110,14 +122,21 @@ def guide(
 
     Args:
         captions: one, or several: the table is over all of them.
+        by: "classifier-free"; or "clip", by the gradient of CLIP's logit at the predicted x_0, without classifier-free
+            guidance of the decoder (`clip_guidance.clip_guided`). A step then costs about four of the unguided decoder.
+        guidances: of the decoder, by `GUIDANCES` where None: classifier-free scales, of which 1 is none, or scales of
+            guidance by CLIP, of which 0 is none.
         seeds: of each caption's pictures; the same noise at every pair.
 
     The table holds, for every pair, the CLIP score and the samples' distance, 1 - cosine, when a caption has several.
 
     Raises:
-        UserError: no caption, no guidance, no seeds, or a lab without a prior.
+        UserError: no caption, no guidance, no seeds, an unknown way to guide, or a lab without a prior.
     """
     captions = (captions,) if isinstance(captions, str) else tuple(captions)
+    if by not in GUIDANCES:
+        raise UserError(f"by is {by!r}: give one of {', '.join(GUIDANCES)}")
+    guidances = GUIDANCES[by] if guidances is None else tuple(guidances)
     if not captions or not guidances or not prior_guidances:
         raise UserError("captions, guidances and prior_guidances each want at least one value")
     if lab.prior is None:
@@ -130,14 +149,19 @@ def guide(
     latent = Latent(torch.cat(z_i), noise(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
     text = lab.require_decoder().encode_prompt(columns)
     text = None if text is None else text.repeat(len(z_i), 1, 1)
+    z_t = lab.encoder.encode_text(columns)
     grids = []
     for guidance in guidances:
-        params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
+        params: dict[str, Any] = {"text": text, "steps": steps, "preview_every": preview_every}
+        if by == "clip":
+            params["clip"] = ClipGuidance(lab.encoder, z_t.repeat(len(z_i), 1), guidance)
+        else:
+            params["guidance"] = guidance
         grids.append((yield from decode_latents(lab, latent, **params)))
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
     pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
-    scores = cosine(z, lab.encoder.encode_text(columns))
+    scores = cosine(z, z_t)
     among = z.unflatten(2, (len(captions), -1))  # (P, G, captions, seeds, D)
     among = (1 - cosine(among[..., :, None, :], among[..., None, :, :])).clamp_min(0)  # rounding goes below
     table = []
@@ -151,5 +175,5 @@ def guide(
     pixels = yield from upsample_images(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
     yield Guided(
         pixels=pixels.unflatten(0, shape), latent=latent, prior_guidances=tuple(prior_guidances),
-        guidances=tuple(guidances), seeds=tuple(own), table=tuple(table), notes=tuple(notes), captions=captions,
+        guidances=guidances, seeds=tuple(own), table=tuple(table), notes=tuple(notes), captions=captions,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Joint attention over a context whose last token stands for several equal ones."""
+"""Joint attention over a context whose last token stands for several equal tokens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def merged(text: Tensor) -> tuple[Tensor, int]:
     """Merge the empty tokens at the end of every text into one, and count them.
 
     Empty tokens are equal at the input and stay equal through all layers.  Softmax gives n equal keys the same weight
-    as one of them with log n added to its logit, so the network's output is the same.
+    as one key with log n added to its logit, so the network's output does not change.
 
     Args:
         text: (B, L, W); empty tokens are zero.
 
     Returns:
-        text (B, up to L, W); the count, 1 if nothing was merged.
+        text (B, up to L, W); the number of tokens that the last one stands for.
     """
     used_by_any = text.ne(0).any(-1).any(0)  # (L,)
     used = int(used_by_any.nonzero().max()) + 1 if used_by_any.any() else 0

@@ -1,26 +1,26 @@
-"""diffusers' PriorTransformer, which computes a caption's keys and values once for all steps and samples."""
+"""diffusers' PriorTransformer, with a caption's keys and values computed once for all steps and samples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F
-from diffusers import PriorTransformer
 from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.transformers.prior_transformer import PriorTransformerOutput
+from diffusers.models.transformers.prior_transformer import PriorTransformer, PriorTransformerOutput
 from torch import Tensor
 
-Layers = list[tuple[Tensor, Tensor]]  # keys and values of each: (captions, heads, N, W)
+Layers = list[tuple[Tensor, Tensor]]  # the keys and the values of every layer: (captions, heads, N, W)
 
 
 @dataclass
 class CaptionCache:
-    """What all evaluations of the same captions have in common; it belongs to one network and its present weights."""
+    """The intermediate results that all evaluations of the same captions share, for one network and its weights."""
 
-    inputs: tuple[Tensor, ...] = ()  # z_t, text, mask: what the rest was computed from
-    rows: Tensor | None = None  # (B,), which caption each row has
-    bias: Tensor | None = None  # added to the logits of the tokens after [text, z_t]
+    inputs: tuple[Tensor, ...] = ()  # z_t, text and mask, from which the rest was computed
+    rows: Tensor | None = None  # (B,), the index of every row's caption
+    bias: Tensor | None = None  # is added to the logits of the tokens after [text, z_t]
     layers: Layers = field(default_factory=list)
 
     def belongs_to(self, inputs: tuple[Tensor, ...]) -> bool:
@@ -28,15 +28,15 @@ class CaptionCache:
 
 
 class CausalPrior(PriorTransformer):
-    """The same output for a fraction of the work: what the steps have in common is computed once.
+    """The same output for less work: this network computes once what the steps share.
 
     Under the causal mask the states of [text, z_t] do not depend on the [t, x_t, query] that follow, so their keys and
     values are the same at all steps, and for all samples of one caption.  A caller that evaluates the same captions
-    again hands in the same `CaptionCache`; a further step then computes three tokens a sample, where Karlo's prior has
+    again passes the same `CaptionCache`; every later step then computes three tokens a sample, where Karlo's prior has
     81.
 
-    With gradients, without a mask or a query, or on the meta device, where captions can't be compared, diffusers' own
-    forward is used.
+    diffusers' own forward runs with gradients, without a mask or a query, and on the meta device, where captions can't
+    be compared.
     """
 
     def forward(
@@ -52,7 +52,12 @@ class CausalPrior(PriorTransformer):
         stock = torch.is_grad_enabled() or hidden_states.is_meta or self.prd_embedding is None
         if stock or encoder_hidden_states is None or attention_mask is None:
             return super().forward(
-                hidden_states, timestep, proj_embedding, encoder_hidden_states, attention_mask, return_dict
+                hidden_states,
+                timestep,
+                proj_embedding,
+                encoder_hidden_states,
+                attention_mask,  # type: ignore[arg-type]  # a BoolTensor there, which no operation of torch returns
+                return_dict,
             )
         rows, bias, layers = self._captions(
             (proj_embedding, encoder_hidden_states, attention_mask), CaptionCache() if cache is None else cache
@@ -61,13 +66,17 @@ class CausalPrior(PriorTransformer):
         time = self.time_embedding(self.time_proj(time).to(self.dtype))
         query = self.prd_embedding.to(time).expand(len(time), -1, -1)
         x = self._placed(torch.cat([time[:, None], self.proj_in(hidden_states)[:, None], query], 1), last=True)
-        for block, (keys, values) in zip(self.transformer_blocks, layers):
+        for block, (keys, values) in zip(self._blocks, layers):
             x, _ = _layer(block, x, bias[rows], keys[rows], values[rows])
         z_i = self.proj_to_clip_embeddings(self.norm_out(x)[:, -1])
         return PriorTransformerOutput(z_i) if return_dict else (z_i,)
 
+    @property
+    def _blocks(self) -> list[BasicTransformerBlock]:
+        return cast("list[BasicTransformerBlock]", list(self.transformer_blocks))
+
     def _captions(self, inputs: tuple[Tensor, ...], cache: CaptionCache) -> tuple[Tensor, Tensor, Layers]:
-        """Which caption each row has; and the bias and the layers of each distinct caption, from the cache if there."""
+        """Every row's caption, and every distinct caption's bias and layers, from the cache where it has them."""
         if not cache.belongs_to(inputs):
             flat = torch.cat([part.flatten(1).float() for part in inputs], 1)
             cache.rows = flat.unique(dim=0, return_inverse=True)[1]
@@ -86,19 +95,19 @@ class CausalPrior(PriorTransformer):
             text = self.encoder_hidden_states_proj(text)
         x = self._placed(torch.cat([text, self.embedding_proj(z_t)[:, None]], 1))
         count, bias, layers = x.shape[1], self._bias(mask, x), []
-        for block in self.transformer_blocks:
+        for block in self._blocks:
             x, keys_values = _layer(block, x, bias[:, :, :count, :count])
             layers.append(keys_values)
         return bias[:, :, count:], layers
 
     def _placed(self, x: Tensor, last: bool = False) -> Tensor:
-        """The first tokens of the sequence, or the last, with their positional embedding."""
+        """Add the positional embedding to the first tokens of the sequence, or to the last ones."""
         count = x.shape[1]
         x = x + self.positional_embedding.to(x)[:, slice(-count, None) if last else slice(count)]
         return x if self.norm_in is None else self.norm_in(x)
 
     def _bias(self, mask: Tensor, x: Tensor) -> Tensor:
-        """The bias on the logits, of padding and causality: (B, 1, N, N)."""
+        """The bias on the logits for padding and causality: (B, 1, N, N)."""
         padding = F.pad((1 - mask.to(x)) * -10000.0, (0, self.additional_embeddings))
         return (padding[:, None] + self.causal_attention_mask.to(x))[:, None]
 
@@ -106,7 +115,7 @@ class CausalPrior(PriorTransformer):
 def _layer(
     block: BasicTransformerBlock, x: Tensor, bias: Tensor, *before: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """A layer's states of some tokens, which attend to those before and to themselves; and their keys and values."""
+    """The states, keys and values that a layer computes for tokens which attend to earlier ones and to themselves."""
     attn, normed = block.attn1, block.norm1(x)
     q, k, v = (
         project(normed).unflatten(-1, (attn.heads, -1)).transpose(1, 2) for project in (attn.to_q, attn.to_k, attn.to_v)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import nn
@@ -30,9 +29,13 @@ from .hub import (
 from .offload import HEADROOM, Turns, free_gigabytes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from transformers import CLIPTokenizer
 
     from .registry import HubSource, ModelSpec
+
+N = TypeVar("N", bound=nn.Module)
 
 
 class Checkpoint:
@@ -42,8 +45,8 @@ class Checkpoint:
         model: the registry's entry.
         user_folder: a folder with the user's own parts; parts that it lacks come from the model's repositories.
         dtype: None takes float16 on a GPU and float32 elsewhere.
-        offload: keep on the device only the network that is running; None does so where they don't all fit.  The
-            others wait in the machine's memory, or on disk where that is short, too.
+        offload: keep on the device only the network that is running; None does so where the networks don't all fit.
+            The others wait in the machine's memory, or on disk where memory is short.
 
     Raises:
         UserError: a part is missing, cut off or a pickle, or there is not enough memory.
@@ -57,7 +60,7 @@ class Checkpoint:
         device: torch.device,
         dtype: torch.dtype | None = None,
         offload: bool | None = None,
-    ):
+    ) -> None:
         self.model, self.user_folder, self.device = model, user_folder, device
         self.dtype = dtype or (torch.float16 if device.type == "cuda" else torch.float32)
         self.folders = self._locate(user_folder)
@@ -68,7 +71,7 @@ class Checkpoint:
         self.weights = self._digest(user_folder)
 
     def _locate(self, user_folder: Path | None) -> dict[str, Path]:
-        """Find the user's own parts; and the repository of each source of which they lack something."""
+        """Find the user's own parts, and the repository of every source of which they lack a part."""
         sources = self.model.sources
         self.own = {
             (source.role, part): folder for source in sources for part, folder in self._own(user_folder, source)
@@ -78,12 +81,12 @@ class Checkpoint:
             other = layout(user_folder)
             raise UserError(
                 f"{user_folder} has no part of {self.model.name}, which wants {subfolders} in subfolders"
-                + (f": it is laid out as {other}" if other else ": give the folder that model_index.json is in")
+                + (f": it has the layout of {other}" if other else ": give the folder that model_index.json is in")
             )
         return {s.role: fetch(s) for s in sources if not all((s.role, part) in self.own for part in s.parts)}
 
     def _own(self, user_folder: Path | None, source: HubSource) -> Iterator[tuple[str, Path]]:
-        """The parts of a source that a folder has.
+        """Yield the parts of a source that a folder has.
 
         Two sources of a model may have parts of the same name; such a part belongs to the source whose first part is
         beside it.
@@ -100,7 +103,7 @@ class Checkpoint:
                     break
 
     def _files(self, role: str, part: str) -> list[Path]:
-        """A part's files of weights."""
+        """The files that hold a part's weights."""
         folder, source = self.folder(role, part), self._source(role)
         with self._repair_named(role, part):
             files = weights(folder)
@@ -111,13 +114,13 @@ class Checkpoint:
         raise UserError(f"{folder} holds no safetensors file: {self._repair(role, part)}")
 
     def _count(self, role: str, part: str) -> int:
-        """How many numbers a part holds; its files must be complete."""
+        """The number of a part's parameters; its files must be complete."""
         with self._repair_named(role, part):
             return sum(map(parameters, self.files[role, part]))
 
     @contextmanager
     def _repair_named(self, role: str, part: str) -> Iterator[None]:
-        """Add to an error about a file the command that repairs it."""
+        """Add the command that repairs a file to the message of an error about it."""
         try:
             yield
         except UserError as error:
@@ -129,7 +132,7 @@ class Checkpoint:
         return next(source for source in self.model.sources if source.role == role)
 
     def _repair(self, role: str, part: str) -> str:
-        """What brings a part's files back."""
+        """The command or the action that brings a part's files back."""
         if (role, part) not in self.own or self.user_folder is None:
             return f"`{command(self._source(role))}`"
         published = origin(self.user_folder)
@@ -150,7 +153,7 @@ class Checkpoint:
         return self.own.get((role, part)) or place(self.folders[role], part)
 
     def _plan(self, total: float, largest: float, offload: bool | None) -> Turns | None:
-        """Whether the networks take turns on the device, and where the waiting ones are kept."""
+        """Decide whether the networks take turns on the device, and where the waiting ones are kept."""
         free = free_gigabytes(self.device)
         offload = total + HEADROOM > free if offload is None else offload
         needed = (largest if offload else total) + HEADROOM
@@ -168,7 +171,7 @@ class Checkpoint:
         return Turns(self.device, on_disk=self.device.type == "cpu" or total + HEADROOM > free_gigabytes(cpu))
 
     def _digest(self, user_folder: Path | None) -> str:
-        """The repositories' commits, or for a user's own files a hash of a megabyte of each."""
+        """The repositories' commits, or for a user's own files a hash of one megabyte of every file."""
         if user_folder is None:  # the cache names a snapshot's folder by its commit
             return " ".join(dict.fromkeys(f"{s.repo}@{self.folders[s.role].name[:12]}" for s in self.model.sources))
         published = origin(user_folder)
@@ -181,11 +184,11 @@ class Checkpoint:
                 digest.update(f"{file.name} {size}".encode() + stream.read(2**20))
         return name + digest.hexdigest()[:12]
 
-    def network(self, kind: type[nn.Module], role: str, part: str, *, stays: bool = False) -> nn.Module:
+    def network(self, kind: type[N], role: str, part: str, *, stays: bool = False) -> N:
         """A network from its subfolder, frozen, on the device or waiting for its turn there.
 
         Args:
-            stays: keep it on the device always; for a small network that is used in other ways than by calling it.
+            stays: keep it on the device; for a small network whose attributes are used without calling it.
 
         Raises:
             UserError: its weights do not fit its config, or some are missing.
@@ -196,15 +199,16 @@ class Checkpoint:
             return self.turns.add(module, lambda: self._read(kind, folder))
         return module.to(self.device)
 
-    def _read(self, kind: type[nn.Module], folder: Path) -> nn.Module:
+    def _read(self, kind: type[N], folder: Path) -> N:
         precision = "dtype" if kind.__module__.startswith("transformers") else "torch_dtype"
         options = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
         try:
             with quiet():
-                module, info = kind.from_pretrained(folder, **options, **{precision: self.dtype})
+                loaded = cast("Any", kind).from_pretrained(folder, **options, **{precision: self.dtype})
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
             first = str(error).strip().splitlines()[:1]
             raise UserError(f"{folder} can't be loaded as {kind.__name__} ({', '.join(first)})") from error
+        module, info = cast("tuple[N, dict[str, Any]]", loaded)
         if missing := sorted(info["missing_keys"]):
             raise UserError(
                 f"{folder} lacks {len(missing)} weights of a {kind.__name__}, like {missing[0]}: it is of another "
@@ -212,24 +216,24 @@ class Checkpoint:
             )
         return module.eval().requires_grad_(False)
 
-    def config(self, role: str, part: str, file: str) -> dict:
-        """A part's JSON file; empty where the checkpoint lacks it, so that published defaults hold."""
+    def config(self, role: str, part: str, file: str) -> dict[str, Any]:
+        """The values of a part's JSON file; none where the checkpoint lacks it, so that published defaults hold."""
         path = self.folder(role, part) / file
         if not path.is_file():
             return {}
         try:
-            return json.loads(path.read_text("utf-8"))
+            return cast("dict[str, Any]", json.loads(path.read_text("utf-8")))
         except ValueError as error:
             raise UserError(f"{path} is not JSON ({error}): {self._repair(role, part)}") from error
 
-    def scheduler(self, role: str, part: str) -> dict:
-        """A scheduler's config."""
+    def scheduler(self, role: str, part: str) -> dict[str, Any]:
+        """The config of a scheduler."""
         return self.config(role, part, "scheduler_config.json")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers and diffusers about keys that a part does not need; missing keys are refused elsewhere."""
+    """Silence transformers and diffusers about surplus keys; `Checkpoint` itself refuses missing ones."""
     import diffusers.utils.logging as diffusers
     import transformers.utils.logging as transformers
 

@@ -1,4 +1,4 @@
-"""Any CLIP of open_clip, for experiments without a decoder: zero-shot labels, attacks, components, similarity."""
+"""Any CLIP of open_clip, for the experiments that need no decoder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CONFIG = "open_clip_config.json"
 
 
 def is_encoder(name: str) -> bool:
-    """Whether a name is an encoder's: NAME:TAG, hf-hub:OWNER/NAME, local-dir:FOLDER, or a folder in that layout."""
+    """Whether a name is that of an encoder: NAME:TAG, hf-hub:OWNER/NAME, local-dir:FOLDER or a folder of that kind."""
     folder = Path(name).expanduser()
     return (folder / CONFIG).is_file() or (":" in name and not folder.is_dir())
 
 
 def encoder(name: str, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Encoder:
-    """The encoder of such a name, in float32 by default.
+    """The encoder that a name refers to (`is_encoder`), in float32 by default.
 
     Raises:
         UserError: the name has another form, there is no such model, or it can't be fetched.
@@ -33,19 +33,20 @@ def encoder(name: str, *, device: torch.device | str = "cpu", dtype: torch.dtype
 
     from ..clip import Encoder, local
 
-    options = {"device": device, "dtype": dtype or torch.float32}
+    dtype = dtype or torch.float32
     if not is_encoder(name):
         raise UserError(
             f"{name!r} is no encoder: give open_clip's NAME:TAG, like ViT-B-32:laion2b_s34b_b79k, hf-hub:OWNER/NAME, "
             f"or a folder with {CONFIG}"
         )
     if (Path(name).expanduser() / CONFIG).is_file():
-        return local(Path(name).expanduser(), **options)
-    return Encoder(name, **options) if name.startswith(PREFIXES) else Encoder(*name.split(":", 1), **options)
+        return local(Path(name).expanduser(), device=device, dtype=dtype)
+    architecture, tag = (name, None) if name.startswith(PREFIXES) else name.split(":", 1)
+    return Encoder(architecture, tag, device=device, dtype=dtype)
 
 
 def lab(name: str, *, device: torch.device, dtype: torch.dtype | None = None) -> Lab:
-    """A lab of an encoder alone."""
+    """A lab that has an encoder and nothing else."""
     from .lab import Lab
 
     clip = encoder(name, device=device, dtype=dtype)

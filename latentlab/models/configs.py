@@ -1,21 +1,26 @@
-"""Values from the configs of a published checkpoint: noise levels, prediction, widths, sides."""
+"""The values that a published checkpoint's configs give: noise levels, prediction type, widths, image sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..diffusion import cosine_abar
 from ..errors import UserError
 
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d import UNet2DModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-def same_width(widths: Mapping[str, int]) -> None:
-    """Refuse parts whose embeddings differ in width.
+
+def same_width(widths: Mapping[str, int | None]) -> None:
+    """Check that all parts use embeddings of one width.
 
     Raises:
-        UserError: they do.
+        UserError: the widths differ.
     """
     if len(set(widths.values())) > 1:
         listed = ", ".join(f"{name} {width}" for name, width in widths.items())
@@ -24,7 +29,7 @@ def same_width(widths: Mapping[str, int]) -> None:
         )
 
 
-def abar_of(scheduler: Mapping) -> Tensor:
+def abar_of(scheduler: Mapping[str, Any]) -> Tensor:
     """abar of a diffusers scheduler's config, in float64 and without any clipping.
 
     linear: β from beta_start to beta_end;  scaled_linear: √β from one to the other;  squaredcos_cap_v2: the cosine.
@@ -42,8 +47,8 @@ def abar_of(scheduler: Mapping) -> Tensor:
     return (1 - betas).cumprod(0)
 
 
-def prediction(scheduler: Mapping) -> str:
-    """What the network predicts, by the names of `diffusion.to_eps`."""
+def prediction(scheduler: Mapping[str, Any]) -> str:
+    """What the network predicts, in the names of `diffusion.to_eps`."""
     kinds = {"epsilon": "eps", "v_prediction": "v", "sample": "x_0"}
     kind = scheduler.get("prediction_type", "epsilon")
     if kind not in kinds:
@@ -51,7 +56,7 @@ def prediction(scheduler: Mapping) -> str:
     return kinds[kind]
 
 
-def side_of(network: nn.Module) -> int:
-    """The image size that a UNet was trained at; its config may give both sides."""
-    side = network.config.sample_size
+def side_of(network: UNet2DModel | UNet2DConditionModel) -> int:
+    """The image size that a UNet was trained at; its config may give one side or both."""
+    side: int | tuple[int, int] = network.config["sample_size"]
     return side if isinstance(side, int) else side[0]

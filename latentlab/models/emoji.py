@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,15 @@ from .causal_prior import CaptionCache
 from .lab import Lab
 from .registry import spec
 
-DETAIL = 12.0  # brings what a picture of 128 pixels has over one of 64 to about unit variance
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+    from diffusers.models.transformers.prior_transformer import PriorTransformer
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+    from diffusers.models.unets.unet_2d import UNet2DModel
+
+N = TypeVar("N", bound=nn.Module)
+
+DETAIL = 12.0  # scales the detail that a large picture has over its bicubic enlargement to about unit variance
 MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
 Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et al. 2022, section 2.1
 
@@ -34,7 +43,7 @@ def weights_folder() -> Path:
 
 
 def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """What CLIP's text tower knows of captions: z_t (B, D), its last states (B, L, W), a mask (B, L) of real tokens."""
+    """The output of CLIP's text tower: z_t (B, D), its last states (B, L, W), a mask (B, L) of real tokens."""
     ids = encoder.tokens(captions)
     tower = encoder.model.text
     outputs = tower.forward_intermediates(ids, indices=1, normalize_intermediates=True, output_fmt="NLC")
@@ -44,8 +53,8 @@ def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tens
 def context(z_i: Tensor, text: Tensor) -> Tensor:
     """z_i and the caption as one sequence for the decoder's `context_embedder`.
 
-    The embedder is a single linear map, so each of the four z_i tokens, and the caption's tokens, fill a block of their
-    own in its input: five blocks are five linear maps.
+    The embedder is a single linear map.  The caption's tokens and every one of the four z_i tokens fill a block of
+    their own in its input, so that it acts as five linear maps.
 
     Args:
         z_i: (B, D). text: (B, L, W).
@@ -70,9 +79,9 @@ class EmojiPrior:
 
     abar, max_batch_size = cosine_abar(), 256
 
-    def __init__(self, network: nn.Module, encoder: Encoder):
+    def __init__(self, network: PriorTransformer, encoder: Encoder) -> None:
         self.network, self.encoder = network, encoder
-        self.width = network.config.embedding_dim
+        self.width: int = network.config["embedding_dim"]
 
     @torch.no_grad()
     def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
@@ -99,8 +108,10 @@ def prior_tokens(states: Tensor, mask: Tensor, width: int) -> Tensor:
     return torch.cat([F.pad(masked, (0, width - 1 - states.shape[-1])), mask[..., None].to(states)], -1)
 
 
-def predict_x0(network: nn.Module, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor, **options: Any) -> Tensor:
-    """One evaluation of the prior's network: (B, D).  Options go to the network's forward."""
+def predict_x0(
+    network: PriorTransformer, x_t: Tensor, t: Tensor, z_t: Tensor, tokens: Tensor, **options: Any
+) -> Tensor:
+    """One evaluation of the prior's network, with options for its forward: (B, D)."""
     mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     return network(x_t, t, scaled(z_t), tokens, mask, **options).predicted_image_embedding
 
@@ -113,12 +124,12 @@ class EmojiDecoder:
 
     abar, max_batch_size = cosine_abar(), 64
 
-    def __init__(self, network: nn.Module, autoencoder: nn.Module | None, encoder: Encoder):
-        network.set_attn_processor(MergedAttention())
+    def __init__(self, network: SD3Transformer2DModel, autoencoder: AutoencoderDC | None, encoder: Encoder) -> None:
+        network.set_attn_processor(MergedAttention())  # type: ignore[arg-type]  # diffusers lists its own classes alone
         self.network, self.autoencoder, self.encoder = network, autoencoder, encoder
-        side = network.config.sample_size
-        self.shape = (network.config.in_channels, side, side)
-        self.image_size = side if autoencoder is None else side * autoencoder.spatial_compression_ratio
+        side: int = network.config["sample_size"]
+        self.shape: tuple[int, int, int] = (network.config["in_channels"], side, side)
+        self.image_size: int = side if autoencoder is None else side * autoencoder.spatial_compression_ratio
         self.empty = torch.zeros(1, encoder.tokenizer.context_length, encoder.model.text.width, device=encoder.device)
 
     @torch.no_grad()
@@ -126,10 +137,9 @@ class EmojiDecoder:
         pixels = images.resize(pixels, self.image_size)
         return pixels if self.autoencoder is None else encode_latents(self.autoencoder, pixels)
 
-    @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         if self.autoencoder is not None:
-            x_0 = self.autoencoder.decode(x_0 / self.autoencoder.config.scaling_factor).sample
+            x_0 = self.autoencoder.decode(x_0 / self.autoencoder.config["scaling_factor"]).sample
         return x_0.clamp(-1, 1)
 
     @torch.no_grad()
@@ -137,7 +147,6 @@ class EmojiDecoder:
         _, states, mask = text_tokens(self.encoder, captions)
         return states * mask[..., None]
 
-    @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
         full = Conditioning(scaled(cond.z_i), empty if cond.text is None else cond.text)
@@ -145,6 +154,7 @@ class EmojiDecoder:
 
         def predict(x: Tensor, cond: Conditioning) -> Tensor:
             time = torch.full((len(x),), t, device=x.device)
+            assert cond.text is not None  # both conditionings above have text
             text, count = merged(cond.text)
             inputs = x, context(cond.z_i, text), cond.z_i, time
             return self.network(*inputs, joint_attention_kwargs={"count": count}).sample
@@ -152,25 +162,29 @@ class EmojiDecoder:
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), "v")
 
 
-def encode_latents(autoencoder: nn.Module, pixels: Tensor) -> Tensor:
-    return autoencoder.encode(pixels).latent * autoencoder.config.scaling_factor
+def encode_latents(autoencoder: AutoencoderDC, pixels: Tensor) -> Tensor:
+    latents: Tensor = autoencoder.encode(pixels).latent
+    return latents * autoencoder.config["scaling_factor"]
 
 
 class EmojiUpsampler:
-    """UNet2DModel on [x_t, bicubic small picture], working on 2x2 blocks of pixels as channels, predicting v.
+    """UNet2DModel on [x_t, bicubic small picture], which takes blocks of pixels as channels and predicts v.
 
-    x_0 is what the bicubic picture lacks, at about unit variance (Li et al. 2021, SRDiff), not the large picture
-    itself: a little network then spends nothing on what is there already.
+    A block becomes one pixel of the small picture: 4x4 blocks for 64 -> 256 cost as much as 2x2 blocks for 64 -> 128.
+
+    x_0 is the detail that the bicubic picture lacks, at about unit variance (Li et al. 2021, SRDiff), and not the large
+    picture itself, so that a small network spends nothing on what the small picture shows already.
     """
 
-    # One step gives the mean of what may be there, with a little grain on flat ground; the second takes that away.
-    abar, steps = cosine_abar(), 2
+    # One step gives the mean of the possible details, with a little grain on flat areas; the second removes the grain.
+    abar = cosine_abar()
+    steps: int | Sequence[int] = 2
 
-    def __init__(self, network: nn.Module, low: int):
+    def __init__(self, network: UNet2DModel, low: int) -> None:
         self.network, self.low = network, low
-        # A CPU's caches hold what four pictures need: of 32 at once, each takes nearly twice as long.
+        # The activations of four pictures fit a CPU's caches; in a batch of 32 a picture takes nearly twice as long.
         self.max_batch_size = 4 if network.device.type == "cpu" else 32
-        self.high = network.config.sample_size * 2
+        self.high: int = network.config["sample_size"] * block_side(network)
 
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
         v = upsampler_v(self.network, x_t, torch.full((len(x_t),), t, device=x_t.device), pixels)
@@ -184,14 +198,20 @@ def bicubic(pixels: Tensor, side: int) -> Tensor:
     return F.interpolate(pixels, (side, side), mode="bicubic")
 
 
-def upsampler_v(network: nn.Module, x_t: Tensor, t: Tensor, low: Tensor) -> Tensor:
+def upsampler_v(network: UNet2DModel, x_t: Tensor, t: Tensor, low: Tensor) -> Tensor:
     """One evaluation of the upsampler's network: (B, 3, H, W)."""
-    v = network(F.pixel_unshuffle(torch.cat([x_t, bicubic(low, x_t.shape[-1])], 1), 2), t).sample
-    return F.pixel_shuffle(v, 2)
+    side = block_side(network)
+    v = network(F.pixel_unshuffle(torch.cat([x_t, bicubic(low, x_t.shape[-1])], 1), side), t).sample
+    return F.pixel_shuffle(v, side)
+
+
+def block_side(network: UNet2DModel) -> int:
+    """The side of the blocks of pixels that the upsampler's network takes as channels."""
+    return math.isqrt(network.config["out_channels"] // 3)
 
 
 def verify(folder: Path | None = None) -> list[str]:
-    """What is wrong with the shipped weights, a sentence each; empty when every file is whole and finite."""
+    """The problems of the shipped weights, one sentence for every file that is missing, damaged or not finite."""
     folder = folder or weights_folder()
     manifest = folder / "MANIFEST.json"
     if not manifest.is_file():
@@ -228,12 +248,14 @@ def load(name: str, *, device: torch.device) -> Lab:
 
 
 def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> Lab:
-    """A lab from a folder laid out as the shipped one.
+    """A lab from a folder that has the layout of the shipped one.
 
     Raises:
         UserError: a file is missing, damaged or not finite.
     """
-    from diffusers import AutoencoderDC, SD3Transformer2DModel, UNet2DModel
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+    from diffusers.models.unets.unet_2d import UNet2DModel
 
     from .causal_prior import CausalPrior
 
@@ -241,17 +263,18 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     if problems:
         raise UserError("the embedded weights can't be used: " + "; ".join(problems))
 
-    def part(kind: type[nn.Module], sub: str) -> nn.Module | None:
-        if not (folder / sub).is_dir():
-            return None
-        return kind.from_pretrained(folder / sub, torch_dtype=torch.float32).eval().requires_grad_(False).to(device)
+    def part(kind: type[N], sub: str) -> N:
+        network: N = cast("Any", kind).from_pretrained(folder / sub, torch_dtype=torch.float32)
+        return network.eval().requires_grad_(False).to(device)
 
     encoder = local(folder / "clip", device=device)
-    decoder = EmojiDecoder(part(SD3Transformer2DModel, "decoder"), part(AutoencoderDC, "autoencoder"), encoder)
+    autoencoder = part(AutoencoderDC, "autoencoder") if (folder / "autoencoder").is_dir() else None
+    decoder = EmojiDecoder(part(SD3Transformer2DModel, "decoder"), autoencoder, encoder)
     prior = EmojiPrior(part(CausalPrior, "prior"), encoder)
-    upsampler = part(UNet2DModel, "upsampler")
+    upsampler = None
+    if (folder / "upsampler").is_dir():
+        upsampler = EmojiUpsampler(part(UNet2DModel, "upsampler"), decoder.image_size)
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
     labels = folder / "clip" / "labels.json"
     vocabulary = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
-    large = upsampler and EmojiUpsampler(upsampler, decoder.image_size)
-    return Lab(name, encoder, prior, decoder, large, digest, **vocabulary)
+    return Lab(name, encoder, prior, decoder, upsampler, digest, **vocabulary)

@@ -1,4 +1,4 @@
-"""Checkpoints as files: fetched from the hub into its cache, or in a folder; safetensors only."""
+"""The files of checkpoints, in the hub's cache or in a folder; only safetensors are read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .registry import REGISTRY, HubSource
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 TEXTS = ("*.json", "*.txt")
-TRANSPORTS = ("huggingface_hub", "httpx", "requests", "hf_xet")  # their errors mean that the network failed
-VARIANTS = ("*.fp16.*", "*.non_ema.*")  # copies of the same weights, which would only be downloaded on top
+TRANSPORTS = ("huggingface_hub", "httpx", "requests", "hf_xet")  # an error of one of these means a failed network
+VARIANTS = ("*.fp16.*", "*.non_ema.*")  # further copies of the same weights, which are not downloaded
 
 
 def fetch(source: HubSource, *, local_only: bool = False) -> Path:
-    """The folder of a repository's files, downloaded where they are not cached yet.
+    """The folder of a repository's files, which are downloaded unless they are cached.
 
     Cached files are used without asking the network.  A broken transfer resumes where it stopped; an interrupted run
     keeps the complete files and starts the incomplete one again.  HF_HUB_OFFLINE is respected.
@@ -34,12 +34,14 @@ def fetch(source: HubSource, *, local_only: bool = False) -> Path:
     folders = ("",) if source.flat else tuple(f"{part}/" for part in source.parts)
     wanted = ["model_index.json", *(f + name for f in folders for name in (*TEXTS, "*.safetensors"))]
     try:
-        return Path(
-            snapshot_download(
-                source.repo, revision=source.revision, allow_patterns=wanted, ignore_patterns=list(VARIANTS),
-                local_files_only=local_only,
-            )
-        )  # fmt: skip
+        folder = snapshot_download(
+            source.repo,
+            revision=source.revision,
+            allow_patterns=wanted,
+            ignore_patterns=list(VARIANTS),
+            local_files_only=local_only,
+        )
+        return Path(folder)
     except errors.GatedRepoError as error:
         raise UserError(
             f"{source.repo} is gated: accept its terms on https://huggingface.co/{source.repo}, then `hf auth login`"
@@ -55,7 +57,7 @@ def fetch(source: HubSource, *, local_only: bool = False) -> Path:
             f"{source.repo} is not cached, and the hub can't be reached: with a network, "
             f"`{command(source)}` fetches {f'its {source.gigabytes} GB' if source.gigabytes else 'it'}"
         ) from error
-    except Exception as error:  # the hub's client raises its transport's own errors, too
+    except Exception as error:  # the hub's client also raises the errors of its transport
         foreign = type(error).__module__.startswith(TRANSPORTS)
         if isinstance(error, OSError) and not foreign:
             raise UserError(
@@ -68,7 +70,7 @@ def fetch(source: HubSource, *, local_only: bool = False) -> Path:
 
 
 def reachable() -> bool:
-    """Whether the hub answers: one short request, where a download would retry for half a minute."""
+    """Whether the hub answers one short request; a download would retry for half a minute."""
     from huggingface_hub import constants
     from huggingface_hub.utils import get_session
 
@@ -99,7 +101,7 @@ def command(source: HubSource) -> str:
 
 
 def cached(source: HubSource) -> bool:
-    """Whether every part of a source is in the hub's cache; the network is not asked."""
+    """Whether every part of a source is in the hub's cache; this function does not use the network."""
     try:
         folder = fetch(source, local_only=True)
         return all(weights(place(folder, part)) or not needs_weights(part) for part in source.parts)
@@ -108,24 +110,24 @@ def cached(source: HubSource) -> bool:
 
 
 def layout(folder: Path) -> str | None:
-    """The family whose layout a folder has by its own files, None where they name none that is registered."""
+    """The family whose layout a folder's own files name, or None where they name no registered family."""
     return next((model.family for model in REGISTRY.values() if model.has_layout(folder)), None)
 
 
 def recognise(folder: Path) -> str | None:
-    """The model that a folder's own files identify it as, None where they don't."""
+    """The model that a folder's own files identify, or None where they identify none."""
     return next((model.name for model in REGISTRY.values() if model.recognises(folder)), None)
 
 
 def holds(folder: Path, source: HubSource) -> bool:
-    """Whether a folder is a copy of a source: it has the first part, and is not laid out as another family."""
+    """Whether a folder is a copy of a source: it has the first part and does not have the layout of another family."""
     if source.flat and folder.name == source.name:
         return (folder / "config.json").is_file()
     return (folder / source.parts[0]).is_dir() and (source.flat or layout(folder) in (None, source.layout))
 
 
 def place(folder: Path, part: str) -> Path:
-    """Where a part lies: its own subfolder, or the folder itself for a repository that is one network."""
+    """The folder of a part: its own subfolder, or the given folder for a repository that is one network."""
     one = not (folder / part).is_dir() and (folder / "config.json").is_file()
     return folder if one else folder / part
 
@@ -135,15 +137,15 @@ def needs_weights(part: str) -> bool:
 
 
 def indispensable(part: str) -> bool:
-    """Whether a model can't be loaded without a part; the configs of the other parts have published defaults."""
+    """Whether a model can't be loaded without a part; the other parts are configs that have published defaults."""
     return needs_weights(part) or part.endswith("tokenizer")
 
 
 def weights(folder: Path) -> list[Path]:
-    """A part's safetensors files: those of its index where it has one, else the only one.
+    """A part's safetensors files: those that its index lists, or the only one where it has no index.
 
     Raises:
-        UserError: there are pickles and no safetensors, or a file of the index is missing.
+        UserError: the part has pickles and no safetensors, or a file of the index is missing.
     """
     for index in sorted(folder.glob("*.safetensors.index.json")):
         try:
@@ -163,7 +165,7 @@ def weights(folder: Path) -> list[Path]:
 
 
 def pickled(where: str | Path) -> str:
-    """The message of a refused pickle: why it is not read, and what to do."""
+    """The message about a refused pickle, with the reason and what to do."""
     return (
         f"{where} offers its weights only as pickles, which can run any code when they are read: ask its author for "
         "safetensors, or convert it where you trust it: "
@@ -172,26 +174,26 @@ def pickled(where: str | Path) -> str:
 
 
 def offers_pickles(source: HubSource, part: str) -> bool:
-    """Whether a part that came without safetensors is on the hub as a pickle; False where the hub can't be asked."""
+    """Whether a part without safetensors is on the hub as a pickle; False where the hub does not answer."""
     from huggingface_hub import HfApi
 
     try:
         names = HfApi().list_repo_files(source.repo, revision=source.revision)
-    except Exception:  # whatever fails here, the caller reports the missing part
+    except Exception:  # the caller reports the missing part in any case
         return False
     return any(name.startswith(f"{part}/") and name.endswith(PICKLES) for name in names)
 
 
 def parameters(file: Path) -> int:
-    """How many numbers a safetensors file holds; only its header is read.
+    """The number of parameters in a safetensors file, of which only the header is read.
 
     Raises:
-        UserError: the file is cut off, or no safetensors file.
+        UserError: the file is truncated, or it is no safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, "pt") as tensors:
             return sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
-    except (SafetensorError, OSError) as error:  # the hub's cache holds links: the file to delete is their target
+    except (SafetensorError, OSError) as error:  # the hub's cache holds links; their target is the file to delete
         raise UserError(f"{file} is not a complete safetensors file ({error}): delete {file.resolve()}") from error

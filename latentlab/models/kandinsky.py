@@ -1,12 +1,13 @@
-"""Kandinsky 2.2: a prior to CLIP bigG's z_i, and a UNet in MoVQ's latents that is conditioned on z_i alone."""
+"""Kandinsky 2.2: a prior of CLIP bigG's z_i, and a UNet in MoVQ's latents that is conditioned on z_i alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..diffusion import Conditioning, abar_at, guided, to_eps
 from ..io import images
@@ -17,38 +18,42 @@ from .registry import spec
 from .transformers_clip import Towers
 from .unclip_prior import UnclipPrior
 
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.vq_model import VQModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
 SCHEDULER = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
 class KandinskyDecoder:
-    """UNet2DConditionModel on z_i alone: as context tokens, and added to the timestep embedding.
+    """UNet2DConditionModel conditioned on z_i alone, which becomes context tokens and a part of the time embedding.
 
     There is no text: a caption reaches the picture only through the prior's z_i.
 
     Args:
-        network, first_stage: the UNet and the MoVQ.
         null: (1, D), the z_i that guidance leads away from: the embedding of standardised pixels that are all zero.
-        scheduler: its scheduler's config.
+        scheduler: the config of the decoder's scheduler.
     """
 
     max_batch_size = 8
 
-    def __init__(self, network: nn.Module, first_stage: nn.Module, null: Tensor, scheduler: Mapping):
+    def __init__(
+        self, network: UNet2DConditionModel, first_stage: VQModel, null: Tensor, scheduler: Mapping[str, Any]
+    ) -> None:
         self.network, self.first_stage, self.null = network, first_stage, null
         scheduler = {**SCHEDULER, **scheduler}
         self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
         side = side_of(network)
-        self.shape = (network.config.in_channels, side, side)
-        self.image_size = side * 2 ** (len(first_stage.config.block_out_channels) - 1)
+        self.shape: tuple[int, int, int] = (network.config["in_channels"], side, side)
+        self.image_size: int = side * 2 ** (len(first_stage.config["block_out_channels"]) - 1)
 
     @torch.no_grad()
     def to_x0(self, pixels: Tensor) -> Tensor:
-        """MoVQ's latents as they are, before the codebook: they carry no scale factor."""
+        """MoVQ's latents before the codebook; they have no scale factor."""
         pixels = images.resize(pixels, self.image_size)
         kind = self.first_stage.dtype
         return torch.cat([self.first_stage.encode(p.to(kind)).latents.to(pixels) for p in pixels.split(1)])
 
-    @torch.no_grad()
     def to_pixels(self, x_0: Tensor) -> Tensor:
         kind, decode = self.first_stage.dtype, self.first_stage.decode
         pixels = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
@@ -57,7 +62,6 @@ class KandinskyDecoder:
     def encode_prompt(self, captions: Sequence[str]) -> None:
         return None
 
-    @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         kind = self.network.dtype
 
@@ -80,8 +84,9 @@ def load(
     offload: bool | None = None,
     user_folder: Path | None = None,
 ) -> Lab:
-    """The lab of the two published repositories, or of a user's own copies."""
-    from diffusers import UNet2DConditionModel, VQModel
+    """Load the lab from the two published repositories, or from a user's own copies."""
+    from diffusers.models.autoencoders.vq_model import VQModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
     from .causal_prior import CausalPrior
@@ -89,21 +94,16 @@ def load(
     files = Checkpoint(spec(name), user_folder, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "prior", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "prior", "text_encoder")
-    prior = files.network(CausalPrior, "prior", "prior")
+    prior_network = files.network(CausalPrior, "prior", "prior")
     network = files.network(UNet2DConditionModel, "decoder", "unet")
-    same_width(
-        {
-            "image tower": image.config.projection_dim, "text tower": text.config.projection_dim,
-            "prior": prior.config.embedding_dim, "decoder": network.config.encoder_hid_dim,
-        }
-    )  # fmt: skip
+    widths = {"image tower": image.config.projection_dim, "text tower": text.config.projection_dim}
+    widths |= {"prior": prior_network.config["embedding_dim"], "decoder": network.config["encoder_hid_dim"]}
+    same_width(widths)
     processor = files.config("prior", "image_processor", "preprocessor_config.json")
     encoder = Towers(image, text, files.tokenizer("prior", "tokenizer"), processor, device)
     null = encoder.embed(torch.zeros(1, 3, encoder.image_size, encoder.image_size, device=device))
     decoder = KandinskyDecoder(
         network, files.network(VQModel, "decoder", "movq"), null, files.scheduler("decoder", "scheduler")
     )
-    return Lab(
-        name, encoder, UnclipPrior(prior, encoder, files.scheduler("prior", "scheduler")), decoder,
-        weights=files.weights,
-    )  # fmt: skip
+    prior = UnclipPrior(prior_network, encoder, files.scheduler("prior", "scheduler"))
+    return Lab(name, encoder, prior, decoder, weights=files.weights)

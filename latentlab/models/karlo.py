@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..diffusion import CLEAN, Conditioning, abar_at, guided, to_eps
 from ..io import images
@@ -18,7 +19,12 @@ from .registry import spec
 from .transformers_clip import Towers, pack, unpack
 from .unclip_prior import UnclipPrior
 
-# UnCLIPScheduler has one schedule, which its published configs therefore do not name.
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d import UNet2DModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+
+# The published configs name no schedule, because UnCLIPScheduler has only this one.
 SCHEDULER = {"beta_schedule": "squaredcos_cap_v2"}
 
 
@@ -29,20 +35,26 @@ class KarloDecoder:
     Ramesh et al. 2022, section 2.1.
 
     Args:
-        network: the UNet; it predicts eps and a variance, 6 channels.
+        network: the UNet, which predicts eps and a variance in 6 channels.
         projection: the text projection, which also holds the learned null z_i.
-        encoder: whose text tower reads captions.
-        scheduler: its scheduler's config.
+        encoder: the CLIP whose text tower encodes the captions.
+        scheduler: the config of the decoder's scheduler.
     """
 
     max_batch_size = 16
 
-    def __init__(self, network: nn.Module, projection: nn.Module, encoder: Towers, scheduler: Mapping):
+    def __init__(
+        self,
+        network: UNet2DConditionModel,
+        projection: UnCLIPTextProjModel,
+        encoder: Towers,
+        scheduler: Mapping[str, Any],
+    ) -> None:
         self.network, self.projection, self.encoder = network, projection, encoder
         scheduler = {**SCHEDULER, **scheduler}
         self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
         self.image_size = side_of(network)
-        self.shape = (network.config.in_channels, self.image_size, self.image_size)
+        self.shape: tuple[int, int, int] = (network.config["in_channels"], self.image_size, self.image_size)
         self.null = projection.learned_classifier_free_guidance_embeddings.float()[None]  # (1, D)
         self.empty = self.encode_prompt([""])
 
@@ -57,7 +69,6 @@ class KarloDecoder:
         z_t, states, mask = self.encoder.states(captions)
         return torch.cat([pack(states, mask), F.pad(z_t, (0, 1))[:, None]], 1)
 
-    @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
         full = Conditioning(cond.z_i, empty if cond.text is None else cond.text)
@@ -69,38 +80,42 @@ class KarloDecoder:
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), self.kind)
 
     def _predict(self, x: Tensor, t: int, cond: Conditioning) -> Tensor:
+        assert cond.text is not None  # `eps` fills in the empty caption
         kind = self.network.dtype
         states, mask = unpack(cond.text[:, :-1])
         context, labels = self.projection(
-            image_embeddings=cond.z_i.to(kind), prompt_embeds=cond.text[:, -1, :-1].to(kind),
-            text_encoder_hidden_states=states.to(kind), do_classifier_free_guidance=False,
-        )  # fmt: skip
+            image_embeddings=cond.z_i.to(kind),
+            prompt_embeds=cond.text[:, -1, :-1].to(kind),
+            text_encoder_hidden_states=states.to(kind),
+            do_classifier_free_guidance=False,
+        )
         mask = F.pad(mask, (context.shape[1] - mask.shape[1], 0), value=True)
         out = self.network(x.to(kind), t, context, class_labels=labels, attention_mask=mask).sample
         return out[:, : self.shape[0]]
 
 
 class KarloUpsampler:
-    """Two UNet2DModels on [x_t, enlarged picture]: the second takes over for the last step.
+    """Two UNet2DModels on [x_t, enlarged picture], of which the second computes the last step.
 
-    The expected x_0 is clipped to [-1, 1] at every step, as in the published sampler: it starts at 999, where the
-    cosine schedule is singular, and only the clipping keeps it finite there.  eps is what belongs to the clipped x_0.
+    The predicted x_0 is clipped to [-1, 1] at every step, as in the published sampler.  The sampler starts at 999,
+    where the cosine schedule is singular, and only the clipping keeps x_0 finite there.  eps is computed from the
+    clipped x_0.
 
     Args:
-        first, last: the networks.
-        low: side of the small picture.
-        scheduler: their scheduler's config.
+        low: the side of the small picture.
+        scheduler: the config of the upsampler's scheduler.
     """
 
-    steps, max_batch_size = (999, 832, 666, 500, 333, 166, 0, CLEAN), 8
+    steps: int | Sequence[int] = (999, 832, 666, 500, 333, 166, 0, CLEAN)
+    max_batch_size = 8
 
-    def __init__(self, first: nn.Module, last: nn.Module, low: int, scheduler: Mapping):
+    def __init__(self, first: UNet2DModel, last: UNet2DModel, low: int, scheduler: Mapping[str, Any]) -> None:
         self.first, self.last, self.low, self.high = first, last, low, side_of(first)
         self.abar = abar_of({**SCHEDULER, **scheduler})
 
     @torch.no_grad()
     def eps(self, x_t: Tensor, t: int, pixels: Tensor) -> Tensor:
-        """The noise in x_t; `last` was trained for t = 0 alone."""
+        """The noise in x_t; the network `last` was trained for t = 0 alone."""
         network = self.last if t == 0 else self.first
         large = F.interpolate(pixels, (self.high, self.high), mode="bicubic", antialias=True)
         eps = network(torch.cat([x_t, large.to(x_t)], 1).to(network.dtype), t).sample.to(x_t)
@@ -120,8 +135,9 @@ def load(
     offload: bool | None = None,
     user_folder: Path | None = None,
 ) -> Lab:
-    """The lab, assembled part by part: the published index names a module that diffusers has moved."""
-    from diffusers import UNet2DConditionModel, UNet2DModel
+    """Assemble the lab part by part, because the published index names a module that diffusers has moved."""
+    from diffusers.models.unets.unet_2d import UNet2DModel
+    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
     from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
     from transformers import CLIPTextModelWithProjection, CLIPVisionModelWithProjection
 
@@ -130,24 +146,17 @@ def load(
     files = Checkpoint(spec(name), user_folder, device=device, dtype=dtype, offload=offload)
     image = files.network(CLIPVisionModelWithProjection, "clip", "image_encoder")
     text = files.network(CLIPTextModelWithProjection, "decoder", "text_encoder")
-    prior = files.network(CausalPrior, "prior", "prior")
+    prior_network = files.network(CausalPrior, "prior", "prior")
     projection = files.network(UnCLIPTextProjModel, "decoder", "text_proj", stays=True)
-    same_width(
-        {
-            "image tower": image.config.projection_dim, "text tower": text.config.projection_dim,
-            "prior": prior.config.embedding_dim, "decoder": projection.config.clip_embeddings_dim,
-        }
-    )  # fmt: skip
+    widths = {"image tower": image.config.projection_dim, "text tower": text.config.projection_dim}
+    widths |= {"prior": prior_network.config["embedding_dim"], "decoder": projection.config["clip_embeddings_dim"]}
+    same_width(widths)
     processor = files.config("clip", "image_encoder", "preprocessor_config.json")
     encoder = Towers(image, text, files.tokenizer("decoder", "tokenizer"), processor, device)
-    decoder = KarloDecoder(
-        files.network(UNet2DConditionModel, "decoder", "decoder"), projection, encoder,
-        files.scheduler("decoder", "decoder_scheduler"),
-    )  # fmt: skip
-    upsampler = KarloUpsampler(
-        files.network(UNet2DModel, "decoder", "super_res_first"),
-        files.network(UNet2DModel, "decoder", "super_res_last"), decoder.image_size,
-        files.scheduler("decoder", "super_res_scheduler"),
-    )  # fmt: skip
-    prior = UnclipPrior(prior, encoder, files.scheduler("prior", "prior_scheduler"))
+    network = files.network(UNet2DConditionModel, "decoder", "decoder")
+    decoder = KarloDecoder(network, projection, encoder, files.scheduler("decoder", "decoder_scheduler"))
+    first = files.network(UNet2DModel, "decoder", "super_res_first")
+    last = files.network(UNet2DModel, "decoder", "super_res_last")
+    upsampler = KarloUpsampler(first, last, decoder.image_size, files.scheduler("decoder", "super_res_scheduler"))
+    prior = UnclipPrior(prior_network, encoder, files.scheduler("prior", "prior_scheduler"))
     return Lab(name, encoder, prior, decoder, upsampler, files.weights)

@@ -1,4 +1,4 @@
-"""The lab: every network of one model, as the experiments take it."""
+"""The lab: all networks of one model in the form that the experiments take."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lab:
-    """A whole unCLIP stack, or a CLIP alone; functions take the part that they need."""
+    """A complete unCLIP pipeline, or a CLIP alone; functions use the part that they need."""
 
     name: str
     encoder: Encoder
-    prior: Prior | None  # None: z_i comes from pictures alone
-    decoder: Decoder | None  # None: a CLIP alone
+    prior: Prior | None  # None: only pictures give z_i
+    decoder: Decoder | None  # None: the lab is a CLIP alone
     upsampler: Upsampler | None = None
     weights: str = ""  # identifies these weights among others of the same name
-    things: tuple[str, ...] = ()  # captions of what the model was trained to draw; empty: anything
-    words: tuple[str, ...] = ()  # the written words it was trained on; empty: anything
+    things: tuple[str, ...] = ()  # captions of the things that the model was trained to draw; empty: no limit
+    words: tuple[str, ...] = ()  # the written words that it was trained on; empty: no limit
 
     @property
     def device(self) -> torch.device:
@@ -35,7 +35,7 @@ class Lab:
 
     @property
     def image_size(self) -> int:
-        """The side of pictures that keep what the encoder and the decoder can see."""
+        """The side of pictures that are large enough for both the encoder and the decoder."""
         return max(self.encoder.image_size, self.decoder.image_size if self.decoder else 0)
 
     def as_setting(self) -> dict[str, Any]:

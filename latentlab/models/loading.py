@@ -1,4 +1,4 @@
-"""From a name, a folder or a repository to a lab."""
+"""Load a lab by a name, from a folder or from a repository."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def garbage_collection_deferred() -> Iterator[None]:
-    """Defer garbage collection: nothing that a first load imports is garbage, and searching it takes a sixth of the
-    time."""
+    """Defer garbage collection, which takes a sixth of the time of a first load and frees nothing that it imports."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -44,11 +43,11 @@ def load(
 
     Args:
         name: a registered model; or a folder, or OWNER/NAME or OWNER/NAME@REVISION on the hub, that holds any parts of
-            a registered model: the parts that it lacks are taken from the model's own repositories.  Or a CLIP alone,
-            for experiments that need no decoder: open_clip's NAME:TAG, hf-hub:OWNER/NAME or a folder in its layout.
-        device: a GPU if there is one, else the CPU, by default.
+            a registered model, whose own repositories provide the other parts.  Or a CLIP alone, for experiments that
+            need no decoder: open_clip's NAME:TAG, hf-hub:OWNER/NAME or a folder in its layout.
+        device: by default a GPU if there is one, else the CPU.
         dtype: float16, bfloat16 or float32; by default float16 on a GPU and float32 elsewhere.
-        offload: keep on the device only the network that is running; by default where they don't all fit.
+        offload: keep on the device only the network that is running; by default where the networks don't all fit.
         family: the registered model that a user's own checkpoint belongs to; a folder with model_index.json is
             recognised without it.
 
@@ -60,7 +59,7 @@ def load(
     device, dtype = precision.device(device), precision.dtype(dtype)
     if clip_only.is_encoder(str(name)) and family is None:
         if offload:
-            raise UserError(f"{name} is one network, which stays on its device: leave offload")
+            raise UserError(f"{name} is one network, which stays on its device: leave out offload")
         return clip_only.lab(str(name), device=device, dtype=dtype)
     model, user_folder = resolve(str(name), family)
     module = import_module(model.module)
@@ -68,16 +67,16 @@ def load(
         return module.load(model.name, device=device, dtype=dtype, offload=offload, user_folder=user_folder)
     if not precision.is_single(dtype) or offload:
         raise UserError(
-            f"{model.name} is small and computes in float32, all of it on one device: leave dtype and offload"
+            f"{model.name} is small and computes in float32, all of it on one device: leave out dtype and offload"
         )
     return module.load(model.name, device=device)
 
 
 def check(name: str, family: str | None = None) -> None:
-    """Refuse a name that belongs to no model, checkpoint or encoder, before anything slow is imported.
+    """Check that a name belongs to a model, a checkpoint or an encoder, without any slow import.
 
     Raises:
-        UserError: there is no such model, or no such family.
+        UserError: there is no such model or no such family.
     """
     from . import clip_only
 
@@ -88,7 +87,7 @@ def check(name: str, family: str | None = None) -> None:
 
 
 def resolve(name: str, family: str | None) -> tuple[ModelSpec, Path | None]:
-    """Find the registry's entry, and the folder of a user's own parts where there is one.
+    """Find the registry's entry, and the folder of the user's own parts where there is one.
 
     Raises:
         UserError: the name is neither a model, a folder nor a repository, or its model can't be recognised.
@@ -123,13 +122,13 @@ def resolve(name: str, family: str | None) -> tuple[ModelSpec, Path | None]:
 
 
 def fetch(name: str, family: str | None = None) -> list[Path]:
-    """Download everything that a model is loaded from, without loading it; cached files are kept.
+    """Download all files that a model is loaded from, except the cached ones, without loading it.
 
     Args:
         name, family: as for `load`.
 
     Returns:
-        The folders in the hub's cache; none for a model that comes with the library.
+        The folders in the hub's cache; an empty list for a model that comes with the library.
 
     Raises:
         UserError: there is no such model, or it can't be fetched.

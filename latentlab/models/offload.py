@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
+
+N = TypeVar("N", bound=nn.Module)
 
 HEADROOM = 1.5  # gigabytes beside the weights: activations of one batch
 LARGE = 2**16  # numbers in a weight that is worth moving
 
 
 def free_gigabytes(device: torch.device) -> float:
-    """Memory that is free on a device; infinite where it can't be asked."""
+    """The free memory of a device; infinite where the system does not tell it."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] / 1e9
     try:
@@ -32,35 +35,40 @@ def default_target() -> tuple[torch.device, str]:
 
 
 class Turns:
-    """Networks that share a device: the one that is called moves in, and the one before it moves out.
+    """Networks that share a device: a network moves in when it is called, and the previous one moves out.
 
-    A hook of accelerate, because diffusers' autoencoders call it for `encode` and `decode`, too.
+    The moves are made by a hook of accelerate, which diffusers' autoencoders also call for `encode` and `decode`.
 
     Args:
-        device: where the running one computes.
-        on_disk: those that wait take no memory: they are read again when their turn comes.
+        device: the device that the running network computes on.
+        on_disk: free the memory of the waiting networks, and read their weights again when they are called.
     """
 
-    def __init__(self, device: torch.device, *, on_disk: bool = False):
-        self.device, self.on_disk, self.running = device, on_disk, None
-        self.large: dict[nn.Module, tuple[str, ...]] = {}  # what moves; small weights stay, for what reads them alone
+    def __init__(self, device: torch.device, *, on_disk: bool = False) -> None:
+        self.device, self.on_disk = device, on_disk
+        self.running: nn.Module | None = None
+        # The names of the weights that move. Small weights stay, because other code reads them without a call.
+        self.large: dict[nn.Module, tuple[str, ...]] = {}
 
-    def add(self, module: nn.Module, read: Callable[[], nn.Module]) -> nn.Module:
-        """The module, waiting for its turn.
+    def add(self, module: N, read: Callable[[], nn.Module]) -> N:
+        """Let a network wait for its calls.
 
         Args:
-            read: gives the same network anew, from its files.
+            read: reads the same network again from its files.
         """
         from accelerate.hooks import ModelHook, add_hook_to_module
 
         class Turn(ModelHook):
-            def pre_forward(hook, module, *args, **kwargs):
+            def pre_forward(
+                hook, module: nn.Module, *args: Any, **kwargs: Any
+            ) -> tuple[tuple[Any, ...], dict[str, Any]]:
                 self.take(module, read)
                 return args, kwargs
 
         self.large[module] = tuple(name for name, weight in module.named_parameters() if weight.numel() >= LARGE)
         self._leave(module.to(self.device))
-        return add_hook_to_module(module, Turn())
+        add_hook_to_module(module, Turn())
+        return module
 
     def take(self, module: nn.Module, read: Callable[[], nn.Module]) -> None:
         if self.running is module:

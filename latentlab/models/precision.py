@@ -1,4 +1,4 @@
-"""The device and the precision that a user asks for."""
+"""The device and the precision that a user names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def device(name: str | torch.device | None) -> torch.device:
     """The device of that name, by default a GPU if there is one.
 
     Raises:
-        UserError: nothing can be computed on it.
+        UserError: the device can't be used for computations.
     """
     name = name if name is not None else "cuda" if torch.cuda.is_available() else "cpu"
     try:
         place = torch.empty(0, device=name).device
-        torch.ones(1, device=place).sum().item()  # some backends can be named, but not computed on
+        torch.ones(1, device=place).sum().item()  # some backends have a name but can't compute
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         usable = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
         raise UserError(f"device {str(name)!r} can't be used here: give {usable}") from error
@@ -29,7 +29,7 @@ def dtype(name: str | torch.dtype | None) -> torch.dtype | None:
     """The precision of that name; None leaves it to the model.
 
     Raises:
-        UserError: it is none of the three.
+        UserError: the name is none of the three.
     """
     precision = DTYPES.get(name) if isinstance(name, str) else name
     if name is not None and precision not in DTYPES.values():

@@ -1,4 +1,4 @@
-"""The registered models, and what can be known of each without loading it."""
+"""The registered models, and the facts about a model that do not need its weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ConfigValue(NamedTuple):
-    """A value in a JSON file of a checkpoint's folder; of a text, its beginning."""
+    """A value in a JSON file of a checkpoint's folder; a text has to begin with the value."""
 
     file: str
     key: str
@@ -36,11 +36,11 @@ class HubSource:
     """A repository on the hub that a model takes parts from.
 
     Args:
-        role: what the parts are for: "decoder", "prior" or "clip"; for a user's repository, the model's name.
+        role: "decoder", "prior" or "clip", for which the parts are used; for a user's repository, the model's name.
         layout: the family whose layout the repository has.
         repo: OWNER/NAME.
         revision: a commit, or "main" where the repository's commits could not be looked up when this was written.
-        parts: the subfolders that are taken; the first one identifies a copy of the repository.
+        parts: the subfolders that are used; the first one identifies a copy of the repository.
         gigabytes: the size of the download.
         flat: the repository is one network, without subfolders.
     """
@@ -60,15 +60,15 @@ class HubSource:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model: how it is described, recognised and loaded.
+    """The description of a model, by which it is listed, recognised and loaded.
 
     Args:
-        family: the module that loads it, by its name in this package or by its whole dotted name.  Its `load(name, *,
+        family: the name in this package, or the full dotted name, of the module that loads it.  Its `load(name, *,
             device)` returns the lab; with sources it also takes `dtype`, `offload` and `user_folder`.
-        sources: where its parts are published; none for a model that comes with the library.
-        parameters: billions, of all networks together.
-        largest: billions, of the largest network.
-        open_clip: the same CLIP, whole, by open_clip's name and tag.
+        sources: the repositories of its parts; none for a model that comes with the library.
+        parameters: the size of all networks together in billions.
+        largest: the size of the largest network in billions.
+        open_clip: open_clip's name and tag of the same CLIP.
         signature: values by which a checkpoint's folder is recognised; the first one identifies the family's layout.
     """
 
@@ -89,7 +89,7 @@ class ModelSpec:
         return self.family if "." in self.family else f"{__package__}.{self.family}"
 
     def has_layout(self, folder: Path) -> bool:
-        """Whether a folder is laid out as this model's family publishes it."""
+        """Whether a folder has the layout in which this model's family is published."""
         return any(value.is_in(folder) for value in self.signature[:1])
 
     def recognises(self, folder: Path) -> bool:
@@ -103,17 +103,26 @@ class ModelSpec:
 
     @property
     def megabytes(self) -> float:
-        """The size of the weights on disk; 0 where nothing is loaded."""
+        """The size of the weights on disk; 0 for a model without weights."""
         if self.sources:
             return round(1000 * sum(source.gigabytes for source in self.sources), 1)
         return round(sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file()) / 2**20, 1)
 
 
 PRECISIONS = {"float16": 2, "float32": 4}  # bytes a number
-# Commits as the hub's own pages list them, and the newest of each that has safetensors.
+# The newest commits with safetensors, as the hub's own pages list them.
 KARLO, LARGE = "5ee45298e0956749e621bcb30c799a0b599afa83", "32bd64288804d66eefd0ccbe215aa642df71cc41"
-STABLE = ("unet", "vae", "image_encoder", "feature_extractor", "image_normalizer", "image_noising_scheduler",
-          "scheduler", "text_encoder", "tokenizer")  # fmt: skip
+STABLE = (
+    "unet",
+    "vae",
+    "image_encoder",
+    "feature_extractor",
+    "image_normalizer",
+    "image_noising_scheduler",
+    "scheduler",
+    "text_encoder",
+    "tokenizer",
+)
 KARLO_PRIOR = HubSource(
     "prior", "karlo", "kakaobrain/karlo-v1-alpha", KARLO, ("prior", "prior_scheduler", "text_encoder", "tokenizer"), 4.6
 )
@@ -131,7 +140,7 @@ REGISTRY = {
     model.name: model
     for model in (
         ModelSpec("emoji", "emoji", "the embedded miniature, trained on emoji", "own (64 px, 256-d)", "Apache-2.0"),
-        ModelSpec("toy", "toy", "a Gaussian decoder whose exact x_T is known", "own (closed form)", "Apache-2.0"),
+        ModelSpec("toy", "toy", "a Gaussian decoder with an exact formula for x_T", "own (closed form)", "Apache-2.0"),
         ModelSpec(
             "karlo", "karlo", "unCLIP in pixels, as in the paper: 64 px, then 256 px", "OpenAI ViT-L/14 (768-d)",
             "CreativeML OpenRAIL-M",
@@ -142,7 +151,7 @@ REGISTRY = {
                      "super_res_last", "super_res_scheduler"), 9.6,
                 ),
                 HubSource("prior", "karlo", "kakaobrain/karlo-v1-alpha", KARLO, ("prior", "prior_scheduler"), 4.1),
-                # Its own image tower is in karlo-v1-alpha-image-variations as a pickle; this is where that came from.
+                # Karlo publishes its image tower as a pickle only; this is the repository that the tower comes from.
                 HubSource("clip", "karlo", "openai/clip-vit-large-patch14", LARGE, ("image_encoder",), 1.7, flat=True),
             ),
             3.73, 1.02, OPENAI, (pipeline("UnCLIP"),),
@@ -163,7 +172,7 @@ REGISTRY = {
             ),
             4.89, 1.84, ("ViT-bigG-14", "laion2b_s39b_b160k"), (pipeline("KandinskyV22"),),
         ),
-        # Stability removed its own repositories in November 2025; of the mirrors no commit is known to us.
+        # Stability removed its own repositories in November 2025, and the mirrors' commits could not be looked up.
         ModelSpec(
             "stable-unclip-h", "stable_unclip", "Stable Diffusion 2.1 conditioned on z_i, 768 px; no prior",
             "LAION ViT-H/14 (1024-d)", RAIL,
@@ -200,12 +209,12 @@ def spec(name: str) -> ModelSpec:
 
 
 def availability(model: ModelSpec) -> dict[str, Any]:
-    """Whether a model is cached and fits into memory; the network is not asked.
+    """Whether a model is cached and fits into memory; this function does not use the network.
 
     Returns:
-        cached: True, False, or None for a model that comes with the library; memory, least: gigabytes by precision, of
-        all networks at once and of one at a time; turns: whether they have to take turns on this machine; why_not: why
-        it can't be loaded, empty where it can.
+        cached: True, False, or None for a model that comes with the library; memory, least: gigabytes by precision, for
+        all networks at once and for one at a time; turns: whether the networks have to take turns on this machine;
+        why_not: the reason why the model can't be loaded, empty where it can be.
     """
     from . import hub, offload
 
@@ -228,7 +237,7 @@ def availability(model: ModelSpec) -> dict[str, Any]:
 
 
 def listing() -> list[dict[str, Any]]:
-    """Every model as plain values, with its `availability`."""
+    """Every model's description as plain values, with its `availability`."""
     fields = ("name", "family", "about", "clip", "licence", "megabytes", "parameters", "open_clip")
     return [
         {
@@ -241,7 +250,7 @@ def listing() -> list[dict[str, Any]]:
 
 
 def gallery(name: str) -> list[tuple[Path, str]]:
-    """Sample pictures that come with a model, each with its caption; none for a model that ships none."""
+    """The sample pictures and captions that come with a model; an empty list for a model that has none."""
     folder = spec(name).folder / "gallery"
     listing = folder / "gallery.json"
     if not listing.is_file():

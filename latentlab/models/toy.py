@@ -1,7 +1,7 @@
-"""A lab with closed-form answers: the data are Gaussian, so the exact noise, and the exact x_T, are known.
+"""A lab with closed-form answers: the data are Gaussian, so that the noise and x_T have exact formulas.
 
-x_0 ~ N(μ(z_i), s²) in every pixel.  Then E[eps | x_t] and the whole probability-flow path have formulas, and whatever
-the rest of the library does numerically can be held against them.
+x_0 ~ N(μ(z_i), s²) in every pixel.  Then E[eps | x_t] and the whole probability-flow path have formulas, with which the
+numerical results of the rest of the library can be compared.
 """
 
 from __future__ import annotations
@@ -13,34 +13,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..clip import CaptionCheck, class_embeddings, probabilities
+from ..clip import CaptionCheck, Encoder
 from ..diffusion import Conditioning, abar_at, cosine_abar, guided
 from ..errors import UserError
 from ..io import images
 from ..prior import PriorConditioning
 from .lab import Lab
 
-D, SIDE = 12, 8  # an embedding is the mean colour of each quarter: 4 quarters x 3 channels
+D, SIDE = 12, 8  # an embedding is the mean colour of the four quarters, with 3 channels for every quarter
 
 
-class ToyEncoder:
-    """z_i is the mean colour of the four quarters; z_t is the same of a picture that the caption's hash paints."""
+class ToyEncoder(Encoder):
+    """z_i is the mean colour of the four quarters; z_t are four colours drawn from the caption's hash."""
 
     image_size, scale = SIDE, 10.0
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         return torch.nn.functional.adaptive_avg_pool2d(pixels.to(self.device), 2).flatten(1)
 
-    def encode_text(self, captions: Sequence[str]) -> Tensor:
+    def encode_text(self, captions: str | Sequence[str]) -> Tensor:
+        captions = [captions] if isinstance(captions, str) else captions
         seeds = [zlib.crc32(caption.encode()) for caption in captions]
         rows = [torch.rand(D, generator=torch.Generator().manual_seed(s)) * 2 - 1 for s in seeds]
         return torch.stack(rows).to(self.device)
-
-    def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
-        return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
 
     def as_setting(self) -> dict[str, str]:
         return {"name": "toy", "weights": ""}
@@ -52,11 +50,11 @@ class ToyEncoder:
 
 
 class ToyPrior:
-    """z_i is z_t and nothing else."""
+    """z_i equals z_t."""
 
     abar, width, max_batch_size = cosine_abar(), D, 4096
 
-    def __init__(self, encoder: ToyEncoder):
+    def __init__(self, encoder: ToyEncoder) -> None:
         self.encoder = encoder
 
     def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
@@ -71,7 +69,7 @@ class ToyPrior:
 
 
 class ToyDecoder:
-    """The exact denoiser of x_0 ~ N(μ(z_i), s²), μ painting each quarter in its mean colour.
+    """The exact denoiser of x_0 ~ N(μ(z_i), s²), where μ paints every quarter in its mean colour.
 
     Args:
         spread: s.
@@ -80,7 +78,7 @@ class ToyDecoder:
 
     shape, image_size, max_batch_size = (3, SIDE, SIDE), SIDE, 4096
 
-    def __init__(self, spread: float = 0.3, abar: Tensor | None = None):
+    def __init__(self, spread: float = 0.3, abar: Tensor | None = None) -> None:
         self.spread = spread
         self.abar = cosine_abar() if abar is None else abar
 
@@ -107,7 +105,7 @@ class ToyDecoder:
         return guided(predict, x_t, cond, Conditioning(torch.zeros_like(cond.z_i)), guidance)
 
     def exact_x_t(self, x_0: Tensor, z_i: Tensor, t: int) -> Tensor:
-        """Where the probability-flow path through x_0 is at time t: x_t = √a μ + (x_0 - μ) √(a s² + 1 - a) / s."""
+        """The point at time t of the probability-flow path through x_0: x_t = √a μ + (x_0 - μ) √(a s² + 1 - a) / s."""
         a, mean = abar_at(self.abar, t), self.mean(z_i)
         return math.sqrt(a) * mean + (x_0 - mean) * math.sqrt(a * self.spread**2 + 1 - a) / self.spread
 

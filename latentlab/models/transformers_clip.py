@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +14,18 @@ from ..errors import UserError
 from ..io import images
 from .offload import LARGE
 
-# Pixels are standardised by these in every CLIP of OpenAI and LAION, and where a checkpoint's config leaves them out.
+if TYPE_CHECKING:
+    from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
+
+# Every CLIP of OpenAI and LAION standardises pixels by these; a checkpoint's config may leave them out.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-SCALE = 100.0  # towers come without their logit scale; training clips it here (Radford et al. 2021, section 2.5)
+SCALE = 100.0  # towers come without their logit scale, which training clips at 100 (Radford et al. 2021, section 2.5)
 
 
 class Tokens:
     """A transformers tokenizer called like open_clip's."""
 
-    def __init__(self, tokenizer):
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
         self.tokenizer, self.context_length = tokenizer, min(tokenizer.model_max_length, 77)
 
     def __call__(self, captions: Sequence[str], context_length: int | None = None) -> Tensor:
@@ -29,17 +33,17 @@ class Tokens:
 
     def padded(self, captions: Sequence[str], context_length: int | None = None) -> tuple[Tensor, Tensor]:
         """Token ids (B, L), and a mask of the tokens that are not padding, the end token among them."""
+        length = context_length or self.context_length
         encoding = self.tokenizer(
-            list(captions), padding="max_length", max_length=context_length or self.context_length, truncation=True,
-            return_tensors="pt",
-        )  # fmt: skip
+            list(captions), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
         return encoding.input_ids, encoding.attention_mask.bool()
 
 
 class Towers(Encoder):
     """CLIPVisionModelWithProjection and CLIPTextModelWithProjection: image -> z_i and text -> z_t, in CLIP's scale.
 
-    Embeddings are float32 whatever the towers compute in, so that the samplers keep their precision.
+    Embeddings are float32 in whatever precision the towers compute, so that the samplers keep their precision.
 
     Args:
         image: the image tower.
@@ -49,10 +53,18 @@ class Towers(Encoder):
         processor: preprocessor_config.json of the image tower.
     """
 
-    def __init__(self, image: nn.Module, text: nn.Module | Callable[[], Encoder], tokenizer, processor: dict, device):
+    def __init__(
+        self,
+        image: CLIPVisionModelWithProjection,
+        text: CLIPTextModelWithProjection | Callable[[], Encoder],
+        tokenizer: CLIPTokenizer,
+        processor: Mapping[str, Any],
+        device: torch.device,
+    ) -> None:
         self.image, self.text, self.tokenizer = image, text, Tokens(tokenizer)
         self.device, self.dtype = torch.device(device), image.dtype
-        self.image_size, self.width = image.config.image_size, image.config.projection_dim
+        sizes = image.config.image_size, image.config.projection_dim  # annotated as optional
+        self.image_size, self.width = cast("tuple[int, int]", sizes)
         mean, std = processor.get("image_mean", MEAN), processor.get("image_std", STD)
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
         self.name = f"{type(image).__name__} ({self.width}-d)"
@@ -69,10 +81,9 @@ class Towers(Encoder):
 
     @cached_property
     def other(self) -> Encoder:
-        """The encoder that z_t comes from where this checkpoint has none."""
+        """The encoder that z_t comes from where this checkpoint has no projection of its own."""
         return self.text()
 
-    @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
         sized = (
@@ -80,9 +91,8 @@ class Towers(Encoder):
         )
         return torch.cat([self.embed(((some + 1) / 2 - self.mean) / self.std) for some in sized])
 
-    @torch.no_grad()
     def embed(self, standardised: Tensor) -> Tensor:
-        """Pixels as the tower reads them, (B, 3, size, size), to z_i."""
+        """Standardised pixels (B, 3, size, size) to z_i (B, D)."""
         return self.image(pixel_values=standardised.to(self.dtype)).image_embeds.float()
 
     def encode_text(self, captions: str | Sequence[str]) -> Tensor:
@@ -102,6 +112,7 @@ class Towers(Encoder):
     @torch.no_grad()
     def states(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """The text tower's output: z_t (B, D), last states (B, L, W), a mask (B, L) of real tokens."""
+        assert isinstance(self.text, nn.Module)  # priors and decoders that call this come with their text tower
         ids, mask = self.tokenizer.padded(captions)
         output = self.text(ids.to(self.device))
         return output.text_embeds.float(), output.last_hidden_state.float(), mask.to(self.device)
@@ -116,5 +127,5 @@ def pack(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor) -> tuple[Tensor, Tensor]:
-    """What `pack` packed."""
+    """The states and the mask that `pack` joined."""
     return packed[..., :-1], packed[..., -1] > 0.5

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..diffusion import guided
 from ..prior import PriorConditioning
@@ -13,7 +14,10 @@ from .causal_prior import CaptionCache
 from .configs import abar_of
 from .transformers_clip import Towers, pack, unpack
 
-# What the published configs leave out: they name UnCLIPScheduler, which has one schedule and always clips.
+if TYPE_CHECKING:
+    from diffusers.models.transformers.prior_transformer import PriorTransformer
+
+# The published configs leave these out, because UnCLIPScheduler has one schedule and always clips.
 SCHEDULER = {"beta_schedule": "squaredcos_cap_v2", "clip_sample": True, "clip_sample_range": 1.0}
 
 
@@ -23,16 +27,16 @@ class UnclipPrior:
     z_i = x_0 · clip_std + clip_mean.  Ramesh et al. 2022, section 2.2.
 
     Args:
-        network: PriorTransformer.
-        encoder: whose text tower it reads.
-        scheduler: its scheduler's config.
+        encoder: the CLIP whose text tower encodes the captions.
+        scheduler: the config of the prior's scheduler.
     """
 
     max_batch_size = 64
 
-    def __init__(self, network: nn.Module, encoder: Towers, scheduler: Mapping):
+    def __init__(self, network: PriorTransformer, encoder: Towers, scheduler: Mapping[str, Any]) -> None:
         self.network, self.encoder = network, encoder
-        self.width, scheduler = network.config.embedding_dim, {**SCHEDULER, **scheduler}
+        self.width: int = network.config["embedding_dim"]
+        scheduler = {**SCHEDULER, **scheduler}
         self.abar = abar_of(scheduler)
         self.limit = scheduler["clip_sample_range"] if scheduler["clip_sample"] else float("inf")
         self.null = self.encode_prompt([""])

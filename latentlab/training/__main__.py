@@ -60,6 +60,16 @@ def _autoencoder(device):
     return network.eval().requires_grad_(False).to(device)
 
 
+def _decoder(device):
+    from diffusers import SD3Transformer2DModel
+    from torch import float32
+
+    from ..models.emoji import EmojiDecoder
+
+    network = SD3Transformer2DModel.from_pretrained(_export("decoder"), torch_dtype=float32)
+    return EmojiDecoder(network.eval().requires_grad_(False).to(device), _autoencoder(device), _encoder(device))
+
+
 def _pool(sprites, encoder, autoencoder, *, count: int, side: int):
     """The decoder's training scenes, kept beside the networks that encoded them."""
     from . import decoder, scenes
@@ -168,11 +178,12 @@ def prior(
 def upsampler(
     minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = ""
 ) -> None:
-    """The upsampler: 64 to 128 pixels."""
-    from .upsampler import Upsampler
+    """The upsampler: 64 to 256 pixels."""
+    from .upsampler import HIGH, Upsampler
 
     where = _device(device)
-    _train(Upsampler(load_sprites(), _autoencoder(where), where), "upsampler", minutes, resume, from_shipped, where)
+    part = Upsampler(load_sprites(size=HIGH), _decoder(where), where)
+    _train(part, "upsampler", minutes, resume, from_shipped, where)
 
 
 @app.command()

@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..grammar import COLOURS, SOLIDS
 
-SIZE = 128  # sprites are square, premultiplied RGBA
+SIZE = 128  # sprites are square, premultiplied RGBA; the upsampler is trained on larger ones
 
 
 class Style(NamedTuple):
@@ -245,11 +245,11 @@ def _matches(icons: dict, style: str, thing: Thing) -> dict[str, str]:
     return dict(zip(keys, both))
 
 
-def _rasterize(svg: str) -> Image.Image:
+def _rasterize(svg: str, size: int) -> Image.Image:
     import resvg_py
 
-    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=SIZE, height=SIZE))
-    return ImageOps.pad(Image.open(io.BytesIO(png)).convert("RGBA"), (SIZE, SIZE), color=(0, 0, 0, 0))
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
+    return ImageOps.pad(Image.open(io.BytesIO(png)).convert("RGBA"), (size, size), color=(0, 0, 0, 0))
 
 
 def _enclosed(image: Image.Image) -> Image.Image:
@@ -261,7 +261,7 @@ def _enclosed(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.stack([inside, alpha, alpha, alpha], -1))
 
 
-def _solid(shape: str, rgb: tuple[int, int, int]) -> Image.Image:
+def _solid(shape: str, rgb: tuple[int, int, int], size: int) -> Image.Image:
     """A shaded solid, drawn so that its colour is the colour's name and its outline the shape's."""
 
     def shade(k: float) -> str:
@@ -290,12 +290,12 @@ def _solid(shape: str, rgb: tuple[int, int, int]) -> Image.Image:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in tips)
         edge = f'stroke="{shade(0.7)}" stroke-width="5" stroke-linejoin="round"'
         body = f'<polygon points="{points}" fill="{shade(1)}" {edge}/>'
-    return _rasterize(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128">{body}</svg>')
+    return _rasterize(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128">{body}</svg>', size)
 
 
-def paper(word: str, *, post: bool) -> Image.Image:
-    """A word in black on paper, as a sign on a post or as a label: (SIZE, SIZE) RGBA."""
-    image = Image.new("RGBA", (SIZE * 2, SIZE * 2))
+def paper(word: str, size: int = SIZE, *, post: bool) -> Image.Image:
+    """A word in black on paper, as a sign on a post or as a label: (size, size) RGBA."""
+    image = Image.new("RGBA", (256, 256))
     draw = ImageDraw.Draw(image)
     if post:
         draw.rectangle((118, 150, 138, 256), fill=(125, 85, 55, 255))
@@ -303,16 +303,16 @@ def paper(word: str, *, post: bool) -> Image.Image:
     else:
         box = (6, 70, 250, 186)
     draw.rounded_rectangle(box, 10, fill=(253, 250, 238, 255), outline=(90, 85, 80, 255), width=5)
-    size = 90
-    while (font := ImageFont.load_default(size)).getlength(word) > 222:
-        size -= 2
+    points = 90
+    while (font := ImageFont.load_default(points)).getlength(word) > 222:
+        points -= 2
     draw.text(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), word, (15, 15, 20, 255), font, anchor="mm")
-    return image.resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+    return image.resize((size, size), Image.Resampling.LANCZOS)
 
 
 @dataclass(frozen=True)
 class Sprites:
-    """Every drawing of the world: pixels (N, 4, SIZE, SIZE) uint8, premultiplied; `index` maps a key to its row.
+    """Every drawing of the world: pixels (N, 4, size, size) uint8, premultiplied; `index` maps a key to its row.
 
     The red channel of a drawing in one ink is not a colour but what its lines enclose.
     """
@@ -336,19 +336,19 @@ class Sprites:
         return Sprites(self.pixels, old)
 
 
-def _draw_all(folder: Path) -> Iterator[tuple[str, Image.Image]]:
+def _draw_all(folder: Path, size: int) -> Iterator[tuple[str, Image.Image]]:
     for style in STYLES:
         icons = json.loads((folder / f"{style}.json").read_text("utf-8"))
         for thing in things():
             for key, name in _matches(icons, style, thing).items():
-                image = _rasterize(_svg(icons, name))
+                image = _rasterize(_svg(icons, name), size)
                 yield key, _enclosed(image) if STYLES[style].monochrome else image
     for shape in SOLIDS:
         for colour, rgb in COLOURS.items():
-            yield f"solid/{colour}/{shape}", _solid(shape, rgb)
+            yield f"solid/{colour}/{shape}", _solid(shape, rgb, size)
     for word in sign_words():
-        yield f"sign/{word}", paper(word, post=True)
-        yield f"label/{word}", paper(word, post=False)
+        yield f"sign/{word}", paper(word, size, post=True)
+        yield f"label/{word}", paper(word, size, post=False)
 
 
 def _premultiplied(image: Image.Image) -> np.ndarray:
@@ -357,16 +357,16 @@ def _premultiplied(image: Image.Image) -> np.ndarray:
     return rgba.round().astype(np.uint8).transpose(2, 0, 1)
 
 
-def load_sprites(folder: Path | None = None) -> Sprites:
-    """The rendered world, from the cache, or drawn into it on the first call (about a minute)."""
+def load_sprites(folder: Path | None = None, *, size: int = SIZE) -> Sprites:
+    """The rendered world, from the cache, or drawn into it on the first call (a minute or more)."""
     folder = folder or cache_dir() / "drawings"
     source = Path(__file__).read_bytes() + files(__package__).joinpath("things.txt").read_bytes()
-    source += repr((COLOURS, SOLIDS)).encode()
+    source += repr((COLOURS, SOLIDS)).encode() + (b"" if size == SIZE else str(size).encode())
     stem = folder / f"sprites-{hashlib.sha256(source).hexdigest()[:12]}"
     if not stem.with_suffix(".json").exists():
         fetch(folder)
         keys, pixels = [], []
-        for key, image in _draw_all(folder):
+        for key, image in _draw_all(folder, size):
             keys.append(key)
             monochrome = key.split("/")[0] in STYLES and STYLES[key.split("/")[0]].monochrome
             pixels.append(np.asarray(image).transpose(2, 0, 1) if monochrome else _premultiplied(image))

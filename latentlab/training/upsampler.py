@@ -1,7 +1,8 @@
-"""The miniature's upsampler: 64 -> 128 pixels, trained on crops of what the autoencoder makes of small pictures."""
+"""The miniature's upsampler: 64 -> 256 pixels, trained on crops of what the decoder makes of small pictures."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -10,9 +11,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from ..diffusion import cosine_abar
+from ..diffusion import Conditioning, SeededNoise, abar_at, cosine_abar, ddim_step
 from ..io.images import psnr, to_pil
-from ..models.emoji import DETAIL, EmojiUpsampler, bicubic, upsampler_v
+from ..models.emoji import DETAIL, EmojiDecoder, EmojiUpsampler, bicubic, block_side, upsampler_v
 from ..upsampling import upsample
 from .decoder import TIME_LIMIT
 from .drawings import Sprites
@@ -20,14 +21,16 @@ from .loop import Part, save_half
 from .rendering import Renderer
 from .scenes import for_decoder
 
-LOW, HIGH = 64, 128
+LOW, HIGH = 64, 256
+LATEST = 300  # time up to which one evaluation of the decoder shows what was there, frayed as its pictures are
 
 
-def build(channels: tuple[int, ...] = (64, 96)):
+def build(channels: tuple[int, ...] = (64, 96), scale: int = HIGH // LOW):
     from diffusers import UNet2DModel
 
+    block = 3 * scale**2
     return UNet2DModel(
-        sample_size=HIGH // 2, in_channels=24, out_channels=12, layers_per_block=1, block_out_channels=channels,
+        sample_size=LOW, in_channels=2 * block, out_channels=block, layers_per_block=1, block_out_channels=channels,
         down_block_types=("DownBlock2D",) * len(channels), up_block_types=("UpBlock2D",) * len(channels),
         norm_num_groups=8, add_attention=False,
     )  # fmt: skip
@@ -36,33 +39,52 @@ def build(channels: tuple[int, ...] = (64, 96)):
 class Upsampler(Part):
     """|v - v̂|² on quarter-size crops, the small picture degraded.  Ramesh et al. 2022, section 2.1.
 
-    Degraded as the decoder's pictures are: by the autoencoder, or by a little blur; not by noise, of which the network
-    would have to be told how much there is, or it learns to put some back.
+    A third of the small pictures is what the decoder predicts from a noised x_0, a third what the first stage makes of
+    them, and a third is blurred a little. None is noised: the network would have to know how much noise there is, or it
+    learns to put some back.
     """
 
     name = "upsampler"
     lr = 1e-3
-    batch = 32
+    batch = 24
+    fall = 0.4
 
-    def __init__(self, sprites: Sprites, autoencoder: nn.Module, device: torch.device):
+    def __init__(self, sprites: Sprites, decoder: EmojiDecoder, device: torch.device):
         torch.manual_seed(0)
         self.network = build().to(memory_format=torch.channels_last)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
-        self.autoencoder = autoencoder
+        self.decoder = decoder
         self.abar = cosine_abar().float().to(device)
+
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        """Weights for blocks of another side: each pixel of a smaller block stands for the pixels that it covers."""
+        own, side = block_side(self.network), math.isqrt(state["conv_out.weight"].shape[0] // 3)
+        if side == own:
+            return state
+        part = own // side
+
+        def spread(weight: Tensor) -> Tensor:
+            blocks = weight.unflatten(0, (-1, side, side))
+            return blocks.repeat_interleave(part, 1).repeat_interleave(part, 2).flatten(0, 2)
+
+        state = dict(state)
+        state["conv_in.weight"] = spread(state["conv_in.weight"].transpose(0, 1)).transpose(0, 1) / part**2
+        for name in ("conv_out.weight", "conv_out.bias"):
+            state[name] = spread(state[name])
+        return state
 
     def loss(self, step: int) -> Tensor:
         generator = torch.Generator().manual_seed(step)
-        half = self.batch // 2
-        large = self.render([for_decoder(step * half + k, self.sprites) for k in range(half)], HIGH)
+        scenes = [for_decoder(step * self.batch + k, self.sprites) for k in range(self.batch)]
+        varied = torch.Generator().manual_seed(step) if step % 4 == 3 else None
+        large = self.render(scenes, HIGH, vary=varied)
         sigma = 0.1 + 0.5 * torch.rand((), generator=generator).item()
-        blurred = gaussian_blur(F.avg_pool2d(large, 2), [5, 5], [sigma, sigma])
-        small = torch.cat([self._through(blurred[: half // 2]), blurred[half // 2 :]])
-        corners = torch.randint(0, LOW // 2 + 1, (2, 2), generator=generator).tolist()
-        crops = [
-            (small[..., y : y + 32, x : x + 32], large[..., 2 * y : 2 * y + 64, 2 * x : 2 * x + 64]) for y, x in corners
-        ]
-        low, high = (torch.cat(column) for column in zip(*crops))
+        small = gaussian_blur(F.avg_pool2d(large, HIGH // LOW), [5, 5], [sigma, sigma])
+        third = self.batch // 3
+        time = int(torch.randint(0, LATEST, (), generator=generator))
+        frayed = self._predicted(small[:third], [s.caption for s in scenes[:third]], time, step)
+        small = torch.cat([frayed, self._through(small[third : 2 * third]), small[2 * third :]])
+        low, high = self._crops(small, large, generator)
         x_0 = (high - bicubic(low, high.shape[-1])) * DETAIL
         t = torch.randint(0, TIME_LIMIT, (len(x_0),), generator=generator).to(self.device)
         eps = torch.randn(x_0.shape, generator=generator).to(self.device)
@@ -71,28 +93,55 @@ class Upsampler(Part):
         x_t = (a.sqrt() * x_0 + (1 - a).sqrt() * eps).contiguous(memory_format=torch.channels_last)
         return F.mse_loss(upsampler_v(self.network, x_t, t, low).float(), v)
 
+    @staticmethod
+    def _crops(small: Tensor, large: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same random quarter of each small picture and of its large one, another one for each."""
+        half, scale = LOW // 2, HIGH // LOW
+        corners = torch.randint(0, half + 1, (len(small), 2), generator=generator).tolist()
+        low = [p[:, y : y + half, x : x + half] for p, (y, x) in zip(small, corners)]
+        high = [
+            p[:, scale * y : scale * (y + half), scale * x : scale * (x + half)] for p, (y, x) in zip(large, corners)
+        ]
+        return torch.stack(low), torch.stack(high)
+
     @torch.no_grad()
     def _through(self, pixels: Tensor) -> Tensor:
         """What the decoder's first stage makes of pictures."""
-        return self.autoencoder.decode(self.autoencoder.encode(pixels).latent).sample.float().clamp(-1, 1)
+        return self.decoder.to_pixels(self.decoder.to_x0(pixels)).float()
+
+    @torch.no_grad()
+    def _predicted(self, pixels: Tensor, captions: list[str], t: int, seed: int) -> Tensor:
+        """What the decoder predicts of pictures from their x_t, with their z_i and captions."""
+        decoder, x_0 = self.decoder, self.decoder.to_x0(pixels)
+        noise = SeededNoise(range(seed, seed + len(x_0)), decoder.shape, stream="frays", device=self.device)()
+        x_t = ddim_step(x_0, noise, 1.0, abar_at(decoder.abar, t))
+        cond = Conditioning(decoder.encoder.encode_image(pixels), decoder.encode_prompt(captions))
+        eps = decoder.eps(x_t, t, cond)
+        return decoder.to_pixels(ddim_step(x_t, eps, abar_at(decoder.abar, t), 1.0)).float()
 
     def _pairs(self, count: int) -> tuple[Tensor, Tensor]:
-        large = self.render([for_decoder(10**9 + k, self.sprites) for k in range(count)], HIGH)
-        return self._through(F.avg_pool2d(large, 2)), large
+        """Held-out pictures: two in three through the first stage, one in three as the decoder predicts it."""
+        scenes = [for_decoder(10**9 + k, self.sprites) for k in range(count)]
+        large = self.render(scenes, HIGH)
+        small, third = F.avg_pool2d(large, HIGH // LOW), count // 3
+        frayed = self._predicted(small[:third], [s.caption for s in scenes[:third]], LATEST, 10**9)
+        return torch.cat([frayed, self._through(small[third:])]), large
 
     def measure(self, network: nn.Module) -> dict[str, float]:
-        low, large = self._pairs(32)
-        made = upsample(EmojiUpsampler(network, LOW), low, seeds=range(32))
+        low, large = self._pairs(30)
+        enlarged = upsample(EmojiUpsampler(network, LOW), low, seeds=range(30))
         plain = bicubic(low, HIGH).clamp(-1, 1)
-        return {"psnr": psnr(large, made).mean().item(), "psnr_bicubic": psnr(large, plain).mean().item()}
+        rows = {"decoder": slice(0, 10), "first_stage": slice(10, None)}
+        pairs = {"psnr": enlarged, "psnr_bicubic": plain}
+        return {f"{k}_{r}": psnr(large[s], p[s]).mean().item() for k, p in pairs.items() for r, s in rows.items()}
 
     def preview(self, network: nn.Module) -> Image.Image:
         from torchvision.utils import make_grid
 
-        low, large = self._pairs(8)
-        made = upsample(EmojiUpsampler(network, LOW), low, seeds=range(8))
-        rows = torch.cat([F.interpolate(low, (HIGH, HIGH), mode="nearest"), made, large])
-        return to_pil(make_grid(rows, 8)[None])[0]
+        low, large = self._pairs(9)
+        enlarged = upsample(EmojiUpsampler(network, LOW), low, seeds=range(9))
+        rows = torch.cat([F.interpolate(low, (HIGH, HIGH), mode="nearest"), enlarged, large])
+        return to_pil(make_grid(rows, 9)[None])[0]
 
     def export(self, network: nn.Module, folder: Path) -> None:
         save_half(network, folder)
