@@ -121,12 +121,12 @@ def curved():
 
 @pytest.fixture
 def bystander():
-    """A server on this machine that only listens: (address, the paths that were asked for)."""
-    asked = []
+    """A server on this machine that records requests: (address, the requested paths)."""
+    requested_paths = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requested_paths.append(self.path)
             self.send_response(200)
             self.end_headers()
 
@@ -137,7 +137,7 @@ def bystander():
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", requested_paths
     server.shutdown()
 
 

@@ -45,9 +45,9 @@ def test_the_settings_of_what_was_inverted_before_are_those_of_its_inversion(lab
     assert inversion.settings.items() <= settings.items() and settings["steps"] == 20
 
 
-def test_numbers_say_of_each_picture_whether_its_inversion_was_solved(lab):
-    solved, cut = (experiments.reconstruct(lab, toy_pictures(), steps=10, iterations=n) for n in (20, 1))
-    assert solved.numbers()["converged"] is True and cut.numbers(1)["converged"] is False
+def test_numbers_hold_whether_each_pictures_inversion_converged(lab):
+    solved, unsolved = (experiments.reconstruct(lab, toy_pictures(), steps=10, iterations=n) for n in (20, 1))
+    assert solved.numbers()["converged"] is True and unsolved.numbers(1)["converged"] is False
 
 
 def test_pictures_of_the_wrong_shape_are_refused(lab):
