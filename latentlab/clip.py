@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import logging
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
@@ -74,6 +74,7 @@ class Encoder:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         _check(name, pretrained)
+        self.name = _public_name(name, pretrained)
         self.model, self.tokenizer = _create(name, pretrained)
         self.model.eval().requires_grad_(False).to(device, dtype)
         self.preprocess_cfg = config = self.model.visual.preprocess_cfg
@@ -160,10 +161,26 @@ class Encoder:
 
     def fingerprint(self) -> str:
         """What tells these weights from others of the same architecture: twelve digits, of a part of every tensor."""
-        digest = hashlib.sha256()
-        for name, tensor in self.model.state_dict().items():
-            digest.update(name.encode() + tensor.flatten()[:1024].double().cpu().numpy().tobytes())
-        return digest.hexdigest()[:12]
+        return digest(self.model.state_dict())
+
+    def as_setting(self) -> dict[str, str]:
+        """The name and the fingerprint, by which a result records the encoder."""
+        return {"name": self.name, "weights": self.fingerprint()}
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Twelve digits of a part of every tensor, by name."""
+    sha256 = hashlib.sha256()
+    for name, tensor in tensors.items():
+        sha256.update(name.encode() + tensor.flatten()[:1024].double().cpu().numpy().tobytes())
+    return sha256.hexdigest()[:12]
+
+
+def _public_name(name: str, pretrained: str | None) -> str:
+    """The name as a result may carry it: of a folder the last part alone, since its path is the user's own."""
+    if name.startswith("local-dir:"):
+        return Path(name.removeprefix("local-dir:")).name
+    return f"{name}:{pretrained}" if pretrained else name
 
 
 def _precise(z: Tensor) -> Tensor:

@@ -159,7 +159,10 @@ def sprites():
 
     Row 0 is mirror-symmetrical, row 1 is not, row 2 is transparent, row 3 is opaque white.
     """
-    from latentlab.training.drawings import COLOURS, SOLIDS, STYLES, Sprites, sign_words, things
+    from latentlab.grammar import COLOURS, SOLIDS
+    from latentlab.training.drawings import Sprites
+    from latentlab.training.icon_sets import STYLES
+    from latentlab.training.things import sign_words, things
 
     pixels = np.zeros((4, 4, 8, 8), np.uint8)
     pixels[0, :, :, 2:6] = np.array([200, 40, 90, 255])[:, None, None]

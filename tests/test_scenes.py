@@ -14,24 +14,14 @@ import torch
 from PIL import Image
 
 from latentlab.clip import CaptionCheck
-from latentlab.training import scenes, vocabulary
+from latentlab.grammar import COLOURS, SOLIDS, article
+from latentlab.training import curriculum, scenes, vocabulary
 from latentlab.training.clip import TEMPLATES, validation_scenes
-from latentlab.training.drawings import (
-    COLOURS,
-    FIRST_EDITION,
-    HELD_OUT_STYLES,
-    SIZE,
-    SOLIDS,
-    STYLES,
-    Sprites,
-    _enclosed,
-    _matches,
-    paper,
-    sign_words,
-    things,
-)
+from latentlab.training.drawings import SIZE, Sprites, _enclosed, paper
+from latentlab.training.icon_sets import FIRST_EDITION, HELD_OUT_STYLES, STYLES, find_icons
 from latentlab.training.rendering import Renderer
 from latentlab.training.scenes import Layer, Scene, held_out, single
+from latentlab.training.things import noun, plural, sign_words, things
 
 NAMES = [thing.name for thing in things()]
 SEEDS = range(3)
@@ -40,7 +30,7 @@ SEEDS = range(3)
 def many(sprites, seed=0, count=600):
     """Scenes of every kind that a part of the miniature is trained on."""
     rng = random.Random(seed)
-    batch = scenes.batch_for_clip(seed, sprites, count) + [scenes.for_decoder(k, sprites) for k in range(count)]
+    batch = curriculum.batch_for_clip(seed, sprites, count) + [curriculum.for_decoder(k, sprites) for k in range(count)]
     return batch + [scenes.sign(rng, word) for word in sign_words()]
 
 
@@ -66,8 +56,8 @@ def test_a_word_beside_a_thing_does_not_lie_on_it(sprites):
 
 
 def test_labelled_things_are_in_the_report_and_never_in_clips_training(sprites):
-    trained = [s.kind for k in range(8) for s in scenes.batch_for_clip(k, sprites, 192)]
-    reported = [s.kind for k in range(8) for s in scenes.batch_for_clip(k, sprites, 192, scenes.REPORTED)]
+    trained = [s.kind for k in range(8) for s in curriculum.batch_for_clip(k, sprites, 192)]
+    reported = [s.kind for k in range(8) for s in curriculum.batch_for_clip(k, sprites, 192, curriculum.REPORTED)]
     assert "labelled" not in trained and "labelled" in reported
     assert {"single", "pair", "solids", "sign", "several"} <= set(trained) & set(reported)
 
@@ -77,26 +67,28 @@ def test_labelled_things_are_in_the_report_and_never_in_clips_training(sprites):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_seed_always_gives_the_same_scenes(sprites, seed):
-    assert scenes.batch_for_clip(seed, sprites, 150) == scenes.batch_for_clip(seed, sprites, 150)
-    assert scenes.for_decoder(seed, sprites) == scenes.for_decoder(seed, sprites)
+    assert curriculum.batch_for_clip(seed, sprites, 150) == curriculum.batch_for_clip(seed, sprites, 150)
+    assert curriculum.for_decoder(seed, sprites) == curriculum.for_decoder(seed, sprites)
 
 
 def test_other_seeds_give_other_scenes(sprites):
-    batches = [scenes.batch_for_clip(seed, sprites, 50) for seed in SEEDS]
+    batches = [curriculum.batch_for_clip(seed, sprites, 50) for seed in SEEDS]
     assert batches[0] != batches[1] != batches[2]
-    assert len({scenes.for_decoder(seed, sprites) for seed in range(50)}) == 50
+    assert len({curriculum.for_decoder(seed, sprites) for seed in range(50)}) == 50
 
 
 def test_another_process_draws_the_same_scenes(sprites):
     program = (
-        "from latentlab.training import scenes, vocabulary\n"
-        "from latentlab.training.drawings import STYLES, Sprites, things\n"
+        "from latentlab.training import curriculum, vocabulary\n"
+        "from latentlab.training.drawings import Sprites\n"
+        "from latentlab.training.icon_sets import STYLES\n"
+        "from latentlab.training.things import things\n"
         "sprites = Sprites(None, {f'{s}/{t.name}': 0 for s in STYLES for t in things()})\n"
-        "print([s.caption for s in scenes.batch_for_clip(5, sprites, 60)], vocabulary.words())"
+        "print([s.caption for s in curriculum.batch_for_clip(5, sprites, 60)], vocabulary.words())"
     )
     env = {**os.environ, "PYTHONHASHSEED": "123"}  # the order of a set would show
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
-    here = [s.caption for s in scenes.batch_for_clip(5, sprites, 60)]
+    here = [s.caption for s in curriculum.batch_for_clip(5, sprites, 60)]
     assert done.stdout.strip() == f"{here} {vocabulary.words()}"
 
 
@@ -174,7 +166,7 @@ def test_the_first_editions_scenes_do_not_change_when_drawings_are_added(sprites
     assert validation_scenes(first) == validation_scenes(more.first_edition())
     assert {scene.facts["style"] for scene in validation_scenes(first)} == set(FIRST_EDITION)
     assert "icon-park" in {s.facts["style"] for s in validation_scenes(sprites, style="icon-park")}
-    batch = scenes.batch_for_clip(3, first, 192, scenes.REPORTED)
+    batch = curriculum.batch_for_clip(3, first, 192, curriculum.REPORTED)
     keys = {layer.key.split("/")[0] for scene in batch for layer in scene.layers}
     assert keys <= {*FIRST_EDITION, "solid", "sign", "label"}
 
@@ -215,17 +207,17 @@ def test_two_of_three_drawings_are_in_colour(sprites):
 
 @pytest.mark.parametrize("size", [1, 7, 192, 400])
 def test_a_batch_has_the_size_asked_for(sprites, size):
-    assert len(scenes.batch_for_clip(1, sprites, size)) == size
+    assert len(curriculum.batch_for_clip(1, sprites, size)) == size
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_thing_is_the_subject_of_at_most_two_scenes_of_a_batch(sprites, seed):
-    leaders = Counter(scene.thing for scene in scenes.batch_for_clip(seed, sprites, 150) if scene.thing)
+    leaders = Counter(scene.thing for scene in curriculum.batch_for_clip(seed, sprites, 150) if scene.thing)
     assert max(leaders.values()) <= 2 and Counter(leaders.values())[1] > 50
 
 
 def test_the_decoder_is_trained_on_every_thing(sprites):
-    assert {scenes.for_decoder(seed, sprites).thing for seed in range(4000)} >= set(NAMES)
+    assert {curriculum.for_decoder(seed, sprites).thing for seed in range(4000)} >= set(NAMES)
 
 
 def test_every_layer_is_a_drawing_that_exists(sprites):
@@ -279,7 +271,7 @@ def test_the_relation_in_a_caption_agrees_with_the_places_of_the_drawings(sprite
         if scene.kind == "pair":
             names = phrases[scene.facts["things"][0]], phrases[scene.facts["things"][1]]
         else:
-            names = [(scenes.article(" ".join(solid)),) for solid in scene.facts["solids"]]
+            names = [(article(" ".join(solid)),) for solid in scene.facts["solids"]]
         in_order = match[2] in ("above", "on top of", "left of")
         assert match[1] in names[0 if in_order else 1] and match[3] in names[1 if in_order else 0], scene.caption
         assert (first.y < second.y) if "above" in axis else (first.x < second.x)
@@ -304,6 +296,11 @@ def test_the_number_in_a_caption_is_the_number_of_drawings(sprites):
         scene = scenes.several(rng, sprites, name)
         assert len(scene.layers) == scene.facts["count"]
         assert scene.caption.startswith(scenes.NUMBERS[scene.facts["count"]])
+
+
+def test_a_scene_without_a_main_thing_has_no_name():
+    with pytest.raises(ValueError, match=r"a scene of the kind 'solids' has no main thing: “.*”"):
+        scenes.solids(random.Random(0)).name  # noqa: B018
 
 
 def test_a_label_never_names_the_thing_that_wears_it(sprites):
@@ -333,7 +330,7 @@ def test_the_caption_of_a_sign_holds_its_word():
     ],
 )  # fmt: skip
 def test_the_plural_of_a_phrase_is_the_english_one(one, many):
-    assert scenes.plural(one) == many
+    assert plural(one) == many
 
 
 @pytest.mark.parametrize(
@@ -347,12 +344,12 @@ def test_the_plural_of_a_phrase_is_the_english_one(one, many):
     ],
 )
 def test_a_noun_is_its_phrase_without_the_article(phrase, wanted):
-    assert scenes.noun(phrase) == wanted
+    assert noun(phrase) == wanted
 
 
 @pytest.mark.parametrize("words", ["apple", "red apple", "orange cube", "dog", "yellow star"])
 def test_an_article_fits_the_sound_that_follows(words):
-    assert scenes.article(words) == ("an " if words[0] in "aeiou" else "a ") + words
+    assert article(words) == ("an " if words[0] in "aeiou" else "a ") + words
 
 
 def test_every_article_in_a_caption_fits_the_next_word(sprites):
@@ -498,7 +495,7 @@ def icons():
 
 
 def matches(icons, style, name):
-    return _matches(icons, style, next(t for t in things() if t.name == name))
+    return find_icons(icons, style, next(t for t in things() if t.name == name))
 
 
 def test_a_thing_is_matched_by_name_before_phrase_and_an_alias_counts_once(icons):

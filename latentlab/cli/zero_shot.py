@@ -41,7 +41,7 @@ def classify(
     opened = open_images(pictures, fit, FITS)
     lab = model.load(as_json)
     classes = parse_list(labels) or lab.things
-    classification = experiments.classify(lab.encoder, to_pixels(opened, lab, fit), classes)
+    classification = experiments.classify(lab, to_pixels(opened, lab, fit), classes)
     rows = [
         {
             "image": str(path),
@@ -80,11 +80,10 @@ def compare(
 
     opened, folder = open_images(pictures, fit, FITS), atomic.writable_folder(out)
     lab = model.load(as_json)
-    comparison = experiments.compare(lab.encoder, to_pixels(opened, lab, fit), parse_list(captions))
+    comparison = experiments.compare(lab, to_pixels(opened, lab, fit), parse_list(captions))
     names, figures = [path.name for path in pictures], {"gap": comparison.gap_figure()}
-    about = {"model": lab.name, "weights": lab.weights, "images": names}
-    paths = save_result(comparison, folder, "comparison", figures=figures, fit=fit, **about)
-    report(comparison, paths, as_json, **about, similarity=comparison.similarity.round(decimals=4).tolist())
+    paths = save_result(comparison, folder, "comparison", figures=figures, fit=fit, images=names)
+    report(comparison, paths, as_json, images=names, similarity=comparison.similarity.round(decimals=4).tolist())
 
 
 COMMANDS = (classify, compare)

@@ -13,7 +13,7 @@ from ..analysis.intervals import mean
 from ..analysis.pca import Directions
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .inversion import Inverted, ensure_inverted
 from .stages import check_same_clip, cosine, decode_latents, upsample_images
 
@@ -118,8 +118,4 @@ def walk_components(
     yield Walked(
         inverted=inversion, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
         names=tuple(names), table=tuple(table),
-        settings=settings_of(
-            lab, "walk_components", components=tuple(components), sigmas=tuple(sigmas), steps=inversion.steps,
-            guidance=guidance,
-        ),
     )  # fmt: skip

@@ -15,7 +15,7 @@ from ..decoding import pictures, sample_steps
 from ..diffusion import noise
 from ..io import images
 from ..latents import Latent
-from .base import Progress, Result, experiment, settings_of
+from .base import Progress, Result, experiment
 from .inversion import Inverted, ensure_inverted
 from .stages import cosine, decode_latents, upsample_images
 
@@ -85,7 +85,7 @@ class Reconstructed(Result):
     Reconstructed,
     page="reconstruct",
     command="invert",
-    figure="inversion",
+    figures=("inversion", "15"),
     stages=("first stage", "inversion", "decoder", "upsampler"),
     images=lambda a: 2 * len(a["pixels"]),
 )
@@ -150,5 +150,4 @@ def reconstruct(
         inverted=inversion, pixels=made, from_z_i=from_z_i, large=large.chunk(2)[0], large_from_z_i=large.chunk(2)[1],
         psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=inversion.evaluations + spent,
         cosine=likeness, table=tuple(mean(v, quantity=k) for k, v in measured.items()),
-        settings=settings_of(lab, "reconstruct", seed=seed, **inversion.settings),
     )  # fmt: skip

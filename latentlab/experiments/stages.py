@@ -14,12 +14,13 @@ from ..clip import probe
 from ..diffusion import noise
 from ..errors import UserError
 from ..latents import Latent, PairLatent
+from ..models.lab import Lab
 from ..slerp import normalize
 from .base import Progress
 
 if TYPE_CHECKING:
     from ..analysis.pca import Directions
-    from ..models import Lab
+    from ..clip import Encoder
 
 T = TypeVar("T")
 SAME_CLIP = 0.99  # cosine of one picture's z_i: precisions and libraries leave 0.999, two CLIPs are near 0
@@ -61,6 +62,11 @@ def check_same_clip(lab: Lab, directions: Directions) -> None:
         fitted_on = f"{metadata.get('model', 'a CLIP')} ({metadata.get('weights') or 'no weights'})"
         wanted = f"{lab.name} ({lab.weights or 'no weights'})"
         raise UserError(f"the components are of the CLIP of {fitted_on}, this lab has that of {wanted}: {fit}")
+
+
+def encoder_of(lab: Lab | Encoder) -> Encoder:
+    """The encoder of a lab, or the encoder itself."""
+    return lab.encoder if isinstance(lab, Lab) else lab
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

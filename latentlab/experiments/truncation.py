@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .stages import check_same_clip, checked_pixels, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def default_dims(directions: Directions) -> tuple[int, ...]:
     page="pca",
     task="truncate",
     command="pca show",
-    figure="7",
+    figures=("7",),
     stages=("decoder", "upsampler"),
     images=lambda a: len(a["pixels"]) * size(a["dims"] or default_dims(a["directions"])),
 )
@@ -147,5 +147,4 @@ def truncate(
     yield Truncated(
         original=original, pixels=made.unflatten(0, grid), dims=dims, seed=seed, table=tuple(table),
         explained=tuple(float(directions.explained(k)) for k in dims),
-        settings=settings_of(lab, "truncate", dims=dims, seed=seed, steps=steps, guidance=guidance),
     )  # fmt: skip

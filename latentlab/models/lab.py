@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 
@@ -38,6 +38,10 @@ class Lab:
     def image_size(self) -> int:
         """The side of pictures that are large enough for both the encoder and the decoder."""
         return max(self.encoder.image_size, self.decoder.image_size if self.decoder else 0)
+
+    def as_setting(self) -> dict[str, Any]:
+        """The model and its weights, with the decoder's own settings, as a result records them."""
+        return {"model": self.name, "weights": self.weights, **getattr(self.decoder, "settings", {})}
 
     @property
     def has_decoder(self) -> bool:

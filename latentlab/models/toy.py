@@ -44,6 +44,9 @@ class ToyEncoder(Encoder):
         rows = [torch.rand(D, generator=torch.Generator().manual_seed(s)) * 2 - 1 for s in seeds]
         return torch.stack(rows).to(self.device)
 
+    def as_setting(self) -> dict[str, str]:
+        return {"name": "toy", "weights": ""}
+
     def check_caption(self, caption: str) -> CaptionCheck:
         if not caption.strip():
             raise UserError("the caption is empty: say what the picture shows")
