@@ -51,8 +51,8 @@ EXPERIMENTS = {
     "guide": lambda lab, n: experiments.guide(lab, "a cat", guidances=[1, 2], steps=n),
     "bind": lambda lab, n: experiments.bind(lab, "a red cube on top of a blue ball", seeds=[0], steps=n),
     "spell": lambda lab, n: experiments.spell(lab, "deep", alternatives=["learning"], seeds=[0], steps=n),
-    "classify": lambda lab, _: experiments.classify(lab.encoder, pictures(2), ["cat", "dog"]),
-    "compare": lambda lab, _: experiments.compare(lab.encoder, pictures(2), ["a cat", "a dog"]),
+    "classify": lambda lab, _: experiments.classify(lab, pictures(2), ["cat", "dog"]),
+    "compare": lambda lab, _: experiments.compare(lab, pictures(2), ["a cat", "a dog"]),
 }
 
 

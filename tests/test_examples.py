@@ -14,13 +14,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import toy_pictures
 from PIL import Image
 
 import latentlab
 from latentlab import models
 from latentlab.analysis.pca import Directions
+from latentlab.app import running
 from latentlab.experiments import Progress
 from latentlab.latents import Latent
+from latentlab.models import registry
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
@@ -50,6 +53,23 @@ def test_the_example_experiment_runs_and_declares_itself(lab, monkeypatch):
     assert "mean cosine" in result.summary() and result.figure().axes
     assert (result.settings["prompt"], result.settings["seeds"], result.settings["steps"]) == ("a cat", (3, 4), 2)
     assert module.agree.count_images(lab, "a cat", seeds=(3, 4)) == len(result.pixels)
+
+
+def test_the_example_family_is_recognised_loaded_and_runs_by_one_module_and_one_entry(monkeypatch, tmp_path):
+    _, source, entry, *_ = python_blocks("CONTRIBUTING.md")
+    module = types.ModuleType("latentlab.models.painter")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(source, vars(module))
+    monkeypatch.setitem(models.REGISTRY, "painter", eval(entry, vars(registry)))
+    module.MeanPicture().save_pretrained(tmp_path / "ours" / "mean_picture")
+    (tmp_path / "ours" / "model_index.json").write_text('{"_class_name": "PainterPipeline"}')
+    lab = models.load(tmp_path / "ours", device="cpu")
+    assert lab.name == "painter" and lab.weights.startswith("ours@")
+    result = latentlab.reconstruct(lab, toy_pictures(2), steps=10, iterations=20, tolerance=1e-6)
+    assert (result.psnr > 40).all()
+    assert (result.settings["model"], result.settings["weights"]) == ("painter", lab.weights)
+    assert "painter" in [model["name"] for model in models.listing()]
+    assert running.gpu_seconds("painter", "generate", ("a cat",), {}) >= 5
 
 
 def test_the_readmes_example_of_the_library_runs(miniature, monkeypatch, tmp_path):

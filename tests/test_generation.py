@@ -17,7 +17,7 @@ def test_a_generated_picture_depends_on_its_own_seed_alone(lab):
     torch.testing.assert_close(alone.pixels[0], among.pixels[1], atol=1 / 255, rtol=0)
 
 
-def test_the_metadata_of_a_picture_makes_it_again(lab):
+def test_a_pictures_metadata_is_enough_to_generate_it_again(lab):
     solver = {"solver": "dpm++", "guidance_interval": (300, 800)}
     generated = experiments.generate(lab, "a dog", seeds=[4, 5], steps=6, guidance=1.5, **solver)
     settings = json.loads(json.dumps(generated.metadata(1)))

@@ -67,10 +67,9 @@ def _stream(model: str, name: str, args: tuple[Any, ...], params: dict[str, Any]
     """
     lab = model_cache.get(model)
     experiment = EXPERIMENTS[name]
-    subject = lab.encoder if experiment.subject == "encoder" else lab
     args, params = to_device((args, params), lab.device)
     try:
-        for value in experiment.stream(subject, *args, **params):
+        for value in experiment.stream(lab, *args, **params):
             yield to_device(value, CPU)
     except UserError as error:  # a Space would replace a raised error by one of its own
         yield error
@@ -84,12 +83,12 @@ def _encode(model: str, method: str, args: tuple[Any, ...], params: dict[str, An
 
 
 def run_experiment(
-    model: str, experiment: Experiment[Concatenate[Any, P], R], *args: P.args, **params: P.kwargs
+    model: str, experiment: Experiment[Concatenate[models.Lab, P], R], *args: P.args, **params: P.kwargs
 ) -> Generator[Progress, None, R]:
     """`yield from` this: the progress of loading the model and of the experiment; it returns the experiment's result.
 
     Args:
-        args, params: the experiment's parameters without its first one, the lab or the encoder.
+        args, params: the experiment's parameters after the lab.
     """
     yield from model_cache.load_with_progress(model)
     for value in _stream(model, experiment.name, args, params):

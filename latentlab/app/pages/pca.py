@@ -9,6 +9,7 @@ from ... import experiments, models
 from ...analysis.pca import Directions
 from ...diffusion import noise
 from ...experiments import Inverted
+from ...experiments.truncation import default_dims
 from ...io import images
 from ...latents import Latent
 from .. import controls, markup, model_cache, running
@@ -57,7 +58,7 @@ def run(model: str, picture: InputImage, task: str, first: float, reach: float, 
     directions, notes = components(model, lab)
     if task == "walk":
         return (yield from _walk(model, lab, inversion, directions, notes, int(first), reach))
-    dims = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < len(directions)] + [len(directions)]
+    dims = default_dims(directions)
     pixels = picture.pixels(lab)
     result = yield from run_experiment(
         model,
