@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from latentlab import experiments, models
 from latentlab.analysis.pca import Directions
-from latentlab.diffusion import SeededNoise, abar_at
+from latentlab.diffusion import SeededNoise, abar_at, cosine_abar
 from latentlab.models.toy import D, ToyDecoder
 
 
@@ -117,6 +117,18 @@ class Curved(ToyDecoder):
 @pytest.fixture
 def curved():
     return Curved()
+
+
+class Grain:
+    """An upsampler that adds its own seeded noise."""
+
+    abar, low, high, max_batch_size, steps = cosine_abar(), 8, 8, 4, 2
+
+    def eps(self, x_t, t, pixels):
+        return x_t / 2
+
+    def to_pixels(self, x_0, pixels):
+        return (pixels + 0.3 * x_0.tanh()).clamp(-1, 1)
 
 
 @pytest.fixture

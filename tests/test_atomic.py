@@ -24,6 +24,16 @@ def test_a_block_that_fails_leaves_the_old_file_and_no_part(tmp_path):
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "old")]
 
 
+def test_two_writers_of_one_file_leave_one_of_their_files_whole(tmp_path):
+    with atomic_write(tmp_path / "a.txt") as first:
+        first.write_text("first, ")
+        with atomic_write(tmp_path / "a.txt") as second:
+            second.write_text("second")
+        with first.open("a") as file:
+            file.write("all of it")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("a.txt", "first, all of it")]
+
+
 def test_a_full_disk_gives_a_user_error_and_leaves_no_part(tmp_path):
     with (
         pytest.raises(UserError, match=r"a\.txt can't be written \(No space left"),

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from latentlab import cli, models
+from latentlab.analysis.pca import Directions
 from latentlab.cli import diagnostics, options
 from latentlab.io import embeddings, images
 from latentlab.latents import Latent, PairLatent
@@ -218,7 +221,7 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("embed", "{photo}", "--out", "a.parquet"), "is not a folder"),
         (("embed", "{folder}", "--out", "a.csv"), "a file that ends in .parquet"),
         (("embed", "{folder}", "--out", "{photo}/a.parquet"), "is a file"),
-        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'crop' or 'pad'"),
+        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'model', 'crop' or 'pad'"),
     ],
 )
 def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo, tmp_path, words, message):
@@ -390,11 +393,49 @@ def test_pca_is_fitted_on_a_folder_and_its_components_are_shown_on_a_picture(run
     code, out, _ = run("pca", "fit", many, "--out", path, "--components", 4, "--model", "toy", "--json")
     fitted = json.loads(out)
     assert code == 0 and (fitted["count"], fitted["components"]) == (8, 4)
-    for words in (("show", photo, "--dims", "0,1,4"), ("walk", photo, "--components", "0,3", "--sigmas=-1,0,1")):
+    for words in (
+        ("show", photo),
+        ("show", photo, "--dims", "0,1,4"),
+        ("walk", photo, "--components", "0,3", "--sigmas=-1,0,1"),
+    ):
         shared_options = ("--directions", path, "--steps", 3, "--model", "toy", "--out", tmp_path / "out", "--json")
         code, out, err = run("pca", *words, *shared_options)
         assert code == 0, err
         assert json.loads(out)["table"]
+
+
+def test_components_beyond_the_pca_are_refused_before_the_model_is_loaded(run, photo, tmp_path, monkeypatch):
+    path = tmp_path / "small.safetensors"
+    Directions.fit(torch.randn(6, 12), metadata={"weights": ""}).save(path)
+    monkeypatch.setattr("latentlab.models.load", lambda *_, **__: pytest.fail("the model was loaded first"))
+    code, _, err = run("pca", "show", photo, "--directions", path, "--dims", "1,64")
+    assert code == 2 and "--dims has 64, but the PCA has 5 components: give numbers from 0 to 5" in err
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npy", "safetensors"])
+def test_pca_fit_shows_how_much_of_a_file_is_read(run, tmp_path, monkeypatch, kind):
+    z_i, path = torch.randn(20, 4), tmp_path / f"z.{kind}"
+    if kind == "npy":
+        np.save(path, z_i.numpy())
+    elif kind == "safetensors":
+        save_file({"z_i": z_i}, path)
+    else:
+        embeddings.write(path, [embeddings.Embeddings(tuple(map(str, range(20))), z_i)])
+    assert [(shard.step, shard.steps) for shard in embeddings.shards(path)] == [(20, 20)]
+    code, _, err = run("pca", "fit", path, "--out", tmp_path / "d.safetensors")
+    assert code == 0 and "read" in err and "20/20" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+@pytest.mark.parametrize("words", [("invert", "--steps", 2), ("vary", "--steps", 2, "--count", 1), ("classify",)])
+def test_a_picture_whose_name_is_not_utf_8_is_taken_like_another(run, photo, tmp_path, words):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")
+    os.rename(photo, name)
+    place = ("--labels", "a cat,a dog") if words[0] == "classify" else ("--out", tmp_path / "out")
+    for last in ((), ("--json",)):
+        code, out, err = run(words[0], name, *words[1:], *place, "--model", "toy", *last)
+        assert (code, "Traceback" in err) == (0, False)
+    assert "caf?.jpg" in out
 
 
 def test_classify_prints_the_most_probable_labels_first(run, photo):

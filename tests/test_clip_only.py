@@ -171,6 +171,10 @@ def test_embed_and_pca_fit_work_on_a_clip_alone(run, photos, tmp_path, encoder):
     assert code == 0 and output["count"] == 3 and embeddings.read(tmp_path / "z.parquet").z_i.shape == (3, 24)
     code, output, _ = run("pca", "fit", photos, "--out", tmp_path / "d.safetensors", out=False)
     assert code == 0 and output["components"] == 2
+    code, output, _ = run("pca", "fit", tmp_path / "z.parquet", "--out", tmp_path / "e.safetensors", out=False)
+    of_folder, of_file = (Directions.load(tmp_path / f"{name}.safetensors").metadata for name in "de")
+    assert of_folder["weights"] == output["weights"] == of_file["weights"] and of_file["normalised"] == "no"
+    assert of_folder["probe"] == of_file["probe"]
 
 
 def test_a_command_that_draws_refuses_a_clip_alone_in_one_sentence(run, photos):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
-from conftest import toy_pictures
+from conftest import Grain, toy_pictures
 
 from latentlab import UserError, experiments
 from latentlab.experiments import Progress
@@ -24,6 +26,14 @@ def test_both_latents_bring_a_picture_back_and_z_i_alone_does_not(lab):
     result = experiments.reconstruct(lab, toy_pictures(), steps=50, iterations=20, tolerance=1e-7)
     assert (result.psnr > 60).all()
     assert (images.psnr(result.inverted.original, result.from_z_i) < 25).all()
+
+
+def test_a_reconstruction_depends_on_its_own_seed_and_not_on_its_place(lab, inversion):
+    lab = dataclasses.replace(lab, upsampler=Grain())
+    both = experiments.reconstruct(lab, inversion, seed=3)
+    alone = experiments.reconstruct(lab, inversion.row(1), seed=4)
+    for name in ("large", "large_from_z_i"):
+        torch.testing.assert_close(getattr(both, name)[1:], getattr(alone, name), atol=1 / 255, rtol=0)
 
 
 def test_the_evaluations_of_a_reconstruction_are_those_of_both_ways(lab):

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError
-from ..io.atomic import atomic_write, open_tensors
+from ..io.atomic import open_tensors, save_tensors
 from ..slerp import normalize
 from .covariance import EPS, Moments, rows
 
@@ -257,8 +256,7 @@ class Directions:
         """Write a safetensors file with everything, and more metadata if given, whole or not at all."""
         numbers = {"total": torch.tensor(self.total, dtype=torch.float64), "count": torch.tensor(self.count)}
         tensors = {"mean": self.mean, "components": self.components, "variance": self.variance, **numbers}
-        with atomic_write(path) as part:
-            save_file(tensors, part, {**self.metadata, **(metadata or {}), "format": "latentlab.Directions"})
+        save_tensors(path, tensors, {**self.metadata, **(metadata or {}), "format": "latentlab.Directions"})
 
     @staticmethod
     def load(path: str | Path) -> Directions:

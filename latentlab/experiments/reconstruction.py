@@ -109,7 +109,7 @@ def reconstruct(
         pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
         steps: of the inversion and of the way back.
         method, iterations, memory, tolerance: as in `inversion.invert_steps`.
-        seed: of the other x_T.
+        seed: of the first picture's other x_T and upsampler; the following pictures count up from it.
 
     Raises:
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or parameters out of their range.
@@ -125,7 +125,8 @@ def reconstruct(
         preview_every=preview_every,
     )
     steps, z_i = inversion.steps, inversion.latent.z_i
-    other = Latent(z_i, noise(lab.require_decoder(), range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
+    seeds = [*range(seed, seed + len(z_i))]
+    other = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
     if isinstance(inversion.latent, Latent):
         both = yield from decode_latents(
             lab, Latent.stack([inversion.latent, other]), steps=steps, preview_every=preview_every
@@ -139,7 +140,7 @@ def reconstruct(
         )
         spent = step.evaluations
     made, from_z_i = both.chunk(2)
-    large = yield from upsample_images(lab, both, range(len(both)))
+    large = yield from upsample_images(lab, both, seeds * 2)
     original = inversion.original
     psnr, ssim = images.psnr(original, made), images.ssim(original, made)
     psnr_first_stage = images.psnr(original, pictures(lab.require_decoder(), lab.require_decoder().to_x0(original)))

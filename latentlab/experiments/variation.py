@@ -120,7 +120,7 @@ def vary(
         if len(seeds) > 1:
             table.append(mean_of_pairs(among[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
-    pixels = yield from upsample_images(lab, pixels, range(count))
+    pixels = yield from upsample_images(lab, pixels, seeds * len(etas))
     yield Varied(
         inverted=inversion, pixels=pixels.unflatten(0, grid), spread=spread, etas=etas, seeds=seeds, table=tuple(table),
     )  # fmt: skip

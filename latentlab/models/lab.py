@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,13 @@ class Lab:
     def has_decoder(self) -> bool:
         """Whether the lab can draw."""
         return self.decoder is not None
+
+    def clip_metadata(self) -> dict[str, str]:
+        """What a file of z_i records of the CLIP that made them: model, weights, and z_i of one fixed picture."""
+        from ..clip import probe
+
+        z_i = probe(self.encoder).tolist()
+        return {"model": self.name, "weights": self.weights, "probe": json.dumps([float(f"{x:.4g}") for x in z_i])}
 
     def require_decoder(self) -> Decoder:
         """The decoder.

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..clip import CaptionCheck, Encoder
@@ -30,6 +31,9 @@ class ToyEncoder(Encoder):
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+
+    def square(self, image: Image.Image) -> Image.Image:
+        return images.square(image, SIDE)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         return torch.nn.functional.adaptive_avg_pool2d(pixels.to(self.device), 2).flatten(1)

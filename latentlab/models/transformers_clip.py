@@ -65,6 +65,7 @@ class Towers(Encoder):
         self.device, self.dtype = torch.device(device), image.dtype
         sizes = image.config.image_size, image.config.projection_dim  # annotated as optional
         self.image_size, self.width = cast("tuple[int, int]", sizes)
+        self.preprocess_cfg = {"size": self.image_size}  # cropped, bicubic, as every CLIP of OpenAI and LAION
         mean, std = processor.get("image_mean", MEAN), processor.get("image_std", STD)
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
         self.name = f"{type(image).__name__} ({self.width}-d)"

@@ -40,7 +40,7 @@ MODEL = {
         "hf_tokenizer_name": "emoji",
     },
 }
-PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}
+PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
 def write_config(folder: Path, model: dict[str, Any] | None = None) -> dict[str, Any]:
