@@ -1,12 +1,9 @@
 """The folders of trained parts: a part's own training comes before the shipped weights."""
 
-import hashlib
-import json
-
 import pytest
 
 from latentlab.errors import UserError
-from latentlab.training import exports, shipping
+from latentlab.training import exports
 
 
 @pytest.fixture
@@ -16,7 +13,6 @@ def folders(tmp_path, monkeypatch):
     weights = tmp_path / "weights"
     weights.mkdir()
     monkeypatch.setattr(exports, "weights_folder", lambda: weights)
-    monkeypatch.setattr(shipping, "weights_folder", lambda: weights)
     return exports.run_folder("clip") / "export", weights
 
 
@@ -33,17 +29,3 @@ def test_a_part_s_own_training_comes_before_the_shipped_weights(folders):
     assert exports.newest_export("clip") == weights / "clip"
     write(export, "trained")
     assert exports.newest_export("clip") == export
-
-
-def test_shipping_copies_the_exports_and_lists_the_digests_of_all_files(folders):
-    export, weights = folders
-    write(weights / "prior", "shipped")
-    write(export, "trained")
-    (export.parent / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
-    digests = shipping.copy_exports()
-    assert digests == {
-        f"{part}/model.safetensors": hashlib.sha256(text.encode()).hexdigest()
-        for part, text in (("clip", "trained"), ("prior", "shipped"))
-    }
-    manifest = json.loads((weights / "MANIFEST.json").read_text())
-    assert manifest == {"trained": {"clip": {"step": 2}}, "sha256": digests}
