@@ -161,8 +161,8 @@ def ddim_step(
         raise UserError("eta above 0 adds noise: it needs `noise`, and a step towards the clean picture")
     sigma = eta * math.sqrt((1 - abar_to) / (1 - abar_from) * (1 - abar_from / abar_to))
     # Never negative but for rounding: at η = 1 and the clean end it is 0.
-    kept = torch.as_tensor(1 - abar_to - sigma**2, dtype=x.dtype, device=x.device).clamp_min(0).sqrt()
-    return math.sqrt(abar_to) * x_0 + kept * eps + sigma * noise
+    eps_factor = torch.as_tensor(1 - abar_to - sigma**2, dtype=x.dtype, device=x.device).clamp_min(0).sqrt()
+    return math.sqrt(abar_to) * x_0 + eps_factor * eps + sigma * noise
 
 
 def dpm_solver_step(
