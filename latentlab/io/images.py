@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import UserError
@@ -44,19 +44,20 @@ def open_image(path: str | Path) -> Image.Image:
             # Of a large picture, where our limit below is stricter, and of metadata that we do not use.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as image:
-                width, height = image.size
+            with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as file:
+                width, height = file.size
                 if width * height > MAX_PIXELS:
                     raise UserError(
                         f"{path.name} is {width}x{height} = {width * height / 1e6:.0f} Mpx, at most "
                         f"{MAX_PIXELS / 1e6:.0f} Mpx is read: shrink it"
                     )
-                grey_key = _grey_key(image)
-                image.load()
-                if grey_key is not None:
-                    image = image.convert("L")
-                    image.info["transparency"] = grey_key
-                return to_rgb(image)
+                grey_key = _grey_key(file)
+                file.load()
+                if grey_key is None:
+                    return to_rgb(file)
+                grey = file.convert("L")
+                grey.info["transparency"] = grey_key
+                return to_rgb(grey)
     except UserError:
         raise
     except Image.DecompressionBombError as error:  # before our own count, when it is far more
@@ -69,7 +70,7 @@ def open_image(path: str | Path) -> Image.Image:
         raise UserError(f"{path.name} is broken ({error}): save it again, or give another image") from error
 
 
-def _grey_key(image: Image.Image) -> int | None:
+def _grey_key(image: ImageFile.ImageFile) -> int | None:
     """The transparent grey of a PNG of 1, 2 or 4 bits in 8 bits, where Pillow scales the pixels and not the key."""
     key = image.info.get("transparency")
     bits = {"1": 1, "L;2": 2, "L;4": 4}.get(str(image.tile[0].args)) if image.format == "PNG" and image.tile else None
