@@ -162,26 +162,24 @@ def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_wor
     preview = page.locator(".outputs .thumbnail-item:visible", has_text="unfinished, step").nth(1)
     preview.wait_for()
     page.locator("button:visible", has_text="Cancel").first.click()
-    status(page, "Cancelled.")
+    status(page, "was cancelled.")
     preview.click()  # a preview must not select the picture of the run before
     page.get_by_label("detailed view of selected image").wait_for()
     page.wait_for_timeout(1000)
     assert selected.inner_text() == before
-    assert page.locator(".bar:visible").count() == 1 and status(page, "Cancelled.")  # even after late messages
+    assert page.locator(".bar:visible").count() == 1 and status(page, "was cancelled.")  # even after late messages
     field(page, "Steps").fill("4")
     run(page)
     status(page, "2 pictures of “a penguin”")
 
 
-@pytest.mark.parametrize(
-    ("typed", "message"), [("-3", "-3 is given"), ("1.5", "1.5 is given"), ("", "nothing is given")]
-)
-def test_an_invalid_seed_is_refused_with_the_name_of_its_box(visit, typed, message):
+@pytest.mark.parametrize(("typed", "value"), [("-3", "-3"), ("1.5", "1.5"), ("", "empty")])
+def test_an_invalid_seed_is_refused_with_the_name_of_its_box(visit, typed, value):
     page = visit("?page=generate&steps=4&count=1")
     page.locator("button:visible", has_text="Advanced").first.click()
     page.get_by_label("Seed of the first picture").locator("visible=true").first.fill(typed)
     run(page)
-    status(page, f"Seed of the first picture: {message}, wanted is a whole number from 0 to")
+    status(page, f"Seed of the first picture is {value}, wanted is a whole number from 0 to")
     page.locator("#run-generate:enabled").wait_for()
 
 
@@ -235,7 +233,7 @@ def test_two_visitors_runs_wait_for_one_another_and_never_mix(visit):
     place = second.locator(".progress-text:visible", has_text="queue: 1/1")
     expect(place).to_be_in_viewport(ratio=1)  # its container does not clip it
     second.locator("button:visible", has_text="Cancel").first.click()
-    status(second, "Cancelled.")
+    status(second, "was cancelled.")
     run(second)
     status(first, "3 pictures of “a red heart”")
     status(second, "1 picture of “a penguin”")
