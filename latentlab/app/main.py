@@ -91,6 +91,7 @@ def launch(
         share=False,
         ssr_mode=False,
         show_error=False,
+        _frontend=False,  # or gradio asks itself for the page, and ends the app if that takes more than three seconds
         max_file_size=images.MAX_BYTES,
         theme=style.theme(),
         css=style.CSS,
