@@ -9,8 +9,10 @@ import torch
 from conftest import Grain, toy_pictures
 
 from latentlab import UserError, experiments
+from latentlab.diffusion import noise
 from latentlab.experiments import Progress
 from latentlab.io import images
+from latentlab.latents import Latent
 
 
 def test_an_inversion_shows_at_once_what_the_first_stage_keeps(miniature):
@@ -26,6 +28,15 @@ def test_both_latents_bring_a_picture_back_and_z_i_alone_does_not(lab):
     result = experiments.reconstruct(lab, toy_pictures(), steps=50, iterations=20, tolerance=1e-7)
     assert (result.psnr > 60).all()
     assert (images.psnr(result.inverted.original, result.from_z_i) < 25).all()
+
+
+def test_another_x_T_loses_nothing_where_it_is_the_same_x_T(lab, inversion):
+    x_T = noise(lab.require_decoder(), [3, 4])
+    inversion = dataclasses.replace(inversion, latent=Latent(inversion.latent.z_i, x_T))
+    result = experiments.reconstruct(lab, inversion, seed=3)
+    assert result.value("PSNR from another x_T") == pytest.approx(result.value("PSNR"), abs=0.01)
+    decibels, likeness = f"{result.psnr.mean():.1f} dB", f"{result.cosine.mean():.2f}"
+    assert f"x_T reaches {decibels} and {likeness}." in result.summary()
 
 
 def test_a_reconstruction_depends_on_its_own_seed_and_not_on_its_place(lab, inversion):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from latentlab import UserError, decoding, experiments
+from latentlab.analysis.intervals import proportion
 
 
 class Gullible:
@@ -63,23 +64,32 @@ def test_variations_without_paper_count_as_right_again(gullible, monkeypatch):
     assert result.value("attack succeeds") == 1
     assert result.value("right again in variations of those") == 1
     assert result.variations.shape[:3] == (1, 1, 2)
-    assert (
-        "wins over an apple, and no longer does in most variations decoded from the attacked z_i: the embedding"
-        in result.summary()
-    )
+    summary = "“pizza” wins over an apple, and {} does in most variations decoded from the attacked z_i."
+    assert result.summary() == summary.format("no longer")
     monkeypatch.setattr(type(gullible.decoder), "to_pixels", lambda self, x_0: torch.ones(len(x_0), 3, 64, 64))
     assert [row["n"] for row in result.table if "right again" in row["quantity"]] == [1]  # of two variations
     lost = experiments.attack(
         gullible, torch.full((1, 3, 64, 64), -0.5), "pizza", "an apple", variations=2, steps=2, preview_every=0
     )
-    assert (
-        "wins over an apple, and still does in most variations decoded from the attacked z_i: here the word"
-        in lost.summary()
-    )
+    assert lost.summary() == summary.format("still")
     several = experiments.attack(
         gullible, torch.full((2, 3, 64, 64), -0.5), "pizza", "an apple", variations=1, steps=2, preview_every=0
     )
     assert "in 100% of 2 cases; 0 of those 2 are right again" in several.summary()
+
+
+@pytest.mark.parametrize(
+    "right, total, conclusion",
+    [(19, 20, "still hold"), (1, 20, "displaced"), (12, 20, ""), (8, 20, ""), (2, 2, "")],
+)
+def test_an_attack_concludes_about_the_embedding_only_where_the_interval_excludes_a_half(
+    gullible, right, total, conclusion
+):
+    result = experiments.attack(gullible, torch.full((2, 3, 64, 64), -0.5), "pizza", "an apple", variations=0)
+    recovered = proportion([k < right for k in range(total)], quantity="right again in variations of those")
+    summary = dataclasses.replace(result, table=(*result.table, recovered)).summary()
+    assert f"{right} of those {total} are right again" in summary or right == 1
+    assert [word for word in ("still hold", "displaced") if word in summary] == [conclusion] * bool(conclusion)
 
 
 def test_variations_come_with_the_latents_that_they_are_decoded_from(gullible):

@@ -19,6 +19,13 @@ def test_eta_0_reconstructs_whatever_the_seed_and_eta_above_0_differs(lab, inver
     assert result.value("distance among samples", eta=0.0) < 1e-6 < result.value("distance among samples", eta=0.8)
 
 
+@pytest.mark.parametrize("scale, deviation", [(0.0, "0.00"), (1.0, "0.50")])
+def test_the_summary_of_variations_says_how_far_their_pixels_differ(lab, inversion, scale, deviation):
+    result = experiments.vary(lab, inversion.row(0), etas=(1,), seeds=[0, 1], steps=2)
+    result = dataclasses.replace(result, spread=torch.full_like(result.spread, scale / 2))
+    assert f"their pixels differ by a standard deviation of {deviation}." in result.summary()
+
+
 def test_a_sweep_over_eta_is_the_same_as_each_eta_alone(lab, inversion):
     lab = dataclasses.replace(lab, upsampler=Grain())
     both = experiments.vary(lab, inversion.row(0), etas=(0.3, 1), seeds=[4, 5])

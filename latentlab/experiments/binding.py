@@ -54,8 +54,8 @@ class Bound(Result):
         count = len(self.arrangements) * len(self.seeds)
         chance = sum(1 / len(a.swaps()) for a in self.arrangements) / len(self.arrangements)
         return (
-            f"Both colours stand where the caption puts them in {both:.0%} of {count} pictures, and CLIP prefers the "
-            f"caption to what its words say when they are bound otherwise in {right:.0%} (chance: {chance:.0%})."
+            f"Both colours stand where the caption puts them in {both:.0%} of {count} pictures, and CLIP finds the "
+            f"caption nearer than each caption with its words exchanged in {right:.0%} (chance: {chance:.0%})."
         )
 
 
@@ -140,6 +140,12 @@ def bind(
     )
     pixels = yield from upsample_images(lab, pixels, list(seeds) * len(asked))
     yield Bound(
-        pixels=pixels.unflatten(0, grid), latent=latent, arrangements=asked, seeds=seeds, read_as=read_as,
-        colours=colours, table=table, notes=notes,
-    )  # fmt: skip
+        pixels=pixels.unflatten(0, grid),
+        latent=latent,
+        arrangements=asked,
+        seeds=seeds,
+        read_as=read_as,
+        colours=colours,
+        table=table,
+        notes=notes,
+    )

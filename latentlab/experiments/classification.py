@@ -48,7 +48,9 @@ class Classified(Result):
     def summary(self) -> str:
         label, p = self.top(0)[0]
         which = "the picture" if len(self.probabilities) == 1 else "the first picture"
-        return f"Of {len(self.labels)} labels CLIP takes “{label}” for {which}, with {p:.0%}."
+        return (
+            f"CLIP thinks that {which} shows “{label}”, with a probability of {p:.0%} among {len(self.labels)} labels."
+        )
 
 
 @experiment(
@@ -98,6 +100,9 @@ def classify(
         ranks = (probabilities >= probabilities.gather(1, own[:, None])).sum(1)
         table += [proportion(ranks <= k, quantity=f"top-{k} accuracy") for k in (1, 5) if k < len(labels)]
     yield Classified(
-        pixels=pixels, probabilities=probabilities, labels=labels, table=tuple(table),
+        pixels=pixels,
+        probabilities=probabilities,
+        labels=labels,
+        table=tuple(table),
         notes=tuple(notes),
-    )  # fmt: skip
+    )

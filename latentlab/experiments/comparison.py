@@ -58,8 +58,8 @@ class Compared(Result):
         gap = self.value("modality gap")
         among = self.value("cosine among pictures"), self.value("cosine among captions")
         return (
-            f"The means of pictures and of captions lie {gap:.2f} apart on the unit sphere, while pictures have a "
-            f"cosine of {among[0]:.2f} among one another and captions {among[1]:.2f}."
+            f"The mean of the normalised pictures lies {gap:.2f} from that of the captions. Two pictures have a cosine "
+            f"of {among[0]:.2f} on average, two captions one of {among[1]:.2f}."
         )
 
 
@@ -105,6 +105,11 @@ def compare(lab: Lab | Encoder, pixels: Tensor, captions: Sequence[str]) -> Iter
         right = torch.cat([similarity.argmax(1) == own, similarity.argmax(0) == own])
         table.append(proportion(right, quantity="recall@1, both ways"))
     yield Compared(
-        pixels=pixels, captions=captions, similarity=similarity, z_i=z_i, z_t=z_t, table=tuple(table),
+        pixels=pixels,
+        captions=captions,
+        similarity=similarity,
+        z_i=z_i,
+        z_t=z_t,
+        table=tuple(table),
         notes=tuple(notes),
-    )  # fmt: skip
+    )

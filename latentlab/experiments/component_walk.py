@@ -52,9 +52,9 @@ class Walked(Result):
 
     def summary(self) -> str:
         ends = [name.replace(", ", " and ").replace(" … ", " to ") for name in self.names]
-        named = [f"component {c} from {end}" for c, end in zip(self.components, ends) if end]
-        said = f" To CLIP goes {', '.join(named)}." if named else ""
-        return f"One component moves at a time, everything else and x_T stay.{said}"
+        named = [f"component {c} goes from {end}" for c, end in zip(self.components, ends) if end]
+        meaning = f" To CLIP, {', '.join(named)}." if named else ""
+        return f"Each row moves one component of z_i; the other components and x_T stay fixed.{meaning}"
 
 
 @experiment(
@@ -117,6 +117,10 @@ def walk_components(
     ]
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Walked(
-        inverted=inversion, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
-        names=tuple(names), table=tuple(table),
-    )  # fmt: skip
+        inverted=inversion,
+        pixels=pixels.unflatten(0, grid),
+        components=tuple(components),
+        sigmas=tuple(sigmas),
+        names=tuple(names),
+        table=tuple(table),
+    )

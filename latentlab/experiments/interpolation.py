@@ -47,17 +47,17 @@ class Interpolated(Result):
     def figure(self) -> Figure:
         from ..plotting import rows
 
-        labels = [f"x_T of seed {s}" for s in self.seeds] or ["x_T turned too"]
+        labels = [f"x_T of seed {s}" for s in self.seeds] or ["x_T turns too"]
         return rows(dict(zip(labels, self.pixels)), titles=[f"θ = {t:.3g}" for t in self.thetas])
 
     def summary(self) -> str:
         steps = self.value("unevenness of steps")
-        ends = "x_T is turned too"
+        ends = "x_T turns with z_i"
         if self.seeds:
-            ends = "x_T is held, so the ends only resemble the pictures"
+            ends = "x_T is held fixed, so the ends need not reconstruct the pictures"
         elif any(row["quantity"] == "PSNR of the ends" for row in self.table):
-            ends = f"The ends are the pictures again at {self.value('PSNR of the ends'):.1f} dB"
-        return f"{ends}; seen by CLIP, the steps' lengths differ by {steps:.0%} of their mean (standard deviation)."
+            ends = f"The ends reconstruct the pictures at {self.value('PSNR of the ends'):.1f} dB"
+        return f"{ends}; the steps' lengths in CLIP's space have a standard deviation of {steps:.0%} of their mean."
 
     def save_animation(self, path: str | Path, *, row: int = 0, milliseconds: int = 120) -> Path:
         """One path as a GIF or WebP that goes there and back, without end.
@@ -139,5 +139,9 @@ def interpolate(
         table.append(mean(ends, quantity="PSNR of the ends"))
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Interpolated(
-        ends=inversion, pixels=pixels.unflatten(0, grid), thetas=tuple(thetas), seeds=seeds, table=tuple(table),
-    )  # fmt: skip
+        ends=inversion,
+        pixels=pixels.unflatten(0, grid),
+        thetas=tuple(thetas),
+        seeds=seeds,
+        table=tuple(table),
+    )

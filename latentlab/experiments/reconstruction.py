@@ -76,8 +76,10 @@ class Reconstructed(Result):
 
     def summary(self) -> str:
         return (
-            f"Both latents bring the picture back at {self.psnr.mean():.1f} dB (the first stage alone: "
-            f"{self.psnr_first_stage.mean():.1f} dB); z_i with another x_T keeps what CLIP saw and loses the rest."
+            f"Both latents reconstruct the picture at {self.psnr.mean():.1f} dB (the first stage alone: "
+            f"{self.psnr_first_stage.mean():.1f} dB) and a cosine of {self.cosine.mean():.2f} to z_i; z_i with another "
+            f"x_T reaches {self.value('PSNR from another x_T'):.1f} dB and "
+            f"{self.value('cosine to z_i from another x_T'):.2f}."
         )
 
 
@@ -139,15 +141,30 @@ def reconstruct(
             [pictures(lab.require_decoder(), step.x_t), (yield from decode_latents(lab, other, steps=steps))]
         )
         spent = step.evaluations
-    made, from_z_i = both.chunk(2)
+    reconstruction, from_z_i = both.chunk(2)
     large = yield from upsample_images(lab, both, seeds * 2)
     original = inversion.original
-    psnr, ssim = images.psnr(original, made), images.ssim(original, made)
+    psnr, ssim = images.psnr(original, reconstruction), images.ssim(original, reconstruction)
     psnr_first_stage = images.psnr(original, pictures(lab.require_decoder(), lab.require_decoder().to_x0(original)))
-    likeness = cosine(lab.encoder.encode_image(made), z_i)
-    measured = {"PSNR": psnr, "SSIM": ssim, "PSNR of the first stage": psnr_first_stage, "cosine to z_i": likeness}
+    likeness, likeness_from_z_i = cosine(lab.encoder.encode_image(both), z_i.repeat(2, 1)).chunk(2)
+    measured = {
+        "PSNR": psnr,
+        "SSIM": ssim,
+        "PSNR of the first stage": psnr_first_stage,
+        "cosine to z_i": likeness,
+        "PSNR from another x_T": images.psnr(original, from_z_i),
+        "cosine to z_i from another x_T": likeness_from_z_i,
+    }
     yield Reconstructed(
-        inverted=inversion, pixels=made, from_z_i=from_z_i, large=large.chunk(2)[0], large_from_z_i=large.chunk(2)[1],
-        psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=inversion.evaluations + spent,
-        cosine=likeness, table=tuple(mean(v, quantity=k) for k, v in measured.items()),
-    )  # fmt: skip
+        inverted=inversion,
+        pixels=reconstruction,
+        from_z_i=from_z_i,
+        large=large.chunk(2)[0],
+        large_from_z_i=large.chunk(2)[1],
+        psnr=psnr,
+        ssim=ssim,
+        psnr_first_stage=psnr_first_stage,
+        evaluations=inversion.evaluations + spent,
+        cosine=likeness,
+        table=tuple(mean(v, quantity=k) for k, v in measured.items()),
+    )

@@ -54,7 +54,7 @@ class Spelled(Result):
         chance = 1 / len(self.choices)
         return (
             f"CLIP reads {right:.0%} of {len(self.words) * len(self.seeds)} signs as they were asked for "
-            f"(chance: {chance:.1%}); look whether a person could."
+            f"(chance: {chance:.1%}). Check by eye whether a person could."
         )
 
 
@@ -105,6 +105,12 @@ def spell(
     right = torch.tensor([r == w for w, row in zip(words, read) for r in row])
     pixels = yield from upsample_images(lab, pixels, list(seeds) * len(words))
     yield Spelled(
-        pixels=pixels.unflatten(0, (len(words), len(seeds))), latent=latent, words=words, choices=choices, seeds=seeds,
-        read=read, notes=notes, table=(proportion(right, quantity="read back as written"),),
-    )  # fmt: skip
+        pixels=pixels.unflatten(0, (len(words), len(seeds))),
+        latent=latent,
+        words=words,
+        choices=choices,
+        seeds=seeds,
+        read=read,
+        notes=notes,
+        table=(proportion(right, quantity="read back as written"),),
+    )

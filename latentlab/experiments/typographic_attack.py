@@ -58,17 +58,17 @@ class Attacked(Result):
         """One picture: clean and wearing each word, with CLIP's probabilities, and the decoded variations."""
         from ..plotting import rows
 
-        shown, titles = {}, []
+        examples, titles = {}, []
         side = self.variations.shape[-1]
         own = self.labels.index(self.truth[row])
         for k, word in enumerate(self.words):
             spelled = self.labels.index(self.word_labels[k])
             p = self.attacked[row, k]
             label = f"“{word}”\n{self.truth[row]} {p[own]:.0%}\n{self.word_labels[k]} {p[spelled]:.0%}"
-            shown[label] = torch.cat([images.resize(self.pixels[row, k : k + 1], side), self.variations[row, k]])
+            examples[label] = torch.cat([images.resize(self.pixels[row, k : k + 1], side), self.variations[row, k]])
         titles = ["attacked", *["decoded from its z_i"] * self.variations.shape[2]]
         clean = f"without a word: {self.truth[row]} {self.before[row, own]:.0%}"
-        return rows(shown, titles=titles, heading=clean)
+        return rows(examples, titles=titles, heading=clean)
 
     def strength(self) -> Tensor:
         """(B, W), how probable each written word's label is to CLIP."""
@@ -84,23 +84,27 @@ class Attacked(Result):
 
     def summary(self) -> str:
         success, cases = self.value("attack succeeds", encoder=self.settings["model"]), self.attacked[..., 0].numel()
-        said = f"A written word wins over the picture in {success:.0%} of {cases} cases"
+        sentence = f"A written word wins over the picture in {success:.0%} of {cases} cases"
         if cases == 1:
-            said = f"“{self.words[0]}” {'wins over' if success else 'does not win over'} {self.truth[0]}"
+            sentence = f"“{self.words[0]}” {'wins over' if success else 'does not win over'} {self.truth[0]}"
         recovered = [r for r in self.table if r["quantity"] == "right again in variations of those"]
         if not recovered:
-            return f"{said}."
+            return f"{sentence}."
         right, count = recovered[0]["value"], recovered[0]["n"]
-        meaning = (
-            "the embedding still holds what classification lost"
-            if right > 0.5
-            else "here the word has displaced the thing in the embedding itself"
-        )
         still = round(right * count)
         again = f"; {still} of those {count} {'is' if still == 1 else 'are'} right again in"
         if cases == 1:
             again = f", and {'no longer' if right else 'still'} does in most"
-        return f"{said}{again} variations decoded from the attacked z_i: {meaning}."
+        return f"{sentence}{again} variations decoded from the attacked z_i{_meaning(recovered[0])}."
+
+
+def _meaning(recovered: dict) -> str:
+    """What the share of cases that are right again says of the embeddings, where its 95% interval excludes a half."""
+    if recovered["low"] is None or recovered["low"] <= 0.5 <= recovered["high"]:
+        return ""
+    if recovered["value"] > 0.5:
+        return ": most of the embeddings still hold what classification lost"
+    return ": in most of the embeddings the word has displaced the thing"
 
 
 def _label_of(word: str, labels: Sequence[str]) -> str:
@@ -162,17 +166,17 @@ def attack(
         raise UserError(f"words are {list(words)}: give at least one to write, like pizza")
     if len(truth) != len(pixels):
         raise UserError(f"{len(truth)} truths for {len(pixels)} pictures: give one for all, or one each")
-    known = list(dict.fromkeys([*labels, *truth]))
+    candidates = list(dict.fromkeys([*labels, *truth]))
     for word in words:
         try:
-            _label_of(word, known)
+            _label_of(word, candidates)
         except UserError:
-            known.append(article(word))
-    word_labels = tuple(_label_of(word, known) for word in words)
+            candidates.append(article(word))
+    word_labels = tuple(_label_of(word, candidates) for word in words)
     own_name = next((word for word, spelled in zip(words, word_labels) if spelled in truth), None)
     if own_name is not None:
         raise UserError(f"“{own_name}” is what a picture shows, so it can't mislead: write another word")
-    labels, style = tuple(known), label or Label("word")
+    labels, style = tuple(candidates), label or Label("word")
     variations = variations if lab.has_decoder else 0
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
@@ -190,11 +194,11 @@ def attack(
     if variations:
         x_T = noise(lab.require_decoder(), range(seed, seed + variations), device=lab.device)
         latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
-        made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
-        after = probabilities(lab.encoder, lab.encoder.encode_image(made), z_t)
-        made = yield from upsample_images(lab, made, [*range(seed, seed + variations)] * len(z_i))
+        decoded = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+        after = probabilities(lab.encoder, lab.encoder.encode_image(decoded), z_t)
+        decoded = yield from upsample_images(lab, decoded, [*range(seed, seed + variations)] * len(z_i))
     else:
-        made, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
+        decoded, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
     after = after.view(*shape, len(labels))
     own = torch.tensor([labels.index(t) for t in truth], device=z_i.device)
     spelled = torch.tensor([labels.index(w) for w in word_labels], device=z_i.device)
@@ -202,10 +206,21 @@ def attack(
     notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
     notes += [] if lab.has_decoder else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     yield Attacked(
-        original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), latent=latent, before=before,
-        attacked=attacked, after=after, others={name: seen[name][1] for name in encoders or {}}, labels=labels,
-        truth=truth, words=words, word_labels=word_labels, table=table, notes=tuple(notes),
-    )  # fmt: skip
+        original=original,
+        pixels=worn,
+        variations=decoded.view(*shape, *decoded.shape[1:]),
+        latent=latent,
+        before=before,
+        attacked=attacked,
+        after=after,
+        others={name: seen[name][1] for name in encoders or {}},
+        labels=labels,
+        truth=truth,
+        words=words,
+        word_labels=word_labels,
+        table=table,
+        notes=tuple(notes),
+    )
 
 
 def _table(

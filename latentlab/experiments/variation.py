@@ -53,16 +53,15 @@ class Varied(Result):
 
     def summary(self) -> str:
         last = self.etas[-1]
-        kept = self.value("cosine to z_i", eta=last)
+        likeness = self.value("cosine to z_i", eta=last)
         if len(self.seeds) == 1:
-            return f"At η = {last:g} the sample keeps a cosine of {kept:.2f} to z_i; several show what they share."
-        differ = self.value("distance among samples", eta=last)
-        meaning = "what they share is what CLIP saw, what changes is what only x_T knew"
-        if last < 1:
-            meaning = "below η = 1 they share some of x_T as well"
+            return f"At η = {last:g} the sample has a cosine of {likeness:.2f} to z_i."
+        distance = self.value("distance among samples", eta=last)
+        shared = "" if last == 1 else " Below η = 1 the samples share some of x_T as well."
         return (
-            f"At η = {last:g} the samples keep a cosine of {kept:.2f} to z_i, and lie {differ:.2f} (1 - cosine) from "
-            f"one another: {meaning}."
+            f"At η = {last:g} the samples have a cosine of {likeness:.2f} to z_i and a distance (1 - cosine) of "
+            f"{distance:.2f} from one another; their pixels differ by a standard deviation of "
+            f"{self.spread[-1].mean():.2f}.{shared}"
         )
 
 
@@ -108,19 +107,29 @@ def vary(
     count = grid[0] * grid[1]
     latent = Latent(inversion.latent.z_i.expand(count, -1), inversion.bipartite.x_T.expand(count, -1, -1, -1))
     pixels = yield from decode_latents(
-        lab, latent, steps=inversion.steps, guidance=guidance, eta=[e for e in etas for _ in seeds],
-        seeds=seeds * len(etas), preview_every=preview_every,
-    )  # fmt: skip
+        lab,
+        latent,
+        steps=inversion.steps,
+        guidance=guidance,
+        eta=[e for e in etas for _ in seeds],
+        seeds=seeds * len(etas),
+        preview_every=preview_every,
+    )
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
-    kept = cosine(z, inversion.latent.z_i)
+    likeness = cosine(z, inversion.latent.z_i)
     among = (1 - cosine(z[:, :, None], z[:, None])).clamp_min(0)  # (E, N, N); rounding goes below
     table = []
     for k, eta in enumerate(etas):
-        table.append(mean(kept[k], quantity="cosine to z_i", eta=eta))
+        table.append(mean(likeness[k], quantity="cosine to z_i", eta=eta))
         if len(seeds) > 1:
             table.append(mean_of_pairs(among[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
     pixels = yield from upsample_images(lab, pixels, seeds * len(etas))
     yield Varied(
-        inverted=inversion, pixels=pixels.unflatten(0, grid), spread=spread, etas=etas, seeds=seeds, table=tuple(table),
-    )  # fmt: skip
+        inverted=inversion,
+        pixels=pixels.unflatten(0, grid),
+        spread=spread,
+        etas=etas,
+        seeds=seeds,
+        table=tuple(table),
+    )
