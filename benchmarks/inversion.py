@@ -55,9 +55,12 @@ def stock(decoder: Decoder, x_0: Tensor, cond: Conditioning, steps: int) -> tupl
     abar = decoder.abar.double()
     betas = 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
     settings = {
-        "num_train_timesteps": len(abar), "trained_betas": betas.numpy(), "clip_sample": False,
-        "set_alpha_to_one": True, "timestep_spacing": "leading",
-    }  # fmt: skip
+        "num_train_timesteps": len(abar),
+        "trained_betas": betas.numpy(),
+        "clip_sample": False,
+        "set_alpha_to_one": True,
+        "timestep_spacing": "leading",
+    }
     x_t = x_0
     for scheduler in (DDIMInverseScheduler(**settings), DDIMScheduler(**settings)):
         scheduler.set_timesteps(steps)
@@ -113,11 +116,16 @@ class RoundTrips:
         scale = self.x_0.double().square().mean()
         row = intervals.mean(psnr)
         return {
-            "method": method, "steps": split[0], "params": split[1], "evaluations": evaluations,
-            "psnr": round(row["value"], 2), "half_interval": round((row["high"] - row["low"]) / 2, 2), "n": row["n"],
+            "method": method,
+            "steps": split[0],
+            "params": split[1],
+            "evaluations": evaluations,
+            "psnr": round(row["value"], 2),
+            "half_interval": round((row["high"] - row["low"]) / 2, 2),
+            "n": row["n"],
             "worst": round(psnr.min().item(), 2),
             "x_0_snr": round(10 * torch.log10(scale / error.clamp_min(1e-20)).mean().item(), 2),
-        }  # fmt: skip
+        }
 
 
 def best(tuning: RoundTrips, held_out: RoundTrips, method: str, budget: int) -> dict | None:

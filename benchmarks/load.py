@@ -171,9 +171,10 @@ def started() -> tuple[subprocess.Popen, str]:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     app = subprocess.Popen(
-        [sys.executable, ROOT / "apps" / "app.py"], env={**os.environ, "GRADIO_SERVER_PORT": str(port)},
+        [sys.executable, ROOT / "apps" / "app.py"],
+        env={**os.environ, "GRADIO_SERVER_PORT": str(port)},
         stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     address = f"http://127.0.0.1:{port}"
     for _ in range(240):
         try:

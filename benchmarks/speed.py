@@ -194,8 +194,12 @@ def main(
         row = {"variant": name, "seconds": min(seconds[name]), "eight variations": min(variations[name])}
         row["times faster"] = min(seconds[next(iter(VARIANTS))]) / row["seconds"]
         row["PSNR to the default"] = images.psnr(default, pixels).mean().item()  # 206 dB where nothing differs
-        rows.append({**{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()},
-                     "top-1": recognised(lab, pixels, names)})  # fmt: skip
+        rows.append(
+            {
+                **{k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()},
+                "top-1": recognised(lab, pixels, names),
+            }
+        )
     print(json.dumps({"model": model, "threads": torch.get_num_threads(), "rows": rows}) if as_json else table(rows))
 
 

@@ -162,12 +162,16 @@ def main(
         }
         (our_seconds, our_pixels), *loops = timed(functions, repeat).values()
         for loop, (seconds, their_pixels) in zip(("each time", "once"), loops):
-            rows.append({
-                "sweep": name, "loop inverts": loop,
-                "seconds": round(seconds, 2), "seconds, one batch": round(our_seconds, 2),
-                "times faster": round(seconds / our_seconds, 1),
-                "largest difference, grey levels": round(float((our_pixels - their_pixels).abs().max()) * 127.5, 3),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "sweep": name,
+                    "loop inverts": loop,
+                    "seconds": round(seconds, 2),
+                    "seconds, one batch": round(our_seconds, 2),
+                    "times faster": round(seconds / our_seconds, 1),
+                    "largest difference, grey levels": round(float((our_pixels - their_pixels).abs().max()) * 127.5, 3),
+                }
+            )
     if as_json:
         print(json.dumps({"model": lab.name, "weights": lab.weights, "threads": torch.get_num_threads(), "rows": rows}))
         return

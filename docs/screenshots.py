@@ -21,9 +21,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from load import ROOT, started
 
 PAGES = {
-    "generate": "count=4", "reconstruct": "", "variations": "", "interpolate": "", "text-diff": "", "pca": "",
-    "attack": "", "prior": "", "binding": "", "clip": "", "map": "",
-}  # fmt: skip
+    "generate": "count=4",
+    "reconstruct": "",
+    "variations": "",
+    "interpolate": "",
+    "text-diff": "",
+    "pca": "",
+    "attack": "",
+    "prior": "",
+    "binding": "",
+    "clip": "",
+    "map": "",
+}
 WIDTHS, THEMES = (1280, 1600, 390), ("light", "dark")
 README_VIEWS = [(1280, "light"), (390, "dark")]
 

@@ -92,9 +92,15 @@ def clip_guided(
 
 
 def _gradient(
-    decoder: Decoder, x_t: Tensor, eps: Tensor, t: int, cond: Conditioning, guidance: float, clip: ClipGuidance,
+    decoder: Decoder,
+    x_t: Tensor,
+    eps: Tensor,
+    t: int,
+    cond: Conditioning,
+    guidance: float,
+    clip: ClipGuidance,
     rows: slice,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """∇_{x_t} of the score, by the chain rule a network at a time: they may take turns in a GPU's memory."""
     a = abar_at(decoder.abar, t)
 

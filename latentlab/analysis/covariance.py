@@ -17,8 +17,8 @@ EPS = torch.finfo(torch.float64).eps
 def rows(z: Tensor, name: str = "z_i", width: int | None = None) -> Tensor:
     """(B, D) in float64 on the CPU, where every build of torch has it."""
     if not isinstance(z, Tensor) or z.ndim != 2 or not z.shape[1] or not z.is_floating_point():
-        given = f"{z.dtype} {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
-        raise UserError(f"{name} is {given}, wanted a tensor of floats (B, D): encoder.encode_image gives one")
+        actual = f"{z.dtype} {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
+        raise UserError(f"{name} is {actual}, wanted a tensor of floats (B, D): encoder.encode_image gives one")
     if width is not None and z.shape[1] != width:
         raise UserError(f"{name} has width {z.shape[1]}, wanted {width}: take all of them from the same CLIP")
     bad = (~z.isfinite().all(1)).nonzero().flatten().tolist()

@@ -72,8 +72,8 @@ class Directions:
             raise UserError("Directions want orthonormal components of positive variance: Directions.fit makes them")
 
     def __repr__(self) -> str:
-        kept = f"{self.explained(len(self)):.1%} of the variance of {self.count} pictures"
-        return f"Directions({len(self)} of width {len(self.mean)}, {kept})"
+        explained = f"{self.explained(len(self)):.1%} of the variance of {self.count} pictures"
+        return f"Directions({len(self)} of width {len(self.mean)}, {explained})"
 
     def __len__(self) -> int:
         """K, how many components there are."""
@@ -213,8 +213,8 @@ class Directions:
             raise UserError(f"share is {share}: give a fraction from 0 to 1, like 0.99")
         enough = self.shares >= share - 1e-12  # the sum of all shares is 1 but for rounding
         if not enough.any():
-            kept = f"the first {len(self)} keep {self.explained(len(self)):.4f} of the variance"
-            raise UserError(f"{kept}, not {share}: fit with a larger n")
+            share_of_all = f"the first {len(self)} keep {self.explained(len(self)):.4f} of the variance"
+            raise UserError(f"{share_of_all}, not {share}: fit with a larger n")
         return int(enough.int().argmax())
 
     def name(self, z_t: Tensor, captions: Sequence[str], *, top: int = 5) -> tuple[Name, ...]:

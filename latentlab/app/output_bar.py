@@ -200,14 +200,14 @@ class OutputBar:
         """Return the selected tab and all pickers' values, with pictures put into some slots: slot -> picture."""
         return [gr.Tabs(selected=self.slots[min(pictures)][0].page), *self._picker_values(pictures)]
 
-    def _picker_values(self, pictures: Mapping[int, InputImage], kept: Sequence[Component] = ()) -> list[object]:
-        """Return all pickers' values, with pictures put into some slots; the kept components stay as they are."""
+    def _picker_values(self, pictures: Mapping[int, InputImage], unchanged: Sequence[Component] = ()) -> list[object]:
+        """Return all pickers' values, with pictures put into some slots; `unchanged` components are skipped."""
         values: list[object] = []
         for k, (picker, _) in enumerate(self.slots):
-            shown = picker.show(pictures[k]) if k in pictures else [gr.skip()] * len(picker.outputs)
+            updates = picker.show(pictures[k]) if k in pictures else [gr.skip()] * len(picker.outputs)
             values += [
-                gr.skip() if any(component is other for other in kept) else value
-                for component, value in zip(picker.outputs, shown)
+                gr.skip() if any(component is other for other in unchanged) else value
+                for component, value in zip(picker.outputs, updates)
             ]
         return values
 
@@ -223,8 +223,8 @@ class OutputBar:
         names = {id(picker): name for picker, name in zip(built.pickers, picture_names(built.pickers))}
         examples = {k: settings.get(names.get(id(picker), "")) for k, (picker, _) in enumerate(self.slots)}
         pictures = {k: self.examples[example] for k, example in examples.items() if example}
-        kept = [built.controls[name] for name in settings if name in built.controls]
-        return controls + self._picker_values(pictures, kept)
+        unchanged = [built.controls[name] for name in settings if name in built.controls]
+        return controls + self._picker_values(pictures, unchanged)
 
     def _use(self, target: int | None, selected: Selected) -> list[object]:
         if selected is None or not isinstance(target, int) or not 0 <= target < len(self.slots):

@@ -235,8 +235,8 @@ def _embed_folder(lab: Lab, folder: Path, out: Path, fit: str, batch: int, quiet
         except KeyboardInterrupt:
             partial.flush()
             if partial.shards:
-                kept = f"{len(partial.done)} files are done and kept in {partial.folder}"
-                print_notes([f"{kept}; the same command goes on from there"])
+                progress = f"{len(partial.done)} files are done and kept in {partial.folder}"
+                print_notes([f"{progress}; the same command goes on from there"])
             raise
         return partial.join()
 

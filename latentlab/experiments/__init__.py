@@ -36,12 +36,25 @@ from .typographic_attack import Attacked, attack
 from .variation import Varied, vary
 
 EXPERIMENTS: dict[str, Experiment] = {
-    each.name: each
-    for each in (
-        generate, invert, reconstruct, vary, interpolate, diff, attack, truncate, walk_components, ablate, guide, bind,
-        spell, classify, compare,
+    experiment.name: experiment
+    for experiment in (
+        generate,
+        invert,
+        reconstruct,
+        vary,
+        interpolate,
+        diff,
+        attack,
+        truncate,
+        walk_components,
+        ablate,
+        guide,
+        bind,
+        spell,
+        classify,
+        compare,
     )
-}  # fmt: skip
+}
 
 __all__ = [
     "EXPERIMENTS",

@@ -47,12 +47,12 @@ class Ablated(Result):
         return rows(dict(zip(self.signals, self.pixels[:, :columns])), titles=self.captions[:columns])
 
     def summary(self) -> str:
-        def said(quantity: str, digits: int) -> str:
+        def by_signal(quantity: str, digits: int) -> str:
             return ", ".join(f"{s} {self.value(quantity, signal=s):.{digits}f}" for s in self.signals)
 
-        sentence = f"CLIP score (cosine of picture and caption), higher is nearer: {said('CLIP score', 2)}."
+        sentence = f"CLIP score (cosine of picture and caption), higher is nearer: {by_signal('CLIP score', 2)}."
         if any(row["quantity"] == "Fréchet distance" for row in self.table):
-            sentence += f" Fréchet distance to the real pictures, lower is nearer: {said('Fréchet distance', 3)}."
+            sentence += f" Fréchet distance to the real pictures, lower is nearer: {by_signal('Fréchet distance', 3)}."
         return sentence
 
 
@@ -165,6 +165,11 @@ def ablate(
     pixels = yield from upsample_images(lab, pixels, own * len(signals))
     notes += caption_warnings(readings)
     yield Ablated(
-        pixels=pixels.unflatten(0, (len(signals), -1)), latent=latent, signals=tuple(signals), captions=tuple(columns),
-        seeds=tuple(own), table=tuple(table), notes=tuple(notes),
-    )  # fmt: skip
+        pixels=pixels.unflatten(0, (len(signals), -1)),
+        latent=latent,
+        signals=tuple(signals),
+        captions=tuple(columns),
+        seeds=tuple(own),
+        table=tuple(table),
+        notes=tuple(notes),
+    )

@@ -115,6 +115,10 @@ def generate(
     pixels = yield from upsample_images(lab, pixels, seeds)
     table = (mean(similarity, quantity="cosine to the caption"),)
     yield Generated(
-        pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table,
+        pixels=pixels,
+        latent=latent,
+        similarity=similarity,
+        seeds=seeds,
+        table=table,
         notes=tuple(caption_warnings([reading])),
-    )  # fmt: skip
+    )

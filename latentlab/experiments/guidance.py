@@ -174,6 +174,12 @@ def guide(
     shape = pixels.shape[:3]
     pixels = yield from upsample_images(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
     yield Guided(
-        pixels=pixels.unflatten(0, shape), latent=latent, prior_guidances=tuple(prior_guidances),
-        guidances=guidances, seeds=tuple(own), table=tuple(table), notes=tuple(notes), captions=captions,
-    )  # fmt: skip
+        pixels=pixels.unflatten(0, shape),
+        latent=latent,
+        prior_guidances=tuple(prior_guidances),
+        guidances=guidances,
+        seeds=tuple(own),
+        table=tuple(table),
+        notes=tuple(notes),
+        captions=captions,
+    )

@@ -91,10 +91,10 @@ def decode_latents(
     decoder = lab.require_decoder()
     for step in decoding.sample_steps(decoder, latent, **params):
         due = preview_every and (step.number == 1 or step.number % preview_every == 0)
-        shown = (
+        preview = (
             decoding.pictures(lab.require_decoder(), step.x_0[:PREVIEWED]) if due and step.number < step.total else None
         )
-        yield Progress("decoder", step.number, step.total, shown)
+        yield Progress("decoder", step.number, step.total, preview)
     return decoding.pictures(lab.require_decoder(), step.x_t)
 
 

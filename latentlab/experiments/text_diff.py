@@ -154,9 +154,11 @@ def diff(
     similarity, likeness = cosine(change, z_d), cosine(z[rows], z_t[1:, None])
     psnr = images.psnr(pixels[:1].expand_as(pixels), pixels)[rows]
     measured = {
-        "directional similarity": similarity, "drift": drift, "cosine to the target": likeness,
+        "directional similarity": similarity,
+        "drift": drift,
+        "cosine to the target": likeness,
         "PSNR to the first frame": psnr,
-    }  # fmt: skip
+    }
     table = [
         mean(values[k, j : j + 1], quantity=quantity, target=target, theta=theta)
         for quantity, values in measured.items()
@@ -174,6 +176,11 @@ def diff(
         ]
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Diffed(
-        inverted=inversion, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),
-        table=tuple(table), notes=notes,
-    )  # fmt: skip
+        inverted=inversion,
+        pixels=pixels[rows],
+        source=source,
+        targets=targets,
+        thetas=tuple(thetas),
+        table=tuple(table),
+        notes=notes,
+    )

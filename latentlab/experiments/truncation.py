@@ -58,11 +58,11 @@ class Truncated(Result):
         return curves(self.table, x="k", quantities=[q for q in quantities if q != "PSNR"], xlabel="components kept")
 
     def summary(self) -> str:
-        said = []
+        cosines = []
         for k in sorted({self.dims[0], self._enough(), self.dims[-1]}, key=self.dims.index):
             likeness, share = self.value("cosine of the picture to z_i", k=k), self.explained[self.dims.index(k)]
-            said.append(f"{likeness:.2f} with {k} component{'s' * (k != 1)} ({share:.0%} of the variance)")
-        return f"A picture decoded from the first components has this cosine to the whole z_i: {', '.join(said)}."
+            cosines.append(f"{likeness:.2f} with {k} component{'s' * (k != 1)} ({share:.0%} of the variance)")
+        return f"A picture decoded from the first components has this cosine to the whole z_i: {', '.join(cosines)}."
 
     def _enough(self) -> int:
         """The first of dims that holds nine tenths of the variance; the last if none does."""
@@ -123,12 +123,12 @@ def truncate(
     check_same_clip(lab, directions)
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     z_i = lab.encoder.encode_image(original)
-    kept = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
-    x_T = noise(lab.require_decoder(), [seed], device=lab.device).expand(kept.shape[0] * kept.shape[1], -1, -1, -1)
-    latent = Latent(kept.flatten(0, 1), x_T)
-    made = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+    truncated = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
+    x_T = noise(lab.require_decoder(), [seed], device=lab.device)
+    latent = Latent(truncated.flatten(0, 1), x_T.expand(len(pixels) * len(dims), -1, -1, -1))
+    decoded = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
     grid = (len(pixels), len(dims))
-    z = lab.encoder.encode_image(made).unflatten(0, grid)
+    z = lab.encoder.encode_image(decoded).unflatten(0, grid)
     z_t = normalize(lab.encoder.encode_text(labels)) if labels else z_i[:0]
     own = torch.tensor([list(labels).index(t) for t in truth], device=z.device)
     table = []
@@ -137,14 +137,18 @@ def truncate(
         table.append(
             {"k": k, "quantity": "variance explained", "value": share, "n": directions.count, "low": None, "high": None}
         )
-        for name, embedding in (("z_i", kept[:, column]), ("the picture", z[:, column])):
+        for name, embedding in (("z_i", truncated[:, column]), ("the picture", z[:, column])):
             of = "cosine of the truncated z_i to z_i" if name == "z_i" else "cosine of the picture to z_i"
             table.append(mean(cosine(embedding, z_i), quantity=of, k=k))
             if labels:
                 right = (normalize(embedding) @ z_t.T).argmax(-1) == own
                 table.append(proportion(right, quantity=f"zero-shot accuracy of {name}", k=k))
-    made = yield from upsample_images(lab, made, [seed] * len(made))
+    decoded = yield from upsample_images(lab, decoded, [seed] * len(decoded))
     yield Truncated(
-        original=original, pixels=made.unflatten(0, grid), dims=dims, seed=seed, table=tuple(table),
+        original=original,
+        pixels=decoded.unflatten(0, grid),
+        dims=dims,
+        seed=seed,
+        table=tuple(table),
         explained=tuple(float(directions.explained(k)) for k in dims),
-    )  # fmt: skip
+    )

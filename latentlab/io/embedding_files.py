@@ -122,8 +122,8 @@ def read_npy(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str], Tensor
     except (ValueError, OSError, EOFError, RecursionError, TokenError) as error:  # the last two of a header's text
         raise UserError(f"{path.name} is not a whole NumPy array ({error}): numpy.save it again") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        given = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
-        raise UserError(f"{path.name} holds {given}, wanted floats (N, D): numpy.save z_i alone")
+        actual = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
+        raise UserError(f"{path.name} holds {actual}, wanted floats (N, D): numpy.save z_i alone")
     for start in range(0, len(array), size):
         native = array[start : start + size].astype(array.dtype.newbyteorder("="))
         yield [], torch.from_numpy(native)

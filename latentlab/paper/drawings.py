@@ -135,9 +135,9 @@ def attacks(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
 def components(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     if inputs.directions is None:
         raise UserError(f"figure 7 wants directions of {lab.name}: `latentlab pca fit FOLDER` makes them")
-    kept = inputs.directions.explained
+    explained = inputs.directions.explained
     # Up to all that there is to see: a further column would be the same.
-    dims = [k for k in (1 << j for j in range(12)) if k <= len(inputs.directions) and kept(k // 2) < 0.999]
+    dims = [k for k in (1 << j for j in range(12)) if k <= len(inputs.directions) and explained(k // 2) < 0.999]
     rows = inputs.plain()[:6]
     truth = [inputs.thing(k) for k in rows]
     labels = tuple(dict.fromkeys([*truth, *lab.things]))
