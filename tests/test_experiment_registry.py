@@ -6,7 +6,7 @@ import pytest
 import torch
 from typer.main import get_command
 
-from latentlab import cli, decoding, experiments, paper
+from latentlab import cli, decoding, experiments, inpainting, paper
 from latentlab.analysis.pca import Directions
 from latentlab.app import links, running
 from latentlab.app.pages import PAGES
@@ -15,8 +15,8 @@ from latentlab.models.toy import D
 from latentlab.typography import Label
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-NO_PAGE = {"invert"}  # it begins other experiments
-NO_FIGURE = {"invert", "generate", "walk_components", "classify"}  # the paper has none of them
+NO_PAGE = {"invert", "edit"}  # the first begins other experiments, the second has none yet
+NO_FIGURE = {"invert", "generate", "walk_components", "classify", "edit"}  # the paper has none of them
 
 
 @pytest.fixture
@@ -70,6 +70,7 @@ def runs(lab, pixels, directions):
         "walk_components": ((one, directions), {"components": [0, 2], "sigmas": [-1, 0, 1], **steps}),
         "ablate": ((["a cat", "a dog"],), {"seeds": [0, 1], **steps}),
         "guide": (("a cat",), {"guidances": [1.0, 2.0], "prior_guidances": [1.0], "seeds": [0, 1, 2], **steps}),
+        "edit": ((one,), {"grow": ("right", "top"), "seeds": [0, 1], **steps}),
         "bind": (("a red cube on top of a blue ball",), {"seeds": [0, 1], **steps}),
         "spell": ((["stop", "go"],), {"alternatives": ["yes"], "seeds": [0, 1], **steps}),
     }
@@ -77,13 +78,18 @@ def runs(lab, pixels, directions):
 
 @pytest.mark.parametrize("name", [n for n in EXPERIMENTS if n not in {"invert", "classify", "compare"}])
 def test_the_declared_number_of_pictures_is_what_a_run_decodes(lab, pixels, directions, monkeypatch, name):
-    decoded, sample_steps = [], decoding.sample_steps
+    decoded, sample_steps, inpaint_steps = [], decoding.sample_steps, inpainting.inpaint_steps
 
     def counted(decoder, latent, **params):
         decoded.append(len(latent))
         return sample_steps(decoder, latent, **params)
 
+    def counted_inpainting(decoder, cond, *args, **params):
+        decoded.append(len(cond))
+        return inpaint_steps(decoder, cond, *args, **params)
+
     monkeypatch.setattr(decoding, "sample_steps", counted)
+    monkeypatch.setattr(inpainting, "inpaint_steps", counted_inpainting)
     monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
     args, params = runs(lab, pixels, directions)[name]
     EXPERIMENTS[name](lab, *args, **params)
