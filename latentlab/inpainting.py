@@ -145,17 +145,20 @@ def continued(values: Tensor, unknown: Tensor) -> Tensor:
     return torch.where(unknown, smooth, values)
 
 
-def composed(painted: Tensor, original: Tensor, mask: Tensor) -> Tensor:
+def composed(painted: Tensor, original: Tensor, mask: Tensor, reach: int) -> Tensor:
     """The painted picture inside the mask, and the original, exactly, outside.
 
-    What the first stage changed outside is continued into the mask and taken off the painted part, so that no edge
-    shows where the two meet (the membrane of Pérez et al. 2003, Poisson image editing).
+    What the decoder and its first stage changed outside is continued into the mask, fading to nothing within `reach`
+    pixels, and taken off the painted part: no edge shows where the two meet, and farther inside nothing changes.  It is
+    the membrane of Pérez et al. 2003 (Poisson image editing), which would reach across the whole mask.
 
     Args:
         painted: (B, 3, H, W). original: (1 or B, 3, H, W). mask: (1 or B, 1, H, W).
+        reach: a cell of the first stage, in pixels: as far as it bleeds.
     """
     unknown = mask.expand(len(painted), -1, -1, -1)
-    corrected = painted + continued(original - painted, unknown)
+    near = F.avg_pool2d((~mask).to(painted), 2 * reach + 1, 1, reach, count_include_pad=False)
+    corrected = painted + (2 * near).clamp(max=1) * continued(original - painted, unknown)
     return torch.where(mask, corrected.clamp(-1, 1), original)
 
 

@@ -119,11 +119,16 @@ def test_a_continuation_keeps_what_is_known_and_stays_between_its_extremes(norma
     assert not inpainting.continued(values, mask | True).any()
 
 
-def test_what_the_first_stage_shifts_is_taken_off_inside_and_the_outside_is_exact(normal, mask):
-    original = 0.2 * normal(1, 3, 8, 8)
-    shifted = original + torch.tensor([0.1, -0.2, 0.3]).view(3, 1, 1)
-    torch.testing.assert_close(inpainting.composed(shifted, original, mask), original)
-    other = inpainting.composed(normal(3, 3, 8, 8), original, mask)
+def test_what_the_first_stage_shifts_is_taken_off_near_the_border_alone_and_the_outside_is_exact(normal, mask):
+    original = 0.2 * normal(1, 3, 24, 24)
+    mask = torch.zeros(1, 1, 24, 24).bool()
+    mask[..., 12:] = True
+    shift = torch.tensor([0.1, -0.2, 0.3]).view(3, 1, 1)
+    change = inpainting.composed(original + shift, original, mask, reach=4) - original
+    share = (change / shift)[..., 12, 12:]
+    torch.testing.assert_close(share[..., 4:], torch.ones_like(share[..., 4:]))
+    torch.testing.assert_close(share[..., 0], torch.full_like(share[..., 0], 1 / 9))  # 4 of its 9 columns are outside
+    other = inpainting.composed(normal(3, 3, 24, 24), original, mask, reach=4)
     assert torch.equal(other.where(~mask, 0), original.where(~mask, 0).expand_as(other))
 
 

@@ -200,7 +200,7 @@ def _paint(
     painted = decoding.pictures(decoder, step.x_t)
     if window.shape[-1] > decoder.image_size:
         painted = yield from upsample_images(lab, painted, seeds)
-    return inpainting.composed(painted, window, mask)
+    return inpainting.composed(painted, window, mask, window.shape[-1] // decoder.shape[-1])
 
 
 @experiment(
