@@ -3,8 +3,8 @@
     python benchmarks/families.py            on a GPU, float16 and float32
     python benchmarks/families.py --tiny     a trial on tiny networks, in seconds on a CPU
 
-No weights are needed, and no network: what is timed does not depend on what they are.  z_t of stable-unclip-h, which
-comes from open_clip, is drawn at random and not timed.  `difference` is that of one evaluation of the decoder from
+No weights are needed, and no network: the times do not depend on the weights.  z_t of stable-unclip-h, which
+comes from open_clip, is drawn at random and not timed.  `difference` compares one evaluation of the decoder with
 float32's on the same weights, as a share of its spread.
 """
 
@@ -53,7 +53,7 @@ def build(name: str, device: torch.device, dtype: torch.dtype, *, tiny: bool, to
     ):
         lab = module.load(name, device=device, dtype=dtype)
         if not isinstance(lab.encoder.text, torch.nn.Module):
-            lab.encoder.other  # noqa: B018  (made when it is first asked for: now, while it is patched)
+            lab.encoder.other  # noqa: B018  (built on first use: now, while it is patched)
     return lab
 
 
@@ -67,18 +67,18 @@ def evaluation(lab: models.Lab) -> torch.Tensor:
 
 @contextmanager
 def measured(device: torch.device) -> Iterator[dict]:
-    """Seconds, and gigabytes at the peak, of what is done inside; memory is known on a GPU alone."""
-    found: dict[str, float | None] = {"GB": None}
+    """Seconds, and gigabytes at the peak, of the block inside; memory is measured on a GPU alone."""
+    measurement: dict[str, float | None] = {"GB": None}
     gpu = device.type == "cuda"
     if gpu:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
     start = time.perf_counter()
-    yield found
+    yield measurement
     if gpu:
         torch.cuda.synchronize(device)
-        found["GB"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
-    found["seconds"] = round(time.perf_counter() - start, 3)
+        measurement["GB"] = round(torch.cuda.max_memory_allocated(device) / 1e9, 2)
+    measurement["seconds"] = round(time.perf_counter() - start, 3)
 
 
 def rows(
@@ -94,13 +94,13 @@ def rows(
                 lab = build(name, device, dtype, tiny=tiny, tokenizer=words)
                 eps = evaluation(lab)
                 exact = eps if exact is None else exact
-                about = {"family": name, "precision": str(dtype).removeprefix("torch.")}
-                about["difference"] = round(float((eps - exact).square().mean().sqrt() / exact.std()), 5)
+                row = {"family": name, "precision": str(dtype).removeprefix("torch.")}
+                row["difference"] = round(float((eps - exact).square().mean().sqrt() / exact.std()), 5)
                 for experiment in only or family_matrix.EXPERIMENTS:
                     family_matrix.run(experiment, lab, 1)  # warm
-                    with measured(device) as found:
-                        word, _, _ = family_matrix.run(experiment, lab, steps)
-                    yield {**about, "experiment": experiment, "runs": word, **found}
+                    with measured(device) as measurement:
+                        status, _, _ = family_matrix.run(experiment, lab, steps)
+                    yield {**row, "experiment": experiment, "runs": status, **measurement}
                 family_matrix.directions.cache_clear()
                 del lab
                 if device.type == "cuda":
@@ -108,25 +108,33 @@ def rows(
 
 
 def main(
-    family: Annotated[list[str] | None, typer.Option(help="One of them; give it again for more.")] = None,
-    experiment: Annotated[list[str] | None, typer.Option(help="One of them; give it again for more.")] = None,
-    steps: Annotated[int, typer.Option(help="Of the decoder, the prior and the inversion.")] = 25,
+    family: Annotated[list[str] | None, typer.Option(help="A family to measure; repeat the option for more.")] = None,
+    experiment: Annotated[
+        list[str] | None, typer.Option(help="An experiment to measure; repeat the option for more.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the decoder, the prior and the inversion.")] = 25,
     tiny: Annotated[bool, typer.Option("--tiny", help="Tiny networks, for a trial.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu" and not tiny:
-        raise typer.BadParameter("the full sizes want a GPU; --tiny tries this command on a CPU")
+        raise typer.BadParameter("the full sizes need a GPU; --tiny tries this command on a CPU")
     dtypes = [torch.float32, torch.float16 if device.type == "cuda" else torch.bfloat16]
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    about = {"date": str(date.today()), "device": where, "torch": torch.__version__, "steps": steps, "tiny": tiny}
-    found = list(rows(family or family_matrix.FAMILIES, device, dtypes, steps, tiny, experiment or []))
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    settings = {
+        "date": str(date.today()),
+        "device": device_name,
+        "torch": torch.__version__,
+        "steps": steps,
+        "tiny": tiny,
+    }
+    table_rows = list(rows(family or family_matrix.FAMILIES, device, dtypes, steps, tiny, experiment or []))
     if as_json:
-        print(json.dumps({**about, "rows": found}))
+        print(json.dumps({**settings, "rows": table_rows}))
         return
-    print(", ".join(f"{key} {value}" for key, value in about.items()) + "\n")
-    cells = (["–" if value is None else str(value) for value in row.values()] for row in found)
-    print(intervals.markdown([*found[0]], cells))
+    print(", ".join(f"{key} {value}" for key, value in settings.items()) + "\n")
+    cells = (["–" if value is None else str(value) for value in row.values()] for row in table_rows)
+    print(intervals.markdown([*table_rows[0]], cells))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 python benchmarks/load.py                                  # 16 visitors, two minutes, on the embedded model
 python benchmarks/load.py --visitors 4 --seconds 20
 
-Talks to this machine alone, in the browser's own protocol: join the queue, read its stream, cancel.  Exit status 1 if a
-run is lost or fails, or if the server's memory grows by more than 500 MB.
+It talks to this machine alone, in the browser's own protocol: join the queue, read its stream, cancel.  The exit status
+is 1 if a run is lost or fails, or if the server's memory grows by more than 500 MB.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from latentlab.analysis.intervals import markdown
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("generate", "reconstruct", "variations", "interpolate", "text-diff", "clip")
 OUTCOMES = ("finished", "refused", "cancelled", "failed", "lost")
-PATIENCE = 300.0  # seconds after which a run that says nothing is lost
+PATIENCE = 300.0  # seconds without a message, after which a run is lost
 GROWTH = 500  # MB
 
 
 @dataclass
-class Found:
-    """What the visitors saw: outcomes, and seconds from Run to the result of those that finished."""
+class Measurement:
+    """The outcomes of all runs, the seconds from Run to the result of those that finished, and the server's memory."""
 
     outcomes: Counter = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -64,20 +64,20 @@ class Press:
 
 
 def presses(config: dict, pages: tuple[str, ...] = PAGES, steps: int = 8) -> list[Press]:
-    """The Run of each page, from the server's own description of itself."""
+    """The Run of each page, from the server's configuration."""
     parts = {part["id"]: part for part in config["components"]}
-    found = []
+    runs = []
     for page in pages:
         stop = next(i for i, part in parts.items() if part["props"].get("elem_id") == f"stop-{page}")
         for event in config["dependencies"]:
-            runs = any(kind == "click" and parts[i]["props"].get("value") == "Run" for i, kind in event["targets"])
-            if runs and event["backend_fn"] and stop in event["outputs"]:
-                found.append(Press(page, event["id"], [_value(parts[i], steps) for i in event["inputs"]]))
-    return found
+            is_run = any(kind == "click" and parts[i]["props"].get("value") == "Run" for i, kind in event["targets"])
+            if is_run and event["backend_fn"] and stop in event["outputs"]:
+                runs.append(Press(page, event["id"], [_value(parts[i], steps) for i in event["inputs"]]))
+    return runs
 
 
 def _value(part: dict, steps: int):
-    if part["type"] == "state":  # which the server keeps for each visitor
+    if part["type"] == "state":  # the server keeps it for each visitor
         return None
     return steps if part["props"].get("label") == "Steps" else part["props"].get("value")
 
@@ -91,7 +91,7 @@ def events(client: httpx.Client, session: str) -> Iterator[dict]:
 
 
 def run(client: httpx.Client, press: Press, session: str, cancel_after: float | None) -> tuple[str, str]:
-    """Press Run and wait: the page_result, and what was said where it is no good one."""
+    """Press Run and wait: the outcome, and the message where it failed."""
     call = {"data": press.data, "fn_index": press.event, "session_hash": session, "trigger_id": None}
     answer = client.post("/gradio_api/queue/join", json=call)
     if answer.status_code == 503 and "try again" in answer.text:
@@ -108,59 +108,61 @@ def run(client: httpx.Client, press: Press, session: str, cancel_after: float | 
     timer = threading.Timer(cancel_after or 0, cancel)
     if cancel_after is not None:
         timer.start()
-    said = ""
+    message_text = ""
     try:
         for message in events(client, session):
-            said = json.dumps(message, ensure_ascii=False) if "bar " in json.dumps(message) else said
+            message_text = json.dumps(message, ensure_ascii=False) if "bar " in json.dumps(message) else message_text
             if message["msg"] == "process_completed":
-                if "bar done" in said and message["success"]:
+                if "bar done" in message_text and message["success"]:
                     return "finished", ""
-                return ("cancelled", "") if cancelled.is_set() else ("failed", said[:300])
+                return ("cancelled", "") if cancelled.is_set() else ("failed", message_text[:300])
     finally:
         timer.cancel()
-    return "lost", said[:300]
+    return "lost", message_text[:300]
 
 
-def visitor(number: int, address: str, given: list[Press], until: float, found: Found, lock: threading.Lock) -> None:
-    """Press Run on one page after another until the time is over; one in five runs is cancelled on the way."""
+def visitor(
+    number: int, address: str, page_runs: list[Press], until: float, measurement: Measurement, lock: threading.Lock
+) -> None:
+    """Press Run on one page after another until the time is over; one in five runs is cancelled."""
     dice = random.Random(number)
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
         while time.monotonic() < until:
-            begun = time.monotonic()
+            start = time.monotonic()
             session = f"{number:x}-{dice.getrandbits(40):x}"
-            press, cancel = dice.choice(given), dice.uniform(0, 6) if dice.random() < 0.2 else None
+            press, cancel = dice.choice(page_runs), dice.uniform(0, 6) if dice.random() < 0.2 else None
             try:
-                page_result, said = run(client, press, session, cancel)
+                outcome, message = run(client, press, session, cancel)
             except httpx.HTTPError as error:
-                page_result, said = "lost", repr(error)
+                outcome, message = "lost", repr(error)
             with lock:
-                found.outcomes[page_result] += 1
-                if page_result == "finished":
-                    found.seconds.append(time.monotonic() - begun)
-                if page_result in ("failed", "lost"):
-                    found.wrong.append(f"{press.page}: {said}")
-            time.sleep(1.0 if page_result == "refused" else dice.uniform(0, 0.5))
+                measurement.outcomes[outcome] += 1
+                if outcome == "finished":
+                    measurement.seconds.append(time.monotonic() - start)
+                if outcome in ("failed", "lost"):
+                    measurement.wrong.append(f"{press.page}: {message}")
+            time.sleep(1.0 if outcome == "refused" else dice.uniform(0, 0.5))
 
 
-def load(address: str, *, visitors: int, seconds: float, pid: int, pages: tuple[str, ...] = PAGES) -> Found:
-    """So many visitors for so long on a server that runs; its memory is watched after one run of every page."""
+def load(address: str, *, visitors: int, seconds: float, pid: int, pages: tuple[str, ...] = PAGES) -> Measurement:
+    """Visit a running server so often for so long; its memory is measured after one run of every page."""
     config = httpx.get(f"{address}/config", timeout=60).json()
-    given, found, lock = presses(config, pages), Found(), threading.Lock()
+    page_runs, measurement, lock = presses(config, pages), Measurement(), threading.Lock()
     with httpx.Client(base_url=address, timeout=PATIENCE) as client:
-        for number, press in enumerate(given):
-            page_result, said = run(client, press, f"first-{number}", None)
-            if page_result != "finished":
-                raise SystemExit(f"the page {press.page} does not run at all: {said}")
+        for number, press in enumerate(page_runs):
+            outcome, message = run(client, press, f"first-{number}", None)
+            if outcome != "finished":
+                raise SystemExit(f"the page {press.page} does not run at all: {message}")
     server, until = psutil.Process(pid), time.monotonic() + seconds
-    found.memory.append(server.memory_info().rss / 2**20)
-    each = (address, given, until, found, lock)
-    threads = [threading.Thread(target=visitor, args=(number, *each)) for number in range(visitors)]
+    measurement.memory.append(server.memory_info().rss / 2**20)
+    shared = (address, page_runs, until, measurement, lock)
+    threads = [threading.Thread(target=visitor, args=(number, *shared)) for number in range(visitors)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         time.sleep(0.5)
-        found.memory.append(server.memory_info().rss / 2**20)
-    return found
+        measurement.memory.append(server.memory_info().rss / 2**20)
+    return measurement
 
 
 def started() -> tuple[subprocess.Popen, str]:
@@ -186,20 +188,20 @@ def started() -> tuple[subprocess.Popen, str]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--visitors", type=int, default=16, help="at most 64")
-    options.add_argument("--seconds", type=float, default=120, help="at most 600")
-    given = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--visitors", type=int, default=16, help="how many visitors, at most 64")
+    parser.add_argument("--seconds", type=float, default=120, help="for how long they press Run, at most 600")
+    arguments = parser.parse_args()
     app, address = started()
     try:
-        size = {"visitors": min(given.visitors, 64), "seconds": min(given.seconds, 600)}
-        found = load(address, pid=app.pid, **size)
+        size = {"visitors": min(arguments.visitors, 64), "seconds": min(arguments.seconds, 600)}
+        measurement = load(address, pid=app.pid, **size)
     finally:
         app.terminate()
         app.wait(30)
-    print(found.table(), *found.wrong[:10], sep="\n")
-    grown = max(found.memory) - found.memory[0]
-    sys.exit(bool(found.wrong) or grown > GROWTH)
+    print(measurement.table(), *measurement.wrong[:10], sep="\n")
+    grown = max(measurement.memory) - measurement.memory[0]
+    sys.exit(bool(measurement.wrong) or grown > GROWTH)
 
 
 if __name__ == "__main__":

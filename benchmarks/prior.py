@@ -1,10 +1,10 @@
-"""What computing a caption once saves the prior: diffusers' PriorTransformer against ours, with the same weights.
+"""Time that the prior saves by computing a caption once: diffusers' PriorTransformer against ours, on the same weights.
 
     python benchmarks/prior.py           # the embedded prior
-    python benchmarks/prior.py --karlo   # and one of Karlo's size with random weights, which wants 6 GB
+    python benchmarks/prior.py --karlo   # and one of Karlo's size with random weights, which needs 6 GB
 
-Seconds are the least of several interleaved tries of the whole sampler, two candidates a picture.  Each try has a
-caption of its own.
+Seconds are the shortest of several interleaved tries of the whole sampler, with two candidates a picture.  Each try has
+a caption of its own.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ FORWARD = {PriorTransformer: stock_forward, CausalPrior: CausalPrior.forward}
 
 @torch.no_grad()
 def compared(label: str, run: Callable[[CausalPrior, int], torch.Tensor], network: CausalPrior, tries: int) -> None:
-    """One line: the same network, its forward diffusers' own or ours."""
+    """Print one line: the times of the same network with diffusers' forward and with ours."""
     seconds, outputs = {kind: [] for kind in FORWARD}, {}
     for attempt in range(tries):
         for kind, forward in FORWARD.items():
             with mock.patch.object(CausalPrior, "forward", forward):
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 outputs[kind] = run(network, attempt)
-                seconds[kind].append(time.perf_counter() - begun)
+                seconds[kind].append(time.perf_counter() - start)
     stock, ours = map(min, seconds.values())
-    apart = (outputs[PriorTransformer] - outputs[CausalPrior]).abs().max() / outputs[PriorTransformer].abs().max()
-    typer.echo(f"{label:<28} {stock:7.2f} s {ours:7.2f} s   {stock / ours:4.1f} times faster, {apart:.0e} apart")
+    difference = (outputs[PriorTransformer] - outputs[CausalPrior]).abs().max() / outputs[PriorTransformer].abs().max()
+    typer.echo(f"{label:<28} {stock:7.2f} s {ours:7.2f} s   {stock / ours:4.1f} times faster, {difference:.0e} apart")
 
 
-def main(karlo: Annotated[bool, typer.Option(help="Also at Karlo's size.")] = False) -> None:
+def main(karlo: Annotated[bool, typer.Option(help="Measure a prior of Karlo's size, too.")] = False) -> None:
     lab = latentlab.load("emoji", device="cpu")
 
     def drawn(count: int, network: CausalPrior, attempt: int) -> torch.Tensor:

@@ -1,10 +1,10 @@
-"""What a picture costs, and what would make it cheaper: each change against the shipped defaults, in one run.
+"""The seconds that a picture takes, and how changes of the settings alter them, against the shipped defaults.
 
     python benchmarks/speed.py
 
 Seconds are the least of several interleaved tries, so that a busy moment of the machine falls on no variant alone.
-Quality is measured beside them: how many of the model's things CLIP recognises in the pictures made of their names, and
-how far the pictures are from the default's.
+The table has the quality too: how many of the model's things CLIP recognises in the pictures generated from their
+names, and the PSNR to the default's pictures.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def channels_last(lab: Lab) -> Iterator[None]:
 
 @contextmanager
 def compiled(lab: Lab) -> Iterator[None]:
-    """The decoder's network alone, where the time goes; its warm-up is not counted in the seconds."""
+    """Compile the decoder's network, which takes most of the time; the warm-up is not in the seconds."""
     network = lab.decoder.network
     lab.decoder.network = torch.compile(network)
     yield
@@ -66,24 +66,24 @@ VARIANTS: dict[str, tuple[Callable, dict]] = {
 }
 
 
-def one(lab: Lab, knobs: dict) -> float:
+def one(lab: Lab, params: dict) -> float:
     start = time.perf_counter()
-    experiments.generate(lab, PROMPT, seeds=[0], preview_every=0, **knobs)
+    experiments.generate(lab, PROMPT, seeds=[0], preview_every=0, **params)
     return time.perf_counter() - start
 
 
-def eight(lab: Lab, found: experiments.Inverted) -> float:
+def eight(lab: Lab, inverted: experiments.Inverted) -> float:
     start = time.perf_counter()
-    experiments.vary(lab, found, etas=(1.0,), seeds=range(8), preview_every=0)
+    experiments.vary(lab, inverted, etas=(1.0,), seeds=range(8), preview_every=0)
     return time.perf_counter() - start
 
 
-def made(lab: Lab, names: list[str], knobs: dict) -> Tensor:
+def generate_pictures(lab: Lab, names: list[str], params: dict) -> Tensor:
     """A picture of each name, before the upsampler."""
     seeds = range(len(names))
-    z_i = sample(lab.prior, names, seeds=seeds, candidates=knobs.get("candidates", 2))
+    z_i = sample(lab.prior, names, seeds=seeds, candidates=params.get("candidates", 2))
     latent = Latent(z_i, noise(lab.decoder, seeds, device=lab.device))
-    steps, guidance = knobs.get("steps", 25), knobs.get("guidance", 2.0)
+    steps, guidance = params.get("steps", 25), params.get("guidance", 2.0)
     x_0 = decode(lab.decoder, latent, text=lab.decoder.encode_prompt(names), steps=steps, guidance=guidance)
     return pictures(lab.decoder, x_0)
 
@@ -96,8 +96,8 @@ def recognised(lab: Lab, pixels: Tensor, names: list[str]) -> dict:
 
 
 def main(
-    model: Annotated[str, typer.Option(help="A model that says what it can draw.")] = "emoji",
-    tries: Annotated[int, typer.Option(min=1, help="Of each variant, interleaved; the least counts.")] = 5,
+    model: Annotated[str, typer.Option(help="A model with a list of things that it can draw.")] = "emoji",
+    tries: Annotated[int, typer.Option(min=1, help="Tries of each variant, interleaved; the shortest counts.")] = 5,
     things: Annotated[int, typer.Option(min=2, help="Pictures for the quality of each variant.")] = 64,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -105,20 +105,20 @@ def main(
     lab = models.load(model, device="cpu")
     names = list(lab.things[:: max(1, len(lab.things) // things)][:things])
     picture = images.load(models.gallery(model)[0][0], lab.decoder.image_size)
-    found = experiments.invert(lab, picture)
+    inverted = experiments.invert(lab, picture)
     seconds: dict[str, list[float]] = {name: [] for name in VARIANTS}
     variations: dict[str, list[float]] = {name: [] for name in VARIANTS}
     for attempt in range(tries + 1):  # the first warms up
-        for name, (change, knobs) in VARIANTS.items():
+        for name, (change, params) in VARIANTS.items():
             with change(lab), torch.no_grad():
-                taken = one(lab, knobs), eight(lab, found)
+                taken = one(lab, params), eight(lab, inverted)
             if attempt:
                 seconds[name].append(taken[0])
                 variations[name].append(taken[1])
     rows, default = [], None
-    for name, (change, knobs) in VARIANTS.items():
+    for name, (change, params) in VARIANTS.items():
         with change(lab), torch.no_grad():
-            pixels = made(lab, names, knobs)
+            pixels = generate_pictures(lab, names, params)
         default = pixels if default is None else default
         row = {"variant": name, "seconds": min(seconds[name]), "eight variations": min(variations[name])}
         row["times faster"] = min(seconds[next(iter(VARIANTS))]) / row["seconds"]

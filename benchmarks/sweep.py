@@ -1,8 +1,8 @@
-"""Whole sweeps in one batch against the same work picture by picture with diffusers, on the same weights.
+"""Sweeps in one batch, against the same work picture by picture with diffusers on the same weights.
 
     python benchmarks/sweep.py
 
-The loop is what one writes with diffusers alone: its schedulers and its transformer, told the whole padded context.
+The loop is what one writes with diffusers alone: its schedulers and its transformer, with the whole padded context.
 Both sides invert naively over the same times, so that they make the same pictures; the largest difference in grey
 levels is part of the table.  The runs of the two alternate, and the shortest of each counts.
 """
@@ -38,24 +38,24 @@ def schedulers(decoder):
 
     abar = decoder.abar.double()
     betas = 1 - abar / torch.cat([torch.ones(1, dtype=abar.dtype), abar[:-1]])
-    knobs = {
+    params = {
         "trained_betas": betas.numpy(),
         "clip_sample": False,
         "set_alpha_to_one": True,
         "timestep_spacing": "leading",
     }
-    forth, back = DDIMScheduler(**knobs), DDIMInverseScheduler(**knobs)
-    forth.set_timesteps(STEPS)
-    back.set_timesteps(STEPS)
-    return forth, back, [*forth.timesteps.tolist(), CLEAN]
+    decode_scheduler, invert_scheduler = DDIMScheduler(**params), DDIMInverseScheduler(**params)
+    decode_scheduler.set_timesteps(STEPS)
+    invert_scheduler.set_timesteps(STEPS)
+    return decode_scheduler, invert_scheduler, [*decode_scheduler.timesteps.tolist(), CLEAN]
 
 
 class OneByOne:
-    """What a loop over diffusers' parts does: one picture at a time, each inverted anew unless told otherwise."""
+    """A loop over diffusers' parts: one picture at a time, inverted again for every output or only once."""
 
     def __init__(self, lab, network, *, keep_inversions: bool):
-        self.lab, self.network, self.keep, self.kept = lab, network, keep_inversions, {}
-        self.forth, self.back, self.times = schedulers(lab.decoder)
+        self.lab, self.network, self.keep, self.inversions = lab, network, keep_inversions, {}
+        self.decode_scheduler, self.invert_scheduler, self.times = schedulers(lab.decoder)
 
     def eps(self, x: Tensor, t: int, cond: Conditioning) -> Tensor:
         z_i, time = scaled(cond.z_i), torch.full((1,), t)
@@ -63,39 +63,39 @@ class OneByOne:
         return to_eps(v, x, abar_at(self.lab.decoder.abar, t), "v")
 
     def invert(self, pixels: Tensor, row: int) -> Latent:
-        if self.keep and row in self.kept:
-            return self.kept[row]
+        if self.keep and row in self.inversions:
+            return self.inversions[row]
         x = self.lab.decoder.to_x0(pixels)
         cond = Conditioning(self.lab.encoder.encode_image(pixels))
-        for t in self.back.timesteps.tolist():
+        for t in self.invert_scheduler.timesteps.tolist():
             left = max(t - 1000 // STEPS, 0)  # the level being left, where the network is evaluated
-            x = self.back.step(self.eps(x, left, cond), t, x).prev_sample
-        self.kept[row] = Latent(cond.z_i, x)
-        return self.kept[row]
+            x = self.invert_scheduler.step(self.eps(x, left, cond), t, x).prev_sample
+        self.inversions[row] = Latent(cond.z_i, x)
+        return self.inversions[row]
 
     def decode(self, latent: Latent) -> Tensor:
         x, cond = latent.x_T, Conditioning(latent.z_i)
-        for t in self.forth.timesteps.tolist():
-            x = self.forth.step(self.eps(x, t, cond), t, x).prev_sample
+        for t in self.decode_scheduler.timesteps.tolist():
+            x = self.decode_scheduler.step(self.eps(x, t, cond), t, x).prev_sample
         return self.lab.decoder.to_pixels(x)
 
     def text_diff(self, pixels: Tensor, captions: list[tuple[str, list[str]]], thetas: list[float]) -> Tensor:
-        made = []
+        decoded = []
         for row, (source, targets) in enumerate(captions):
             for target in targets:
                 for theta in thetas:
                     latent = self.invert(pixels[row : row + 1], row)
                     z_t0, z_t = (self.lab.encoder.encode_text([c]) for c in (source, target))
-                    made.append(self.decode(text_diff(latent, z_t0, z_t, [theta])))
-        return torch.cat(made)
+                    decoded.append(self.decode(text_diff(latent, z_t0, z_t, [theta])))
+        return torch.cat(decoded)
 
     def interpolate(self, pixels: Tensor, thetas: list[float]) -> Tensor:
-        made = []
+        decoded = []
         for a in range(0, len(pixels), 2):
             for theta in thetas:
                 ends = [self.invert(pixels[k : k + 1], k) for k in (a, a + 1)]
-                made.append(self.decode(interpolate(*ends, [theta], noise="slerp")))
-        return torch.cat(made)
+                decoded.append(self.decode(interpolate(*ends, [theta], noise="slerp")))
+        return torch.cat(decoded)
 
 
 class Batched:
@@ -126,20 +126,20 @@ class Batched:
         return self.decode(Latent.stack(interpolate(latent[a], latent[a + 1], thetas, noise="slerp") for a in pairs))
 
 
-def timed(works: dict[str, Callable[[], Tensor]], repeat: int) -> dict[str, tuple[float, Tensor]]:
-    """The shortest of some runs of each in seconds, run in turns so that a busy moment meets all; and what was made."""
-    found = {name: (float("inf"), work()) for name, work in works.items()}  # once unmeasured, to warm up
+def timed(functions: dict[str, Callable[[], Tensor]], repeat: int) -> dict[str, tuple[float, Tensor]]:
+    """The shortest time of each function in seconds, and its pictures; runs alternate, so a busy moment slows all."""
+    fastest = {name: (float("inf"), function()) for name, function in functions.items()}  # once unmeasured, to warm up
     for _ in range(repeat):
-        for name, work in works.items():
+        for name, function in functions.items():
             start = time.perf_counter()
-            made = work()
-            found[name] = min(found[name][0], time.perf_counter() - start), made
-    return found
+            pixels = function()
+            fastest[name] = min(fastest[name][0], time.perf_counter() - start), pixels
+    return fastest
 
 
 @torch.no_grad()
 def main(
-    repeat: Annotated[int, typer.Option(help="Runs of each, of which the shortest counts.")] = 2,
+    repeat: Annotated[int, typer.Option(help="Runs of each; the shortest counts.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     from diffusers import SD3Transformer2DModel
@@ -156,17 +156,17 @@ def main(
     }
     rows = []
     for name, job in jobs.items():
-        works = {"one batch": lambda job=job: job(Batched(lab))} | {
+        functions = {"one batch": lambda job=job: job(Batched(lab))} | {
             loop: lambda job=job, loop=loop: job(OneByOne(lab, network, keep_inversions=loop == "once"))
             for loop in ("each time", "once")
         }
-        (ours, made), *loops = timed(works, repeat).values()
-        for loop, (seconds, theirs) in zip(("each time", "once"), loops):
+        (our_seconds, our_pixels), *loops = timed(functions, repeat).values()
+        for loop, (seconds, their_pixels) in zip(("each time", "once"), loops):
             rows.append({
                 "sweep": name, "loop inverts": loop,
-                "seconds": round(seconds, 2), "seconds, one batch": round(ours, 2),
-                "times faster": round(seconds / ours, 1),
-                "largest difference, grey levels": round(float((made - theirs).abs().max()) * 127.5, 3),
+                "seconds": round(seconds, 2), "seconds, one batch": round(our_seconds, 2),
+                "times faster": round(seconds / our_seconds, 1),
+                "largest difference, grey levels": round(float((our_pixels - their_pixels).abs().max()) * 127.5, 3),
             })  # fmt: skip
     if as_json:
         print(json.dumps({"model": lab.name, "weights": lab.weights, "threads": torch.get_num_threads(), "rows": rows}))

@@ -25,29 +25,29 @@ PAGES = {
     "attack": "", "prior": "", "binding": "", "clip": "", "map": "",
 }  # fmt: skip
 WIDTHS, THEMES = (1280, 1600, 390), ("light", "dark")
-SHOWN = [(1280, "light"), (390, "dark")]
+README_VIEWS = [(1280, "light"), (390, "dark")]
 
 
-def ran(page: Page, address: str, name: str) -> str:
-    """Open one page by its link and run it; the seconds from Run to the first picture and to the result."""
+def run_page(page: Page, address: str, name: str) -> str:
+    """Open one page by its link, run it, and return the seconds from Run to the first picture and to the result."""
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
     page.goto(f"{address}/?page={name}&__theme=light&{PAGES[name]}")
     if name == "map":
         for count, row in enumerate((3, 5), 1):
             page.locator(".map button").nth(row).click()
             page.locator(".map button.chosen").nth(count - 1).wait_for()
-        said = "two clicks"
+        timing = "two clicks on the map"
     else:
         page.locator(f"#run-{name}").wait_for()
         page.wait_for_timeout(1000)
-        begun, seconds = time.monotonic(), []
+        start, seconds = time.monotonic(), []
         page.locator(f"#run-{name}").click()
-        for what in (".outputs:visible img, .probabilities:visible li", ".bar.done:visible, .bar.wrong:visible"):
-            page.locator(what).first.wait_for()
-            seconds.append(time.monotonic() - begun)
-        said = "first picture {:.1f} s after Run, the result {:.1f} s".format(*seconds)
+        for selector in (".outputs:visible img, .probabilities:visible li", ".bar.done:visible, .bar.wrong:visible"):
+            page.locator(selector).first.wait_for()
+            seconds.append(time.monotonic() - start)
+        timing = "first picture {:.1f} s after Run, the result {:.1f} s".format(*seconds)
     page.wait_for_timeout(1200)
-    return said
+    return timing
 
 
 def shoot(page: Page, path: Path, width: int, theme: str) -> None:
@@ -61,26 +61,26 @@ def shoot(page: Page, path: Path, width: int, theme: str) -> None:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--out", type=Path, default=ROOT / "docs" / "screens")
-    options.add_argument("--all", action="store_true", help="every width in both themes")
-    options.add_argument("--only", default=",".join(PAGES), help="pages, with commas")
-    options.add_argument("--format", default="webp", choices=("webp", "png"))
-    options.add_argument("--url", help="of an app that runs already")
-    given = options.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    app, address = (None, given.url) if given.url else started()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screens")
+    parser.add_argument("--all", action="store_true", help="every width in both themes")
+    parser.add_argument("--only", default=",".join(PAGES), help="the pages, comma-separated")
+    parser.add_argument("--format", default="webp", choices=("webp", "png"))
+    parser.add_argument("--url", help="the address of a running app")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    app, address = (None, arguments.url) if arguments.url else started()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
             page = browser.new_page(viewport={"width": WIDTHS[0], "height": 900})
             page.set_default_timeout(300_000)
-            for name in given.only.split(","):
-                said = ran(page, address, name)
-                for width, theme in itertools.product(WIDTHS, THEMES) if given.all else SHOWN:
-                    shoot(page, given.out / f"{name}-{width}-{theme}.{given.format}", width, theme)
-                print(f"{name}: {said}", flush=True)
+            for name in arguments.only.split(","):
+                timing = run_page(page, address, name)
+                for width, theme in itertools.product(WIDTHS, THEMES) if arguments.all else README_VIEWS:
+                    shoot(page, arguments.out / f"{name}-{width}-{theme}.{arguments.format}", width, theme)
+                print(f"{name}: {timing}", flush=True)
             browser.close()
     finally:
         if app:

@@ -20,17 +20,17 @@ CAPTIONS = (
 )
 
 lab = latentlab.load("emoji")
-made = [latentlab.generate(lab, caption, seeds=[3]).pixels for caption in CAPTIONS]
+generated = [latentlab.generate(lab, caption, seeds=[3]).pixels for caption in CAPTIONS]
 gallery = latentlab.models.gallery("emoji")[1:24:3]
 originals = torch.cat([images.load(path, lab.upsampler.high) for path, _ in gallery])
-back = latentlab.reconstruct(lab, originals)
+reconstruction = latentlab.reconstruct(lab, originals)
 
 figure = rows(
     {
-        "generated": torch.cat(made),
+        "generated": torch.cat(generated),
         "a picture": originals,
-        "decoded from (z_i, x_T)": back.large,
-        "from z_i, another x_T": back.large_from_z_i,
+        "decoded from (z_i, x_T)": reconstruction.large,
+        "from z_i, another x_T": reconstruction.large_from_z_i,
     },
     titles=CAPTIONS,
 )

@@ -6,12 +6,15 @@ import difflib
 import hashlib
 import logging
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .errors import UserError
@@ -20,6 +23,7 @@ from .slerp import normalize
 
 # Sentences around a label, over which its embedding is averaged (Radford et al. 2021, section 3.1.4).
 TEMPLATES = ("{}", "a picture of {}", "a drawing of {}", "{} on a white background", "{} on blue")
+FITS = ("model", "crop", "pad")  # ways to make a picture square
 MAX_BATCH_SIZE = 64  # the largest number of pictures encoded at once, which bounds memory
 
 
@@ -70,17 +74,32 @@ class Encoder:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         _check(name, pretrained)
+        self.name = _public_name(name, pretrained)
         self.model, self.tokenizer = _create(name, pretrained)
         self.model.eval().requires_grad_(False).to(device, dtype)
-        config = self.model.visual.preprocess_cfg
+        self.preprocess_cfg = config = self.model.visual.preprocess_cfg
         self.mean = torch.tensor(config["mean"], device=device, dtype=dtype).view(1, 3, 1, 1)
         self.std = torch.tensor(config["std"], device=device, dtype=dtype).view(1, 3, 1, 1)
         size = self.model.visual.image_size
         self.image_size: int = size if isinstance(size, int) else size[0]
         self.device, self.dtype = torch.device(device), dtype
 
+    def square(self, image: Image.Image) -> Image.Image:
+        """A picture sized by the model's own preprocessing, which crops it, squashes it or pads it to `image_size`."""
+        for resize in self._sizing:
+            image = resize(image)
+        return image
+
+    @cached_property
+    def _sizing(self) -> list[Any]:
+        """Those of open_clip's own transforms that come before the picture becomes a tensor."""
+        from open_clip import transform
+
+        stock = transform.image_transform_v2(transform.PreprocessCfg(**self.preprocess_cfg), is_train=False)
+        return [*takewhile(lambda step: not isinstance(step, transform.MaybeConvertMode), stock.transforms)]
+
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, resized to the model's."""
+        """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, squashed to the model's: `square` a picture before."""
         return torch.cat([self._encode(some) for some in pixels.split(MAX_BATCH_SIZE)])
 
     def _encode(self, pixels: Tensor) -> Tensor:
@@ -142,10 +161,26 @@ class Encoder:
 
     def fingerprint(self) -> str:
         """What tells these weights from others of the same architecture: twelve digits, of a part of every tensor."""
-        digest = hashlib.sha256()
-        for name, tensor in self.model.state_dict().items():
-            digest.update(name.encode() + tensor.flatten()[:1024].double().cpu().numpy().tobytes())
-        return digest.hexdigest()[:12]
+        return digest(self.model.state_dict())
+
+    def as_setting(self) -> dict[str, str]:
+        """The name and the fingerprint, by which a result records the encoder."""
+        return {"name": self.name, "weights": self.fingerprint()}
+
+
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Twelve digits of a part of every tensor, by name."""
+    sha256 = hashlib.sha256()
+    for name, tensor in tensors.items():
+        sha256.update(name.encode() + tensor.flatten()[:1024].double().cpu().numpy().tobytes())
+    return sha256.hexdigest()[:12]
+
+
+def _public_name(name: str, pretrained: str | None) -> str:
+    """The name as a result may carry it: of a folder the last part alone, since its path is the user's own."""
+    if name.startswith("local-dir:"):
+        return Path(name.removeprefix("local-dir:")).name
+    return f"{name}:{pretrained}" if pretrained else name
 
 
 def _precise(z: Tensor) -> Tensor:
@@ -194,6 +229,27 @@ def _create(name: str, pretrained: str | None) -> tuple[Any, Any]:
         ) from error
     finally:
         logging.disable(before)
+
+
+def square(encoder: Any, image: Image.Image, fit: str = "model") -> Image.Image:
+    """A picture as a square of the encoder's size.
+
+    Args:
+        fit: "model" for the model's own preprocessing, or "crop" or "pad" as in `images.square`.
+
+    Raises:
+        UserError: another fit.
+    """
+    if fit not in FITS:
+        raise UserError(f"fit is {fit!r}: give 'model', 'crop' or 'pad'")
+    return encoder.square(image) if fit == "model" else images.square(image, encoder.image_size, fit=fit)
+
+
+@torch.no_grad()
+def probe(encoder: Any) -> Tensor:
+    """z_i (D,) of one fixed picture, by which one CLIP is recognised in any precision and from any library."""
+    ramp = torch.linspace(-1, 1, encoder.image_size).expand(encoder.image_size, -1)
+    return encoder.encode_image(torch.stack([ramp, ramp.T, -ramp])[None])[0].float().cpu()
 
 
 def local(folder: Path, **options: Any) -> Encoder:

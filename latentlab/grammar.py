@@ -97,6 +97,10 @@ class Arrangement:
         """The arrangement in words: "a red cube on top of a blue ball"."""
         return f"{article(str(self.first))} {self.relation} {article(str(self.second))}"
 
+    def as_setting(self) -> str:
+        """The caption, from which `parse` makes the arrangement again."""
+        return self.caption
+
     @property
     def boxes(self) -> tuple[Box, Box]:
         """The places of the first and the second solid: (left, top, right, bottom), fractions of the picture."""

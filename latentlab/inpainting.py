@@ -168,7 +168,7 @@ def seam(pixels: Tensor, mask: Tensor) -> Tensor:
     Args:
         mask: (1 or B, 1, H, W).
     """
-    total, count = 0.0, 0.0
+    total, count = pixels.new_zeros(len(pixels)), pixels.new_zeros(1)
     for dim in (-1, -2):
         size = pixels.shape[dim] - 1
         across = mask.narrow(dim, 0, size) ^ mask.narrow(dim, 1, size)

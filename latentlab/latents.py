@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import UserError
-from .io.atomic import atomic_write, open_tensors
+from .io.atomic import open_tensors, save_tensors
 
 PAIRS = ("bdia", "edict")  # the methods whose latent is a pair of states
 
@@ -65,8 +64,7 @@ class Latent:
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write a safetensors file with z_i, x_T and the metadata, whole or not at all."""
         tensors = {"z_i": self.z_i.contiguous().cpu(), "x_T": self.x_T.contiguous().cpu()}
-        with atomic_write(path) as part:
-            save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.Latent"})
+        save_tensors(path, tensors, {**(metadata or {}), "format": "latentlab.Latent"})
 
     @staticmethod
     def load(path: str | Path) -> Latent:
@@ -151,8 +149,7 @@ class PairLatent:
         """Write a safetensors file with tensors, method, times, mix and metadata, whole or not at all."""
         tensors = {name: getattr(self, name).contiguous().cpu() for name in ("z_i", "first", "second")}
         inversion = {"method": self.method, "times": json.dumps(self.times), "mix": repr(self.mix)}
-        with atomic_write(path) as part:
-            save_file(tensors, part, metadata={**(metadata or {}), "format": "latentlab.PairLatent", **inversion})
+        save_tensors(path, tensors, {**(metadata or {}), "format": "latentlab.PairLatent", **inversion})
 
     @staticmethod
     def load(path: str | Path) -> PairLatent:

@@ -1,8 +1,8 @@
 """Checkpoints of every family in the published layout: configs at full size, and tiny ones with random weights.
 
-The configs have the keys of the published ones, those of old versions among them, and lack what those lack.  What the
-hub lists holds them to that: the sizes of the JSON files to the byte, where they are known (`JSON_SIZES`), and of the
-weight files (tests/test_full_size.py).  Of CLIP-L and of Kandinsky's two towers only the keys that matter are here.
+The configs have exactly the keys of the published ones, those of old versions among them.  Tests compare them with what
+the hub lists: the sizes of the JSON files to the byte, where they are known (`JSON_SIZES`), and of the weight files
+(tests/test_full_size.py).  For CLIP-L and Kandinsky's two towers only the keys that matter are here.
 
     python tests/checkpoints.py FOLDER      writes the tiny checkpoints of all families
 """
@@ -303,10 +303,10 @@ def text_of(kind: type | None, config: dict) -> str:
 
 def published(repository: str, part: str) -> str:
     """The JSON of a part as published, "." for the index."""
-    found, index = REPOSITORIES[repository]
+    configs, index = REPOSITORIES[repository]
     if part == ".":
         return text_of(None, index)
-    config = found[part]
+    config = configs[part]
     kind, config = config if isinstance(config, tuple) else (KINDS.get(part), config)
     return text_of(kind, config)
 
@@ -351,16 +351,16 @@ class Unread:
 
     weights = "random"
 
-    def __init__(self, row, given, *, device, dtype=None, offload=None, tiny: bool, tokenizer: Path):
+    def __init__(self, row, user_folder, *, device, dtype=None, offload=None, tiny: bool, tokenizer: Path):
         self.folders = {source.role: source for source in row.sources}
         self.device, self.dtype, self.tiny, self.words = device, dtype or torch.float32, tiny, tokenizer
         self.networks = []
 
     def network(self, kind: type, role: str, part: str, *, stays: bool = False) -> torch.nn.Module:
         source = self.folders[role]
-        found = {name: config for name, _, config in parts(source.name, tiny=self.tiny)}
+        configs = {name: config for name, _, config in parts(source.name, tiny=self.tiny)}
         with self.device:
-            network = build(kind, found["."]["vision_config"] if source.flat else found[part])
+            network = build(kind, configs["."]["vision_config"] if source.flat else configs[part])
         self.networks.append(network.eval().requires_grad_(False).to(self.dtype))
         return network
 
@@ -378,7 +378,7 @@ class Unread:
 def write(folder: Path, repository: str, seed: int = 0) -> Path:
     """A tiny checkpoint in a repository's layout, beside every safetensors file a pickle that must not be read."""
     folder = folder / repository
-    found, index = REPOSITORIES[repository]
+    configs, index = REPOSITORIES[repository]
     folder.mkdir(parents=True)
     if index:
         (folder / "model_index.json").write_text(text_of(None, index))
@@ -408,7 +408,7 @@ def write(folder: Path, repository: str, seed: int = 0) -> Path:
             name = "pytorch_model.bin" if stem == "model" else f"{stem}.bin"
             (folder / part / name).write_bytes(b"a pickle that must not be read")
             (folder / part / "config.json").write_text(text_of(kind, config))
-    for part, config in found.items():
+    for part, config in configs.items():
         if isinstance(config, dict) and part not in KINDS:
             (folder / part).mkdir(exist_ok=True)
             name = "preprocessor_config" if part.endswith(("processor", "extractor")) else "scheduler_config"

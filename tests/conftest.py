@@ -1,20 +1,21 @@
 """Fixtures that several test files share: the toy lab, seeded randomness, small stand-ins for drawings and decoders."""
 
-import copy
 import dataclasses
 import functools
-import hashlib
-import json
+import os
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from latentlab import experiments, models
 from latentlab.analysis.pca import Directions
-from latentlab.diffusion import SeededNoise, abar_at
+from latentlab.diffusion import SeededNoise, abar_at, cosine_abar
 from latentlab.models.toy import D, ToyDecoder
 
 
@@ -118,14 +119,26 @@ def curved():
     return Curved()
 
 
+class Grain:
+    """An upsampler that adds its own seeded noise."""
+
+    abar, low, high, max_batch_size, steps = cosine_abar(), 8, 8, 4, 2
+
+    def eps(self, x_t, t, pixels):
+        return x_t / 2
+
+    def to_pixels(self, x_0, pixels):
+        return (pixels + 0.3 * x_0.tanh()).clamp(-1, 1)
+
+
 @pytest.fixture
 def bystander():
-    """A server on this machine that only listens: (address, the paths that were asked for)."""
-    asked = []
+    """A server on this machine that records requests: (address, the requested paths)."""
+    requested_paths = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requested_paths.append(self.path)
             self.send_response(200)
             self.end_headers()
 
@@ -136,7 +149,7 @@ def bystander():
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", requested_paths
     server.shutdown()
 
 
@@ -146,7 +159,10 @@ def sprites():
 
     Row 0 is mirror-symmetrical, row 1 is not, row 2 is transparent, row 3 is opaque white.
     """
-    from latentlab.training.drawings import COLOURS, SOLIDS, STYLES, Sprites, sign_words, things
+    from latentlab.grammar import COLOURS, SOLIDS
+    from latentlab.training.drawings import Sprites
+    from latentlab.training.icon_sets import STYLES
+    from latentlab.training.things import sign_words, things
 
     pixels = np.zeros((4, 4, 8, 8), np.uint8)
     pixels[0, :, :, 2:6] = np.array([200, 40, 90, 255])[:, None, None]
@@ -160,30 +176,36 @@ def sprites():
 
 
 @pytest.fixture(scope="session")
-def clip_folder(tmp_path_factory):
+def write_once(tmp_path_factory):
+    """A folder that one process of pytest-xdist writes and all processes read: `write_once(name, write)`."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    written = {}
+
+    def folder(name, write):
+        folder = shared / name
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                write(part := Path(tempfile.mkdtemp(dir=shared)))
+                part.rename(folder)
+        written[folder] = file_times(folder)
+        return folder
+
+    yield folder
+    for folder, times in written.items():
+        assert file_times(folder) == times, f"a test changed {folder.name}, which others read: copy it first"
+
+
+def file_times(folder):
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture(scope="session")
+def clip_folder(write_once):
     """A tiny open_clip model (32 pixels, 24-d) with Emoji World's tokenizer and random weights, as the shipped one."""
-    import open_clip
-    from safetensors.torch import save_file
+    import tiny_miniature
 
-    from latentlab.training.clip import MODEL, write_config
-
-    model = copy.deepcopy(MODEL)
-    model["embed_dim"] = 24
-    model["vision_cfg"] |= {"image_size": 32, "width": 8, "head_width": 16}
-    model["text_cfg"] |= {"width": 16, "heads": 2, "layers": 1}
-    folder = tmp_path_factory.mktemp("miniature") / "clip"
-    config = write_config(folder, model)
-    config["text_cfg"]["hf_tokenizer_name"] = None
-    config.pop("custom_text")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = open_clip.CustomTextCLIP(**config)
-    # A channel mixed up with another shows only if their mean and std are not the same, as the miniature's are.
-    text = json.loads((folder / "open_clip_config.json").read_text())
-    text["preprocess_cfg"] |= {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
-    (folder / "open_clip_config.json").write_text(json.dumps(text))
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, folder / "open_clip_model.safetensors")
-    return folder
+    return write_once("tiny_clip", lambda folder: tiny_miniature.write_clip(folder / "clip")) / "clip"
 
 
 @pytest.fixture(scope="session")
@@ -195,30 +217,11 @@ def encoder(clip_folder):
 
 
 @pytest.fixture(scope="session")
-def miniature_folder(clip_folder):
+def miniature_folder(write_once, clip_folder):
     """Every part of the miniature, tiny and with random weights, laid out as the shipped one."""
-    from latentlab.training import autoencoder, decoder, prior, upsampler
+    import tiny_miniature
 
-    folder = clip_folder.parent
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        parts = {
-            "autoencoder": autoencoder.build((8, 16, 16, 16), (0, 1, 1, 1), 4),
-            "decoder": decoder.build(8, 1, 4, width=48, layers=1, embed=24, text=16),
-            "prior": prior.build(width=48, layers=1, embed=24),
-            "upsampler": upsampler.build((8, 16), scale=2),
-        }
-        for weight in parts["decoder"].parameters():  # which starts at zero, deaf to every condition
-            if not weight.any():
-                torch.nn.init.normal_(weight, std=0.1)
-    parts["prior"].clip_mean.data += 0.1
-    parts["prior"].clip_std.data += 0.5
-    for name, network in parts.items():
-        network.save_pretrained(folder / name)
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    digests = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    (folder / "MANIFEST.json").write_text(json.dumps({"sha256": digests}))
-    return folder
+    return write_once("tiny_miniature", lambda folder: tiny_miniature.write(folder, clip_folder))
 
 
 @pytest.fixture(scope="session")
@@ -230,11 +233,11 @@ def miniature(miniature_folder):
 
 
 @pytest.fixture(scope="session")
-def published(tmp_path_factory):
+def published(write_once):
     """A folder with a tiny copy of every repository on which a family is published, random weights in it."""
     import checkpoints
 
-    return checkpoints.write_all(tmp_path_factory.mktemp("published"))
+    return write_once("published", checkpoints.write_all)
 
 
 @pytest.fixture(scope="session")

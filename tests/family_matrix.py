@@ -1,4 +1,4 @@
-"""Which experiment exists on which family: found by running each of them on tiny checkpoints.
+"""Which experiment works on which family, measured by running each of them on tiny checkpoints.
 
 python tests/family_matrix.py      writes the table into docs/checkpoints.md
 """
@@ -39,7 +39,7 @@ def directions(lab: models.Lab) -> Directions:
     return Directions.fit(torch.randn(100, width, generator=torch.Generator().manual_seed(0)), 8)
 
 
-# On a lab, with so many steps.
+# Each takes a lab and a number of steps.
 EXPERIMENTS = {
     "generate": lambda lab, n: experiments.generate(lab, "a red cat", steps=n, prior_steps=n),
     "reconstruct": lambda lab, n: experiments.reconstruct(lab, pictures(2), steps=n),
@@ -56,20 +56,20 @@ EXPERIMENTS = {
     "edit": lambda lab, n: experiments.edit(lab, pictures(1), left_half(24, 20), steps=n),
     "bind": lambda lab, n: experiments.bind(lab, "a red cube on top of a blue ball", seeds=[0], steps=n),
     "spell": lambda lab, n: experiments.spell(lab, "deep", alternatives=["learning"], seeds=[0], steps=n),
-    "classify": lambda lab, _: experiments.classify(lab.encoder, pictures(2), ["cat", "dog"]),
-    "compare": lambda lab, _: experiments.compare(lab.encoder, pictures(2), ["a cat", "a dog"]),
+    "classify": lambda lab, _: experiments.classify(lab, pictures(2), ["cat", "dog"]),
+    "compare": lambda lab, _: experiments.compare(lab, pictures(2), ["a cat", "a dog"]),
 }
 
 
 def run(experiment: str, lab: models.Lab, steps: int = 2) -> tuple[str, str, experiments.Result | None]:
-    """Whether an experiment works on a lab: "yes", "in part" or "no", with what it says of that, and its result."""
+    """Whether an experiment works on a lab ("yes", "in part" or "no"), the reason where it does not, and its result."""
     with mock.patch("latentlab.typography.LEGIBLE", 0.1):  # tiny pictures have no room for letters
         try:
-            found = EXPERIMENTS[experiment](lab, steps)
+            result = EXPERIMENTS[experiment](lab, steps)
         except UserError as error:
             return "no", str(error), None
-    missing = [note for note in found.notes if re.search(r"has no|reads no", note)]
-    return ("in part" if missing else "yes"), "; ".join(missing), found
+    missing = [note for note in result.notes if re.search(r"has no|reads no", note)]
+    return ("in part" if missing else "yes"), "; ".join(missing), result
 
 
 def table(cells: dict[tuple[str, str], tuple[str, str]]) -> str:
@@ -91,14 +91,14 @@ def plain(reason: str) -> str:
 
 def labs(published: Path) -> dict[str, Callable[[], models.Lab]]:
     load = functools.partial(models.load, device="cpu")
-    found = {name: functools.partial(load, published, family=name) for name in FAMILIES}
-    return {**found, ALONE: functools.partial(load, published / "open_clip")}
+    loaders = {name: functools.partial(load, published, family=name) for name in FAMILIES}
+    return {**loaders, ALONE: functools.partial(load, published / "open_clip")}
 
 
-def page(text: str, found: str) -> str:
+def page(text: str, matrix: str) -> str:
     """The page with another table in it."""
     before, _, rest = text.partition(BEGINS)
-    return f"{before}{BEGINS}\n\n{found}\n\n{ENDS}{rest.partition(ENDS)[2]}"
+    return f"{before}{BEGINS}\n\n{matrix}\n\n{ENDS}{rest.partition(ENDS)[2]}"
 
 
 def main() -> None:

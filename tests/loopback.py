@@ -1,4 +1,4 @@
-"""A hub on the loopback: it answers huggingface_hub as the real one does, and breaks where it is told to."""
+"""A hub on the loopback: it answers huggingface_hub as the real one does, and breaks transfers on request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Hub:
         self.url = ""
 
     def find(self, path: str) -> tuple[str, str, str] | None:
-        """The repository, what is asked of it and the rest of a path; None where there is no such repository."""
+        """The repository, the kind of request and the rest of a path; None where there is no such repository."""
         parts = unquote(urlsplit(path).path).strip("/").removeprefix("api/models/").split("/")
         name = "/".join(parts[:2])
         return (name, parts[2], "/".join(parts[3:])) if len(parts) > 3 and name in self.repositories else None
@@ -57,15 +57,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.hub.log.append((self.command, self.path, self.headers.get("Range")))
-        found = self.hub.find(self.path)
+        target = self.hub.find(self.path)
         if self.path == "/":
             self.answer(200, b"")
-        elif found is None:
+        elif target is None:
             self.answer(401, b'{"error": "Invalid username or password."}', **{"X-Error-Code": "RepoNotFound"})
-        elif found[1] == "resolve" and found[0] in self.hub.gated:
+        elif target[1] == "resolve" and target[0] in self.hub.gated:
             self.answer(403, b'{"error": "gated"}', **{"X-Error-Code": "GatedRepo"})
         else:
-            {"revision": self.revision, "tree": self.tree, "resolve": self.file}[found[1]](found[0], found[2])
+            {"revision": self.revision, "tree": self.tree, "resolve": self.file}[target[1]](target[0], target[2])
 
     def answer(self, code: int, body: bytes, **headers: str) -> None:
         self.send_response(code)
@@ -75,21 +75,21 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
 
-    def known(self, repository: str, revision: str) -> bool:
+    def has_revision(self, repository: str, revision: str) -> bool:
         _, commit = self.hub.repositories[repository]
         if revision not in ("main", commit):
             self.answer(404, b'{"error": "Invalid rev id"}', **{"X-Error-Code": "RevisionNotFound"})
         return revision in ("main", commit)
 
     def revision(self, repository: str, revision: str) -> None:
-        if self.known(repository, revision):
+        if self.has_revision(repository, revision):
             folder, sha = self.hub.repositories[repository]
             names = [{"rfilename": str(file.relative_to(folder))} for file in listed(folder)]
             self.answer(200, json.dumps({"id": repository, "sha": sha, "siblings": names}).encode())
 
     def tree(self, repository: str, revision: str) -> None:
         folder = self.hub.repositories[repository][0]
-        if self.known(repository, revision):
+        if self.has_revision(repository, revision):
             rows = [
                 {"type": "file", "path": str(f.relative_to(folder)), "size": f.stat().st_size, "oid": etag(f)}
                 for f in listed(folder)
@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     def file(self, repository: str, rest: str) -> None:
         folder, commit = self.hub.repositories[repository]
         revision, _, name = rest.partition("/")
-        if not self.known(repository, revision):
+        if not self.has_revision(repository, revision):
             return
         if not (folder / name).is_file():
             self.answer(404, b"", **{"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})

@@ -1,4 +1,4 @@
-"""What every notebook must be, as laws that read the file alone: each yields a sentence for every breach."""
+"""Laws that every notebook keeps. Each law reads the file alone and yields a sentence for every breach."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tags(cell: NotebookNode) -> set[str]:
 
 
 def code(nb: NotebookNode, without: set[str] = frozenset()) -> list[tuple[str, NotebookNode]]:
-    """The code cells, each with the name by which a breach calls it, but for those with one of the tags."""
+    """The code cells without one of the tags, each with the name that a breach gives it."""
     cells = [cell for cell in nb.cells if cell.cell_type == "code"]
     return [(f"code cell {k}", cell) for k, cell in enumerate(cells, 1) if not tags(cell) & without]
 
@@ -51,7 +51,7 @@ def ignored(nb: NotebookNode) -> list[str]:
 
 
 def texts(cell: NotebookNode) -> str:
-    """Everything that a code cell put out as text."""
+    """All text among the outputs of a code cell."""
     data = [value for out in cell.outputs for kind, value in out.get("data", {}).items() if kind.startswith("text/")]
     return "\n".join([*data, *(out.text for out in cell.outputs if out.output_type == "stream")])
 
@@ -68,7 +68,7 @@ def solution(cell: NotebookNode) -> str:
 
 
 def shows(source: str) -> bool:
-    """Whether a cell puts something out: it ends in an expression, or prints outside of a function."""
+    """Whether a cell has an output: it ends in an expression, or prints outside of a function."""
     body = ast.parse(source).body
     if body and isinstance(body[-1], ast.Expr) and not source.rstrip().endswith(";"):
         return True
@@ -267,7 +267,7 @@ def uses_public_names_alone(path: Path, nb: NotebookNode) -> Iterator[str]:
 
 
 def _imported(node: ast.Import | ast.ImportFrom, modules: dict[str, object]) -> Iterator[str]:
-    """What is not for the public among the names imported; modules of latentlab are noted by their name here."""
+    """The imported names that are not public; modules of latentlab are recorded under their local name."""
     for alias in node.names:
         whole = f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
         root, *rest = whole.split(".")
@@ -286,7 +286,7 @@ def _imported(node: ast.Import | ast.ImportFrom, modules: dict[str, object]) -> 
 
 
 def _private(node: ast.Attribute, modules: dict[str, object]) -> str:
-    """What an attribute reaches for, if that is private, or no name of latentlab's own; else nothing."""
+    """The name behind an attribute if it is private or not latentlab's own; else nothing."""
     if node.attr.startswith("_"):
         return f"{ast.unparse(node)}, which is private"
     chain, inner = [node.attr], node.value
@@ -301,7 +301,7 @@ def _private(node: ast.Attribute, modules: dict[str, object]) -> str:
 
 
 def _part(value: object, name: str) -> object:
-    """What a module has by that name, a submodule not yet imported among them; None if nothing."""
+    """A module's attribute or submodule of that name; None if there is none."""
     if ismodule(value) and not hasattr(value, name):
         with suppress(ImportError):
             return import_module(f"{value.__name__}.{name}")
@@ -309,7 +309,7 @@ def _part(value: object, name: str) -> object:
 
 
 def _ours(value: object) -> bool:
-    """Whether latentlab made it: a foreign module or class that a module of ours imports is not ours to offer."""
+    """Whether latentlab defines it; foreign modules and classes that our modules import are not our public names."""
     made_in = value.__name__ if ismodule(value) else getattr(value, "__module__", None)
     return not isinstance(made_in, str) or made_in.partition(".")[0] == "latentlab"
 

@@ -12,7 +12,7 @@ from latentlab import UserError, experiments
 from latentlab.analysis.distances import cmmd, frechet
 
 
-def test_a_lab_without_a_text_decoder_or_a_prior_says_so_and_shows_the_rest(lab):
+def test_the_ablation_leaves_out_signals_that_the_lab_lacks_and_notes_them(lab):
     result = experiments.ablate(lab, ["a cat", "a dog"], steps=3)
     assert result.signals == ("z_t", "prior")
     assert any("reads no text" in note for note in result.notes)
@@ -36,7 +36,7 @@ def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
     assert "Fréchet distance to the real pictures" in result.summary()
 
 
-def test_few_real_pictures_are_shown_without_distances_and_others_than_the_captions_are_refused(lab):
+def test_few_real_pictures_get_no_distances_and_another_number_than_captions_is_refused(lab):
     pixels = torch.zeros(2, 3, lab.decoder.image_size, lab.decoder.image_size)
     result = experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, steps=2)
     assert result.signals[-1] == "real z_i" and any("too few for the distances" in note for note in result.notes)
@@ -46,7 +46,7 @@ def test_few_real_pictures_are_shown_without_distances_and_others_than_the_capti
         experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, kinds=["noto"])
 
 
-def test_the_three_signals_differ_in_the_clip_slot_alone(miniature):
+def test_the_three_signals_differ_only_in_z_i(miniature):
     watched, spy = spied_lab(miniature)
     conds = []
     inner = spy.eps

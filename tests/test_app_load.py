@@ -1,4 +1,4 @@
-"""The app under load: the limits on requests, a model that fails, and a crowd."""
+"""The app under load: the limits on requests, a model that fails, and many visitors at once."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_limit_counts_the_runs_that_arrive_at_the_same_moment():
         if scope["path"].endswith("/queue/status"):
             await send({"type": "http.response.start", "status": 200, "headers": []})
             return await send({"type": "http.response.body", "body": b'{"queue_size": %d}' % len(queue)})
-        await opened.wait()  # all are on their way before one has joined
+        await opened.wait()  # every call has arrived before one has joined
         queue.append((await receive())["body"])
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
@@ -91,7 +91,7 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
+def test_a_model_that_fails_gives_a_message_and_frees_the_queue(served, monkeypatch):
     def broken(*args, **controls):
         raise RuntimeError("CUDA error in /secret/place.py")
         yield
@@ -100,13 +100,13 @@ def test_a_model_that_fails_says_so_and_frees_the_queue(served, monkeypatch):
     with load.httpx.Client(base_url=served, timeout=30) as client:
         with monkeypatch.context() as patch:
             patch.setattr(latentlab.experiments.generate, "stream", broken)
-            page_result, said = load.run(client, press, "first", None)
-        assert page_result == "failed" and markup.SERVER_ERROR in said and "secret" not in said
+            outcome, message = load.run(client, press, "first", None)
+        assert outcome == "failed" and markup.SERVER_ERROR in message and "secret" not in message
         assert load.run(client, press, "second", None)[0] == "finished"
 
 
-@pytest.mark.parametrize(("cancel_after", "page_result"), [(60, "failed"), (0, "cancelled")])
-def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, page_result):
+@pytest.mark.parametrize(("cancel_after", "outcome"), [(60, "failed"), (0, "cancelled")])
+def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, outcome):
     cancelled = threading.Event()
 
     def answer(request):
@@ -120,14 +120,14 @@ def test_a_run_that_fails_before_it_is_cancelled_counts_as_failed(cancel_after, 
         return load.httpx.Response(200, text=f"data: {json.dumps(message)}\n\n")
 
     with load.httpx.Client(base_url="http://app", transport=load.httpx.MockTransport(answer)) as client:
-        assert load.run(client, load.Press("generate", 0, []), "session", cancel_after)[0] == page_result
+        assert load.run(client, load.Press("generate", 0, []), "session", cancel_after)[0] == outcome
 
 
 @pytest.mark.slow
-def test_every_run_of_a_crowd_is_finished_refused_or_cancelled(served, monkeypatch):
+def test_under_load_every_run_is_finished_refused_or_cancelled(served, monkeypatch):
     monkeypatch.setattr(request_limits, "MAX_WAITING", 4)
     pages = ("generate", "variations", "interpolate", "clip")
-    found = load.load(served, visitors=16, seconds=6, pid=os.getpid(), pages=pages)
-    assert not found.wrong and not found.outcomes["lost"] and not found.outcomes["failed"]
-    assert found.outcomes["finished"] and found.outcomes["refused"]
-    assert max(found.memory) - found.memory[0] < load.GROWTH
+    measurement = load.load(served, visitors=16, seconds=6, pid=os.getpid(), pages=pages)
+    assert not measurement.wrong and not measurement.outcomes["lost"] and not measurement.outcomes["failed"]
+    assert measurement.outcomes["finished"] and measurement.outcomes["refused"]
+    assert max(measurement.memory) - measurement.memory[0] < load.GROWTH

@@ -32,8 +32,8 @@ def page(lab):
     return build(lab)
 
 
-def ended(stream):
-    """A stream's stages, and what it returns."""
+def collect(stream):
+    """Run a stream to its end: its stages, and what it returns."""
     stages = []
     while True:
         try:
@@ -53,7 +53,7 @@ def test_each_page_has_an_endpoint_whose_parameters_have_names(page):
         assert all(not p["parameter_name"].startswith("param_") for p in endpoint["parameters"]), name
 
 
-def test_heavy_events_wait_for_one_another(page):
+def test_heavy_events_run_one_at_a_time(page):
     heavy = [fn for fn in page.fns.values() if fn.concurrency_id == "model"]
     assert len(heavy) > 2 * len(PAGES)
     assert {fn.concurrency_limit for fn in heavy} == {1}
@@ -62,38 +62,38 @@ def test_heavy_events_wait_for_one_another(page):
 def test_a_picture_is_inverted_once_for_all_pages(lab):
     model_cache.set_lab(lab)
     mine = [picture((31, 41, 59))]  # that no other test inverts
-    first, found = ended(running.invert_images("toy", mine, steps=4))
-    second, again = ended(running.invert_images("toy", mine, steps=4))
-    other, _ = ended(running.invert_images("toy", [picture((0, 99, 9))], steps=4))
+    first, inverted = collect(running.invert_images("toy", mine, steps=4))
+    second, again = collect(running.invert_images("toy", mine, steps=4))
+    other, _ = collect(running.invert_images("toy", [picture((0, 99, 9))], steps=4))
     assert "inversion" in first and "inversion" in other
-    assert "inversion" not in second and again is found
+    assert "inversion" not in second and again is inverted
 
 
 def test_two_pictures_become_one_batch_and_keep_their_order(lab):
     model_cache.set_lab(lab)
     pair = [picture((10, 20, 30)), picture((230, 220, 210))]
-    _, both = ended(running.invert_images("toy", pair, steps=4))
-    _, second = ended(running.invert_images("toy", pair[1:], steps=4))
+    _, both = collect(running.invert_images("toy", pair, steps=4))
+    _, second = collect(running.invert_images("toy", pair[1:], steps=4))
     assert torch.equal(both.row(1).latent.x_T, second.latent.x_T)
 
 
-def test_what_was_made_goes_on_with_its_latents(lab):
+def test_a_generated_picture_used_as_input_keeps_its_latents(lab):
     model_cache.set_lab(lab)
     run = next(p for p in PAGES if p.key == "interpolate").run
-    _, page_result = ended(run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
-    stages, found = ended(running.invert_images("toy", [page_result.images[2].as_input()], steps=4))
+    _, page_result = collect(run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
+    stages, inverted = collect(running.invert_images("toy", [page_result.images[2].as_input()], steps=4))
     assert "inversion" not in stages
-    assert torch.equal(found.latent.x_T, page_result.images[2].latent.x_T)
+    assert torch.equal(inverted.latent.x_T, page_result.images[2].latent.x_T)
 
 
-def test_components_of_what_was_made_go_on_with_the_latents_that_they_were_decoded_from(lab):
+def test_truncated_pictures_have_the_latents_that_they_were_decoded_from(lab):
     model_cache.set_lab(lab)
-    _, made = ended(interpolate.run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
-    _, page_result = ended(pca.run("toy", made.images[2].as_input(), "truncate", 0, 3, 0, 4))
+    _, interpolation = collect(interpolate.run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
+    _, page_result = collect(pca.run("toy", interpolation.images[2].as_input(), "truncate", 0, 3, 0, 4))
     for image in page_result.images:
-        found = image.known_latents.inverted
-        again = decoding.pictures(lab.decoder, decoding.decode(lab.decoder, found.latent, steps=4))
-        torch.testing.assert_close(again, found.original, atol=1e-4, rtol=0)
+        inverted = image.known_latents.inverted
+        again = decoding.pictures(lab.decoder, decoding.decode(lab.decoder, inverted.latent, steps=4))
+        torch.testing.assert_close(again, inverted.original, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -106,15 +106,15 @@ def test_components_of_what_was_made_go_on_with_the_latents_that_they_were_decod
 )  # fmt: skip
 def test_a_link_sets_only_what_its_control_allows(page, name, text, wanted):
     with page:
-        found = next(p for p in PAGES if p.key == "generate")
-        control = {**found.controls(), **found.advanced()}[name]
+        page_declaration = next(p for p in PAGES if p.key == "generate")
+        control = {**page_declaration.controls(), **page_declaration.advanced()}[name]
     assert links.validated_value(control, text) == wanted
 
 
 def test_a_link_names_its_pictures_among_the_examples(lab):
     built = next(b for b in built_pages(lab) if b.page.key == "interpolate")
-    given = {"picture_1": "03-heart", "picture_2": "../../etc/passwd", "picture": "03-heart", "frames": "5"}
-    assert links.validated_settings(built, given, {"03-heart"}) == (
+    settings = {"picture_1": "03-heart", "picture_2": "../../etc/passwd", "picture": "03-heart", "frames": "5"}
+    assert links.validated_settings(built, settings, {"03-heart"}) == (
         {"picture_1": "03-heart", "frames": 5},
         ["picture_2"],
     )
@@ -127,18 +127,18 @@ def built_pages(lab):
         return [layout.build(p, model, picker.load_examples()) for p in PAGES if p.key in ("interpolate", "text-diff")]
 
 
-def test_a_link_sets_the_picture_and_keeps_its_own_words(lab):
+def test_a_link_sets_the_picture_without_changing_the_source_caption(lab):
     built = built_pages(lab)
     diff = next(b for b in built if b.page.key == "text-diff")
     with gr.Blocks():
         output_bar = OutputBar(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.load_examples())
     name = next(iter(output_bar.examples))
     both = [*output_bar.fields(), *output_bar.all_pickers()]
-    told = output_bar.filled(diff, {"picture": name, "source": "a cat"})
-    shown = [v for c, v in zip(both, told) if c is diff.pickers[0].state]
-    words = [v for c, v in zip(both, told) if c is diff.controls["source"]]
-    assert shown == [output_bar.examples[name]]
-    assert [w for w in words if isinstance(w, str)] == ["a cat"]
+    updates = output_bar.filled(diff, {"picture": name, "source": "a cat"})
+    pictures = [v for c, v in zip(both, updates) if c is diff.pickers[0].state]
+    sources = [v for c, v in zip(both, updates) if c is diff.controls["source"]]
+    assert pictures == [output_bar.examples[name]]
+    assert [w for w in sources if isinstance(w, str)] == ["a cat"]
 
 
 def test_settings_of_the_command_line_find_their_page():
@@ -155,7 +155,7 @@ def test_settings_of_a_second_experiment_of_a_page_find_its_page_and_its_task(ex
     assert links.page_settings({"experiment": experiment, "steps": 9})[1]["task"] == task
 
 
-def test_settings_travel_in_a_png_and_nothing_else_is_believed(tmp_path):
+def test_settings_are_read_from_a_png_and_from_no_other_file(tmp_path):
     path = images.save_png(Image.new("RGB", (4, 4)), tmp_path / "a.png", {"page": "generate", "fields": {"seed": 5}})
     assert links.page_settings(outputs.settings_in(str(path))) == ("generate", {"seed": 5})
     (tmp_path / "b.png").write_text("<svg onload='alert(1)'/>")
@@ -163,22 +163,22 @@ def test_settings_travel_in_a_png_and_nothing_else_is_believed(tmp_path):
 
 
 @pytest.mark.parametrize("odd", [["03-heart"], {"a": 1}, None, 10**400])
-def test_a_png_that_somebody_else_filled_sets_nothing_and_breaks_nothing(lab, odd):
+def test_odd_settings_in_a_png_are_ignored(lab, odd):
     assert links.page_settings({"page": odd, "experiment": odd})[0] is None
     built = next(b for b in built_pages(lab) if b.page.key == "interpolate")
-    given = dict.fromkeys((*built.controls, "picture_1"), odd)
-    assert links.validated_settings(built, given, {"03-heart"}) == ({}, [*built.controls, "picture_1"])
+    settings = dict.fromkeys((*built.controls, "picture_1"), odd)
+    assert links.validated_settings(built, settings, {"03-heart"}) == ({}, [*built.controls, "picture_1"])
 
 
 def test_the_link_of_a_picture_names_the_model_that_made_it(lab):
-    _, page_result = ended(interpolate.run("toy", picture(), picture((0, 99, 9)), 3, "slerp", 0, 4, 1.0))
+    _, page_result = collect(interpolate.run("toy", picture(), picture((0, 99, 9)), 3, "slerp", 0, 4, 1.0))
     built = built_pages(lab)
     with gr.Blocks():
         output_bar = OutputBar(built, gr.Tabs(), gr.Dropdown(["toy"]), gr.HTML(), picker.load_examples())
-    made = outputs.RunOutput(
+    run_output = outputs.RunOutput(
         "interpolate", tuple(with_settings(built[0].page, s, page_result.result, {}) for s in page_result.images)
     )
-    assert any("model=toy" in str(told) for told in output_bar._select(made, 0, "emoji", []))
+    assert any("model=toy" in str(update) for update in output_bar._select(run_output, 0, "emoji", []))
 
 
 def test_a_picture_made_of_an_example_is_compared_with_its_own_caption(lab, monkeypatch):
@@ -198,8 +198,8 @@ def test_a_picture_made_of_an_example_is_compared_with_its_own_caption(lab, monk
     assert seen["captions"][0] == one.caption and len(set(seen["captions"])) == seen["pixels"] + 1
 
 
-def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_up(monkeypatch):
-    drawn, clock, told, emptied = torch.zeros(1, 3, 4, 4), [9.0], [], 0
+def test_the_page_is_updated_at_each_stage_and_at_most_once_per_interval(monkeypatch):
+    drawn, clock, seen, cleared = torch.zeros(1, 3, 4, 4), [9.0], [], 0
     monkeypatch.setattr(layout, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def stream():
@@ -207,39 +207,39 @@ def test_the_page_is_updated_at_each_stage_and_then_as_often_as_a_browser_keeps_
         for stage, step, pixels in steps:
             clock[0] += 0.4 * layout.MIN_INTERVAL
             yield Progress(stage, step, 9, pixels)
-        return "the page_result"
+        return "the result"
 
-    updates = layout._stream_updates(stream(), "said", "gallery", "made", {"run": "held"})
+    updates = layout._stream_updates(stream(), "status", "gallery", "run_output", {"run": "held"})
     with pytest.raises(StopIteration) as end:
         while True:
             update = next(updates)
-            told.append((int(re.search(r'value="(\d)"', update["said"])[1]), "gallery" in update))
-            assert ("run" in update) == (len(told) == 1)
-            assert "made" not in update or ("gallery" in update and not update["made"].images)
-            emptied += "made" in update
+            seen.append((int(re.search(r'value="(\d)"', update["status"])[1]), "gallery" in update))
+            assert ("run" in update) == (len(seen) == 1)
+            assert "run_output" not in update or ("gallery" in update and not update["run_output"].images)
+            cleared += "run_output" in update
             if "gallery" in update:
-                (shown, title), *_ = update["gallery"]
-                assert Path(shown).suffix == ".png" and title.startswith("unfinished, step ")
-    assert end.value.value == "the page_result"
-    assert told == [(0, False), (1, True), (4, False), (6, True), (9, False)]
-    assert emptied == 1  # what the run before has made is gone with the first preview, and not before
+                (path, title), *_ = update["gallery"]
+                assert Path(path).suffix == ".png" and title.startswith("unfinished, step ")
+    assert end.value.value == "the result"
+    assert seen == [(0, False), (1, True), (4, False), (6, True), (9, False)]
+    assert cleared == 1  # the first preview clears the pictures of the run before
 
 
-def test_the_time_left_is_told_when_steps_have_shown_it_and_begins_anew_with_each_walk(monkeypatch):
-    now, clock, told = [0.0], markup.StageClock(), []
+def test_the_time_left_is_estimated_from_the_steps_of_the_stage_so_far(monkeypatch):
+    now, clock, seconds_left = [0.0], markup.StageClock(), []
     monkeypatch.setattr(markup, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for stage, step, seconds in [
         ("prior", 0, 0), *(("decoder", k, 5 if k == 1 else 2) for k in range(1, 7)), ("decoder", 1, 5)
     ]:  # fmt: skip
         now[0] += seconds
-        told.append(clock.left(stage, step, 6))
-    assert told == [None] * 4 + [4, 2, 0, None]  # the first step is slow, and no measure of the others
+        seconds_left.append(clock.left(stage, step, 6))
+    assert seconds_left == [None] * 4 + [4, 2, 0, None]  # the first step is slow, so it is left out of the estimate
     assert "about 4 s left of this stage" in markup.progress_bar("decoder", 4, 6, 4.0)
     assert "left" not in markup.progress_bar("decoder", 2, 6)
 
 
 @pytest.mark.parametrize("key", ["reconstruct", "generate"])
-def test_pictures_are_shown_as_files_so_that_none_is_written_over_while_it_is_read(lab, key):
+def test_pictures_are_sent_to_the_page_as_files(lab, key):
     model_cache.set_lab(lab)
     with gr.Blocks():
         built = layout.build(next(p for p in PAGES if p.key == key), gr.Dropdown(["toy"]), picker.load_examples())
@@ -252,12 +252,12 @@ def test_pictures_are_shown_as_files_so_that_none_is_written_over_while_it_is_re
             return [p for v in (value.values() if isinstance(value, dict) else value) for p in pictures(v)]
         return [value] if isinstance(value, Image.Image) else []
 
-    assert not [p for told in updates for c, v in told.items() if c is not built.run_output for p in pictures(v)]
-    for one, shot in zip(last[built.gallery]["value"], last[built.run_output].images):
-        assert images.read_metadata(one[0])["shows"] == shot.title == one[1]
+    assert not [p for update in updates for c, v in update.items() if c is not built.run_output for p in pictures(v)]
+    for one, image in zip(last[built.gallery]["value"], last[built.run_output].images):
+        assert images.read_metadata(one[0])["shows"] == image.title == one[1]
 
 
-def test_what_a_user_wrote_is_text_and_never_markup():
+def test_text_from_users_is_escaped_in_html():
     evil = "<script>alert(1)</script>"
     table = markup.results_table([{"quantity": evil, "value": 1.0, "n": 1, "low": None, "high": None}])
     for written in (
@@ -278,7 +278,7 @@ def test_an_upload_that_is_no_picture_is_refused_without_a_path(tmp_path, conten
     assert str(tmp_path) not in str(refusal.value)
 
 
-def test_an_upload_of_too_many_pixels_is_refused_with_a_sentence(tmp_path):
+def test_an_upload_of_too_many_pixels_is_refused_without_a_path(tmp_path):
     path = tmp_path / "wall.png"
     Image.new("1", (7000, 6000)).save(path)
     assert path.stat().st_size < 2**16
@@ -287,15 +287,15 @@ def test_an_upload_of_too_many_pixels_is_refused_with_a_sentence(tmp_path):
     assert str(tmp_path) not in str(refusal.value)
 
 
-def test_no_visitor_makes_the_server_download_a_model(monkeypatch):
+def test_a_visitor_cannot_make_the_server_download_a_model(monkeypatch):
     monkeypatch.setattr(latentlab, "load", lambda *args, **kwargs: pytest.fail("it was to be loaded"))
     monkeypatch.setattr(models, "availability", lambda row: {"cached": False, "why_not": ""})
     assert dict((name, label) for label, name in model_cache.dropdown_choices())["karlo"].endswith("(not downloaded)")
     with pytest.raises(UserError, match="karlo is not downloaded here"):
-        ended(model_cache.load_with_progress("karlo"))
+        collect(model_cache.load_with_progress("karlo"))
 
 
-def test_the_present_model_is_let_go_before_the_next_one_is_loaded(lab, monkeypatch):
+def test_the_present_model_is_released_before_the_next_one_is_loaded(lab, monkeypatch):
     seen = []
 
     def load(name):
@@ -306,8 +306,8 @@ def test_the_present_model_is_let_go_before_the_next_one_is_loaded(lab, monkeypa
     monkeypatch.setattr(latentlab, "load", load)
     model_cache._LOADED.clear()
     model_cache.set_lab(dataclasses.replace(lab, name="emoji"))
-    stages, found = ended(model_cache.load_with_progress("toy"))
-    assert seen == [{}] and found.name == "toy" and model_cache.loaded_lab("emoji") is None
+    stages, loaded = collect(model_cache.load_with_progress("toy"))
+    assert seen == [{}] and loaded.name == "toy" and model_cache.loaded_lab("emoji") is None
     assert any("loading the model toy" in stage for stage in stages)
     model_cache.set_lab(lab)
 
@@ -320,21 +320,21 @@ def test_the_page_opens_with_a_model_too_small_for_a_label(lab, monkeypatch):
     assert attack.preview(picture((9, 9, 9))).getextrema() == ((9, 9),) * 3
 
 
-def test_the_label_is_shown_where_the_sliders_put_it():
+def test_the_preview_shows_the_label_where_the_sliders_put_it():
     white = outputs.InputImage("a wall", Image.new("RGB", (64, 64), "white"))
     for x in (0.26, 0.74):
-        shown = attack.labelled(white, "pizza", x=x, y=0.4, size=0.5)
-        left, top, right, bottom = ImageChops.difference(shown, Image.new("RGB", shown.size, "white")).getbbox()
-        assert (left + right) / 2 / shown.width == pytest.approx(x, abs=0.02)
-        assert (top + bottom) / 2 / shown.height == pytest.approx(0.4, abs=0.02)
+        labelled = attack.labelled(white, "pizza", x=x, y=0.4, size=0.5)
+        left, top, right, bottom = ImageChops.difference(labelled, Image.new("RGB", labelled.size, "white")).getbbox()
+        assert (left + right) / 2 / labelled.width == pytest.approx(x, abs=0.02)
+        assert (top + bottom) / 2 / labelled.height == pytest.approx(0.4, abs=0.02)
 
 
 @pytest.mark.parametrize("seed", [-5, 10**20, controls.SEED_MAX + 1, 1.5, float("nan"), float("inf"), None])
-def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
-    given = "nothing" if seed is None else seed
-    wanted = f"Seed of x_T: {given} is given, wanted is a whole number from 0 to {controls.SEED_MAX}"
+def test_an_invalid_seed_is_refused_with_the_name_of_its_box(seed):
+    entered = "nothing" if seed is None else seed
+    wanted = f"Seed of x_T: {entered} is given, wanted is a whole number from 0 to {controls.SEED_MAX}"
     box = controls.seed("Seed of x_T")
-    # As Gradio makes a visitor's own one, which loses what was hung on the first.
+    # Gradio makes each visitor's own box from its constructor's arguments; attributes set later are lost.
     box = type(box)(**box.constructor_args)
     with pytest.raises(UserError, match=wanted):
         validated_params({"seed": box}, [box.preprocess(seed)])
@@ -343,20 +343,20 @@ def test_a_seed_that_is_none_is_refused_by_the_name_of_its_box(seed):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "sentence"),
     [
         ("bad.png is empty", "bad.png is empty."),
         ("x_0 is odd", "x_0 is odd."),
         ("the caption is empty", "The caption is empty."),
     ],
 )
-def test_a_sentence_begins_with_a_capital_and_a_name_as_it_is_written(error, said):
-    assert markup.error_sentence(UserError(error)) == said
+def test_an_error_begins_with_a_capital_unless_it_begins_with_a_name(error, sentence):
+    assert markup.error_sentence(UserError(error)) == sentence
 
 
-def test_captions_that_find_no_room_beside_the_pictures_own_are_named(lab):
+def test_captions_beyond_the_limit_are_named_in_a_note(lab):
     labels = ", ".join(f"a cat {k}" for k in range(clip.MORE + 2))
-    _, page_result = ended(clip.run("toy", picture(), "compare", labels, True))
+    _, page_result = collect(clip.run("toy", picture(), "compare", labels, True))
     assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in page_result.notes[-1]
-    _, page_result = ended(clip.run("toy", picture(), "compare", "a cat", True))
+    _, page_result = collect(clip.run("toy", picture(), "compare", "a cat", True))
     assert not any("not read" in note for note in page_result.notes)

@@ -1,4 +1,4 @@
-"""The app as a Space: its files keep the rules, its runs can cross to a GPU's process, and it starts there."""
+"""The app as a Space: its files follow the rules of Spaces, its runs work in a GPU's process, and it starts there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import yaml
 pytest.importorskip("gradio")
 import gradio as gr
 from test_app_load import free_port
-from test_app_parts import ended, picture
+from test_app_parts import collect, picture
 
 from latentlab import UserError
 from latentlab.app import model_cache, running
@@ -29,35 +29,37 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def across(monkeypatch):
-    """What goes to the GPU's process and comes from it is pickled, as on a Space."""
+def in_other_process(monkeypatch):
+    """Pickle the arguments and results of a GPU's process, as a Space does."""
     for name in ("_stream", "_encode"):
-        here = getattr(running, name)
+        stream = getattr(running, name)
 
-        def there(*given, here=here):
-            for value in here(*pickle.loads(pickle.dumps(given))):
+        def pickled(*args, stream=stream):
+            for value in stream(*pickle.loads(pickle.dumps(args))):
                 yield pickle.loads(pickle.dumps(value))
 
-        monkeypatch.setattr(running, name, there)
+        monkeypatch.setattr(running, name, pickled)
 
 
 @pytest.mark.parametrize("key", [p.key for p in PAGES if p.key != "attack"])  # the toy's 8 pixels hold no word
-def test_each_page_runs_on_any_lab_and_in_another_process(lab, across, key):
+def test_each_page_runs_in_another_process(lab, in_other_process, key):
     model_cache.set_lab(lab)
-    found = next(p for p in PAGES if p.key == key)
+    page_declaration = next(p for p in PAGES if p.key == key)
     with gr.Blocks():
-        controls = {**found.controls(), **found.advanced()}
-    values = {name: c.value for name, c in controls.items() if name not in found.not_in_api} | (
+        controls = {**page_declaration.controls(), **page_declaration.advanced()}
+    values = {name: c.value for name, c in controls.items() if name not in page_declaration.not_in_api} | (
         {"steps": 4} if "steps" in controls else {}
     )
-    _, page_result = ended(
-        found.run("toy", *[picture((9 + 90 * k, 60, 30)) for k in range(len(found.pictures))], **values)
+    _, page_result = collect(
+        page_declaration.run(
+            "toy", *[picture((9 + 90 * k, 60, 30)) for k in range(len(page_declaration.pictures))], **values
+        )
     )
     assert page_result.result.summary()
-    assert bool(page_result.images) == found.gallery
+    assert bool(page_result.images) == page_declaration.gallery
 
 
-def test_a_gpu_is_asked_for_briefly_and_for_longer_runs_longer():
+def test_a_longer_run_asks_for_more_gpu_seconds_up_to_60():
     short = running.gpu_seconds("emoji", "vary", (None,), {"seeds": (0,), "etas": (0,), "steps": 25})
     long = running.gpu_seconds("emoji", "vary", (None,), {"seeds": range(8), "etas": (0, 0.5, 1), "steps": 50})
     assert 1 <= short < long <= 60
@@ -66,15 +68,15 @@ def test_a_gpu_is_asked_for_briefly_and_for_longer_runs_longer():
 
 def test_away_from_zerogpu_the_wrapper_changes_nothing(monkeypatch):
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
-    assert running.on_gpu(ended) is ended
+    assert running.on_gpu(collect) is collect
 
 
-def test_every_tensor_of_what_travels_is_moved(lab):
+def test_to_device_moves_every_tensor(lab):
     model_cache.set_lab(lab)
-    _, found = ended(running.invert_images("toy", [picture()], steps=4))
+    _, inverted = collect(running.invert_images("toy", [picture()], steps=4))
     meta = torch.device("meta")
     (moved, bar), controls = running.to_device(
-        ((found, Progress("decoder", 1, 2, torch.zeros(1))), {"x": [found]}), meta
+        ((inverted, Progress("decoder", 1, 2, torch.zeros(1))), {"x": [inverted]}), meta
     )
     assert (bar.stage, bar.step) == ("decoder", 1)
     for one in (moved, controls["x"][0]):
@@ -82,13 +84,13 @@ def test_every_tensor_of_what_travels_is_moved(lab):
         assert {t.device.type for t in tensors} == {"meta"}
 
 
-def test_a_refusal_crosses_the_border_of_a_process_as_it_is(lab, across):
+def test_a_user_error_keeps_its_message_across_processes(lab, in_other_process):
     model_cache.set_lab(lab)
     with pytest.raises(UserError, match="caption is empty"):
-        ended(running.run_experiment("toy", "generate", "  "))
+        collect(running.run_experiment("toy", "generate", "  "))
 
 
-def test_on_zerogpu_only_the_model_of_the_start_is_at_hand(lab, monkeypatch):
+def test_on_zerogpu_only_the_model_loaded_at_the_start_is_available(lab, monkeypatch):
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     model_cache._LOADED.clear()
     model_cache.set_lab(lab)
@@ -96,7 +98,7 @@ def test_on_zerogpu_only_the_model_of_the_start_is_at_hand(lab, monkeypatch):
         "emoji"
     )
     with pytest.raises(UserError, match="this Space lends its GPU"):
-        ended(model_cache.load_with_progress("emoji"))
+        collect(model_cache.load_with_progress("emoji"))
 
 
 FRONT = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)[1])
@@ -114,7 +116,7 @@ def test_the_front_matter_keeps_the_rules_of_spaces():
 
 @pytest.mark.slow
 def test_the_app_starts_as_a_space_with_zerogpu_starts_it(tmp_path, bystander):
-    """There `spaces` puts a stand-in of CUDA in torch's place, on which the model is loaded at module level."""
+    """On a Space, `spaces` emulates CUDA in torch, and the model is loaded on it at module level."""
     port, (lender, reported) = free_port(), bystander
     space = {
         "SYSTEM": "spaces", "SPACE_ID": "somebody/latentlab", "GRADIO_SERVER_NAME": "0.0.0.0",

@@ -22,16 +22,16 @@ def families():
 @pytest.mark.parametrize("name", [row.name for row in models.REGISTRY.values() if row.sources])
 def test_every_family_is_timed_in_two_precisions_on_the_same_weights(families, name):
     dtypes = [torch.float32, torch.bfloat16]
-    found = list(families.rows([name], torch.device("cpu"), dtypes, 1, True, ["diff", "classify"]))
-    assert [(row["precision"], row["experiment"]) for row in found] == [
+    rows = list(families.rows([name], torch.device("cpu"), dtypes, 1, True, ["diff", "classify"]))
+    assert [(row["precision"], row["experiment"]) for row in rows] == [
         ("float32", "diff"), ("float32", "classify"), ("bfloat16", "diff"), ("bfloat16", "classify")
     ]  # fmt: skip
-    assert all(row["runs"] == "yes" and row["seconds"] > 0 for row in found)
-    exact, half = found[0]["difference"], found[2]["difference"]
+    assert all(row["runs"] == "yes" and row["seconds"] > 0 for row in rows)
+    exact, half = rows[0]["difference"], rows[2]["difference"]
     assert exact == 0 and 0 < half < 0.1
 
 
-def test_the_full_sizes_want_a_gpu(families, monkeypatch):
+def test_the_full_sizes_need_a_gpu(families, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(families.typer.BadParameter, match="--tiny tries this command on a CPU"):
         families.main()

@@ -27,7 +27,7 @@ def squares(boxes_and_colours, side=64):
         ("beside", False, 1), ("beside", True, 1),
     ],
 )  # fmt: skip
-def test_colours_are_looked_for_where_the_caption_puts_them(lab, monkeypatch, relation, exchange, right):
+def test_colours_are_measured_at_the_places_of_the_caption(lab, monkeypatch, relation, exchange, right):
     prompt = f"a red cube {relation} a blue ball"
     colours = ("blue", "red") if exchange else ("red", "blue")
 
@@ -44,7 +44,7 @@ def test_colours_are_looked_for_where_the_caption_puts_them(lab, monkeypatch, re
     assert result.colours == ((colours,) * 3,)
 
 
-def test_a_picture_that_clip_finds_nearest_to_its_caption_is_read_as_asked(lab, monkeypatch):
+def test_a_picture_nearest_to_its_own_caption_is_read_as_asked(lab, monkeypatch):
     prompt = "a red cube on top of a blue ball"
 
     def decoded(*args, **params):
@@ -56,14 +56,14 @@ def test_a_picture_that_clip_finds_nearest_to_its_caption_is_read_as_asked(lab, 
     assert result.read_as[0][0].caption == prompt and result.value("CLIP reads it as asked") == 1
 
 
-def test_binding_refuses_what_it_can_not_score(lab):
+def test_binding_refuses_a_caption_without_two_solids_and_an_empty_list(lab):
     with pytest.raises(UserError, match="relates no two solids"):
         experiments.bind(lab, "a dog")
     with pytest.raises(UserError, match="prompts is empty"):
         experiments.bind(lab, [])
 
 
-def test_the_chance_of_a_reading_is_that_of_the_readings_there_are(lab):
+def test_the_chance_of_a_reading_is_one_over_the_number_of_readings(lab):
     for prompt, chance in (("a red cube left of a blue ball", "25%"), ("a red cube left of a blue cube", "50%")):
         assert f"(chance: {chance})" in experiments.bind(lab, prompt, seeds=[0], steps=1).summary()
     with pytest.raises(UserError, match="one way only"):

@@ -22,7 +22,7 @@ VARIANTS = {
 
 
 def networks(**config):
-    """The same random weights in both."""
+    """Ours and diffusers' prior with the same random weights."""
     config = {"embedding_dim": D, "num_embeddings": L, "num_attention_heads": 3, "attention_head_dim": 8} | config
     torch.manual_seed(0)
     stock = PriorTransformer(**config, num_layers=3).double().eval()
@@ -47,7 +47,7 @@ def noised(network, count, seed):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @torch.no_grad()
-def test_every_step_is_that_of_diffusers(variant):
+def test_every_step_of_the_causal_prior_is_that_of_diffusers(variant):
     stock, ours = networks(**VARIANTS[variant])
     cache = CaptionCache()
     for k, captions in enumerate([[1, 1, 2], [1, 1, 2], [2, 1, 1], [3], [3, 4, 3, 4], [3, 4, 3, 4]]):
@@ -70,7 +70,7 @@ def test_a_caption_is_computed_once_for_all_steps_and_samples():
 
 
 @torch.no_grad()
-def test_after_weights_change_in_place_the_answer_is_that_of_the_new_weights():
+def test_weights_changed_in_place_take_effect_at_the_next_evaluation():
     stock, ours = networks()
     x, text = noised(stock, 2, 0), captions_of(stock, [1, 2])
     before = ours(x, 500, *text).predicted_image_embedding
@@ -99,7 +99,7 @@ def test_the_steps_of_a_sampler_share_a_caption_and_two_runs_do_not(miniature, g
     assert len(calls) == 3 and torch.equal(second, fresh) and not torch.allclose(first, second)
 
 
-def test_with_gradients_it_is_the_stock_network():
+def test_with_gradients_the_causal_prior_is_the_stock_network():
     stock, ours = networks()
     for network in (stock, ours):
         network(

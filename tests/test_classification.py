@@ -8,7 +8,7 @@ from conftest import toy_pictures
 from latentlab import UserError, experiments
 
 
-def test_the_accuracy_counts_how_often_the_truth_comes_first(lab):
+def test_the_accuracy_is_the_share_of_pictures_whose_truth_is_the_first_label(lab):
     labels = ["a cat", "a dog", "a fox"]
     blind = experiments.classify(lab.encoder, toy_pictures(4), labels)
     right = [blind.top(k, 1)[0][0] for k in range(4)]
@@ -18,6 +18,6 @@ def test_the_accuracy_counts_how_often_the_truth_comes_first(lab):
 
 
 @pytest.mark.parametrize("labels", [[], ["a cat"], ["a cat", "a cat"]])
-def test_classification_wants_two_labels_that_differ(lab, labels):
+def test_fewer_than_two_different_labels_are_refused(lab, labels):
     with pytest.raises(UserError, match="labels are"):
         experiments.classify(lab.encoder, toy_pictures(), labels)

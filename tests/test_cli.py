@@ -1,4 +1,4 @@
-"""The commands as a user types them: results, refusals, and what goes to which stream."""
+"""The commands as a user types them: results, refusals, and the output on both streams."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from latentlab import cli, models
+from latentlab.analysis.pca import Directions
 from latentlab.cli import diagnostics, options
 from latentlab.io import embeddings, images
 from latentlab.latents import Latent, PairLatent
@@ -40,15 +43,28 @@ def photo(tmp_path):
     return path
 
 
-def test_generate_writes_one_png_a_seed_that_carries_its_settings(run, tmp_path):
+def test_generate_writes_one_png_per_seed_with_its_settings(run, tmp_path):
     code, out, _ = run(
         "generate", "a red apple", "--count", 2, "--seed", 7, "--model", "toy", "--out", tmp_path, "--json"
     )
-    found = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    assert [p["seed"] for p in found["pictures"]] == [7, 8]
-    settings = images.read_metadata(found["pictures"][1]["path"])
+    assert [p["seed"] for p in output["pictures"]] == [7, 8]
+    settings = images.read_metadata(output["pictures"][1]["path"])
     assert (settings["prompt"], settings["seed"], settings["model"]) == ("a red apple", 8, "toy")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--solver", "euler"), "--solver is 'euler': give one of ddim, dpm"),
+        (("--guidance-interval", "800,300"), "--guidance-interval is '800,300': give the least and the greatest time"),
+        (("--guidance-interval", "300"), "give the least and the greatest time, like 300,800"),
+    ],
+)
+def test_a_solver_or_an_interval_that_does_not_exist_is_refused_before_the_model_loads(run, tmp_path, words, message):
+    code, _, errors = run("generate", "a red apple", "--model", "no-such-model", "--out", tmp_path, *words)
+    assert code and message in " ".join(errors.split())
 
 
 @pytest.mark.parametrize("module", ["latentlab.cli", "latentlab.app.main"])
@@ -71,13 +87,13 @@ import torch
     assert output.stdout == "PASSIVE\n"
 
 
-def test_a_file_that_is_no_png_keeps_its_place(tmp_path):
+def test_free_path_avoids_other_files_and_folders(tmp_path):
     (tmp_path / "a.png").write_text("somebody else's")
     (tmp_path / "a-2.png").mkdir()
     assert options.free_path(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
 
 
-def test_inverting_a_reconstruction_keeps_to_its_folder_and_to_names_of_its_own(run, photo, tmp_path):
+def test_inverting_a_reconstruction_writes_new_names_into_the_same_folder(run, photo, tmp_path):
     folder = tmp_path / "a-reconstruction"
     words = ("--model", "toy", "--out", folder, "--json", "--steps", 4)
     first = json.loads(run("invert", photo, *words)[1])
@@ -87,26 +103,26 @@ def test_inverting_a_reconstruction_keeps_to_its_folder_and_to_names_of_its_own(
     assert first["latent"] != second["latent"]
 
 
-def test_a_residual_that_is_not_known_is_null_in_json_and_unknown_in_words(run, photo, tmp_path):
+def test_a_missing_residual_is_null_in_json_and_unknown_in_the_summary(run, photo, tmp_path):
     words = ("invert", photo, "--model", "toy", "--method", "naive", "--steps", 4, "--out", tmp_path)
-    found = json.loads(run(*words, "--json")[1], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
-    assert found["residual"] is None
+    output = json.loads(run(*words, "--json")[1], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert output["residual"] is None
     assert "residual unknown" in run(*words)[1]
 
 
-def test_invert_writes_the_latents_and_the_way_back(run, photo, tmp_path):
+def test_invert_writes_the_latents_and_the_reconstruction(run, photo, tmp_path):
     code, out, _ = run("invert", photo, "--model", "toy", "--out", tmp_path / "new" / "folder", "--json")
-    found = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    assert found["psnr"] > 30
-    assert found["evaluations"] <= 100
-    assert Latent.load(found["latent"]).x_T.shape == (1, 3, 8, 8)
-    assert images.open_image(found["reconstruction"]).size == (8, 8)
+    assert output["psnr"] > 30
+    assert output["evaluations"] <= 100
+    assert Latent.load(output["latent"]).x_T.shape == (1, 3, 8, 8)
+    assert images.open_image(output["reconstruction"]).size == (8, 8)
 
 
 @pytest.fixture
 def folder(photo, tmp_path):
-    """One picture, and seven files that only call themselves pictures."""
+    """One picture, and seven text files named as pictures."""
     (tmp_path / "photos").mkdir()
     photo.rename(tmp_path / "photos" / photo.name)
     for k in range(7):
@@ -114,19 +130,23 @@ def folder(photo, tmp_path):
     return tmp_path / "photos"
 
 
-def test_embed_writes_a_parquet_that_says_how_it_was_made(run, folder, tmp_path):
+def test_embed_writes_a_parquet_with_its_settings(run, folder, tmp_path):
     path = tmp_path / "new" / "photos.parquet"
     code, out, _ = run("embed", folder, "--out", path, "--model", "toy", "--fit", "pad", "--json")
-    found, read = json.loads(out), embeddings.read(path)
+    output, embedded = json.loads(out), embeddings.read(path)
     assert code == 0
-    assert (found["path"], found["count"], found["width"]) == (str(path), 1, 12)
-    assert list(found["skipped"]) == [f"broken-{k}.png" for k in range(7)] == list(read.skipped)
+    assert (output["path"], output["count"], output["width"]) == (str(path), 1, 12)
+    assert list(output["skipped"]) == [f"broken-{k}.png" for k in range(7)] == list(embedded.skipped)
     padded = models.load("toy").encoder.encode_image(images.load(folder / "photo of mine.jpg", 8, fit="pad"))
-    assert read.names == ("photo of mine.jpg",) and torch.equal(read.z_i, padded.cpu())
-    assert (read.metadata["model"], read.metadata["fit"], read.metadata["normalised"]) == ("toy", "pad", "no")
+    assert embedded.names == ("photo of mine.jpg",) and torch.equal(embedded.z_i, padded.cpu())
+    assert (embedded.metadata["model"], embedded.metadata["fit"], embedded.metadata["normalised"]) == (
+        "toy",
+        "pad",
+        "no",
+    )
 
 
-def test_embed_sums_up_what_it_read_and_names_the_first_that_it_skipped(run, folder, tmp_path):
+def test_embed_summarises_the_folder_and_names_the_first_skipped_files(run, folder, tmp_path):
     code, out, err = run("embed", folder, "--out", tmp_path / "a.parquet", "--model", "toy", "--batch", 1)
     lines = out.splitlines()
     assert code == 0 and "embed" in err
@@ -159,21 +179,21 @@ def test_a_folder_without_a_readable_picture_leaves_no_file(run, folder, tmp_pat
 @pytest.mark.parametrize("method", ["bdia", "edict"])
 def test_invert_writes_the_pair_of_states_of_an_exact_method(run, photo, tmp_path, method):
     code, out, _ = run("invert", photo, "--model", "toy", "--method", method, "--out", tmp_path, "--json")
-    found = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    assert found["psnr"] > 90 and found["converged"] is True
-    pair = PairLatent.load(found["latent"])
+    assert output["psnr"] > 90 and output["converged"] is True
+    pair = PairLatent.load(output["latent"])
     assert (pair.method, len(pair.times), pair.first.shape) == (method, 26, (1, 3, 8, 8))
 
 
-def test_a_lack_of_memory_is_said_and_the_weights_are_verified_all_the_same(monkeypatch):
+def test_doctor_reports_a_lack_of_memory_and_still_verifies_the_weights(monkeypatch):
     monkeypatch.setattr("latentlab.models.offload.free_gigabytes", lambda device: 0.4)
-    found = diagnostics.examine()
-    assert found["facts"]["memory"] == "0.4 GB free" and "embedded weights" in found["facts"]
-    assert any("0.4 GB of memory are free" in problem for problem in found["problems"])
+    report = diagnostics.examine()
+    assert report["facts"]["memory"] == "0.4 GB free" and "embedded weights" in report["facts"]
+    assert any("0.4 GB of memory are free" in problem for problem in report["problems"])
 
 
-def test_invert_says_when_its_tolerance_was_not_reached(run, photo, tmp_path):
+def test_invert_reports_when_its_tolerance_was_not_reached(run, photo, tmp_path):
     words = ("invert", photo, "--model", "toy", "--out", tmp_path)
     assert "did not reach its tolerance" in run(*words, "--iterations", 1)[1]
     assert "did not reach its tolerance" not in run(*words)[1]
@@ -187,7 +207,7 @@ def test_json_is_one_object_and_nothing_else(run, command):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("generate", ""), "the caption is empty"),
         (("generate", "a cat", "--model", "emojj"), "did you mean emoji"),
@@ -201,19 +221,19 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("embed", "{photo}", "--out", "a.parquet"), "is not a folder"),
         (("embed", "{folder}", "--out", "a.csv"), "a file that ends in .parquet"),
         (("embed", "{folder}", "--out", "{photo}/a.parquet"), "is a file"),
-        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'crop' or 'pad'"),
+        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'model', 'crop' or 'pad'"),
     ],
 )
-def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo, tmp_path, words, said):
+def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo, tmp_path, words, message):
     code, out, err = run(*(w.format(photo=photo, folder=tmp_path) for w in words))
     assert code == 2
     assert out == ""
-    assert said in err
+    assert message in err
     assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("generate", "a cat", "--count", 300), "'--count'"),
         (("vary", "a.png", "--steps", "many"), "'--steps'"),
@@ -222,19 +242,19 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo,
         (("paint",), "paint"),
     ],
 )
-def test_what_a_command_does_not_take_is_one_sentence_and_not_its_usage(run, words, said):
+def test_an_unknown_option_or_value_gives_one_sentence_and_no_usage(run, words, message):
     code, out, err = run(*words)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith("error: ") and said in err and "--help` lists what it accepts" in err
+    assert err.startswith("error: ") and message in err and "--help` lists what it accepts" in err
 
 
 @pytest.mark.parametrize("words", [(), ("pca",)])
-def test_a_command_that_wants_another_word_shows_its_help(run, words):
+def test_a_group_without_a_subcommand_shows_its_help(run, words):
     _, out, err = run(*words)
     assert (out + err).startswith("Usage:") and "error" not in err
 
 
-def test_a_refused_picture_leaves_no_folder_behind(run, tmp_path):
+def test_a_refused_picture_creates_no_folder(run, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     code, _, err = run("invert", broken, "--out", tmp_path / "out")
@@ -271,7 +291,7 @@ def test_captions_in_any_script_name_their_own_files():
     assert len({options.slug("日本語"), options.slug("a cat"), options.slug("кот")}) == 3
 
 
-def test_version_is_said(run):
+def test_version_is_printed(run):
     code, out, _ = run("--version")
     assert (code, out.startswith("latentlab ")) == (0, True)
 
@@ -306,26 +326,26 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_an_experiment_writes_its_figure_and_pictures_and_says_its_numbers(
+def test_an_experiment_writes_its_figure_and_pictures_and_prints_its_table(
     run, photo, other, tmp_path, monkeypatch, words
 ):
     monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
     words = [{"A": photo, "B": other}.get(w, w) for w in words]
     words += [] if words[0] == "compare" else ["--steps", 4]
     code, out, _ = run(*words, "--model", "toy", "--out", tmp_path / "out", "--json")
-    found = json.loads(out)
+    output = json.loads(out)
     assert code == 0
-    assert found["table"] and all({"quantity", "value", "n", "low", "high"} <= set(row) for row in found["table"])
-    settings = images.read_metadata(found["figure"])
-    assert settings["model"] == "toy" and settings["experiment"] == found["experiment"]
+    assert output["table"] and all({"quantity", "value", "n", "low", "high"} <= set(row) for row in output["table"])
+    settings = images.read_metadata(output["figure"])
+    assert settings["model"] == "toy" and settings["experiment"] == output["experiment"]
     inside = sorted((tmp_path / "out").glob("*/*.png"))
-    assert inside and images.read_metadata(inside[0])["experiment"] == found["experiment"]
-    if "animation" in found:
-        with Image.open(found["animation"]) as movie:
+    assert inside and images.read_metadata(inside[0])["experiment"] == output["experiment"]
+    if "animation" in output:
+        with Image.open(output["animation"]) as movie:
             assert movie.n_frames > 3
 
 
-def test_without_json_an_experiment_says_where_its_files_are_and_what_there_is_to_see(run, photo, tmp_path):
+def test_without_json_an_experiment_prints_its_files_and_summary(run, photo, tmp_path):
     code, out, _ = run("vary", photo, "--steps", 4, "--count", 2, "--model", "toy", "--out", tmp_path / "out")
     assert code == 0
     assert "figure" in out and "what they share is what CLIP saw" in out
@@ -370,7 +390,7 @@ def test_an_experiment_refuses_in_one_sentence(run, photo, other, tmp_path, word
     assert last.startswith("error: ") and complaint in last and "Traceback" not in err
 
 
-def test_pca_is_fitted_on_a_folder_and_shown_and_walked_on_a_picture(run, photo, tmp_path):
+def test_pca_is_fitted_on_a_folder_and_its_components_are_shown_on_a_picture(run, photo, tmp_path):
     many = tmp_path / "many"
     many.mkdir()
     for k in range(8):
@@ -380,25 +400,63 @@ def test_pca_is_fitted_on_a_folder_and_shown_and_walked_on_a_picture(run, photo,
     code, out, _ = run("pca", "fit", many, "--out", path, "--components", 4, "--model", "toy", "--json")
     fitted = json.loads(out)
     assert code == 0 and (fitted["count"], fitted["components"]) == (8, 4)
-    for words in (("show", photo, "--dims", "0,1,4"), ("walk", photo, "--components", "0,3", "--sigmas=-1,0,1")):
-        knobs = ("--directions", path, "--steps", 3, "--model", "toy", "--out", tmp_path / "out", "--json")
-        code, out, err = run("pca", *words, *knobs)
+    for words in (
+        ("show", photo),
+        ("show", photo, "--dims", "0,1,4"),
+        ("walk", photo, "--components", "0,3", "--sigmas=-1,0,1"),
+    ):
+        shared_options = ("--directions", path, "--steps", 3, "--model", "toy", "--out", tmp_path / "out", "--json")
+        code, out, err = run("pca", *words, *shared_options)
         assert code == 0, err
         assert json.loads(out)["table"]
 
 
-def test_classify_says_the_most_probable_labels_first(run, photo):
+def test_components_beyond_the_pca_are_refused_before_the_model_is_loaded(run, photo, tmp_path, monkeypatch):
+    path = tmp_path / "small.safetensors"
+    Directions.fit(torch.randn(6, 12), metadata={"weights": ""}).save(path)
+    monkeypatch.setattr("latentlab.models.load", lambda *_, **__: pytest.fail("the model was loaded first"))
+    code, _, err = run("pca", "show", photo, "--directions", path, "--dims", "1,64")
+    assert code == 2 and "--dims has 64, but the PCA has 5 components: give numbers from 0 to 5" in err
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npy", "safetensors"])
+def test_pca_fit_shows_how_much_of_a_file_is_read(run, tmp_path, monkeypatch, kind):
+    z_i, path = torch.randn(20, 4), tmp_path / f"z.{kind}"
+    if kind == "npy":
+        np.save(path, z_i.numpy())
+    elif kind == "safetensors":
+        save_file({"z_i": z_i}, path)
+    else:
+        embeddings.write(path, [embeddings.Embeddings(tuple(map(str, range(20))), z_i)])
+    assert [(shard.step, shard.steps) for shard in embeddings.shards(path)] == [(20, 20)]
+    code, _, err = run("pca", "fit", path, "--out", tmp_path / "d.safetensors")
+    assert code == 0 and "read" in err and "20/20" in err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+@pytest.mark.parametrize("words", [("invert", "--steps", 2), ("vary", "--steps", 2, "--count", 1), ("classify",)])
+def test_a_picture_whose_name_is_not_utf_8_is_taken_like_another(run, photo, tmp_path, words):
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.jpg")
+    os.rename(photo, name)
+    place = ("--labels", "a cat,a dog") if words[0] == "classify" else ("--out", tmp_path / "out")
+    for last in ((), ("--json",)):
+        code, out, err = run(words[0], name, *words[1:], *place, "--model", "toy", *last)
+        assert (code, "Traceback" in err) == (0, False)
+    assert "caf?.jpg" in out
+
+
+def test_classify_prints_the_most_probable_labels_first(run, photo):
     code, out, _ = run("classify", photo, "--labels", "a cat,a dog,a fox", "--top", 2, "--model", "toy", "--json")
-    (found,) = json.loads(out)["pictures"]
-    assert code == 0 and len(found["labels"]) == 2
-    assert found["labels"][0]["probability"] >= found["labels"][1]["probability"]
+    (picture,) = json.loads(out)["pictures"]
+    assert code == 0 and len(picture["labels"]) == 2
+    assert picture["labels"][0]["probability"] >= picture["labels"][1]["probability"]
 
 
 def test_figures_makes_a_page_that_shows_every_figure_it_wrote(run, tmp_path):
     code, out, _ = run("figures", "--only", "3,9", "--model", "toy", "--out", tmp_path / "figures", "--json")
-    found = json.loads(out)
+    output = json.loads(out)
     page = (tmp_path / "figures" / "index.html").read_text("utf-8")
-    assert code == 0 and [f["figure"] for f in found["figures"]] == ["3", "9"]
-    for figure in found["figures"]:
+    assert code == 0 and [f["figure"] for f in output["figures"]] == ["3", "9"]
+    for figure in output["figures"]:
         for file in figure["files"]:
             assert f'src="{file}"' in page and images.read_metadata(tmp_path / "figures" / file)["model"] == "toy"

@@ -1,6 +1,8 @@
 """The encoder gives open_clip's own embeddings and reports the parts of a caption that the model does not see."""
 
 import copy
+import json
+import shutil
 
 import numpy as np
 import open_clip
@@ -48,13 +50,37 @@ def test_z_i_is_open_clips_own_on_its_own_preprocessing(encoder, stock, pictures
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("width", "height"), [(90, 50), (20, 20)])
-def test_z_i_of_another_size_is_nearly_open_clips_own(encoder, stock, pictures, width, height):
+def test_z_i_of_another_size_is_nearly_open_clips_own(encoder, stock, pictures):
     model, preprocess, _ = stock
-    photos = pictures(width, height)
-    wanted = model.encode_image(torch.stack([preprocess(image) for image in photos]))
-    cosine = torch.cosine_similarity(encoder.encode_image(images.to_tensor(*photos)), wanted)
+    small = pictures(20, 20)
+    wanted = model.encode_image(torch.stack([preprocess(image) for image in small]))
+    cosine = torch.cosine_similarity(encoder.encode_image(images.to_tensor(*small)), wanted)
     assert (cosine > 0.999).all()  # Pillow rounds to grey levels where torch does not
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("width", "height"), [(90, 50), (33, 70)])
+@pytest.mark.parametrize(
+    "preprocess_cfg",
+    [
+        {"resize_mode": "shortest", "interpolation": "bicubic"},
+        {"resize_mode": "squash", "interpolation": "bilinear"},
+        {"resize_mode": "longest", "interpolation": "bicubic", "fill_color": 90},
+    ],
+    ids=lambda config: config["resize_mode"],
+)
+def test_a_picture_is_sized_by_the_models_own_preprocessing(
+    clip_folder, tmp_path, pictures, preprocess_cfg, width, height
+):
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["preprocess_cfg"] |= preprocess_cfg
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    encoder, photos = local(folder), pictures(width, height)
+    wanted = model.eval().encode_image(torch.stack([preprocess(photo) for photo in photos]))
+    z_i = encoder.encode_image(images.to_tensor(*map(encoder.square, photos)))
+    torch.testing.assert_close(z_i, wanted, rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -77,9 +103,10 @@ def test_a_picture_encodes_the_same_alone_and_in_a_batch(encoder, pictures):
     )
 
 
-def test_encoding_needs_no_gradient_and_no_training_mode(encoder, pictures):
-    pixels = images.to_tensor(*pictures(SIDE, SIDE)).requires_grad_()
+def test_encoding_tracks_a_gradient_of_the_pixels_alone_and_only_where_they_ask_for_it(encoder, pictures):
+    pixels = images.to_tensor(*pictures(SIDE, SIDE))
     assert not encoder.encode_image(pixels).requires_grad
+    assert encoder.encode_image(pixels.requires_grad_()).requires_grad
     assert not encoder.model.training and not any(p.requires_grad for p in encoder.model.parameters())
 
 

@@ -58,7 +58,7 @@ def test_the_gradient_is_that_of_the_whole_composition(lab, curved, cond, clip, 
     torch.testing.assert_close(clip_guided(curved, x_t, 500, cond, guidance, clip), wanted)
 
 
-def test_every_row_is_guided_by_its_own_caption_however_few_fit_into_memory(spied, curved, cond, clip, x_t):
+def test_every_row_is_guided_by_its_own_caption_at_any_batch_size(spied, curved, cond, clip, x_t):
     whole = clip_guided(curved, x_t, 300, cond, 1.0, clip)
     torch.testing.assert_close(clip_guided(spied(curved, rows=1), x_t, 300, cond, 1.0, clip), whole)
     alone = dataclasses.replace(clip, z_t=clip.z_t[1:2])
@@ -130,7 +130,7 @@ def test_a_scale_that_is_negative_or_not_finite_is_refused(lab, scale):
         ClipGuidance(lab.encoder, torch.zeros(1, 12), scale)
 
 
-def test_captions_of_another_number_and_unknown_ways_are_refused(lab, cond, clip):
+def test_another_number_of_captions_and_an_unknown_kind_of_guidance_are_refused(lab, cond, clip):
     latent = Latent(cond.z_i.float(), noise(lab.decoder, [0, 1, 2]))
     with pytest.raises(UserError, match="2 captions guide 3 pictures: give one z_t for all"):
         decoding.decode(lab.decoder, latent, clip=dataclasses.replace(clip, z_t=clip.z_t[:2]))
@@ -139,7 +139,7 @@ def test_captions_of_another_number_and_unknown_ways_are_refused(lab, cond, clip
 
 
 def test_a_pair_of_states_is_not_guided(lab, cond, clip):
-    found = experiments.invert(lab, torch.zeros(1, 3, 8, 8), steps=2, method="bdia")
+    inverted = experiments.invert(lab, torch.zeros(1, 3, 8, 8), steps=2, method="bdia")
     with pytest.raises(UserError, match=r"clip is ClipGuidance\(z_t \(3, 12\), scale 1.5\): bdia's pair"):
-        decoding.decode(lab.decoder, found.latent, clip=clip)
-    assert found.latent.times[-1] == CLEAN
+        decoding.decode(lab.decoder, inverted.latent, clip=clip)
+    assert inverted.latent.times[-1] == CLEAN

@@ -81,7 +81,7 @@ def test_zero_shot_similarity_and_components_need_no_decoder(lab, pixels):
 
 def test_an_attack_without_a_decoder_measures_clip_alone_and_has_a_note_about_it(lab, pixels):
     attack = experiments.attack(lab, pixels, ["ball"], "a red apple", labels=LABELS, encoders={"again": lab.encoder})
-    assert attack.variations.shape[2] == 0 and attack.settings["variations"] == 0
+    assert attack.variations.shape[2] == 0
     assert any("has no decoder" in note for note in attack.notes)
     torch.testing.assert_close(attack.others["again"], attack.attacked)
     figure = attack.figure()
@@ -171,6 +171,10 @@ def test_embed_and_pca_fit_work_on_a_clip_alone(run, photos, tmp_path, encoder):
     assert code == 0 and output["count"] == 3 and embeddings.read(tmp_path / "z.parquet").z_i.shape == (3, 24)
     code, output, _ = run("pca", "fit", photos, "--out", tmp_path / "d.safetensors", out=False)
     assert code == 0 and output["components"] == 2
+    code, output, _ = run("pca", "fit", tmp_path / "z.parquet", "--out", tmp_path / "e.safetensors", out=False)
+    of_folder, of_file = (Directions.load(tmp_path / f"{name}.safetensors").metadata for name in "de")
+    assert of_folder["weights"] == output["weights"] == of_file["weights"] and of_file["normalised"] == "no"
+    assert of_folder["probe"] == of_file["probe"]
 
 
 def test_a_command_that_draws_refuses_a_clip_alone_in_one_sentence(run, photos):

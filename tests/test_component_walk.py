@@ -16,7 +16,7 @@ def test_a_walk_along_a_component_at_0_reconstructs(lab, inversion, directions):
     assert not torch.equal(result.pixels[0, 0], result.pixels[0, 2])
 
 
-def test_a_walk_refuses_before_it_inverts(lab, directions):
+def test_a_component_walk_checks_its_arguments_before_it_inverts(lab, directions):
     watched, spy = spied_lab(lab)
     for params in ({"components": (99,)}, {"sigmas": (float("inf"),)}, {"sigmas": ()}):
         with pytest.raises(UserError, match=r"component|sigmas"):

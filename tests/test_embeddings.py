@@ -1,6 +1,7 @@
 """Embeddings: folders with files of every sort, files that load bit by bit, and what is refused."""
 
 import os
+import struct
 import sys
 
 import numpy as np
@@ -122,7 +123,8 @@ def test_pictures_are_cropped_or_padded_as_asked(lab, folder, fit):
 def test_a_real_clip_encodes_a_folder_too(encoder, folder):
     names, z_i, _ = gathered(embeddings.embed(encoder, folder))
     assert z_i.shape == (len(names), 24)
-    wanted = encoder.encode_image(images.load(folder / "z.png", encoder.image_size))
+    picture = encoder.square(images.open_image(folder / "z.png"))  # 20 x 12
+    wanted = encoder.encode_image(images.to_tensor(picture))
     torch.testing.assert_close(z_i[names.index("z.png")], wanted[0], atol=1e-5, rtol=1e-5)
 
 
@@ -160,7 +162,7 @@ def test_a_folder_without_a_readable_picture_is_refused_and_nothing_written(lab,
 
 @pytest.mark.parametrize(
     ("params", "message"),
-    [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'crop' or 'pad'")],
+    [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'model', 'crop' or 'pad'")],
 )
 def test_params_out_of_range_are_refused(lab, folder, params, message):
     with pytest.raises(UserError, match=message):
@@ -393,6 +395,21 @@ def test_a_page_that_is_damaged_is_refused(rng, parquet):
         embeddings.read(path)
 
 
+def test_no_flipped_bit_of_a_page_reads_as_another_number(rng, tmp_path):
+    path, z_i = tmp_path / "a.parquet", torch.randn(N, D, generator=rng)
+    embeddings.write(path, [Embeddings(tuple(map(str, range(N))), z_i)])
+    whole = path.read_bytes()
+    for offset in range(4, whole.rindex(b"zstd") if b"zstd" in whole else len(whole) - 900, 3):
+        damaged = bytearray(whole)
+        damaged[offset] ^= 1 << offset % 8
+        path.write_bytes(damaged)
+        try:
+            loaded = embeddings.read(path)
+        except UserError:
+            continue
+        assert torch.equal(loaded.z_i, z_i) and loaded.names == tuple(map(str, range(N))), offset
+
+
 def test_another_suffix_is_refused_with_those_that_are_read(tmp_path):
     with pytest.raises(UserError, match=r"a\.csv is of no kind that is read: give one of \.parquet, \.npy"):
         embeddings.read(tmp_path / "a.csv")
@@ -442,6 +459,24 @@ def test_an_array_of_another_kind_is_refused(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(UserError, match=message):
         embeddings.read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("header", ["(((", "{'descr': '<f4', ", "{1: 2}", "-" * 5000 + "1", "\0"])
+def test_an_array_with_a_damaged_header_is_refused(tmp_path, header):
+    text = header.encode() + b"\n"
+    (tmp_path / "a.npy").write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(96))
+    with pytest.raises(UserError, match=r"a\.npy is not a whole NumPy array"):
+        embeddings.read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary()])
+def test_names_that_are_not_utf_8_are_read_with_a_mark_in_place_of_the_byte(z, parquet, kind):
+    raw = pa.array(
+        [b"caf\xe9.png", *[b"b.png"] * (N - 1)], pa.large_binary() if kind == pa.large_string() else pa.binary()
+    )
+    names = raw if kind == pa.binary() else pa.Array.from_buffers(kind, N, raw.buffers())
+    loaded = embeddings.read(parquet(path=names, z_i=fixed(z)))
+    assert loaded.names[:2] == ("caf\ufffd.png", "b.png") and torch.equal(loaded.z_i, z)
 
 
 def test_several_arrays_under_the_name_of_one_are_refused(tmp_path):

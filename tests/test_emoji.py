@@ -32,14 +32,14 @@ TOKENS, D = emoji.Z_TOKENS, 24  # D of the tiny CLIP in conftest.py
 
 def test_each_z_i_token_has_a_block_of_its_own_beside_the_captions(normal):
     z_i, text = normal(2, 5), normal(2, 7, 3)
-    found = emoji.context(z_i, text)
-    assert found.shape == (2, TOKENS + 7, 3 + TOKENS * 5)
+    context = emoji.context(z_i, text)
+    assert context.shape == (2, TOKENS + 7, 3 + TOKENS * 5)
     for k in range(TOKENS):
         block = slice(3 + 5 * k, 3 + 5 * (k + 1))
-        assert torch.equal(found[:, k, block], z_i)
-        assert found[:, k].count_nonzero() == z_i.count_nonzero()
-    assert torch.equal(found[:, TOKENS:, :3], text)
-    assert not found[:, TOKENS:, 3:].any()
+        assert torch.equal(context[:, k, block], z_i)
+        assert context[:, k].count_nonzero() == z_i.count_nonzero()
+    assert torch.equal(context[:, TOKENS:, :3], text)
+    assert not context[:, TOKENS:, 3:].any()
 
 
 def test_one_linear_map_of_the_sequence_is_five_linear_maps(normal):
@@ -51,9 +51,9 @@ def test_one_linear_map_of_the_sequence_is_five_linear_maps(normal):
 
 def test_scaled_has_unit_variance_and_the_same_direction(normal):
     z_i = normal(4, 9) * torch.tensor([[1e-3], [1.0], [7.0], [1e4]])
-    found = emoji.scaled(z_i)
-    torch.testing.assert_close(found.square().mean(-1), torch.ones(4, dtype=torch.float64))
-    torch.testing.assert_close(torch.cosine_similarity(found, z_i), torch.ones(4, dtype=torch.float64))
+    scaled = emoji.scaled(z_i)
+    torch.testing.assert_close(scaled.square().mean(-1), torch.ones(4, dtype=torch.float64))
+    torch.testing.assert_close(torch.cosine_similarity(scaled, z_i), torch.ones(4, dtype=torch.float64))
 
 
 def test_the_null_embedding_stays_zero():
@@ -62,11 +62,11 @@ def test_the_null_embedding_stays_zero():
 
 def test_the_priors_tokens_are_text_then_padding_then_the_mask(normal):
     states, mask = normal(2, 6, 3), torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]], dtype=torch.bool)
-    found = emoji.prior_tokens(states, mask, 10)
-    assert found.shape == (2, 6, 10)
-    assert torch.equal(found[..., :3], states * mask[..., None])
-    assert not found[..., 3:9].any()
-    assert torch.equal(found[..., 9], mask.double())
+    tokens = emoji.prior_tokens(states, mask, 10)
+    assert tokens.shape == (2, 6, 10)
+    assert torch.equal(tokens[..., :3], states * mask[..., None])
+    assert not tokens[..., 3:9].any()
+    assert torch.equal(tokens[..., 9], mask.double())
 
 
 # The decoder
@@ -74,7 +74,7 @@ def test_the_priors_tokens_are_text_then_padding_then_the_mask(normal):
 
 @pytest.fixture
 def z_i(miniature):
-    return miniature.encoder.encode_text(CAPTIONS)  # any three directions do
+    return miniature.encoder.encode_text(CAPTIONS)  # any three directions will do
 
 
 @pytest.fixture
@@ -88,17 +88,17 @@ def test_no_caption_is_the_empty_caption(miniature, z_i, x_T):
     assert torch.equal(without, with_empty)
 
 
-def test_only_what_is_empty_in_every_row_is_merged(normal):
+def test_only_tokens_that_are_zero_in_every_row_are_merged(normal):
     text = normal(2, 7, 3)
     text[0, 2:], text[1, 4:] = 0, 0
-    found, count = merged(text)
-    assert count == 3 and torch.equal(found, text[:, :5])
+    text_merged, count = merged(text)
+    assert count == 3 and torch.equal(text_merged, text[:, :5])
     for whole in (normal(2, 7, 3), text[:, :5]):
         assert merged(whole)[1] == 1 and torch.equal(merged(whole)[0], whole)
     assert merged(torch.zeros(1, 7, 3))[0].shape == (1, 1, 3)
 
 
-def test_the_decoder_listens_to_z_i_the_caption_and_the_time(miniature, z_i, x_T):
+def test_the_decoder_depends_on_z_i_the_caption_and_the_time(miniature, z_i, x_T):
     eps, text = miniature.decoder.eps, miniature.decoder.encode_prompt(CAPTIONS)
     plain = eps(x_T, 500, Conditioning(z_i, text))
     others = [
@@ -115,29 +115,29 @@ def test_only_the_direction_of_z_i_matters_to_the_decoder(miniature, z_i, x_T):
 
 
 @pytest.mark.parametrize("with_text", [False, True])
-def test_guidance_goes_from_no_z_i_and_no_caption_through_both(miniature, z_i, x_T, with_text):
+def test_guidance_extrapolates_from_neither_z_i_nor_caption_through_both(miniature, z_i, x_T, with_text):
     text = miniature.decoder.encode_prompt(CAPTIONS) if with_text else None
     full = miniature.decoder.eps(x_T, 500, Conditioning(z_i, text))
     null = miniature.decoder.eps(x_T, 500, Conditioning(torch.zeros_like(z_i)))
-    found = miniature.decoder.eps(x_T, 500, Conditioning(z_i, text), guidance=4.0)
-    torch.testing.assert_close(found, null + 4 * (full - null), rtol=1e-3, atol=1e-3)
+    guided = miniature.decoder.eps(x_T, 500, Conditioning(z_i, text), guidance=4.0)
+    torch.testing.assert_close(guided, null + 4 * (full - null), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(("guidance", "rows"), [(1.0, 3), (3.0, 6)])
 def test_an_evaluation_is_one_call_of_the_network(miniature, z_i, x_T, guidance, rows, monkeypatch):
     seen, forward = [], miniature.decoder.network.forward
 
-    def watched(x, *told, **knobs):
+    def spied(x, *args, **kwargs):
         seen.append(len(x))
-        return forward(x, *told, **knobs)
+        return forward(x, *args, **kwargs)
 
-    monkeypatch.setattr(miniature.decoder.network, "forward", watched)
+    monkeypatch.setattr(miniature.decoder.network, "forward", spied)
     miniature.decoder.eps(x_T, 500, Conditioning(z_i), guidance)
     assert seen == [rows]
 
 
-class Knowing:
-    """A network that knows x_0 and says so in v; `fold` brings its pictures into the network's own layout."""
+class KnowsPicture:
+    """A network that knows x_0 and predicts it as v; `fold` brings its pictures into the network's own layout."""
 
     device = torch.device("cpu")
 
@@ -147,8 +147,8 @@ class Knowing:
     def set_attn_processor(self, processor):
         pass
 
-    def __call__(self, x, *told, **knobs):
-        (t,) = {int(t) for t in told[-1]}
+    def __call__(self, x, *args, **kwargs):
+        (t,) = {int(t) for t in args[-1]}
         a, x_0 = abar_at(cosine_abar(), t), self.fold(self.x_0)
         eps = (x[:, : x_0.shape[1]] - math.sqrt(a) * x_0) / math.sqrt(1 - a)
         return SimpleNamespace(sample=math.sqrt(a) * eps - math.sqrt(1 - a) * x_0)
@@ -158,15 +158,15 @@ class Knowing:
 @pytest.mark.parametrize("guidance", [1.0, 3.0])
 def test_a_network_that_knows_the_picture_decodes_to_it(miniature, z_i, rng, steps, guidance):
     x_0 = torch.rand(1, 3, 10, 10, generator=rng) * 2 - 1
-    decoder = emoji.EmojiDecoder(Knowing(x_0, sample_size=10, in_channels=3), None, miniature.encoder)
-    found = decode(decoder, Latent(z_i, noise(decoder, [1, 2, 3])), steps=steps, guidance=guidance)
-    torch.testing.assert_close(found, x_0.expand(3, -1, -1, -1), rtol=0, atol=1e-4)
+    decoder = emoji.EmojiDecoder(KnowsPicture(x_0, sample_size=10, in_channels=3), None, miniature.encoder)
+    decoded = decode(decoder, Latent(z_i, noise(decoder, [1, 2, 3])), steps=steps, guidance=guidance)
+    torch.testing.assert_close(decoded, x_0.expand(3, -1, -1, -1), rtol=0, atol=1e-4)
 
 
-def test_what_stands_in_the_places_after_a_caption_is_zero(miniature):
-    found = miniature.decoder.encode_prompt(["a dog", "a red apple above a dog"])
+def test_the_states_after_a_captions_end_are_zero(miniature):
+    states = miniature.decoder.encode_prompt(["a dog", "a red apple above a dog"])
     used = [2 + 2, 2 + 6]  # the words, and the start and the end token
-    for row, count in zip(found, used):
+    for row, count in zip(states, used):
         assert row[:count].abs().sum(-1).all() and not row[count:].any()
 
 
@@ -193,8 +193,8 @@ def test_sample_k_alone_is_sample_k_in_a_batch_to_one_grey_level(miniature, z_i,
 
 def test_a_decoded_picture_inverts_to_the_noise_that_it_came_from(miniature, z_i, x_T):
     x_0 = decode(miniature.decoder, Latent(z_i, x_T), steps=20)
-    found = invert(miniature.decoder, x_0, Conditioning(z_i), steps=20, iterations=40, tolerance=1e-6)
-    torch.testing.assert_close(found.latent.x_T, x_T, rtol=0, atol=1e-2)
+    inversion = invert(miniature.decoder, x_0, Conditioning(z_i), steps=20, iterations=40, tolerance=1e-6)
+    torch.testing.assert_close(inversion.latent.x_T, x_T, rtol=0, atol=1e-2)
 
 
 # The prior
@@ -207,12 +207,12 @@ def test_a_seed_draws_the_same_z_i_alone_and_in_a_batch(miniature):
     torch.testing.assert_close(batch[1:2], alone, rtol=1e-3, atol=1e-3)
 
 
-def test_the_prior_draws_by_caption_and_by_seed(miniature):
+def test_a_sample_of_the_prior_depends_on_caption_and_seed(miniature):
     a, other_seed, other_caption = sample(miniature.prior, [*CAPTIONS[:1] * 2, CAPTIONS[1]], seeds=[1, 2, 1])
     assert not torch.allclose(a, other_seed) and not torch.allclose(a, other_caption)
 
 
-def test_the_priors_guidance_goes_from_no_caption_through_the_caption(miniature, rng):
+def test_the_priors_guidance_extrapolates_from_no_caption_through_the_caption(miniature, rng):
     cond = miniature.prior.encode_prompt(CAPTIONS)
     empty = PriorConditioning(torch.zeros_like(cond.z_t), torch.zeros_like(cond.tokens))
     x_t = torch.randn(3, D, generator=rng)
@@ -235,12 +235,12 @@ def test_the_network_adds_what_the_bicubic_enlargement_lacks(rng, share, block):
     enlarged = F.interpolate(low, (20, 20), mode="bicubic")
     lacking = share * (large - enlarged)
     blocks = {"sample_size": 20 // block, "out_channels": 3 * block**2}
-    network = Knowing(emoji.DETAIL * lacking, lambda x: F.pixel_unshuffle(x, block), **blocks)
+    network = KnowsPicture(emoji.DETAIL * lacking, lambda x: F.pixel_unshuffle(x, block), **blocks)
     upsampled = upsample(emoji.EmojiUpsampler(network, 8), low, seeds=[1, 2])
     torch.testing.assert_close(upsampled, (enlarged + lacking).clamp(-1, 1), rtol=0, atol=1e-4)
 
 
-def test_the_upsampler_enlarges_pictures_by_seed_and_within_the_range(miniature, rng):
+def test_the_upsampler_enlarges_pictures_within_their_range_and_depends_on_the_seed(miniature, rng):
     side = miniature.decoder.image_size
     low = (torch.rand(1, 3, side, side, generator=rng) * 2 - 1).expand(3, -1, -1, -1)
     a, again, other = upsample(miniature.upsampler, low, seeds=[1, 1, 2], steps=2)
@@ -271,7 +271,7 @@ def sign(folder):
     (folder / "MANIFEST.json").write_text(json.dumps({"sha256": {name: digest(folder / name) for name in names}}))
 
 
-def test_whole_files_have_no_problem(shipped, miniature_folder):
+def test_complete_files_have_no_problem(shipped, miniature_folder):
     assert emoji.verify(shipped) == emoji.verify(miniature_folder) == []
 
 
@@ -316,7 +316,7 @@ def test_weights_that_were_shipped_broken_are_named(shipped):
     assert f"{path} can't be read" in problem and digest(path) in problem
 
 
-def test_every_problem_is_named_at_once(shipped):
+def test_all_problems_are_reported_together(shipped):
     (shipped / "part" / "config.json").unlink()
     (shipped / "part" / "model.safetensors").write_bytes(b"")
     assert len(emoji.verify(shipped)) == 2
@@ -329,7 +329,7 @@ def test_damaged_weights_are_refused_before_anything_loads(miniature_folder, tmp
         emoji.load_folder(folder, device=torch.device("cpu"))
 
 
-def test_a_miniature_without_an_upsampler_or_an_autoencoder_is_one_too(miniature_folder, tmp_path):
+def test_a_miniature_loads_without_an_upsampler_and_an_autoencoder(miniature_folder, tmp_path):
     folder = shutil.copytree(miniature_folder, tmp_path / "copy")
     for part in ("upsampler", "autoencoder"):
         shutil.rmtree(folder / part)

@@ -10,13 +10,13 @@ CLAIMS = (
 )
 
 
-def test_a_right_attempt_is_true_and_says_that_all_holds():
+def test_a_right_attempt_is_true_and_its_repr_says_that_all_checks_hold():
     verdict = check(lambda x: 2 * x, *CLAIMS)
     assert verdict
     assert repr(verdict) == "Right: all 2 checks hold."
 
 
-def test_a_wrong_attempt_gets_the_hint_of_the_first_claim_that_fails_only():
+def test_a_wrong_attempt_gets_only_the_hint_of_the_first_claim_that_fails():
     verdict = check(lambda x: x + 2, *CLAIMS)
     assert not verdict
     assert repr(verdict) == "Not yet, 1 of 2 checks hold. Does it hold below zero?"
@@ -32,13 +32,13 @@ def returning(x):
 
 
 @pytest.mark.parametrize("attempt", [..., stub, returning, lambda x: None])
-def test_dots_are_an_attempt_not_yet_made(attempt):
-    told = repr(check(attempt, *CLAIMS))
-    assert told == "Not yet, 0 of 2 checks hold. Put your answer in place of the dots. What is twice two?"
+def test_dots_get_the_advice_to_put_an_answer_in_their_place(attempt):
+    message = repr(check(attempt, *CLAIMS))
+    assert message == "Not yet, 0 of 2 checks hold. Put your answer in place of the dots. What is twice two?"
 
 
 @pytest.mark.parametrize("attempt", [lambda x: x, lambda x: 4, print, 7, None])
-def test_whatever_does_or_is_something_is_an_attempt(attempt):
+def test_a_function_or_value_of_any_kind_counts_as_an_attempt(attempt):
     assert "in place of the dots" not in repr(check(attempt, *CLAIMS))
 
 
@@ -55,5 +55,5 @@ def test_a_claim_whose_truth_is_ambiguous_does_not_pass():
     assert not check(1, (lambda _: torch.ones(2) == 1, "One truth, please."))
 
 
-def test_a_single_claim_is_told_in_the_singular():
+def test_the_verdict_on_a_single_claim_is_in_the_singular():
     assert repr(check(4, (lambda x: x == 4, ""))) == "Right: it holds."

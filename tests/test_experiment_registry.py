@@ -1,20 +1,24 @@
 """The law of one place: what an experiment declares is what pages, commands, figures and the GPU lease find."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from typer.main import get_command
 
-from latentlab import cli, decoding, experiments, inpainting, paper
+from latentlab import cli, decoding, experiments, inpainting
 from latentlab.analysis.pca import Directions
 from latentlab.app import links, running
 from latentlab.app.pages import PAGES
 from latentlab.experiments import EXPERIMENTS, Inverted
 from latentlab.models.toy import D
+from latentlab.paper.drawings import DRAWINGS
+from latentlab.paper.figures import FIGURES
 from latentlab.typography import Label
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
 NO_PAGE = {"invert", "edit"}  # the first begins other experiments, the second has none yet
 NO_FIGURE = {"invert", "generate", "walk_components", "classify", "edit"}  # the paper has none of them
 
@@ -44,10 +48,38 @@ def test_every_experiment_has_a_page_a_command_a_figure_and_a_place_in_the_docs_
     assert (declared.page == "") == (name in NO_PAGE)
     assert declared.page in {"", *(page.key for page in PAGES)}
     assert declared.command in commands()
-    assert (declared.figure == "") == (name in NO_FIGURE)
-    assert declared.figure in {"", *paper.FIGURES}
+    assert (not declared.figures) == (name in NO_FIGURE)
     assert f"latentlab.{name}(" in README
     assert declared.__doc__ and getattr(experiments, name) is declared
+
+
+def test_every_declared_figure_has_a_drawing_and_every_drawing_one_experiment():
+    declared = [key for experiment in EXPERIMENTS.values() for key in experiment.figures]
+    assert len(declared) == len(set(declared))
+    assert set(declared) == set(DRAWINGS) == set(FIGURES), "figures= of an experiment, and paper/drawings.py"
+
+
+@pytest.mark.slow
+def test_the_type_checker_knows_the_parameters_and_the_result_of_an_experiment(tmp_path, monkeypatch):
+    api = pytest.importorskip("mypy.api")
+    monkeypatch.setenv("MYPYPATH", str(ROOT))
+    (tmp_path / "mypy.ini").write_text(
+        "[mypy]\nignore_missing_imports = true\nfollow_imports = silent\n"
+        "[mypy-torch.*,torchvision.*,matplotlib.*,numpy.*]\nfollow_imports = skip\n"  # only their types would be read
+    )
+    (tmp_path / "script.py").write_text(
+        "import latentlab\n"
+        "lab = latentlab.load('toy')\n"
+        "reveal_type(latentlab.reconstruct)\n"
+        "reveal_type(latentlab.generate(lab, 'a cat', steps=3))\n"
+        "latentlab.generate(lab, 'a cat', step=3)\n"
+    )
+    options = ("--config-file", tmp_path / "mypy.ini", "--cache-dir", tmp_path / "cache")
+    output, _, _ = api.run([str(word) for word in (*options, tmp_path / "script.py")])
+    declared, generated, misspelt, *_ = output.splitlines()
+    assert re.search(r"Experiment\[\[lab: .*Lab, pixels: .*, \*, steps: int =.*Reconstructed\]", declared)
+    assert re.search(r"Revealed type is .*generation\.Generated", generated)
+    assert 'Unexpected keyword argument "step"' in misspelt
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in NO_PAGE])
@@ -105,29 +137,6 @@ def test_a_larger_model_and_positional_arguments_lengthen_the_lease():
     words = running.gpu_seconds("emoji", "spell", (["a", "b", "c", "d"],), {"seeds": range(8), "steps": 25})
     assert words == running.gpu_seconds("emoji", "spell", (), {"words": ["a"] * 4, "seeds": range(8), "steps": 25})
     assert words > running.gpu_seconds("emoji", "spell", (["a"],), {"seeds": range(8), "steps": 25})
-
-
-# Settings
-
-
-def test_runs_that_differ_in_a_parameter_differ_in_their_settings(lab, pixels, monkeypatch):
-    monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)
-
-    def settings(**params):
-        return experiments.attack(lab, pixels, ["pizza"], "a cat", variations=0, **params).settings
-
-    plain = settings()
-    assert plain == settings()
-    for params in ({"label": Label("word", y=0.5)}, {"templates": ["a drawing of {}"]}, {"labels": ["a dog"]}):
-        assert settings(**params) != plain
-
-
-def test_the_settings_of_a_reconstruction_hold_the_inversions_parameters(lab, pixels):
-    plain = experiments.reconstruct(lab, pixels, steps=3)
-    loose = experiments.reconstruct(lab, pixels, steps=3, tolerance=0.3, method="naive")
-    assert (loose.settings["tolerance"], loose.settings["method"]) == (0.3, "naive")
-    again = experiments.reconstruct(lab, pixels, **{k: plain.settings[k] for k in plain.inverted.settings})
-    assert torch.equal(again.pixels, plain.pixels) and again.settings == plain.settings
 
 
 # Inversions of several pictures

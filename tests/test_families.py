@@ -45,7 +45,7 @@ def load(folder, name, **options):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_parts_of_a_family_fit_one_another(family, name):
+def test_shapes_of_a_familys_parts_fit_one_another(family, name):
     lab = family(name)
     z_i = lab.encoder.encode_image(pictures())
     assert z_i.shape == (2, D) and z_i.dtype == torch.float32
@@ -61,13 +61,13 @@ def test_the_parts_of_a_family_fit_one_another(family, name):
 @pytest.mark.parametrize("name", WITH_PRIOR)
 def test_a_caption_becomes_a_picture(family, name):
     lab = family(name)
-    found = experiments.generate(lab, "a red cat", seeds=[0, 1], steps=3, prior_steps=3, prior_guidance=2.0)
+    generated = experiments.generate(lab, "a red cat", seeds=[0, 1], steps=3, prior_steps=3, prior_guidance=2.0)
     side = lab.upsampler.high if lab.upsampler else lab.decoder.image_size
-    assert found.pixels.shape == (2, 3, side, side) and found.pixels.isfinite().all()
-    assert found.latent.z_i.shape == (2, D)
+    assert generated.pixels.shape == (2, 3, side, side) and generated.pixels.isfinite().all()
+    assert generated.latent.z_i.shape == (2, D)
 
 
-def test_a_lab_without_a_prior_says_where_to_go(family):
+def test_generating_without_a_prior_is_refused_with_what_to_do_instead(family):
     lab = family("stable-unclip-h")
     assert lab.prior is None
     with pytest.raises(UserError, match=r"no prior.*start from a picture, or load one that has it"):
@@ -77,43 +77,46 @@ def test_a_lab_without_a_prior_says_where_to_go(family):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_picture_is_reconstructed(family, name):
     lab = family(name)
-    found = experiments.reconstruct(lab, pictures(), steps=6, iterations=4)
-    assert found.psnr.isfinite().all() and found.cosine.isfinite().all()
+    reconstruction = experiments.reconstruct(lab, pictures(), steps=6, iterations=4)
+    assert reconstruction.psnr.isfinite().all() and reconstruction.cosine.isfinite().all()
     side = lab.upsampler.high if lab.upsampler else lab.decoder.image_size
-    assert found.large.shape == (2, 3, side, side) and found.inverted.original.shape[-1] == lab.decoder.image_size
+    assert (
+        reconstruction.large.shape == (2, 3, side, side)
+        and reconstruction.inverted.original.shape[-1] == lab.decoder.image_size
+    )
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_both_latents_bring_x_0_back(family, name):
+def test_inverting_and_decoding_gives_x_0_back(family, name):
     decoder, z_i = family(name).decoder, family(name).encoder.encode_image(pictures())
     x_0 = decoder.to_x0(images.resize(pictures(), decoder.image_size))
     times = [*range(900, 0, -75), CLEAN]  # where a cosine schedule is not steep yet
-    found = invert(decoder, x_0, Conditioning(z_i), steps=times, iterations=20, tolerance=1e-6)
-    back = decode(decoder, found.latent, steps=times)
-    error = (back - x_0).square().mean() / x_0.var()
+    inversion = invert(decoder, x_0, Conditioning(z_i), steps=times, iterations=20, tolerance=1e-6)
+    decoded = decode(decoder, inversion.latent, steps=times)
+    error = (decoded - x_0).square().mean() / x_0.var()
     assert 10 * torch.log10(1 / error) > 60
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_z_i_the_caption_and_guidance_all_reach_the_picture(family, name):
+def test_the_picture_depends_on_z_i_the_caption_and_guidance(family, name):
     decoder = family(name).decoder
     z_i = torch.randn(2, D, generator=torch.Generator().manual_seed(1))
     x_T = noise(decoder, [0, 0])
 
-    def walk(z_i=z_i, caption="a red cat", guidance=3.0):
+    def decoded(z_i=z_i, caption="a red cat", guidance=3.0):
         return decode(
             decoder, Latent(z_i, x_T), text=decoder.encode_prompt([caption]), steps=[800, 400, -1], guidance=guidance
         )
 
-    first, second = walk()
+    first, second = decoded()
     assert (first - second).abs().max() > 1e-3
-    assert (walk(guidance=1.0) - walk()).abs().max() > 1e-3
-    changed = (walk(caption="two blue dogs on the moon") - walk()).abs().max()
+    assert (decoded(guidance=1.0) - decoded()).abs().max() > 1e-3
+    changed = (decoded(caption="two blue dogs on the moon") - decoded()).abs().max()
     assert changed > 1e-3 if name != "kandinsky22" else changed == 0
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_half_precision_leaves_the_walk_in_single(published, name):
+def test_a_network_in_half_precision_gives_float32_results(published, name):
     lab = load(published, name, dtype="bfloat16")
     z_i = lab.encoder.encode_image(pictures())
     x_T = noise(lab.decoder, [0, 1])
@@ -122,7 +125,7 @@ def test_half_precision_leaves_the_walk_in_single(published, name):
     assert z_i.dtype == eps.dtype == lab.decoder.to_x0(pictures()).dtype == torch.float32
 
 
-def test_the_precision_that_a_config_names_is_not_taken_for_the_one_to_compute_in(copy, family):
+def test_the_torch_dtype_of_a_config_does_not_set_the_precision(copy, family):
     rewrite("*prior/image_encoder/config.json", torch_dtype="float16")(copy)
     lab = load(copy, "kandinsky22")
     assert lab.encoder.image.dtype == torch.float32
@@ -137,14 +140,14 @@ def test_networks_that_take_turns_give_the_same_picture(published, family, name,
     monkeypatch.setattr(offload, "LARGE", 100)
     monkeypatch.setattr(checkpoint.Checkpoint, "_plan", lambda self, *_: offload.Turns(self.device, on_disk=on_disk))
     lab = load(published, name)
-    found, wanted = (experiments.generate(x, "a cat", steps=2, prior_steps=2) for x in (lab, family(name)))
-    torch.testing.assert_close(found.pixels, wanted.pixels)
+    in_turns, wanted = (experiments.generate(x, "a cat", steps=2, prior_steps=2) for x in (lab, family(name)))
+    torch.testing.assert_close(in_turns.pixels, wanted.pixels)
     network, whole = lab.prior.network, family(name).prior.network  # which waits by now
     waiting = sum(weight.numel() for weight in network.parameters())
     assert waiting < (0.1 if on_disk else 1.1) * sum(weight.numel() for weight in whole.parameters())
 
 
-def test_offloading_on_a_cpu_reads_each_network_when_its_turn_comes(published):
+def test_offloading_works_on_a_cpu(published):
     lab = load(published, "stable-unclip-h", offload=True)
     assert lab.encoder.encode_image(pictures()).shape == (2, D)
 
@@ -159,7 +162,7 @@ def test_one_network_at_a_time_has_its_weights_and_small_ones_stay(monkeypatch):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu_those_that_wait_are_in_the_machines_memory(monkeypatch):
+def test_offloaded_networks_wait_in_the_machines_memory(monkeypatch):
     monkeypatch.setattr(offload, "LARGE", 3)
     turns = offload.Turns(torch.device("cuda"))
     one, two = (turns.add(torch.nn.Linear(2, 2), lambda: None) for _ in range(2))
@@ -249,16 +252,16 @@ def test_the_registrys_open_clip_tag_exists(name):
 
 def test_the_encoder_has_the_methods_of_every_encoder(family):
     encoder = family("kandinsky22").encoder
-    found = encoder.zero_shot(pictures(), ["cat", "dog", "red apple"], ["a photo of a {}"])
-    assert found.shape == (2, 3)
-    torch.testing.assert_close(found.sum(1), torch.ones(2))
+    probabilities = encoder.zero_shot(pictures(), ["cat", "dog", "red apple"], ["a photo of a {}"])
+    assert probabilities.shape == (2, 3)
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(2))
     assert encoder.encode_text("a cat").shape == (1, D) and encoder.image_size == 32
     assert caption_warnings([encoder.check_caption("a cat")]) == []
     with pytest.raises(UserError, match="the caption is empty"):
         encoder.check_caption("  ")
 
 
-def test_a_caption_that_is_too_long_is_said_to_be_cut(family):
+def test_the_check_of_a_caption_that_is_too_long_gives_the_part_that_fits(family):
     check = family("karlo").encoder.check_caption("cats and " * 20)
     assert check.truncated == "cats and " * 10 + "cats"  # a letter is a token here; 75 fit between start and end
 
@@ -270,7 +273,7 @@ def test_stable_unclip_h_takes_z_t_from_open_clip(published, family):
     assert encoder.zero_shot(pictures(), captions).shape == (2, 2)
 
 
-def test_z_t_that_cant_be_had_names_the_tag_and_leaves_the_pictures(published, monkeypatch):
+def test_a_missing_text_tower_is_refused_with_the_command_and_pictures_still_encode(published, monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("no network")
 
@@ -309,7 +312,9 @@ def test_noise_on_z_i_is_seeded_and_bounded(family):
 def test_the_noise_on_z_i_is_among_a_results_settings(family):
     lab = family("stable-unclip-l")
     noised = dataclasses.replace(lab, decoder=lab.require_decoder().with_noise(300, seed=7))
-    plain, other = (experiments.generate(each, "a cat", steps=2, prior_steps=2).settings for each in (lab, noised))
+    plain, other = (
+        experiments.generate(lab_used, "a cat", steps=2, prior_steps=2).settings for lab_used in (lab, noised)
+    )
     assert (plain["noise_level"], plain["noise_seed"]) == (0, None)
     assert (other["noise_level"], other["noise_seed"]) == (300, 7)
 
@@ -318,11 +323,11 @@ def test_the_noise_on_z_i_is_among_a_results_settings(family):
 def test_keys_that_a_checkpoint_lacks_have_their_published_values(family, copy, name):
     for config in copy.glob("*/*/scheduler_config.json"):
         config.unlink()
-    found, wanted = load(copy, name), family(name)
-    assert found.decoder.kind == wanted.decoder.kind == ("v" if name.startswith("stable") else "eps")
+    loaded, wanted = load(copy, name), family(name)
+    assert loaded.decoder.kind == wanted.decoder.kind == ("v" if name.startswith("stable") else "eps")
     for part in ("prior", "decoder", "upsampler"):
         if getattr(wanted, part) is not None:
-            torch.testing.assert_close(getattr(found, part).abar, getattr(wanted, part).abar)
+            torch.testing.assert_close(getattr(loaded, part).abar, getattr(wanted, part).abar)
 
 
 def test_the_vae_of_stable_unclip_has_the_published_scale_even_where_its_config_lacks_it(copy):
@@ -345,7 +350,7 @@ def test_the_vae_of_stable_unclip_has_the_published_scale_even_where_its_config_
         ("stable-unclip-l", "vae"), ("stable-unclip-h", "unet"),
     ],
 )  # fmt: skip
-def test_one_folder_may_hold_one_part_and_the_rest_is_cached(published, name, part, tmp_path, cache):
+def test_a_folder_may_hold_one_part_and_the_rest_comes_from_the_cache(published, name, part, tmp_path, cache):
     (source,) = [s for s in models.spec(name).sources if part in s.parts]
     whole = published / source.name
     shutil.copytree(whole if source.flat else whole / part, tmp_path / "my fine-tune" / part, copy_function=os.link)
@@ -353,7 +358,7 @@ def test_one_folder_may_hold_one_part_and_the_rest_is_cached(published, name, pa
     assert lab.name == name and lab.weights.startswith("my fine-tune@")
 
 
-def test_a_part_whose_name_two_repositories_have_is_of_the_one_that_is_beside_it(published, tmp_path, cache):
+def test_a_part_named_in_two_repositories_belongs_to_the_one_whose_other_part_is_beside_it(published, tmp_path, cache):
     own = tmp_path / "own"
     for part in ("unet", "scheduler"):
         shutil.copytree(published / "kandinsky-2-2-decoder" / part, own / part, copy_function=os.link)
@@ -394,7 +399,7 @@ def test_a_repository_may_be_named_with_its_revision(cache):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_what_is_not_cached_names_the_repository_the_size_and_the_command(tmp_path, monkeypatch, name):
+def test_a_model_that_is_not_cached_is_refused_with_repository_size_and_command(tmp_path, monkeypatch, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     source = models.spec(name).sources[0]
@@ -410,7 +415,7 @@ def answer(kind, status=404):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (
             answer(hub_errors.GatedRepoError, 403),
@@ -427,13 +432,13 @@ def answer(kind, status=404):
         ),
     ],
 )
-def test_whatever_the_hub_answers_is_one_sentence_with_a_way_out(monkeypatch, error, said):
+def test_every_failure_of_the_hub_is_one_sentence_that_says_what_to_do(monkeypatch, error, message):
     def fail(*_, local_files_only, **__):
         raise hub_errors.LocalEntryNotFoundError("not cached") if local_files_only else error
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
     monkeypatch.setattr(hub, "reachable", lambda: True)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         hub.fetch(models.spec("kandinsky22").sources[0])
 
 
@@ -449,7 +454,7 @@ def test_a_hub_that_does_not_answer_is_asked_once(monkeypatch, error, answers):
     assert hub.reachable() is False
 
 
-def test_a_part_in_several_files_is_read_whole_or_refused(copy, family):
+def test_a_part_in_several_files_loads_completely_or_is_refused(copy, family):
     folder = copy / "kandinsky-2-2-prior" / "prior"
     shutil.rmtree(folder)
     family("kandinsky22").prior.network.save_pretrained(folder, max_shard_size="20KB")
@@ -463,7 +468,7 @@ def test_a_part_in_several_files_is_read_whole_or_refused(copy, family):
         load(copy, "kandinsky22")
 
 
-def test_a_repository_that_offers_only_pickles_is_refused(cache, monkeypatch):
+def test_a_repository_with_only_pickles_is_refused(cache, monkeypatch):
     folder = next(cache.glob("*decoder/snapshots/*/unet"))
     for file in folder.glob("diffusion*"):
         file.unlink()
@@ -479,12 +484,12 @@ def test_a_repository_that_offers_only_pickles_is_refused(cache, monkeypatch):
     ("repository", "name"),
     [("karlo-v1-alpha", "karlo"), ("kandinsky-2-2-decoder", "kandinsky22"), ("kandinsky-2-2-prior", "kandinsky22")],
 )
-def test_a_folder_says_itself_of_which_family_it_is(published, cache, repository, name):
+def test_the_family_of_a_folder_is_recognised_by_its_layout(published, cache, repository, name):
     assert models.load(published / repository, device="cpu").name == name
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_weights_name_tells_fine_tunes_apart(published, copy, name):
+def test_fine_tunes_have_different_names_of_weights(published, copy, name):
     part = copy / models.spec(name).sources[0].name / models.spec(name).sources[0].parts[0]
     (file,) = part.glob("*.safetensors")
     data = bytearray(file.read_bytes())
@@ -505,7 +510,7 @@ def remove(pattern):
     return damage
 
 
-def cut(pattern):
+def truncate(pattern):
     def damage(folder):
         (file,) = folder.glob(pattern)
         half = file.read_bytes()[: file.stat().st_size // 2]
@@ -535,11 +540,11 @@ def swap(pattern, other):
 
 
 @pytest.mark.parametrize(
-    ("name", "damage", "said"),
+    ("name", "damage", "message"),
     [
         ("karlo", remove("karlo*/decoder/*.safetensors"), r"decoder offers its weights only as pickles.*convert it"),
         ("kandinsky22", remove("*decoder/unet/*"), r"unet holds no safetensors file: copy the folder again"),
-        ("kandinsky22", cut("*prior/prior/*.safetensors"), r"is not a complete .*: delete .*, then copy the folder"),
+        ("kandinsky22", truncate("*prior/prior/*.safetensors"), r"is not a complete .*: delete .*, then copy the"),
         ("stable-unclip-h", rewrite("*unclip/unet/config.json", cross_attention_dim=48), "unet can't be loaded"),
         ("karlo", swap("karlo*/text_encoder/*.safetensors", "*small/text_encoder/*.safetensors"), "lacks 1 weights of"),
         ("stable-unclip-l", rewrite("*small/scheduler/*.json", beta_schedule="sigmoid"), "beta_schedule is 'sigmoid'"),
@@ -547,9 +552,9 @@ def swap(pattern, other):
         ("karlo", remove("karlo*/tokenizer/vocab.json"), "lacks vocab.json or merges.txt"),
     ],
 )  # fmt: skip
-def test_a_damaged_checkpoint_is_refused(copy, name, damage, said):
+def test_a_damaged_checkpoint_is_refused(copy, name, damage, message):
     damage(copy)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         load(copy, name)
 
 
@@ -564,7 +569,7 @@ def test_parts_of_different_widths_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "family", "said"),
+    ("name", "family", "message"),
     [
         ("{folder}", None, "a family that it does not name: give family= "),
         ("{folder}", "karlo", r"has no part of karlo, which wants decoder/, prior/, image_encoder/"),
@@ -579,8 +584,8 @@ def test_parts_of_different_widths_are_refused():
         ("{folder}/nowhere", None, "is no folder, and no OWNER/NAME on the hub"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(tmp_path, name, family, said):
-    with pytest.raises(UserError, match=said):
+def test_a_path_that_is_no_checkpoint_is_refused(tmp_path, name, family, message):
+    with pytest.raises(UserError, match=message):
         models.load(name.format(folder=tmp_path), family=family, device="cpu")
 
 
@@ -609,8 +614,8 @@ def test_networks_take_turns_where_they_do_not_all_fit(monkeypatch, device, free
     monkeypatch.setattr(checkpoint, "free_gigabytes", lambda where: machine if where == CPU else free)
     files = object.__new__(checkpoint.Checkpoint)
     files.model, files.device, files.dtype = models.spec("karlo"), device, torch.float16
-    found = files._plan(8.0, 3.0, offload)
-    assert (found and ("disk" if found.on_disk else "memory")) == turns
+    plan = files._plan(8.0, 3.0, offload)
+    assert (plan and ("disk" if plan.on_disk else "memory")) == turns
     with pytest.raises(UserError, match=rf"karlo in float16 wants .* GB of memory on {device}"):
         files._plan(200.0, 200.0, offload)
     if offload is False:
@@ -645,13 +650,13 @@ def command():
     from latentlab.cli import app
 
     def run(*words):
-        found = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-        return found.exit_code, found.stdout
+        outcome = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+        return outcome.exit_code, outcome.stdout
 
     return run
 
 
-def test_the_list_says_what_each_model_takes_and_whether_it_is_here(command, cache):
+def test_the_list_of_models_has_their_memory_and_whether_they_are_cached(command, cache):
     code, out = command("models", "--json")
     rows = {row["name"]: row for row in json.loads(out)["models"]}
     assert code == 0 and rows.keys() == models.REGISTRY.keys()
@@ -660,7 +665,7 @@ def test_the_list_says_what_each_model_takes_and_whether_it_is_here(command, cac
     assert rows["karlo"]["repositories"][0].startswith("kakaobrain/karlo-v1-alpha@5ee4529")
 
 
-def test_the_list_says_what_is_to_be_fetched_and_what_does_not_fit(command, tmp_path, monkeypatch):
+def test_the_list_of_models_names_downloads_and_models_that_do_not_fit(command, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(offload, "default_target", lambda: (torch.device("cpu"), "float32"))
     monkeypatch.setattr(offload, "free_gigabytes", lambda _: 8.0)
@@ -671,7 +676,7 @@ def test_the_list_says_what_is_to_be_fetched_and_what_does_not_fit(command, tmp_
     assert "comes with latentlab" in lines["emoji"]
 
 
-def test_a_command_takes_a_folder_for_a_model_and_a_precision(command, published, cache, tmp_path):
+def test_a_command_accepts_a_folder_as_model_and_a_precision(command, published, cache, tmp_path):
     words = ("a cat", "--count", 1, "--steps", 2, "--device", "cpu", "--dtype", "bfloat16", "--out", tmp_path, "--json")
     code, out = command("generate", *words, "--model", published / "karlo-v1-alpha")
     assert code == 0 and json.loads(out)["weights"].startswith("karlo-v1-alpha@")

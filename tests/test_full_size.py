@@ -1,4 +1,4 @@
-"""Every family at full size, without weights: published sizes, hand-overs by shape, and the registry's numbers.
+"""Every family at full size, without weights: published sizes, shapes from part to part, and the registry's numbers.
 
 Networks are built on the meta device by the families' own `load`, so no shape is written down twice.
 """
@@ -37,30 +37,30 @@ def count(network):
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """Labs at full size by name, each with the parameters of all its networks and of the largest."""
-    found, words = {}, tmp_path_factory.mktemp("full") / "tokenizer"
+    labs, words = {}, tmp_path_factory.mktemp("full") / "tokenizer"
     checkpoints.write_tokenizer(words, "<|endoftext|>")
 
     def build(name):
-        if name not in found:
+        if name not in labs:
             module = import_module(f"latentlab.models.{models.spec(name).family}")
-            made = []
+            unread_checkpoints = []
 
-            def unread(*given, **options):
-                made.append(checkpoints.Unread(*given, **options, tiny=False, tokenizer=words))
-                return made[0]
+            def unread(*args, **options):
+                unread_checkpoints.append(checkpoints.Unread(*args, **options, tiny=False, tokenizer=words))
+                return unread_checkpoints[0]
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(module, "Checkpoint", unread)
                 whole = module.load(name, device=META)
-                sizes = [count(network) for network in made[0].networks]
-                found[name] = whole, sum(sizes), max(sizes)
-        return found[name]
+                sizes = [count(network) for network in unread_checkpoints[0].networks]
+                labs[name] = whole, sum(sizes), max(sizes)
+        return labs[name]
 
     return build
 
 
 @pytest.mark.parametrize(("repository", "part"), checkpoints.JSON_SIZES)
-def test_a_config_has_the_size_to_the_byte_that_the_hub_lists(repository, part):
+def test_a_config_has_to_the_byte_the_size_that_the_hub_lists(repository, part):
     assert len(checkpoints.published(repository, part)) == checkpoints.JSON_SIZES[repository, part]
 
 
@@ -70,9 +70,9 @@ def test_stable_unclips_unet_config_has_the_1_32_kB_that_the_hub_lists():
 
 @pytest.mark.parametrize(("repository", "part"), LISTED)
 def test_a_config_makes_a_file_of_the_size_that_the_hub_lists(repository, part):
-    found = {name: (kind, config) for name, kind, config in checkpoints.parts(repository, tiny=False)}
+    configs = {name: (kind, config) for name, kind, config in checkpoints.parts(repository, tiny=False)}
     with META:
-        network = checkpoints.build(*found[part])
+        network = checkpoints.build(*configs[part])
     assert count(network) * 4 / 1e9 == pytest.approx(LISTED[repository, part], rel=0.006)
 
 
@@ -83,13 +83,13 @@ def test_the_registry_states_the_parameters_and_the_download(lab, name):
     assert row.largest == pytest.approx(largest / 1e9, rel=0.01)
     # Files are float32; of Karlo's CLIP the whole model is downloaded, of which one tower is used.
     assert row.megabytes / 1000 == pytest.approx(4 * parameters / 1e9, rel=0.05)
-    standing = models.availability(row)
-    assert standing["memory"]["float16"] == pytest.approx(2 * row.parameters + HEADROOM, abs=0.1)
-    assert standing["least"]["float32"] == pytest.approx(4 * row.largest + HEADROOM, abs=0.1)
+    availability = models.availability(row)
+    assert availability["memory"]["float16"] == pytest.approx(2 * row.parameters + HEADROOM, abs=0.1)
+    assert availability["least"]["float32"] == pytest.approx(4 * row.largest + HEADROOM, abs=0.1)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_hand_over_of_a_caption_fits(lab, name):
+def test_shapes_fit_from_the_caption_to_the_picture(lab, name):
     lab, *_ = lab(name)
     width, shape, pixels, text = SHAPES[name]
     decoder, captions = lab.decoder, ["a red cat", "a dog"]
@@ -102,21 +102,21 @@ def test_every_hand_over_of_a_caption_fits(lab, name):
         x_0 = lab.prior.x_0(torch.empty_like(cond.z_t), 979, cond, 4.0)
         z_i = lab.prior.to_z_i(x_0)
         assert x_0.shape == z_i.shape == (2, width)
-    read = decoder.encode_prompt(captions)
-    assert text is None if read is None else read.shape == (2, *text)
+    text_states = decoder.encode_prompt(captions)
+    assert text is None if text_states is None else text_states.shape == (2, *text)
     x_T = torch.empty(2, *shape, device=META)
-    eps = decoder.eps(x_T, 979, Conditioning(z_i, read), 4.0)  # as in decoding.sample_steps
+    eps = decoder.eps(x_T, 979, Conditioning(z_i, text_states), 4.0)  # as in decoding.sample_steps
     x_0 = ddim_step(x_T, eps, abar_at(decoder.abar, 979), abar_at(decoder.abar, CLEAN))
-    made = decoder.to_pixels(x_0)
-    assert (eps.shape, made.shape) == ((2, *shape), (2, 3, pixels, pixels))
-    assert lab.encoder.encode_image(made).shape == (2, width)
+    decoded = decoder.to_pixels(x_0)
+    assert (eps.shape, decoded.shape) == ((2, *shape), (2, 3, pixels, pixels))
+    assert lab.encoder.encode_image(decoded).shape == (2, width)
     if lab.upsampler is not None:
-        large = upsampling.upsample(lab.upsampler, made, seeds=[0, 1], steps=[999, 0, CLEAN])
+        large = upsampling.upsample(lab.upsampler, decoded, seeds=[0, 1], steps=[999, 0, CLEAN])
         assert large.shape == (2, 3, 256, 256)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_every_hand_over_of_a_picture_fits(lab, name):
+def test_shapes_fit_from_the_picture_to_its_inversion(lab, name):
     lab, *_ = lab(name)
     width, shape, pixels, _ = SHAPES[name]
     original = torch.empty(1, 3, pixels, pixels, device=META)

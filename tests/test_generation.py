@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -16,10 +17,12 @@ def test_a_generated_picture_depends_on_its_own_seed_alone(lab):
     torch.testing.assert_close(alone.pixels[0], among.pixels[1], atol=1 / 255, rtol=0)
 
 
-def test_the_metadata_of_a_picture_makes_it_again(lab):
-    generated = experiments.generate(lab, "a dog", seeds=[4, 5], steps=6, guidance=1.5)
-    settings = generated.metadata(1)
-    params = {k: settings[k] for k in ("steps", "guidance", "prior_steps", "prior_guidance", "candidates")}
+def test_a_pictures_metadata_is_enough_to_generate_it_again(lab):
+    solver = {"solver": "dpm++", "guidance_interval": (300, 800)}
+    generated = experiments.generate(lab, "a dog", seeds=[4, 5], steps=6, guidance=1.5, **solver)
+    settings = json.loads(json.dumps(generated.metadata(1)))
+    names = ("steps", "guidance", "prior_steps", "prior_guidance", "candidates", *solver)
+    params = {name: settings[name] for name in names}
     again = experiments.generate(lab, settings["prompt"], seeds=[settings["seed"]], **params)
     torch.testing.assert_close(again.pixels[0], generated.pixels[1], atol=1 / 255, rtol=0)
 

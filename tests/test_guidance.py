@@ -36,7 +36,14 @@ def test_what_guidance_gains_and_loses_follows_from_the_intervals(score, distanc
         rows("distance among samples", 1.0, 0.4, 0.35), rows("distance among samples", 3.0, *distance),
     )  # fmt: skip
     result = experiments.Guided(
-        pixels=None, latent=None, prior_guidances=(1.0,), guidances=(1.0, 3.0), seeds=(0,), table=table, settings={}
+        pixels=None,
+        latent=None,
+        captions=("a cat",),
+        prior_guidances=(1.0,),
+        guidances=(1.0, 3.0),
+        seeds=(0,),
+        table=table,
+        settings={},
     )
     assert sentence in result.summary()
     assert "lose in variety" not in result.summary()
@@ -48,7 +55,14 @@ def test_a_guidance_that_scores_best_unguided_is_compared_with_nothing():
         {**cell, "guidance": g, "value": v, "low": v - 0.01, "high": v + 0.01} for g, v in ((1, 0.9), (3, 0.5))
     )
     result = experiments.Guided(
-        pixels=None, latent=None, prior_guidances=(1.0,), guidances=(1.0, 3.0), seeds=(0,), table=table, settings={}
+        pixels=None,
+        latent=None,
+        captions=("a cat",),
+        prior_guidances=(1.0,),
+        guidances=(1.0, 3.0),
+        seeds=(0,),
+        table=table,
+        settings={},
     )
     assert result.summary() == "The CLIP score is highest, 0.90, at guidance 1 of the decoder and 1 of the prior."
 

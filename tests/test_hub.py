@@ -1,4 +1,4 @@
-"""The hub's own client against a hub on the loopback: what is fetched, what is resumed, and what each failure says."""
+"""The hub's own client against a hub on the loopback: downloads, resumed transfers, and the message of each failure."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def copied(served, published, tmp_path):
 
 
 def files(served):
-    """What was transferred, in order: (name, Range)."""
+    """The transferred files in order: (name, Range)."""
     return [
         (path.split("/", 5)[-1], part) for method, path, part in served.log if method == "GET" and "resolve" in path
     ]
@@ -60,14 +60,14 @@ def test_only_the_wanted_parts_are_fetched_and_never_a_pickle(served):
     assert {name.split("/")[0] for name in names} - {"model_index.json"} == set(PRIOR.parts)
 
 
-def test_what_is_cached_is_taken_without_a_look_at_the_network(served):
+def test_a_cached_repository_loads_without_a_request(served):
     first = hub.fetch(PRIOR)
     assert hub.cached(PRIOR) and not hub.cached(DECODER)
     served.log.clear()
     assert hub.fetch(PRIOR) == first and served.log == []
 
 
-def test_a_broken_transfer_goes_on_where_it_stopped(served, published):
+def test_a_broken_transfer_resumes_where_it_stopped(served, published):
     whole = (published / PRIOR.name / WEIGHTS).read_bytes()
     served.broken[WEIGHTS] = [len(whole) // 2]
     folder = hub.fetch(PRIOR)
@@ -77,7 +77,7 @@ def test_a_broken_transfer_goes_on_where_it_stopped(served, published):
     assert (folder / WEIGHTS).read_bytes() == whole
 
 
-def test_a_transfer_that_keeps_breaking_says_how_far_it_came_and_the_next_run_keeps_whole_files(served):
+def test_a_transfer_that_keeps_breaking_is_refused_and_its_complete_files_are_kept(served):
     served.broken[WEIGHTS] = [100] * 20
     with pytest.raises(
         UserError, match=rf"{PRIOR.repo} can't be fetched \(.*received 100 bytes.*`latentlab fetch kandinsky22`"
@@ -91,7 +91,7 @@ def test_a_transfer_that_keeps_breaking_says_how_far_it_came_and_the_next_run_ke
     assert hub.cached(PRIOR)
 
 
-def test_a_file_that_was_cut_in_the_cache_is_mended_by_what_the_refusal_says(served):
+def test_following_the_refusal_repairs_a_truncated_file_of_the_cache(served):
     hub.fetch(DECODER)
     blob = (hub.fetch(PRIOR) / WEIGHTS).resolve()
     blob.write_bytes(blob.read_bytes()[:-1000])
@@ -105,13 +105,13 @@ def test_a_file_that_was_cut_in_the_cache_is_mended_by_what_the_refusal_says(ser
     assert models.load("kandinsky22", device="cpu").name == "kandinsky22"
 
 
-def test_a_gated_repository_names_where_to_accept_its_terms(served):
+def test_a_gated_repository_is_refused_with_where_to_accept_its_terms(served):
     served.gated.add(PRIOR.repo)
     with pytest.raises(UserError, match=rf"{PRIOR.repo} is gated: accept its terms on .*{PRIOR.repo}.*`hf auth login`"):
         hub.fetch(PRIOR)
 
 
-def test_a_vanished_repository_asks_for_a_local_copy_or_a_mirror(served):
+def test_a_missing_repository_is_refused_with_the_advice_to_give_a_copy_or_a_mirror(served):
     del served.repositories[PRIOR.repo]
     with pytest.raises(
         UserError, match=rf"{PRIOR.repo} is not on the hub, or not for you: give a local copy.*a mirror"
@@ -119,13 +119,13 @@ def test_a_vanished_repository_asks_for_a_local_copy_or_a_mirror(served):
         hub.fetch(PRIOR)
 
 
-def test_a_revision_that_is_gone_is_named(served):
+def test_a_missing_revision_is_refused_by_name(served):
     served.repositories[PRIOR.repo] = (served.repositories[PRIOR.repo][0], "b" * 40)
     with pytest.raises(UserError, match=rf"{PRIOR.repo} has no revision {PRIOR.revision}"):
         hub.fetch(PRIOR)
 
 
-def test_a_repository_of_pickles_is_refused_with_the_reason_and_the_way_out(served, copied):
+def test_a_repository_of_pickles_is_refused_with_the_reason_and_what_to_do(served, copied):
     (copied / WEIGHTS).unlink()
     with pytest.raises(UserError, match=rf"{PRIOR.repo}/prior offers its weights only as pickles.*convert it"):
         models.load("kandinsky22", device="cpu")
@@ -140,7 +140,7 @@ def test_a_fine_tune_on_the_hub_loads_at_the_commit_that_is_asked_for(served, co
         models.load("someone/their-prior@v2", family="kandinsky22", device="cpu")
 
 
-def test_a_hub_that_does_not_answer_is_named_with_the_command(served, monkeypatch):
+def test_a_hub_that_does_not_answer_is_reported_with_the_command_to_retry(served, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
         UserError,
@@ -150,7 +150,7 @@ def test_a_hub_that_does_not_answer_is_named_with_the_command(served, monkeypatc
 
 
 @pytest.mark.parametrize("source", [PRIOR, DECODER, models.spec("stable-unclip-l").sources[1]])
-def test_the_command_that_a_refusal_names_fetches_all_that_is_wanted(served, capsys, monkeypatch, source):
+def test_the_command_of_a_refusal_fetches_the_repository(served, capsys, monkeypatch, source):
     monkeypatch.setattr("sys.argv", [*shlex.split(hub.command(source)), "--json"])
     cli.main()
     assert str(hub.fetch(source)) in json.loads(capsys.readouterr().out)["folders"]
@@ -180,7 +180,7 @@ def registered(served, tmp_path, monkeypatch):
     return state
 
 
-def test_any_open_clip_name_is_fetched_once_and_gives_an_encoder(served, registered):
+def test_an_open_clip_name_is_fetched_once_and_gives_an_encoder(served, registered):
     lab = models.load("ViT-tiny:ours", device="cpu")
     assert torch.equal(lab.encoder.model.visual.proj, registered["visual.proj"])
     assert lab.encoder.encode_image(torch.zeros(2, 3, 20, 30)).shape == (2, 16)
@@ -188,7 +188,7 @@ def test_any_open_clip_name_is_fetched_once_and_gives_an_encoder(served, registe
     assert lab.weights == f"ViT-tiny:ours@{Encoder('ViT-tiny', 'ours').fingerprint()}"
 
 
-def test_weights_of_open_clip_that_cant_be_had_name_the_command(served, registered):
+def test_missing_weights_of_open_clip_are_refused_with_the_command(served, registered):
     del served.repositories["someone/tiny"]
     with pytest.raises(
         UserError, match=r"ViT-tiny:ours is not cached and can't be fetched.*`latentlab fetch ViT-tiny:ours`"

@@ -11,20 +11,20 @@ from latentlab.diffusion import noise
 from latentlab.io import images
 
 
-def test_a_path_with_x_T_turned_begins_and_ends_at_the_two_pictures(lab, inversion):
+def test_an_interpolation_of_x_T_too_begins_and_ends_at_the_two_pictures(lab, inversion):
     result = experiments.interpolate(lab, inversion, thetas=5)
     assert (images.psnr(result.pixels[0, [0, -1]], inversion.original) > 50).all()
     assert result.value("PSNR of the ends") > 50
 
 
 @pytest.mark.parametrize("thetas", [[0, 0.5], [0.5, 1]])
-def test_a_part_of_a_path_claims_no_ends(lab, inversion, thetas):
+def test_an_interpolation_without_an_end_reports_no_psnr_of_the_ends(lab, inversion, thetas):
     result = experiments.interpolate(lab, inversion, thetas=thetas)
     assert not any(row["quantity"] == "PSNR of the ends" for row in result.table)
     assert "the pictures again" not in result.summary()
 
 
-def test_a_path_with_x_T_held_uses_the_seeds_noise_alone(lab, inversion):
+def test_an_interpolation_with_x_T_fixed_decodes_from_the_seeds_noise(lab, inversion):
     result = experiments.interpolate(lab, inversion, thetas=[0, 1], seeds=[5, 6])
     from latentlab.decoding import decode
     from latentlab.latents import Latent
@@ -35,7 +35,7 @@ def test_a_path_with_x_T_held_uses_the_seeds_noise_alone(lab, inversion):
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_an_animation_goes_there_and_back(lab, inversion, tmp_path, suffix):
+def test_an_animation_plays_the_frames_forwards_and_backwards(lab, inversion, tmp_path, suffix):
     from PIL import Image
 
     result = experiments.interpolate(lab, inversion, thetas=5)
@@ -45,7 +45,7 @@ def test_an_animation_goes_there_and_back(lab, inversion, tmp_path, suffix):
         result.save_animation(tmp_path / "path.png")
 
 
-def test_an_interpolation_wants_two_pictures_and_two_frames(lab, inversion):
+def test_an_interpolation_of_one_picture_or_one_frame_is_refused(lab, inversion):
     with pytest.raises(UserError, match="1 pictures"):
         experiments.interpolate(lab, inversion.row(0))
     with pytest.raises(UserError, match="1 frames"):
@@ -53,12 +53,12 @@ def test_an_interpolation_wants_two_pictures_and_two_frames(lab, inversion):
 
 
 @pytest.mark.parametrize(("pixels", "message"), [(toy_pictures(1), "no way between"), (-toy_pictures(1), "opposite")])
-def test_an_interpolation_refuses_ends_that_are_one_or_opposite(lab, pixels, message):
+def test_an_interpolation_between_equal_or_opposite_ends_is_refused(lab, pixels, message):
     with pytest.raises(UserError, match=message):
         experiments.interpolate(lab, torch.cat([toy_pictures(1), pixels]), steps=2)
 
 
-def test_an_interpolation_refuses_before_it_inverts(lab):
+def test_an_interpolation_checks_its_thetas_before_it_inverts(lab):
     watched, spy = spied_lab(lab)
     with pytest.raises(UserError, match="theta"):
         experiments.interpolate(watched, toy_pictures(), thetas=[0, 2])

@@ -1,4 +1,4 @@
-"""Every experiment on every published family, tiny, and on a CLIP alone: it runs, or says why it can not."""
+"""Every experiment on every published family, tiny, and on a CLIP alone: it runs, or is refused with the reason."""
 
 import family_matrix
 import pytest
@@ -13,15 +13,15 @@ WANT_NO_DECODER = {"attack", "classify", "compare"}
 
 @pytest.fixture(scope="module")
 def outcome(published, family):
-    """What an experiment does on a lab by its name, each run once."""
-    loaded, found = {}, {}
+    """The outcome of an experiment on a lab by its name; each is run once."""
+    loaded, outcomes = {}, {}
 
     def look(experiment, name):
         if name not in loaded:
             loaded[name] = family_matrix.labs(published)[name]() if name == family_matrix.ALONE else family(name)
-        if (experiment, name) not in found:
-            found[experiment, name] = family_matrix.run(experiment, loaded[name])
-        return found[experiment, name]
+        if (experiment, name) not in outcomes:
+            outcomes[experiment, name] = family_matrix.run(experiment, loaded[name])
+        return outcomes[experiment, name]
 
     return look
 
@@ -36,16 +36,16 @@ def expected(experiment, name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("experiment", family_matrix.EXPERIMENTS)
-def test_an_experiment_runs_on_a_family_or_says_why_not(outcome, name, experiment):
-    word, reason, found = outcome(experiment, name)
-    assert word == expected(experiment, name) and bool(reason) == (word != "yes")
-    if word == "no":
+def test_an_experiment_works_on_a_family_or_is_refused_with_the_reason(outcome, name, experiment):
+    status, reason, result = outcome(experiment, name)
+    assert status == expected(experiment, name) and bool(reason) == (status != "yes")
+    if status == "no":
         assert "has no prior" in reason or (name == family_matrix.ALONE and "without a decoder" in reason)
         return
-    assert all(value.isfinite().all() for value in vars(found).values() if isinstance(value, torch.Tensor))
+    assert all(value.isfinite().all() for value in vars(result).values() if isinstance(value, torch.Tensor))
 
 
-def test_the_ablation_leaves_out_the_rows_that_a_family_can_not_have(outcome):
+def test_the_ablation_leaves_out_the_rows_that_a_family_cannot_have(outcome):
     assert "reads no text" in outcome("ablate", "kandinsky22")[1]
     assert "has no prior" in outcome("ablate", "stable-unclip-h")[1]
 
@@ -55,14 +55,14 @@ def test_every_experiment_is_in_the_matrix():
     assert runs - {"invert"} == family_matrix.EXPERIMENTS.keys()
 
 
-def test_the_page_has_the_table_that_the_experiments_make(outcome):
+def test_the_page_has_the_table_of_the_measured_outcomes(outcome):
     outcomes = {(e, n): outcome(e, n)[:2] for n in NAMES for e in family_matrix.EXPERIMENTS}
-    cells = {key: (word, family_matrix.plain(reason)) for key, (word, reason) in outcomes.items()}
+    cells = {key: (status, family_matrix.plain(reason)) for key, (status, reason) in outcomes.items()}
     text = family_matrix.PAGE.read_text("utf-8")
     assert text == family_matrix.page(text, family_matrix.table(cells)), "python tests/family_matrix.py writes it anew"
 
 
-def test_a_lab_without_a_decoder_knows_it_and_is_as_large_as_its_encoder_sees(published):
+def test_a_lab_without_a_decoder_has_its_encoders_image_size(published):
     lab = models.load(published / "open_clip", device="cpu")
     assert lab.decoder is None and not lab.has_decoder and lab.prior is None
     assert lab.image_size == lab.encoder.image_size == 32

@@ -1,4 +1,4 @@
-"""The world of notebook 11: pictures that show their facts, repeat by seed, and differ; a denoiser that hears."""
+"""The world of notebook 11: pictures that show their facts, repeat by seed, and differ, and its denoiser."""
 
 import random
 
@@ -33,7 +33,7 @@ def test_pictures_of_one_fact_stand_side_by_side_and_differ(drawn):
         assert not torch.equal(pixels[k], pixels[k + 1])
 
 
-def test_a_seed_repeats_and_another_does_not():
+def test_pictures_repeat_by_seed_and_differ_between_seeds():
     again, other = (world(PAIRS, ["gray"], 2, seed=seed)[1] for seed in (0, 1))
     assert torch.equal(again, world(PAIRS, ["gray"], 2)[1])
     assert not torch.equal(again, other)
@@ -59,7 +59,7 @@ def test_shapes_differ_more_than_draws_of_one_shape():
 
 
 @pytest.mark.parametrize("fact", [("mauve", "ball", "white"), ("red", "egg", "white"), ("red", "ball", "mauve")])
-def test_a_word_of_another_world_is_refused_by_name(fact):
+def test_an_unknown_colour_shape_or_ground_is_refused_by_name(fact):
     with pytest.raises(UserError, match=r"mauve|egg"):
         draw(fact, random.Random(0))
 
@@ -69,7 +69,7 @@ def test_an_empty_world_is_refused():
         world(PAIRS, [], 3)
 
 
-def test_the_denoiser_hears_state_time_and_embedding():
+def test_the_denoiser_depends_on_state_time_and_embedding():
     torch.manual_seed(0)
     network = Denoiser(6, 4, width=16)
     x_t, t, z_i = torch.randn(3, 6, 1, 1), torch.tensor([0, 500, 980]), torch.randn(3, 4)

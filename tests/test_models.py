@@ -64,7 +64,7 @@ def test_an_unknown_name_is_refused_with_all_names_and_the_nearest(name, near):
     assert ", ".join(models.REGISTRY) in str(caught.value)
 
 
-def test_a_name_like_no_other_is_refused_without_a_guess():
+def test_a_name_unlike_any_other_is_refused_without_a_suggestion():
     with pytest.raises(UserError, match="there is no model 'xqzwv'") as caught:
         models.load("xqzwv")
     assert "did you mean" not in str(caught.value)
@@ -135,7 +135,7 @@ def within(module, package):
 
 
 def layer(module):
-    """The layer that a module of ours is in; "top" for the package itself and "training" for what stands beside."""
+    """The layer that a module of ours is in; "top" for the package itself and "training" for the training."""
     _, *parts = module.split(".")
     if not parts:
         return "top"
@@ -146,7 +146,7 @@ THEORY = [name for name in FILES if layer(name) == "theory"]
 OUTSIDE = [name for name in FILES if layer(name) != "training"]
 
 
-def test_the_import_reader_sees_what_is_there():
+def test_imports_lists_the_imports_of_a_module_with_their_places():
     assert ("latentlab.errors", "top") in imports("latentlab.io.images")
     assert ("latentlab.io.images", "top") in imports("latentlab.models.emoji")
     assert ("latentlab.diffusion", "types") in imports("latentlab.models.lab")
@@ -165,7 +165,7 @@ def test_imports_have_no_cycle():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-def test_even_with_the_imports_in_functions_the_theory_has_no_cycle():
+def test_the_theory_has_no_import_cycle_even_inside_functions():
     graph = {name: {m for m, place in imports(name) if m in THEORY and place != "types"} for name in THEORY}
     graphlib.TopologicalSorter(graph).prepare()
 
@@ -177,14 +177,14 @@ def test_every_module_is_in_a_layer():
 
 @pytest.mark.parametrize("name", [name for name in FILES if layer(name) in LAYERS])
 def test_imports_go_one_way(name):
-    """Theory ← models ← experiments ← paper ← app ← cli; only annotations of one layer may look at another's."""
+    """Theory ← models ← experiments ← paper ← app ← cli; only annotations of one layer may import another's names."""
     below = (*LAYERS[: LAYERS.index(layer(name)) + 1], "top")
     ours = [m for m, place in imports(name) if within(m, "latentlab") and place != "types"]
     assert [m for m in ours if layer(m) not in below] == []
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if layer(name) in ("top", "experiments", "paper", "cli")])
-def test_what_starts_before_a_model_is_loaded_imports_the_models_only_inside_functions(name):
+def test_modules_that_run_before_a_model_loads_import_the_models_only_inside_functions(name):
     assert [m for m, place in imports(name) if place == "top" and within(m, "latentlab.models")] == []
 
 

@@ -54,7 +54,7 @@ def runs(request, tmp_path_factory):
 
 
 def cell_names(nb) -> list[str]:
-    """How nbval calls the code cells."""
+    """nbval's names of the code cells."""
     return [f"Cell {k}" for k in range(len(code(nb)))]
 
 
@@ -63,13 +63,13 @@ each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path
 
 @each_notebook
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-def test_each_notebook(law, path):
+def test_each_notebook_keeps_the_law(law, path):
     assert list(law(path, nbformat.read(path, as_version=4))) == []
 
 
 @pytest.mark.notebooks
 @each_notebook
-def test_a_fresh_run_gives_what_is_stored_and_every_solution_passes_its_check(path, runs):
+def test_a_fresh_run_gives_the_stored_outputs_and_every_solution_passes_its_check(path, runs):
     cells = runs[path].result()[path.name]
     assert "\n".join(filter(None, cells.values())) == ""
     assert list(cells) == cell_names(nbformat.read(path, as_version=4))  # every cell was run
@@ -93,7 +93,7 @@ def test_the_syllabus_lists_every_notebook_in_order():
     assert listed == [path.name for path in NOTEBOOKS]
 
 
-# The laws themselves are held against a small notebook that keeps them all, and copies of it that each break one.
+# The laws themselves are tested on a small notebook that keeps them all, and on copies that each break one.
 
 
 def png(shift: int = 0) -> str:
@@ -314,7 +314,7 @@ def test_the_sample_keeps_every_law(sample):
     assert {law.__name__: list(law(path, sample)) for law in LAWS if list(law(path, sample))} == {}
 
 
-def test_every_law_has_its_breaches():
+def test_every_law_has_examples_of_breaches():
     assert list(BREACHES) == [law.__name__ for law in LAWS]
 
 
@@ -335,7 +335,7 @@ def test_a_law_names_each_breach(law, breach, sample):
 def sample_runs(tmp_path_factory):
     """A fresh run of the sample, with a cell that shows an unsolved stub, and of a copy with four faults.
 
-    Gives for both what is wrong with each cell, and the names of the four cells that should be found.
+    It returns the faults of each cell of both, and the names of the four faulty cells.
     """
     folder = tmp_path_factory.mktemp("samples")
     sound, faulty = make_sample(), make_sample()
@@ -357,14 +357,14 @@ def sample_runs(tmp_path_factory):
 
 
 @pytest.mark.notebooks
-def test_a_fresh_run_of_the_sample_finds_no_fault_and_leaves_stubs_as_they_were(sample_runs):
+def test_a_fresh_run_of_the_sample_reports_no_fault(sample_runs):
     cells, _, _ = sample_runs
     assert len(cells) > 10
     assert "\n".join(filter(None, cells.values())) == ""
 
 
 @pytest.mark.notebooks
-def test_a_fresh_run_finds_other_texts_other_figures_and_exercises_that_are_none(sample_runs):
+def test_a_fresh_run_reports_changed_texts_changed_figures_and_invalid_exercises(sample_runs):
     _, cells, names = sample_runs
     faults = {name: fault for name, fault in cells.items() if fault}
     assert list(faults) == names
@@ -380,7 +380,7 @@ def executor(*args) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """What the executor makes of the sample without outputs, then of a copy that raises: the files and its reply."""
+    """The executor on the sample without outputs, then on a copy that raises: the files and the finished process."""
     folder = tmp_path_factory.mktemp("executed")
     sound, raising = folder / "01_sample.ipynb", folder / "02_sample.ipynb"
     nb = make_sample()
@@ -396,7 +396,7 @@ def executed(tmp_path_factory):
 
 
 @pytest.mark.notebooks
-def test_the_executor_leaves_what_the_laws_want_and_keeps_ids(executed):
+def test_an_executed_notebook_keeps_every_law_and_its_cell_ids(executed):
     nb, path, _, _, done = executed
     assert "01_sample.ipynb" in done.stdout
     filled = nbformat.read(path, as_version=4)

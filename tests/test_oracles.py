@@ -1,7 +1,7 @@
 """The families against diffusers' own pipelines: the same noise, captions and times give the same numbers.
 
 Stock samplers that draw noise at every step are compared evaluation by evaluation, on the states that they pass
-through; walks are compared with diffusers' DDIMScheduler put into the stock pipelines.
+through; whole samples are compared with diffusers' DDIMScheduler put into the stock pipelines.
 """
 
 import functools
@@ -50,16 +50,16 @@ SIDE = 32  # of the tiny image towers
 
 
 class Ddim(DDIMScheduler):
-    """DDIMScheduler called as the unCLIP pipelines call their own scheduler; keeps what it ended on."""
+    """DDIMScheduler called as the unCLIP pipelines call their own scheduler; it keeps the last sample."""
 
     def step(self, output, timestep, sample, prev_timestep=None, generator=None, **_):
-        found = super().step(output[:, : sample.shape[1]], timestep, sample, use_clipped_model_output=True)
-        self.last = found.prev_sample
-        return found
+        output_of_step = super().step(output[:, : sample.shape[1]], timestep, sample, use_clipped_model_output=True)
+        self.last = output_of_step.prev_sample
+        return output_of_step
 
 
 class Recorded(UnCLIPScheduler):
-    """The published stochastic scheduler; keeps every state that the network saw, and its output after guidance."""
+    """The published stochastic scheduler; it keeps every state that the network saw, and its output after guidance."""
 
     def set_timesteps(self, *args, **kwargs):
         super().set_timesteps(*args, **kwargs)
@@ -67,9 +67,9 @@ class Recorded(UnCLIPScheduler):
 
     def step(self, output, timestep, sample, **kwargs):
         self.seen.append((int(timestep), sample, output[:, : sample.shape[1]]))
-        found = super().step(output, timestep, sample, **kwargs)
-        self.last = found.prev_sample
-        return found
+        output_of_step = super().step(output, timestep, sample, **kwargs)
+        self.last = output_of_step.prev_sample
+        return output_of_step
 
 
 def cosine(**options):
@@ -86,8 +86,8 @@ def part(published):
 
     @functools.cache
     def load(kind, repository, name):
-        found = kind.from_pretrained(published / repository / name)
-        return found if kind is CLIPTokenizer else found.eval()
+        loaded = kind.from_pretrained(published / repository / name)
+        return loaded if kind is CLIPTokenizer else loaded.eval()
 
     return load
 
@@ -96,7 +96,7 @@ def part(published):
 def pictures():
     """Two PIL pictures of the image towers' size, so that no two ways of resizing can differ."""
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
-    return [Image.fromarray(each) for each in pixels]
+    return [Image.fromarray(image) for image in pixels]
 
 
 def processor():
@@ -136,8 +136,8 @@ def test_kandinskys_prior_is_the_stock_pipelines(family, kandinsky_prior, same, 
     prior = UnclipPrior(lab.prior.network, lab.encoder, {"clip_sample_range": limit})
     stock = kandinsky_prior(cosine(prediction_type="sample", **clipping(limit)))
     wanted = stock(CAPTIONS, num_inference_steps=10, guidance_scale=4.0, latents=prior_noise(lab))
-    found = sample(prior, CAPTIONS, seeds=SEEDS, steps=TIMES, guidance=4.0, candidates=1)
-    same("kandinsky22", f"prior, 10 steps, guidance 4, clipped at {limit}", found, wanted.image_embeds)
+    z_i = sample(prior, CAPTIONS, seeds=SEEDS, steps=TIMES, guidance=4.0, candidates=1)
+    same("kandinsky22", f"prior, 10 steps, guidance 4, clipped at {limit}", z_i, wanted.image_embeds)
     same("kandinsky22", "null z_i of zero pixels", lab.decoder.null, wanted.negative_image_embeds[:1])
 
 
@@ -204,7 +204,7 @@ def karlo_noise(lab):
 SUPER_TIMES = [852, 710, 568, 426, 284, 142, 0, CLEAN]  # DDIMScheduler's own seven
 
 
-def test_karlos_whole_flow_is_the_stock_pipelines(family, karlo_parts, part, same):
+def test_karlos_pictures_from_captions_are_the_stock_pipelines(family, karlo_parts, part, same):
     lab = family("karlo")
     schedulers = [cosine(prediction_type="sample", **clipping(5.0)), cosine(clip_sample=False), cosine()]
     stock = quiet(
@@ -213,7 +213,7 @@ def test_karlos_whole_flow_is_the_stock_pipelines(family, karlo_parts, part, sam
             **dict(zip(("prior_scheduler", "decoder_scheduler", "super_res_scheduler"), schedulers)),
         )
     )  # fmt: skip
-    made = stock(
+    stock_pixels = stock(
         CAPTIONS, prior_num_inference_steps=10, decoder_num_inference_steps=10, super_res_num_inference_steps=7,
         prior_latents=prior_noise(lab), **karlo_noise(lab), output_type="np",
     ).images  # fmt: skip
@@ -223,7 +223,7 @@ def test_karlos_whole_flow_is_the_stock_pipelines(family, karlo_parts, part, sam
     x_0 = decode(lab.decoder, latent, text=text, steps=TIMES, guidance=8.0)
     same("karlo", "decoder, 10 steps, guidance 8", x_0, schedulers[1].last)
     large = upsampling.upsample(lab.upsampler, lab.decoder.to_pixels(x_0), seeds=SEEDS, steps=SUPER_TIMES)
-    wanted = torch.from_numpy(made).permute(0, 3, 1, 2) * 2 - 1
+    wanted = torch.from_numpy(stock_pixels).permute(0, 3, 1, 2) * 2 - 1
     same("karlo", "super-resolution, 7 steps, both networks", large, wanted)
 
 
@@ -326,7 +326,7 @@ def test_stable_unclips_first_stage_and_tower_are_the_stock_ones(family, part, p
     same(name, "image tower", lab.encoder.encode_image(images.to_tensor(*pictures)), wanted)
 
 
-def test_stable_unclip_l_reads_captions_as_karlo_does(family):
+def test_stable_unclip_l_has_the_prior_of_karlo(family):
     ours, karlos = family("stable-unclip-l"), family("karlo")
-    found, wanted = (sample(lab.prior, CAPTIONS, seeds=SEEDS, steps=4, guidance=4.0) for lab in (ours, karlos))
-    torch.testing.assert_close(found, wanted)
+    z_i, wanted = (sample(lab.prior, CAPTIONS, seeds=SEEDS, steps=4, guidance=4.0) for lab in (ours, karlos))
+    torch.testing.assert_close(z_i, wanted)

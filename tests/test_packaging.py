@@ -1,4 +1,4 @@
-"""The lists of requirements agree, the Makefile keeps its promises, and the front doors open without torch."""
+"""The lists of requirements agree, make's targets run their commands, and importing latentlab needs no torch."""
 
 import ast
 import os
@@ -48,7 +48,7 @@ def test_environment_yml_lists_the_requirements_of_pyproject():
     assert {str(r) for r in listed.values()} == {str(r) for r in DIRECT.values()}
 
 
-def test_all_that_the_library_imports_is_among_its_requirements():
+def test_every_import_of_the_library_is_among_its_requirements():
     parsed = (ast.parse(path.read_text("utf-8")) for path in (ROOT / "latentlab").rglob("*.py"))
     nodes = [node for tree in parsed for node in ast.walk(tree)]
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
@@ -104,7 +104,7 @@ def test_each_constraint_is_one_public_version():
         ("clean", "rm -rf"),
     ],
 )
-def test_make_knows_the_promised_target(goal, command):
+def test_a_make_target_runs_its_command(goal, command):
     outer_make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PORT")
     env = {name: value for name, value in os.environ.items() if name not in outer_make}
     dry = subprocess.run(["make", "-n", *goal.split()], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
@@ -123,9 +123,9 @@ def python(*args):
     return done
 
 
-@pytest.mark.parametrize("door", [("-c", "import latentlab"), ("-m", "latentlab.cli", "--help")], ids=" ".join)
-def test_the_door_opens_without_torch(door):
-    trace = python("-X", "importtime", *door).stderr
+@pytest.mark.parametrize("arguments", [("-c", "import latentlab"), ("-m", "latentlab.cli", "--help")], ids=" ".join)
+def test_importing_the_library_or_showing_help_does_not_import_torch(arguments):
+    trace = python("-X", "importtime", *arguments).stderr
     imported = {line.rpartition("|")[2].strip() for line in trace.splitlines() if line.startswith("import time:")}
     assert any(name.startswith("latentlab") for name in imported)
     assert not imported & HEAVY

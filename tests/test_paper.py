@@ -126,7 +126,7 @@ def test_captions_are_escaped_on_the_page(lab, folder, tmp_path):
     assert "<script>" not in (tmp_path / "index.html").read_text("utf-8")
 
 
-def test_the_seventh_figure_counts_what_is_still_recognised_and_stops_where_nothing_changes(lab, folder, tmp_path):
+def test_the_seventh_figure_measures_accuracy_up_to_the_components_that_explain_nearly_all(lab, folder, tmp_path):
     paper_inputs = inputs.inputs(lab, folder)
     paper_inputs = dataclasses.replace(
         paper_inputs, directions=Directions.fit(lab.encoder.encode_image(paper_inputs.pixels))

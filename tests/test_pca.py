@@ -312,7 +312,7 @@ def test_a_failed_save_leaves_the_old_file_as_it_was(fitted, z, tmp_path, monkey
         path.write_bytes(b"half of it")
         raise OSError("no room")
 
-    monkeypatch.setattr("latentlab.analysis.pca.save_file", fail)
+    monkeypatch.setattr("latentlab.io.atomic.save_file", fail)
     with pytest.raises(UserError, match="can't be written"):
         Directions.fit(z, 2).save(path)
     assert same(Directions.load(path), fitted)

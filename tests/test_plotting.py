@@ -1,4 +1,4 @@
-"""What `figures` draws shows itself in a notebook, and is as large as it says."""
+"""Figures show themselves in a notebook without pyplot, and lines are drawn through their points."""
 
 import io
 

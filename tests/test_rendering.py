@@ -1,4 +1,4 @@
-"""Drawings varied like another artist's: only what is a drawing, only as far as asked, the same for the same seed."""
+"""Random variations of drawings: they change drawings alone, stay within their bounds, and repeat by seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Emoji World: scenes that repeat by seed, captions that tell the truth in known words, pictures that show them."""
+"""Emoji World: scenes that repeat by seed, captions that are true and of known words, pictures that show them."""
 
 import os
 import random
@@ -14,24 +14,14 @@ import torch
 from PIL import Image
 
 from latentlab.clip import CaptionCheck
-from latentlab.training import scenes, vocabulary
+from latentlab.grammar import COLOURS, SOLIDS, article
+from latentlab.training import curriculum, scenes, vocabulary
 from latentlab.training.clip import TEMPLATES, validation_scenes
-from latentlab.training.drawings import (
-    COLOURS,
-    FIRST_EDITION,
-    HELD_OUT_STYLES,
-    SIZE,
-    SOLIDS,
-    STYLES,
-    Sprites,
-    _enclosed,
-    _matches,
-    paper,
-    sign_words,
-    things,
-)
+from latentlab.training.drawings import SIZE, Sprites, _enclosed, paper
+from latentlab.training.icon_sets import FIRST_EDITION, HELD_OUT_STYLES, STYLES, find_icons
 from latentlab.training.rendering import Renderer
 from latentlab.training.scenes import Layer, Scene, held_out, single
+from latentlab.training.things import noun, plural, sign_words, things
 
 NAMES = [thing.name for thing in things()]
 SEEDS = range(3)
@@ -40,8 +30,8 @@ SEEDS = range(3)
 def many(sprites, seed=0, count=600):
     """Scenes of every kind that a part of the miniature is trained on."""
     rng = random.Random(seed)
-    found = scenes.batch_for_clip(seed, sprites, count) + [scenes.for_decoder(k, sprites) for k in range(count)]
-    return found + [scenes.sign(rng, word) for word in sign_words()]
+    batch = curriculum.batch_for_clip(seed, sprites, count) + [curriculum.for_decoder(k, sprites) for k in range(count)]
+    return batch + [scenes.sign(rng, word) for word in sign_words()]
 
 
 def combination(scene):
@@ -50,10 +40,10 @@ def combination(scene):
 
 def test_a_shop_sign_shows_a_word_and_names_the_thing(sprites):
     rng = random.Random(0)
-    shown = [scenes.shop_sign(rng, sprites, "pizza") for _ in range(60)]
-    assert {s.layers[-1].key for s in shown} == {"sign/pizza", "label/pizza"}
-    assert all("pizza" in s.caption and s.facts["word"] == "pizza" and s.thing is None for s in shown)
-    alone = [s for s in shown if len(s.layers) == 1]
+    signs = [scenes.shop_sign(rng, sprites, "pizza") for _ in range(60)]
+    assert {s.layers[-1].key for s in signs} == {"sign/pizza", "label/pizza"}
+    assert all("pizza" in s.caption and s.facts["word"] == "pizza" and s.thing is None for s in signs)
+    alone = [s for s in signs if len(s.layers) == 1]
     assert all("sign" not in s.caption and "word" not in s.caption for s in alone)
 
 
@@ -65,9 +55,9 @@ def test_a_word_beside_a_thing_does_not_lie_on_it(sprites):
     assert len(both) > 5
 
 
-def test_clip_never_trains_on_a_thing_that_wears_a_word_and_the_report_asks_about_them(sprites):
-    trained = [s.kind for k in range(8) for s in scenes.batch_for_clip(k, sprites, 192)]
-    reported = [s.kind for k in range(8) for s in scenes.batch_for_clip(k, sprites, 192, scenes.REPORTED)]
+def test_labelled_things_are_in_the_report_and_never_in_clips_training(sprites):
+    trained = [s.kind for k in range(8) for s in curriculum.batch_for_clip(k, sprites, 192)]
+    reported = [s.kind for k in range(8) for s in curriculum.batch_for_clip(k, sprites, 192, curriculum.REPORTED)]
     assert "labelled" not in trained and "labelled" in reported
     assert {"single", "pair", "solids", "sign", "several"} <= set(trained) & set(reported)
 
@@ -77,26 +67,28 @@ def test_clip_never_trains_on_a_thing_that_wears_a_word_and_the_report_asks_abou
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_seed_always_gives_the_same_scenes(sprites, seed):
-    assert scenes.batch_for_clip(seed, sprites, 150) == scenes.batch_for_clip(seed, sprites, 150)
-    assert scenes.for_decoder(seed, sprites) == scenes.for_decoder(seed, sprites)
+    assert curriculum.batch_for_clip(seed, sprites, 150) == curriculum.batch_for_clip(seed, sprites, 150)
+    assert curriculum.for_decoder(seed, sprites) == curriculum.for_decoder(seed, sprites)
 
 
 def test_other_seeds_give_other_scenes(sprites):
-    batches = [scenes.batch_for_clip(seed, sprites, 50) for seed in SEEDS]
+    batches = [curriculum.batch_for_clip(seed, sprites, 50) for seed in SEEDS]
     assert batches[0] != batches[1] != batches[2]
-    assert len({scenes.for_decoder(seed, sprites) for seed in range(50)}) == 50
+    assert len({curriculum.for_decoder(seed, sprites) for seed in range(50)}) == 50
 
 
 def test_another_process_draws_the_same_scenes(sprites):
     program = (
-        "from latentlab.training import scenes, vocabulary\n"
-        "from latentlab.training.drawings import STYLES, Sprites, things\n"
+        "from latentlab.training import curriculum, vocabulary\n"
+        "from latentlab.training.drawings import Sprites\n"
+        "from latentlab.training.icon_sets import STYLES\n"
+        "from latentlab.training.things import things\n"
         "sprites = Sprites(None, {f'{s}/{t.name}': 0 for s in STYLES for t in things()})\n"
-        "print([s.caption for s in scenes.batch_for_clip(5, sprites, 60)], vocabulary.words())"
+        "print([s.caption for s in curriculum.batch_for_clip(5, sprites, 60)], vocabulary.words())"
     )
     env = {**os.environ, "PYTHONHASHSEED": "123"}  # the order of a set would show
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
-    here = [s.caption for s in scenes.batch_for_clip(5, sprites, 60)]
+    here = [s.caption for s in curriculum.batch_for_clip(5, sprites, 60)]
     assert done.stdout.strip() == f"{here} {vocabulary.words()}"
 
 
@@ -111,30 +103,30 @@ def test_drawing_scenes_leaves_the_global_generators_alone(sprites):
 
 def test_training_singles_are_never_a_held_out_combination(sprites):
     rng = random.Random(0)
-    found = [single(rng, sprites, name, centred=k % 2 == 0) for name in NAMES for k in range(8)]
-    found += [s for s in many(sprites) if s.kind in ("single", "labelled")]
-    assert not any(held_out(*combination(scene)) for scene in found)
+    singles = [single(rng, sprites, name, centred=k % 2 == 0) for name in NAMES for k in range(8)]
+    singles += [s for s in many(sprites) if s.kind in ("single", "labelled")]
+    assert not any(held_out(*combination(scene)) for scene in singles)
 
 
 def test_held_out_singles_are_always_a_held_out_combination(sprites):
     rng = random.Random(0)
     possible = {name for name in NAMES for c in COLOURS for p in scenes.PLACES if held_out(name, c, p)}
-    found = [single(rng, sprites, name, split="held-out", full=True) for name in sorted(possible) for _ in range(8)]
+    singles = [single(rng, sprites, name, split="held-out", full=True) for name in sorted(possible) for _ in range(8)]
     assert len(possible) >= len(NAMES) - 1
-    assert all(held_out(*combination(scene)) for scene in found)
+    assert all(held_out(*combination(scene)) for scene in singles)
 
 
-def test_held_out_singles_in_the_middle_are_held_out_wherever_a_colour_is(sprites):
+def test_held_out_singles_in_the_middle_are_held_out_combinations_too(sprites):
     rng = random.Random(0)
     possible = [name for name in NAMES if any(held_out(name, colour, "") for colour in COLOURS)]
-    found = [single(rng, sprites, name, split="held-out", centred=True) for name in possible for _ in range(4)]
-    assert all(held_out(*combination(scene)) and scene.facts["place"] == "" for scene in found)
+    singles = [single(rng, sprites, name, split="held-out", centred=True) for name in possible for _ in range(4)]
+    assert all(held_out(*combination(scene)) and scene.facts["place"] == "" for scene in singles)
 
 
 def test_held_out_singles_show_each_thing_in_several_ways(sprites):
     rng = random.Random(0)
-    ways = [{combination(single(rng, sprites, name, split="held-out")) for _ in range(30)} for name in NAMES]
-    assert np.mean([len(each) for each in ways]) > 2
+    combinations = [{combination(single(rng, sprites, name, split="held-out")) for _ in range(30)} for name in NAMES]
+    assert np.mean([len(ways) for ways in combinations]) > 2
 
 
 def test_about_one_combination_in_twelve_is_held_out():
@@ -160,21 +152,21 @@ def test_training_never_uses_a_held_out_style(sprites):
 
 
 @pytest.mark.parametrize("style", [None, *HELD_OUT_STYLES])
-def test_validation_shows_every_thing_by_the_artists_asked_for(sprites, style):
-    shown = validation_scenes(sprites, style=style, per_thing=2)
-    assert Counter(scene.thing for scene in shown) == dict.fromkeys(NAMES, 2)
-    styles = {scene.facts["style"] for scene in shown}
+def test_validation_scenes_show_every_thing_in_the_styles_asked_for(sprites, style):
+    validation = validation_scenes(sprites, style=style, per_thing=2)
+    assert Counter(scene.thing for scene in validation) == dict.fromkeys(NAMES, 2)
+    styles = {scene.facts["style"] for scene in validation}
     assert styles == {style} if style else not styles & set(HELD_OUT_STYLES)
 
 
-def test_the_first_editions_rows_keep_their_scenes(sprites):
-    """Of the first edition's artists' first drawings only, whatever has come since."""
+def test_the_first_editions_scenes_do_not_change_when_drawings_are_added(sprites):
+    """They use only the first drawings of the first edition's artists."""
     first = sprites.first_edition()
     more = Sprites(sprites.pixels, {**sprites.index, **{f"noto/{name}/2": 1 for name in NAMES}})
     assert validation_scenes(first) == validation_scenes(more.first_edition())
     assert {scene.facts["style"] for scene in validation_scenes(first)} == set(FIRST_EDITION)
     assert "icon-park" in {s.facts["style"] for s in validation_scenes(sprites, style="icon-park")}
-    batch = scenes.batch_for_clip(3, first, 192, scenes.REPORTED)
+    batch = curriculum.batch_for_clip(3, first, 192, curriculum.REPORTED)
     keys = {layer.key.split("/")[0] for scene in batch for layer in scene.layers}
     assert keys <= {*FIRST_EDITION, "solid", "sign", "label"}
 
@@ -204,7 +196,7 @@ def test_scenes_that_are_trained_on_show_things_from_a_third_of_the_picture_to_a
     assert 0.33 < min(sizes) < 0.37 and 0.97 < max(sizes) <= 1
 
 
-def test_two_in_three_drawings_are_in_colour(sprites):
+def test_two_of_three_drawings_are_in_colour(sprites):
     rng = random.Random(0)
     styles = [single(rng, sprites).facts["style"] for _ in range(900)]
     assert np.mean([STYLES[style].monochrome for style in styles]) == pytest.approx(1 / 3, abs=0.06)
@@ -215,17 +207,17 @@ def test_two_in_three_drawings_are_in_colour(sprites):
 
 @pytest.mark.parametrize("size", [1, 7, 192, 400])
 def test_a_batch_has_the_size_asked_for(sprites, size):
-    assert len(scenes.batch_for_clip(1, sprites, size)) == size
+    assert len(curriculum.batch_for_clip(1, sprites, size)) == size
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_in_a_batch_a_thing_leads_one_scene_or_one_pair(sprites, seed):
-    leaders = Counter(scene.thing for scene in scenes.batch_for_clip(seed, sprites, 150) if scene.thing)
+def test_a_thing_is_the_subject_of_at_most_two_scenes_of_a_batch(sprites, seed):
+    leaders = Counter(scene.thing for scene in curriculum.batch_for_clip(seed, sprites, 150) if scene.thing)
     assert max(leaders.values()) <= 2 and Counter(leaders.values())[1] > 50
 
 
-def test_every_thing_is_shown_to_the_decoder_sooner_or_later(sprites):
-    assert {scenes.for_decoder(seed, sprites).thing for seed in range(4000)} >= set(NAMES)
+def test_the_decoder_is_trained_on_every_thing(sprites):
+    assert {curriculum.for_decoder(seed, sprites).thing for seed in range(4000)} >= set(NAMES)
 
 
 def test_every_layer_is_a_drawing_that_exists(sprites):
@@ -267,35 +259,35 @@ def test_a_full_caption_names_the_place_and_the_background(sprites):
 
 
 @pytest.mark.parametrize("axis", ["above|below|on top of", "left of|right of"])
-def test_the_words_for_where_agree_with_where_the_drawings_are(sprites, axis):
+def test_the_relation_in_a_caption_agrees_with_the_places_of_the_drawings(sprites, axis):
     rng, phrases = random.Random(0), {thing.name: thing.phrases for thing in things()}
     checked = 0
     for _ in range(300):
         scene = rng.choice([scenes.pair, lambda rng, _: scenes.solids(rng, count=2)])(rng, sprites)
-        said = re.match(rf"(.+) ({axis}) (.+?)( on \w+)?$", scene.caption)
-        if not said:
+        match = re.match(rf"(.+) ({axis}) (.+?)( on \w+)?$", scene.caption)
+        if not match:
             continue
         first, second = scene.layers
         if scene.kind == "pair":
             names = phrases[scene.facts["things"][0]], phrases[scene.facts["things"][1]]
         else:
-            names = [(scenes.article(" ".join(solid)),) for solid in scene.facts["solids"]]
-        in_order = said[2] in ("above", "on top of", "left of")
-        assert said[1] in names[0 if in_order else 1] and said[3] in names[1 if in_order else 0], scene.caption
+            names = [(article(" ".join(solid)),) for solid in scene.facts["solids"]]
+        in_order = match[2] in ("above", "on top of", "left of")
+        assert match[1] in names[0 if in_order else 1] and match[3] in names[1 if in_order else 0], scene.caption
         assert (first.y < second.y) if "above" in axis else (first.x < second.x)
         checked += 1
     assert checked > 50
 
 
 @pytest.mark.parametrize("place", [place for place in scenes.PLACES if place])
-def test_a_thing_stands_where_its_caption_says(sprites, place):
-    rng, found = random.Random(0), []
-    while len(found) < 20:
+def test_a_thing_is_at_the_place_that_its_caption_names(sprites, place):
+    rng, layers = random.Random(0), []
+    while len(layers) < 20:
         scene = single(rng, sprites, full=True)
         if scene.facts["place"] == place:
-            found.append(scene.layers[0])
+            layers.append(scene.layers[0])
     offset = {"left": lambda la: -la.x, "right": lambda la: la.x, "top": lambda la: -la.y, "bottom": lambda la: la.y}
-    assert all(offset[place](layer) > 0.3 for layer in found)
+    assert all(offset[place](layer) > 0.3 for layer in layers)
 
 
 def test_the_number_in_a_caption_is_the_number_of_drawings(sprites):
@@ -306,7 +298,12 @@ def test_the_number_in_a_caption_is_the_number_of_drawings(sprites):
         assert scene.caption.startswith(scenes.NUMBERS[scene.facts["count"]])
 
 
-def test_a_label_never_says_what_the_thing_is(sprites):
+def test_a_scene_without_a_main_thing_has_no_name():
+    with pytest.raises(ValueError, match=r"a scene of the kind 'solids' has no main thing: “.*”"):
+        scenes.solids(random.Random(0)).name  # noqa: B018
+
+
+def test_a_label_never_names_the_thing_that_wears_it(sprites):
     rng = random.Random(0)
     for name in NAMES:
         scene = scenes.labelled(rng, sprites, name)
@@ -315,7 +312,7 @@ def test_a_label_never_says_what_the_thing_is(sprites):
         assert scene.facts["word"] not in next(t for t in things() if t.name == name).phrases[0]
 
 
-def test_a_sign_says_its_word():
+def test_the_caption_of_a_sign_holds_its_word():
     for word in sign_words():
         scene = scenes.sign(random.Random(0), word)
         assert scene.layers[0].key == f"sign/{word}" and word in scene.caption.split()
@@ -332,8 +329,8 @@ def test_a_sign_says_its_word():
         ("an alarm clock", "alarm clocks"), ("heart eyes", "heart eyes"), ("dog", "dogs"),
     ],
 )  # fmt: skip
-def test_plural(one, many):
-    assert scenes.plural(one) == many
+def test_the_plural_of_a_phrase_is_the_english_one(one, many):
+    assert plural(one) == many
 
 
 @pytest.mark.parametrize(
@@ -347,15 +344,15 @@ def test_plural(one, many):
     ],
 )
 def test_a_noun_is_its_phrase_without_the_article(phrase, wanted):
-    assert scenes.noun(phrase) == wanted
+    assert noun(phrase) == wanted
 
 
 @pytest.mark.parametrize("words", ["apple", "red apple", "orange cube", "dog", "yellow star"])
 def test_an_article_fits_the_sound_that_follows(words):
-    assert scenes.article(words) == ("an " if words[0] in "aeiou" else "a ") + words
+    assert article(words) == ("an " if words[0] in "aeiou" else "a ") + words
 
 
-def test_no_caption_says_a_before_a_vowel_or_an_before_another_letter(sprites):
+def test_every_article_in_a_caption_fits_the_next_word(sprites):
     text = "\n".join(scene.caption for seed in SEEDS for scene in many(sprites, seed))
     wrong = set(re.findall(r"\ba [aeio]\w*|\ba u(?!nicorn)\w*|\ban (?!hourglass)[^aeiou\n]\w*", text))
     assert wrong == set()
@@ -365,9 +362,9 @@ def test_no_caption_says_a_before_a_vowel_or_an_before_another_letter(sprites):
 
 
 def test_the_vocabulary_is_sorted_single_words_without_repeats():
-    found = vocabulary.words()
-    assert found == sorted(set(found))
-    assert all(re.fullmatch(r"[a-z0-9]+", word) for word in found)
+    words = vocabulary.words()
+    assert words == sorted(set(words))
+    assert all(re.fullmatch(r"[a-z0-9]+", word) for word in words)
 
 
 def test_every_known_word_is_one_token_of_its_own(encoder):
@@ -395,22 +392,22 @@ def scene(*layers, background=(30, 90, 200)):
 
 @pytest.mark.parametrize("size", [16, 64])
 def test_pictures_are_within_the_range(sprites, render, size):
-    found = render(many(sprites, count=40), size)
-    assert found.shape == (80 + len(sign_words()), 3, size, size)
-    assert found.min() >= -1 and found.max() <= 1 and found.isfinite().all()
+    pixels = render(many(sprites, count=40), size)
+    assert pixels.shape == (80 + len(sign_words()), 3, size, size)
+    assert pixels.min() >= -1 and pixels.max() <= 1 and pixels.isfinite().all()
 
 
 @pytest.mark.parametrize("background", [(0, 0, 0), (255, 255, 255), (30, 90, 200)])
 @pytest.mark.parametrize("layers", [(), (Layer("transparent"),)], ids=["no layer", "a transparent one"])
 def test_an_empty_scene_is_its_background_colour(render, background, layers):
-    found = render([scene(*layers, background=background)] * 2, 12)
+    pixels = render([scene(*layers, background=background)] * 2, 12)
     wanted = torch.tensor(background).view(1, 3, 1, 1) / 127.5 - 1
-    torch.testing.assert_close(found, wanted.expand(2, 3, 12, 12), rtol=0, atol=1e-5)
+    torch.testing.assert_close(pixels, wanted.expand(2, 3, 12, 12), rtol=0, atol=1e-5)
 
 
 def test_an_opaque_sprite_hides_what_is_behind_it(render):
-    found = render([scene(Layer("lopsided"), Layer("white", size=2.0))], 16)
-    torch.testing.assert_close(found, torch.ones(1, 3, 16, 16), rtol=0, atol=1e-5)
+    pixels = render([scene(Layer("lopsided"), Layer("white", size=2.0))], 16)
+    torch.testing.assert_close(pixels, torch.ones(1, 3, 16, 16), rtol=0, atol=1e-5)
 
 
 def test_mirroring_a_symmetrical_sprite_changes_nothing(render):
@@ -426,8 +423,8 @@ def test_mirroring_another_sprite_in_the_middle_mirrors_the_picture(render):
 
 @pytest.mark.parametrize(("x", "y"), [(-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5), (0.25, -0.5)])
 def test_a_sprite_is_centred_where_its_layer_says(render, x, y):
-    (found,) = render([scene(Layer("white", x, y, 0.25), background=(0, 0, 0))], 64)
-    weight = (found.mean(0) + 1) / 2
+    (pixels,) = render([scene(Layer("white", x, y, 0.25), background=(0, 0, 0))], 64)
+    weight = (pixels.mean(0) + 1) / 2
     middles = (torch.arange(64) + 0.5) / 32 - 1
     assert (weight.sum(0) @ middles / weight.sum()).item() == pytest.approx(x, abs=0.01)
     assert (weight.sum(1) @ middles / weight.sum()).item() == pytest.approx(y, abs=0.01)
@@ -435,26 +432,26 @@ def test_a_sprite_is_centred_where_its_layer_says(render, x, y):
 
 @pytest.mark.parametrize("size", [0.25, 0.5, 0.75])
 def test_a_sprite_covers_its_share_of_the_picture(render, size):
-    (found,) = render([scene(Layer("white", size=size), background=(0, 0, 0))], 64)
-    assert ((found + 1) / 2).mean().item() == pytest.approx(size**2, rel=0.02)
+    (pixels,) = render([scene(Layer("white", size=size), background=(0, 0, 0))], 64)
+    assert ((pixels + 1) / 2).mean().item() == pytest.approx(size**2, rel=0.02)
 
 
 @pytest.mark.parametrize(("background", "wanted"), [((0, 0, 0), (128, 0, 0)), ((255, 255, 255), (255, 127, 127))])
 def test_half_transparent_red_is_mixed_with_what_is_behind_it(background, wanted):
     pixels = np.zeros((1, 4, 8, 8), np.uint8)
     pixels[0, 0] = pixels[0, 3] = 128  # premultiplied
-    (found,) = Renderer(Sprites(pixels, {"glass": 0}))([scene(Layer("glass", size=2.0), background=background)], 8)
-    torch.testing.assert_close(found[:, 4, 4], torch.tensor(wanted) / 127.5 - 1, rtol=0, atol=0.01)
+    (rendered,) = Renderer(Sprites(pixels, {"glass": 0}))([scene(Layer("glass", size=2.0), background=background)], 8)
+    torch.testing.assert_close(rendered[:, 4, 4], torch.tensor(wanted) / 127.5 - 1, rtol=0, atol=0.01)
 
 
 def test_a_scene_looks_the_same_alone_and_in_any_batch(sprites, render):
-    found = many(sprites, count=20)
-    batch = render(found, 32)
-    for k in range(0, len(found), 7):
-        torch.testing.assert_close(render(found[k : k + 1], 32)[0], batch[k], rtol=0, atol=1e-5)
+    drawn_scenes = many(sprites, count=20)
+    batch = render(drawn_scenes, 32)
+    for k in range(0, len(drawn_scenes), 7):
+        torch.testing.assert_close(render(drawn_scenes[k : k + 1], 32)[0], batch[k], rtol=0, atol=1e-5)
 
 
-def test_a_large_picture_shrinks_to_the_small_one(render):
+def test_a_large_picture_averaged_down_is_the_small_one(render):
     layer = scene(Layer("white", 0.2, 0.1, 0.6), background=(0, 0, 0))
     small, large = render([layer], 32), render([layer], 128)
     assert (torch.nn.functional.avg_pool2d(large, 4) - small).abs().mean() < 0.02
@@ -475,7 +472,7 @@ def test_every_solid_is_a_colour_and_a_shape_of_the_vocabulary():
     assert {*COLOURS, *SOLIDS, *(f"{solid}s" for solid in SOLIDS)} <= set(vocabulary.words())
 
 
-def test_drawing_a_style_that_a_thing_lacks_is_not_offered(sprites):
+def test_a_style_that_has_no_drawing_of_a_thing_is_not_offered(sprites):
     lacking = Sprites(sprites.pixels, {k: v for k, v in sprites.index.items() if k != "noto/fox"})
     assert "noto" not in lacking.styles_of("fox") and "noto" in lacking.styles_of("bear")
     assert lacking.styles_of("fox", held_out=True) == list(HELD_OUT_STYLES)
@@ -498,27 +495,27 @@ def icons():
 
 
 def matches(icons, style, name):
-    return _matches(icons, style, next(t for t in things() if t.name == name))
+    return find_icons(icons, style, next(t for t in things() if t.name == name))
 
 
-def test_a_things_own_name_comes_before_its_phrases_and_an_alias_counts_once(icons):
+def test_a_thing_is_matched_by_name_before_phrase_and_an_alias_counts_once(icons):
     assert matches(icons, "streamline-emojis", "dog-face") == {
         "streamline-emojis/dog-face": "dog-face",
         "streamline-emojis/dog-face/2": "dog",
     }
 
 
-def test_numbers_at_the_end_and_dashes_do_not_hide_a_drawing(icons):
+def test_a_drawing_matches_despite_dashes_or_a_number_at_the_end(icons):
     assert list(matches(icons, "streamline-emojis", "cat-face").values()) == ["cat-1", "cat-2"]
     assert list(matches(icons, "streamline-emojis", "red-apple").values()) == ["redapple"]
 
 
-def test_what_a_phrase_finds_in_a_set_of_the_first_edition_comes_second(icons):
+def test_a_match_by_phrase_in_a_first_edition_set_is_a_second_drawing(icons):
     assert matches(icons, "noto", "rabbit-face") == {"noto/rabbit-face/2": "cat-1"}
     assert matches(icons, "emojione", "rabbit-face") == {}
 
 
-def test_sets_of_icons_have_names_of_their_own_and_filled_variants(icons):
+def test_sets_of_icons_match_by_their_own_names_and_filled_variants(icons):
     assert list(matches(icons, "tabler", "tropical-fish").values()) == ["fish-filled", "fish"]
     assert list(matches(icons, "tabler", "wrapped-gift").values()) == ["gift-outline"]
     assert matches(icons, "noto", "tropical-fish") == {}
@@ -534,7 +531,7 @@ def test_a_held_out_artist_shows_one_drawing_of_a_thing(icons):
     assert list(matches(icons, "icon-park", "dog-face")) == ["icon-park/dog-face"]
 
 
-def test_the_sets_that_judge_from_outside_are_none_of_ours():
+def test_sets_used_for_evaluation_are_not_trained_on():
     assert not [style for style in STYLES if "openmoji" in style]
     assert not [style for style in STYLES if style not in HELD_OUT_STYLES and style.startswith(HELD_OUT_STYLES)]
 
@@ -543,7 +540,7 @@ def test_a_style_word_of_captions_is_a_known_word():
     assert {s.adjective for s in STYLES.values()} - {""} <= set(vocabulary.words())
 
 
-def test_a_drawing_in_one_ink_knows_what_its_lines_enclose():
+def test_enclosed_marks_the_inside_of_a_line_drawing():
     ring = np.zeros((SIZE, SIZE, 4), np.uint8)
     ring[30:90, 30:90, 3] = 255
     ring[40:80, 40:80, 3] = 0

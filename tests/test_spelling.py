@@ -26,6 +26,6 @@ def test_spelling_refuses_a_word_without_alternatives(lab):
 
 
 @pytest.mark.parametrize("params", [{"words": ""}, {"words": "hello", "template": "a sign"}])
-def test_a_sign_wants_a_word_and_a_place_for_it(lab, params):
+def test_an_empty_word_and_a_template_without_a_place_for_it_are_refused(lab, params):
     with pytest.raises(UserError, match="give words to write"):
         experiments.spell(lab, params.pop("words"), alternatives=["stop", "go"], **params)

@@ -24,7 +24,7 @@ def test_several_targets_in_one_batch_are_the_same_as_each_alone(lab, inversion)
     assert both.value("drift", target="a dog", theta=0.4) == alone.value("drift", target="a dog", theta=0.4)
 
 
-def test_a_picture_follows_a_text_diff_in_its_own_embedding(lab, inversion):
+def test_the_embedding_of_an_edited_picture_moves_along_z_d(lab, inversion):
     # The toy's pictures show z_i faithfully, so the change of the picture's embedding has to go along z_d.
     result = experiments.diff(lab, inversion.row(0), "a cat", thetas=[0.0, 0.5])
     assert result.value("directional similarity", target="a cat", theta=0.5) > 0.5
@@ -47,7 +47,7 @@ def test_a_text_diff_refuses_equal_captions_and_no_target(lab, inversion):
         ("a quokka", {"source": "a wombat"}, "say the same.*does not know “quokka”"),
     ],
 )  # fmt: skip
-def test_a_text_diff_refuses_before_it_inverts(miniature, targets, params, message):
+def test_a_text_diff_checks_its_arguments_before_it_inverts(miniature, targets, params, message):
     watched, spy = spied_lab(miniature)
     with pytest.raises(UserError, match=message):
         experiments.diff(watched, toy_pictures(1, 64), targets, **params)

@@ -102,7 +102,7 @@ def test_the_null_conditioning_is_z_i_at_zero(lab, x_0, z_i):
     torch.testing.assert_close(guided, both[1] + 3 * (both[0] - both[1]), rtol=1e-12, atol=1e-12)
 
 
-def test_the_encoder_reads_back_what_the_decoder_paints(lab, z_i):
+def test_encoding_the_mean_picture_of_z_i_gives_z_i(lab, z_i):
     torch.testing.assert_close(lab.encoder.encode_image(lab.decoder.mean(z_i)), z_i)
 
 

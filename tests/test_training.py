@@ -1,4 +1,4 @@
-"""The training loop on a part of one number, and the report's arithmetic."""
+"""The training loop on a network of one weight, and the report's arithmetic."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Slope(loop.Part):
         (folder / "weights.txt").write_text(str(network.weight.item()))
 
 
-def test_a_run_learns_and_leaves_checkpoint_preview_curve_and_export(tmp_path):
-    found = loop.train(Slope(), tmp_path, minutes=0.04, device=CPU)
-    assert found["slope"] == pytest.approx(3, abs=0.05)
+def test_a_run_learns_and_writes_a_checkpoint_a_preview_a_curve_and_an_export(tmp_path):
+    summary = loop.train(Slope(), tmp_path, minutes=0.04, device=CPU)
+    assert summary["slope"] == pytest.approx(3, abs=0.05)
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {"checkpoint.pt", "log.jsonl", "preview.png", "loss.png", "export"}
 
@@ -61,7 +61,7 @@ def test_a_resumed_run_goes_on_where_the_last_one_stopped(tmp_path):
     assert second["hours"] > first["hours"]
 
 
-def test_a_run_goes_on_where_bfloat16_is_slow_with_one_optimizer_instead_of_two(tmp_path, monkeypatch):
+def test_a_run_resumes_with_one_optimizer_instead_of_two_where_bfloat16_is_slow(tmp_path, monkeypatch):
     class Hidden(Slope):
         def matrices(self):
             return [self.network.weight]
@@ -86,22 +86,22 @@ def test_restart_forgets_the_checkpoint(tmp_path):
 def test_a_terminated_run_saves_before_it_ends(tmp_path):
     part = Slope()
     part.loss = lambda step: (os.kill(os.getpid(), signal.SIGTERM) if step == 5 else None) or Slope.loss(part, step)
-    found = loop.train(part, tmp_path, minutes=5, device=CPU)
+    summary = loop.train(part, tmp_path, minutes=5, device=CPU)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert state["step"] == found["step"] == 6
+    assert state["step"] == summary["step"] == 6
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(tmp_path):
     loop.train(Slope(), tmp_path, minutes=0.01, device=CPU)
-    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    checkpoint = (tmp_path / "checkpoint.pt").read_bytes()
     part = Slope()
     part.loss = lambda step: part.network.weight.sum() * math.nan
     with pytest.raises(FloatingPointError, match="slope"):
         loop.train(part, tmp_path, minutes=0.01, device=CPU)
-    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+    assert (tmp_path / "checkpoint.pt").read_bytes() == checkpoint
 
 
-def test_the_card_gets_the_table_and_keeps_everything_else(tmp_path):
+def test_write_card_replaces_the_table_and_keeps_the_rest_of_the_card(tmp_path):
     card = tmp_path / "MODEL_CARD.md"
     card.write_text("before\n<!-- report -->\nold\n<!-- /report -->\nafter\n")
     rows = [report.proportion("top-1", torch.tensor([True, False, True, True]), 0.5, 0.9)]
@@ -154,20 +154,20 @@ def test_an_embedding_that_is_not_finite_is_never_right(zero_shot, bad):
     assert zero_shot.ranks(z_i, [zero_shot.names[0], zero_shot.names[1]]).tolist() == [len(zero_shot.names) - 1, 0]
 
 
-def test_the_comparison_asks_for_held_out_scenes_once_each_and_measures_four_signals(miniature, sprites):
+def test_the_comparison_uses_each_held_out_scene_once_and_measures_four_signals(miniature, sprites):
     from latentlab.training import comparison, scenes
 
-    asked = comparison.held_out_scenes(sprites, 40)
-    assert len({s.caption for s in asked}) == 40
-    assert all(scenes.held_out(s.thing, s.facts["colour"], s.facts["place"]) for s in asked)
-    found = comparison.compare(miniature, sprites, count=40, steps=2)
-    assert found.signals == ("caption only", "z_t", "prior", "real z_i")
-    lines = comparison.table(found).splitlines()
+    held_out = comparison.held_out_scenes(sprites, 40)
+    assert len({s.caption for s in held_out}) == 40
+    assert all(scenes.held_out(s.thing, s.facts["colour"], s.facts["place"]) for s in held_out)
+    result = comparison.compare(miniature, sprites, count=40, steps=2)
+    assert result.signals == ("caption only", "z_t", "prior", "real z_i")
+    lines = comparison.table(result).splitlines()
     assert lines[0].startswith("| n = 40 | Fréchet distance | CMMD | CLIP score | accuracy | recall | ")
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| " + signal for signal in found.signals]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| " + signal for signal in result.signals]
 
 
-def test_z_i_is_turned_where_text_diffs_go_in_five_of_nine_and_by_no_more_than_half_the_arc():
+def test_five_of_nine_z_i_are_turned_towards_a_text_diff_by_at_most_half_the_arc():
     from types import SimpleNamespace
 
     from latentlab.slerp import angle
@@ -180,11 +180,13 @@ def test_z_i_is_turned_where_text_diffs_go_in_five_of_nine_and_by_no_more_than_h
     assert abs((moved > 1e-3).float().mean() - 5 / 9) < 0.03
     assert moved.max() < 0.55 * torch.pi
     torch.testing.assert_close(turned.norm(dim=1), z_i.norm(dim=1))
-    same = Decoder._turned(SimpleNamespace(captions=captions[:1]), z_i, generator)  # whose difference is no direction
+    same = Decoder._turned(
+        SimpleNamespace(captions=captions[:1]), z_i, generator
+    )  # one caption has no difference, so no direction
     assert same.isfinite().all()
 
 
-def test_a_widened_first_stage_decodes_as_the_narrower_one_did():
+def test_a_widened_first_stage_decodes_as_the_narrower_one():
     from latentlab.training import autoencoder
 
     size = {"channels": (8, 8, 16, 32), "layers": (0, 1, 1, 1)}
@@ -199,7 +201,7 @@ def test_a_widened_first_stage_decodes_as_the_narrower_one_did():
         torch.testing.assert_close(new.decode(z_new).sample, old.decode(z_old).sample, atol=1e-4, rtol=1e-4)
 
 
-def test_stratified_times_take_one_from_each_stretch():
+def test_stratified_times_have_one_in_each_equal_interval():
     from latentlab.training.decoder import TIME_LIMIT, stratified
 
     t = stratified(9, torch.Generator().manual_seed(0))
@@ -207,14 +209,14 @@ def test_stratified_times_take_one_from_each_stretch():
     assert t.tolist() != sorted(t.tolist())
 
 
-def test_the_linear_map_between_two_spaces_is_found():
+def test_linear_map_recovers_the_map_between_two_spaces():
     from latentlab.training.decoder import linear_map
 
     a, wanted = torch.randn(400, 6), torch.randn(4, 6)
     torch.testing.assert_close(linear_map(a, a @ wanted.T, ridge=1e-9), wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_the_judge_ranks_nan_last_and_says_what_to_do_when_it_is_missing(tmp_path):
+def test_the_judge_ranks_nan_last_and_a_missing_judge_is_refused_with_the_command_that_trains_it(tmp_path):
     from latentlab.errors import UserError
     from latentlab.training.judge import Judge
 
@@ -242,7 +244,7 @@ def test_the_judges_augmentation_keeps_pictures_in_range_and_differs_by_seed():
 @pytest.mark.parametrize("attribute", ["author", "licence"])
 def test_the_card_names_every_artist_and_licence(attribute):
     from latentlab.models.emoji import weights_folder
-    from latentlab.training.drawings import STYLES
+    from latentlab.training.icon_sets import STYLES
 
     card = (weights_folder() / "MODEL_CARD.md").read_text("utf-8")
     lines = [line for line in card.splitlines() if line.startswith("|")]

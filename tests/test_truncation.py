@@ -7,6 +7,7 @@ import torch
 from conftest import toy_pictures
 
 from latentlab import UserError, experiments
+from latentlab.analysis.pca import Directions
 
 
 def test_with_all_components_the_whole_z_i_is_decoded(lab, directions):
@@ -14,6 +15,13 @@ def test_with_all_components_the_whole_z_i_is_decoded(lab, directions):
     assert result.value("cosine of the truncated z_i to z_i", k=len(directions)) > 0.9999
     assert result.value("variance explained", k=len(directions)) == pytest.approx(1)
     torch.testing.assert_close(result.pixels[0, 0], result.pixels[1, 0])  # no component: one mean for all
+
+
+@pytest.mark.parametrize(("count", "dims"), [(3, (1, 2)), (7, (1, 2, 4, 6)), (40, (1, 2, 4, 8, 12))])
+def test_by_default_as_many_components_are_kept_as_there_are(lab, count, dims):
+    directions = Directions.fit(lab.encoder.encode_image(toy_pictures(count)))
+    assert experiments.truncate(lab, toy_pictures(1), directions, steps=2).dims == dims
+    assert experiments.truncate.count_images(lab, toy_pictures(1), directions) == len(dims)
 
 
 def test_zero_shot_accuracy_with_all_components_is_that_of_z_i(lab, directions):

@@ -11,7 +11,7 @@ from latentlab import UserError, decoding, experiments
 
 
 class Gullible:
-    """An encoder that sees an apple, but for a picture with paper on it, of which it reads the word “pizza”."""
+    """An encoder that sees an apple in every picture, except that any paper on a picture makes it see a pizza."""
 
     size, scale, width = 32, 100.0, 24
 
@@ -91,12 +91,12 @@ def test_variations_come_with_the_latents_that_they_are_decoded_from(gullible):
     assert experiments.attack(gullible, pixels, "pizza", "an apple", variations=0).latent is None
 
 
-def test_a_picture_that_was_taken_for_the_word_before_is_no_success(gullible):
+def test_a_picture_classified_as_the_word_without_a_label_does_not_count_as_a_success(gullible):
     white = torch.ones(1, 3, 64, 64)  # already read as a pizza
     assert experiments.attack(gullible, white, "pizza", "an apple", variations=0).value("attack succeeds") == 0
 
 
-def test_several_clips_stand_side_by_side(gullible, miniature):
+def test_an_attack_measures_several_clips(gullible, miniature):
     result = experiments.attack(
         gullible,
         torch.full((1, 3, 64, 64), -0.5),
@@ -109,7 +109,7 @@ def test_several_clips_stand_side_by_side(gullible, miniature):
     assert result.others["tiny"].shape == result.attacked.shape
 
 
-def test_each_clip_is_measured_against_what_it_took_the_clean_picture_for_itself(gullible):
+def test_each_clip_is_compared_with_its_own_answer_on_the_clean_picture(gullible):
     class Wrong(Gullible):  # a pizza, whatever it is shown
         def encode_image(self, pixels):
             return torch.eye(self.width)[[1] * len(pixels)]
@@ -122,6 +122,6 @@ def test_each_clip_is_measured_against_what_it_took_the_clean_picture_for_itself
 
 
 @pytest.mark.parametrize(("words", "message"), [("apple", "what a picture shows"), ("", "at least one"), ([], "one")])
-def test_a_word_that_can_not_mislead_is_refused(gullible, words, message):
+def test_a_word_that_names_the_picture_or_is_missing_is_refused(gullible, words, message):
     with pytest.raises(UserError, match=message):
         experiments.attack(gullible, torch.zeros(1, 3, 64, 64), words, "an apple", variations=0)

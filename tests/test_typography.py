@@ -7,7 +7,8 @@ from PIL import Image, ImageDraw
 
 from latentlab.errors import UserError
 from latentlab.io import images
-from latentlab.training.drawings import paper, sign_words
+from latentlab.training.drawings import paper
+from latentlab.training.things import sign_words
 from latentlab.typography import Label, overlay, paste
 
 WORDS = ["dog", "pizza", "ice cream", "watermelons"]

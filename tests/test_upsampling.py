@@ -1,4 +1,4 @@
-"""The upsampler's sampler, on a network that knows exactly what the large picture is."""
+"""The upsampler's sampler, on a network whose large picture is known exactly."""
 
 import math
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError
-from ..io.atomic import atomic_write, open_tensors
+from ..io.atomic import open_tensors, save_tensors
 from ..slerp import normalize
 from .covariance import EPS, Moments, rows
 
@@ -46,6 +46,7 @@ class Directions:
         total: the variance in all directions together, the dropped ones too.
         count: of the pictures.
         metadata: what is known of them, like the model; `save` and `load` keep it.
+        file: the name of the file that they were loaded from.
 
     Raises:
         UserError: shapes that disagree, components that are not orthonormal, or a variance that is not positive.
@@ -57,6 +58,7 @@ class Directions:
     total: float
     count: int
     metadata: dict[str, str] = field(default_factory=dict)
+    file: str = ""
 
     def __post_init__(self) -> None:
         shapes = [tuple(t.shape) for t in (self.mean, self.components, self.variance)]
@@ -76,6 +78,14 @@ class Directions:
     def __len__(self) -> int:
         """K, how many components there are."""
         return len(self.components)
+
+    def as_setting(self) -> dict[str, str | int]:
+        """How many components and pictures, a checksum of all numbers, and the file, as a result records them."""
+        checksum = hashlib.sha256()
+        for tensor in (self.mean, self.components, self.variance):
+            checksum.update(tensor.numpy().tobytes())
+        identity: dict[str, str | int] = {"components": len(self), "rows": self.count}
+        return identity | {"checksum": checksum.hexdigest()[:12]} | ({"file": self.file} if self.file else {})
 
     @staticmethod
     def fit(
@@ -246,8 +256,7 @@ class Directions:
         """Write a safetensors file with everything, and more metadata if given, whole or not at all."""
         numbers = {"total": torch.tensor(self.total, dtype=torch.float64), "count": torch.tensor(self.count)}
         tensors = {"mean": self.mean, "components": self.components, "variance": self.variance, **numbers}
-        with atomic_write(path) as part:
-            save_file(tensors, part, {**self.metadata, **(metadata or {}), "format": "latentlab.Directions"})
+        save_tensors(path, tensors, {**self.metadata, **(metadata or {}), "format": "latentlab.Directions"})
 
     @staticmethod
     def load(path: str | Path) -> Directions:
@@ -265,7 +274,7 @@ class Directions:
         mean, components, variance, total, count = tensors.values()
         if total.numel() != 1 or count.numel() != 1:
             raise UserError(f"{Path(path).name} wants one number as total and one as count: save the PCA again")
-        return Directions(mean, components, variance, float(total), int(count), metadata)
+        return Directions(mean, components, variance, float(total), int(count), metadata, Path(path).name)
 
     def _project(self, z_i: Tensor) -> Tensor:
         return (rows(z_i, width=len(self.mean)) - self.mean) @ self.components.T

@@ -60,10 +60,9 @@ def _stream(model: str, experiment: str, args: tuple, params: dict) -> Iterator:
     """What the experiment yields, on the CPU, so that it can leave a Space's GPU process; a refusal comes last."""
     lab = model_cache.get(model)
     declared = EXPERIMENTS[experiment]
-    subject = lab.encoder if declared.subject == "encoder" else lab
     args, params = to_device((args, params), lab.device)
     try:
-        for value in declared.stream(subject, *args, **params):
+        for value in declared.stream(lab, *args, **params):
             yield to_device(value, CPU)
     except UserError as error:  # which a Space would replace by one of its own
         yield error

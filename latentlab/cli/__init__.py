@@ -49,6 +49,8 @@ def main() -> None:
         code = app(standalone_mode=False)
     except UserError as error:
         message, code = f"error: {error}", 2
+    except (KeyboardInterrupt, typer.Abort):
+        message, code = "interrupted", 130
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's usage errors, which are click's or its own by its version
             raise

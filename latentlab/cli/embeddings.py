@@ -13,6 +13,7 @@ import typer
 from .. import __version__
 from ..errors import UserError
 from .options import (
+    ClipFit,
     Fit,
     Guidance,
     Json,
@@ -21,11 +22,13 @@ from .options import (
     Picture,
     Seed,
     Steps,
+    check_fit,
     free_path,
     integers,
     make_folder,
     numbers,
     open_images,
+    print_notes,
     print_output,
     report,
     run_with_progress_bar,
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..analysis.pca import Directions
-    from ..io.embeddings import Shard
+    from ..io.embeddings import Shard, Written
     from ..models import Lab
 
 pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Principal components of z_i: fit, show, walk.")
@@ -54,9 +57,19 @@ def _directions(lab: Lab, path: Path | None) -> Directions:
     from ..analysis.pca import Directions
 
     components = Directions.load(path) if path else models.directions(lab.name)
+    if path and components and not {"probe", "weights"} & set(components.metadata):
+        print_notes([f"{path} does not record the CLIP that its z_i are of; only their width is compared"])
     if components is None:
         raise UserError(f"{lab.name} ships no directions: fit some with `latentlab pca fit FOLDER --model {lab.name}`")
     return components
+
+
+def _check_dims(dims: list[int], components: Directions) -> None:
+    """Refuse numbers of components that the PCA lacks."""
+    for k in dims:
+        if not 0 <= k <= len(components):
+            n = len(components)
+            raise UserError(f"--dims has {k}, but the PCA has {n} components: give numbers from 0 to {n}")
 
 
 @pca.command()
@@ -65,8 +78,11 @@ def show(
     model: ModelChoice,
     image: Picture,
     dims: Annotated[
-        str, typer.Option(help="Numbers of components to keep, separated by commas; each makes a column.")
-    ] = "1,2,4,8,16,32,64,128",
+        str,
+        typer.Option(
+            help="Numbers of components to keep, separated by commas, each makes a column; by default 1,2,4,… and all."
+        ),
+    ] = "",
     directions: Fitted = None,
     seed: Seed = 0,
     fit: Fit = "crop",
@@ -77,15 +93,20 @@ def show(
 ) -> None:
     """Decode a picture from the first k components of its z_i."""
     from .. import experiments
+    from ..analysis.pca import Directions
     from ..io import atomic
 
     picture, folder = open_images([image], fit), atomic.writable_folder(out)
-    kept_dims = integers(dims, "--dims")
+    kept_dims = integers(dims, "--dims") if dims else None
+    if directions and kept_dims:  # refuse before the model loads
+        _check_dims(kept_dims, Directions.load(directions))
     lab = model.load(as_json)
+    components = _directions(lab, directions)
+    _check_dims(kept_dims or [], components)
     stream = experiments.truncate.stream(
         lab,
         to_pixels(picture, lab, fit),
-        _directions(lab, directions),
+        components,
         dims=kept_dims,
         seed=seed,
         steps=steps,
@@ -155,14 +176,16 @@ def fit_directions(
     components: Annotated[
         int | None, typer.Option(min=1, help="Number of components; by default all that the pictures span.")
     ] = None,
-    fit: Fit = "crop",
+    fit: ClipFit = "model",
     as_json: Json = False,
 ) -> None:
     """Find the principal components of many z_i."""
     from .. import plotting
     from ..analysis.pca import Directions
+    from ..clip import FITS
     from ..io import atomic, embeddings
 
+    check_fit(fit, FITS)
     if out.suffix != ".safetensors" or out.exists():
         raise UserError(f"--out is {out}: give a file that ends in .safetensors and is not there yet")
     atomic.writable_folder(out.parent)
@@ -170,12 +193,14 @@ def fit_directions(
     if source.is_dir():
         embeddings.list_files(source)  # refuse an empty one before loading the model
         lab = model.load(as_json)
-        shards = with_progress_bar(embeddings.embed(lab.encoder, source, fit=fit), as_json)
-        batches = _z_i(shards, skipped)
-        metadata = {"model": lab.name, "weights": lab.weights, "fitted on": str(source)}
+        shards = embeddings.embed(lab.encoder, source, fit=fit)
+        recorded = {"normalised": "no", **lab.clip_metadata(), "fitted on": str(source)}
     else:
-        batches, metadata = embeddings.batches(source), {"fitted on": source.name}
-    fitted = Directions.fit(batches, components, metadata=metadata)
+        shards = embeddings.shards(source)
+        recorded = {**embeddings.clip_metadata(source), "fitted on": source.name}
+    batches = _z_i(with_progress_bar(shards, as_json), skipped)
+    fitted = Directions.fit(batches, components, metadata=recorded)
+    metadata = {name: value for name, value in recorded.items() if name != "probe"}
     make_folder(out.parent)
     fitted.save(out)
     figure_path = free_path(out.with_suffix(".png"), metadata)
@@ -193,21 +218,44 @@ def fit_directions(
     print_output({"latentlab": __version__, **metadata, **paths, **numbers}, as_json, lines)
 
 
+def _embed_folder(lab: Lab, folder: Path, out: Path, fit: str, batch: int, quiet: bool) -> Written:
+    """Encode what no earlier run has encoded, and write the Parquet."""
+    from ..io import embeddings, partial_embeddings
+
+    with partial_embeddings.resume(out, {**lab.clip_metadata(), "fit": fit}) as partial:
+        done = frozenset(partial.done)
+        if done:
+            print_notes([f"an earlier run left {len(done)} files in {partial.folder}; this one goes on from there"])
+        stream = embeddings.embed(lab.encoder, folder, fit=fit, batch=batch, done=done)
+        try:
+            # Close the stream here, so that the progress bar is gone before an error is printed.
+            with contextlib.closing(with_progress_bar(stream, quiet)) as shards:
+                for shard in shards:
+                    partial.add(shard)
+        except KeyboardInterrupt:
+            partial.flush()
+            if partial.shards:
+                kept = f"{len(partial.done)} files are done and kept in {partial.folder}"
+                print_notes([f"{kept}; the same command goes on from there"])
+            raise
+        return partial.join()
+
+
 @with_model_options
 def embed(
     model: ModelChoice,
     folder: Annotated[Path, typer.Argument(help="Folder with pictures; its subfolders are read too.")],
     out: Annotated[Path, typer.Option(help="New .parquet file to write.")],
-    fit: Fit = "crop",
+    fit: ClipFit = "model",
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Number of pictures to encode at a time.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Encode all pictures of a folder into a Parquet of their z_i."""
+    """Encode all pictures of a folder into a Parquet of their z_i; the same command goes on where a run was stopped."""
+    from ..clip import FITS
     from ..io import atomic, embeddings
 
     embeddings.list_files(folder)  # refuse an empty one before loading the model
-    if fit not in ("crop", "pad"):
-        raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    check_fit(fit, FITS)
     if out.suffix != ".parquet":
         raise UserError(f"--out is {out}: give a file that ends in .parquet")
     if out.exists():
@@ -216,11 +264,7 @@ def embed(
     lab = model.load(as_json)
     make_folder(out.parent)
     metadata = {"model": lab.name, "weights": lab.weights, "fit": fit}
-    # Close the stream here, so that the progress bar is gone before an error is printed.
-    with contextlib.closing(
-        with_progress_bar(embeddings.embed(lab.encoder, folder, fit=fit, batch=batch), as_json)
-    ) as shards:
-        summary = embeddings.write(out, shards, metadata)
+    summary = _embed_folder(lab, folder, out, fit, batch, as_json)
     lines = [
         f"{out}  {summary.count} picture{'s' * (summary.count > 1)}, width {summary.width}, "
         f"{len(summary.skipped)} skipped"

@@ -53,6 +53,10 @@ Offload = Annotated[
 ]
 Picture = Annotated[Path, typer.Argument(help="Image of any size: PNG, JPEG, WEBP, GIF or BMP.")]
 Fit = Annotated[str, typer.Option(help="How to make the image square: crop its middle, or pad it.")]
+ClipFit = Annotated[
+    str,
+    typer.Option(help="How to make the image square: as the model's own preprocessing does, crop its middle, or pad."),
+]
 Steps = Annotated[
     int, typer.Option(min=1, max=980, help="Steps of the decoder, and of the inversion where there is one.")
 ]
@@ -172,19 +176,27 @@ def run_with_progress_bar(stream: Iterator[Progress | T], quiet: bool) -> T:
     return run_to_end(forward_progress(with_progress_bar(stream, quiet)))
 
 
-def open_images(paths: list[Path], fit: str) -> list[Image.Image]:
+def check_fit(fit: str, fits: tuple[str, ...]) -> None:
+    """Refuse a --fit that is not one of these."""
+    if fit not in fits:
+        raise UserError(f"--fit is {fit!r}: give {', '.join(map(repr, fits[:-1]))} or {fits[-1]!r}")
+
+
+def open_images(paths: list[Path], fit: str, fits: tuple[str, ...] = ("crop", "pad")) -> list[Image.Image]:
     """Open the user's files as PIL images, so that a bad file is refused before a model is loaded."""
     from ..io import images
 
-    if fit not in ("crop", "pad"):
-        raise UserError(f"--fit is {fit!r}: give 'crop' or 'pad'")
+    check_fit(fit, fits)
     return [images.open_image(path) for path in paths]
 
 
 def to_pixels(pictures: list[Image.Image], lab: Lab, fit: str) -> Tensor:
-    """Convert PIL images to (B, 3, side, side) in [-1, 1], side being the lab's `image_size`."""
+    """Convert PIL images to (B, 3, side, side) in [-1, 1], side being the lab's `image_size`, or its CLIP's."""
+    from .. import clip
     from ..io import images
 
+    if fit == "model":
+        return images.to_tensor(*(clip.square(lab.encoder, picture) for picture in pictures))
     return images.to_tensor(*(images.square(picture, lab.image_size, fit=fit) for picture in pictures))
 
 
@@ -229,8 +241,9 @@ def make_folder(folder: Path) -> Path:
 def free_path(path: Path, settings: dict[str, Any]) -> Path:
     """Return the path, or the next numbered one that is free where a picture with other settings is there."""
     from ..io import images
+    from ..io.atomic import utf8
 
-    settings = json.loads(json.dumps(settings))  # as read from a file: tuples become lists
+    settings = json.loads(utf8(json.dumps(settings, ensure_ascii=False)))  # as read from a file: tuples become lists
     for number in itertools.count(1):
         candidate = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         if not candidate.exists():
@@ -296,7 +309,9 @@ def report(result: Result, paths: dict[str, str], as_json: bool, **extra: Any) -
 
 def print_output(values: Mapping[str, object], as_json: bool, lines: list[str]) -> None:
     """Print the values as one JSON object, or the lines."""
-    print(json.dumps(values, ensure_ascii=False) if as_json else "\n".join(lines))
+    from ..io.atomic import utf8
+
+    print(utf8(json.dumps(values, ensure_ascii=False) if as_json else "\n".join(lines)))
 
 
 def slug(text: str) -> str:

@@ -19,6 +19,7 @@ from .options import (
     Seed,
     Steps,
     free_path,
+    integers,
     make_folder,
     numbers,
     open_images,
@@ -47,6 +48,14 @@ def generate(
     seed: Seed = 0,
     steps: Steps = 25,
     guidance: Guidance = 2.0,
+    solver: Annotated[
+        str,
+        typer.Option(help="Solver of the decoder: ddim, whose path an inversion undoes, or dpm++, for half the steps."),
+    ] = "ddim",
+    guidance_interval: Annotated[
+        str,
+        typer.Option(help="Least and greatest time of the decoder's guidance, like 300,800; by default all times."),
+    ] = "",
     prior_steps: Annotated[int, typer.Option(min=1, max=980, help="Steps of the prior.")] = 16,
     prior_guidance: Annotated[
         float, typer.Option(min=0, max=20, help="Classifier-free guidance scale of the prior; 1 disables it.")
@@ -57,12 +66,20 @@ def generate(
     """Generate pictures of a caption with the prior, the decoder and the upsampler."""
     from .. import experiments
     from ..clip import caption_warnings
+    from ..decoding import SOLVERS
     from ..io import atomic, images
 
     if not prompt.strip():
         raise UserError("the caption is empty: give a caption, like “a red apple”")
     if best is not None and best > count:
         raise UserError(f"--best is {best} of --count {count}: keep at most as many pictures as --count")
+    interval = integers(guidance_interval, "--guidance-interval")
+    if len(interval) not in (0, 2) or interval != sorted(interval):
+        raise UserError(
+            f"--guidance-interval is {guidance_interval!r}: give the least and the greatest time, like 300,800"
+        )
+    if solver not in SOLVERS:
+        raise UserError(f"--solver is {solver!r}: give one of {', '.join(SOLVERS)}")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
     print_notes(caption_warnings([lab.encoder.check_caption(prompt)]))
@@ -73,6 +90,8 @@ def generate(
         seeds=seeds,
         steps=steps,
         guidance=guidance,
+        solver=solver,
+        guidance_interval=(interval[0], interval[1]) if interval else None,
         prior_steps=prior_steps,
         prior_guidance=prior_guidance,
         preview_every=0,
@@ -317,8 +336,9 @@ def edit(
         preview_every=0,
     )
     result = run_with_progress_bar(stream, as_json)
-    names = {"image": image.name, "fit": fit, **({"mask": mask.name} if mask else {})}
-    report(result, save_result(result, folder, f"{slug(image.stem)}-edited", **names), as_json, **names)
+    names = {"image": image.name, "mask": mask.name if mask else "", "fit": fit}
+    paths = save_result(result, folder, f"{slug(image.stem)}-edited", figures=None, **names)
+    report(result, paths, as_json, **names)
 
 
 COMMANDS = (generate, invert, vary, interpolate, diff, edit)

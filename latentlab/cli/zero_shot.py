@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import (
-    Fit,
+    ClipFit,
     Json,
     ModelChoice,
     Out,
@@ -31,16 +31,17 @@ def classify(
         str, typer.Option(help="Classes as captions, separated by commas; the model's own by default.")
     ] = "",
     top: Annotated[int, typer.Option(min=1, help="Number of labels to print.")] = 5,
-    fit: Fit = "crop",
+    fit: ClipFit = "model",
     as_json: Json = False,
 ) -> None:
     """Classify pictures with CLIP, zero-shot."""
     from .. import experiments
+    from ..clip import FITS
 
-    opened = open_images(pictures, fit)
+    opened = open_images(pictures, fit, FITS)
     lab = model.load(as_json)
     classes = parse_list(labels) or lab.things
-    classification = experiments.classify(lab.encoder, to_pixels(opened, lab, fit), classes)
+    classification = experiments.classify(lab, to_pixels(opened, lab, fit), classes)
     rows = [
         {
             "image": str(path),
@@ -68,21 +69,21 @@ def compare(
             help="Two captions or more, separated by commas; as many captions as images belong to them in order."
         ),
     ],
-    fit: Fit = "crop",
+    fit: ClipFit = "model",
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
     """Compare pictures with captions: their cosines, and the gap between the two kinds of embedding."""
     from .. import experiments
+    from ..clip import FITS
     from ..io import atomic
 
-    opened, folder = open_images(pictures, fit), atomic.writable_folder(out)
+    opened, folder = open_images(pictures, fit, FITS), atomic.writable_folder(out)
     lab = model.load(as_json)
-    comparison = experiments.compare(lab.encoder, to_pixels(opened, lab, fit), parse_list(captions))
+    comparison = experiments.compare(lab, to_pixels(opened, lab, fit), parse_list(captions))
     names, figures = [path.name for path in pictures], {"gap": comparison.gap_figure()}
-    about = {"model": lab.name, "weights": lab.weights, "images": names}
-    paths = save_result(comparison, folder, "comparison", figures=figures, fit=fit, **about)
-    report(comparison, paths, as_json, **about, similarity=comparison.similarity.round(decimals=4).tolist())
+    paths = save_result(comparison, folder, "comparison", figures=figures, fit=fit, images=names)
+    report(comparison, paths, as_json, images=names, similarity=comparison.similarity.round(decimals=4).tolist())
 
 
 COMMANDS = (classify, compare)

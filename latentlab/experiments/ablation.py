@@ -16,7 +16,7 @@ from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .stages import checked_pixels, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _to_real(real: Tensor, decoded: Tensor, kinds: Sequence[str], **where: Any) 
     page="prior",
     task="ablate",
     command="ablate",
-    figure="8",
+    figures=("8",),
     stages=("prior", "decoder", "upsampler"),
     images=lambda a: (3 if a["pictures"] is None else 4) * size(a["captions"]) * size(a["seeds"]),
 )
@@ -167,5 +167,4 @@ def ablate(
     yield Ablated(
         pixels=pixels.unflatten(0, (len(signals), -1)), latent=latent, signals=tuple(signals), captions=tuple(columns),
         seeds=tuple(own), table=tuple(table), notes=tuple(notes),
-        settings=settings_of(lab, "ablate", captions=captions, seeds=seeds, steps=steps, guidance=guidance),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
 from ..latents import Latent
 from ..slerp import normalize
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .stages import draw_captions, upsample_images
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _exchanged(a: Arrangement, colours: tuple[str, str]) -> bool:
     page="binding",
     task="bind",
     command="bind",
-    figure="14",
+    figures=("14",),
     stages=("prior", "decoder", "upsampler"),
     images=lambda a: (1 if isinstance(a["prompts"], str | Arrangement) else len(a["prompts"])) * size(a["seeds"]),
 )
@@ -142,5 +142,4 @@ def bind(
     yield Bound(
         pixels=pixels.unflatten(0, grid), latent=latent, arrangements=asked, seeds=seeds, read_as=read_as,
         colours=colours, table=table, notes=notes,
-        settings=settings_of(lab, "bind", prompts=tuple(captions), seeds=seeds, steps=steps, guidance=guidance),
     )  # fmt: skip

@@ -13,9 +13,10 @@ from ..analysis.intervals import mean, proportion
 from ..clip import TEMPLATES, Encoder, caption_warnings
 from ..errors import UserError
 from .base import Progress, Result, experiment
-from .stages import checked_pixels
+from .stages import checked_pixels, encoder_of
 
 if TYPE_CHECKING:
+    from ..models import Lab
     from ..plotting import Figure
 
 
@@ -55,12 +56,11 @@ class Classified(Result):
     page="clip",
     task="classify",
     command="classify",
-    subject="encoder",
     stages=("CLIP",),
     images=lambda a: 0,
 )
 def classify(
-    encoder: Encoder,
+    lab: Lab | Encoder,
     pixels: Tensor,
     labels: Sequence[str],
     *,
@@ -70,6 +70,7 @@ def classify(
     """Zero-shot classification with prompt ensembles.  Radford et al. 2021, section 3.1.
 
     Args:
+        lab: a lab, or an encoder alone.
         pixels: (B, 3, H, W) in [-1, 1].
         labels: the classes as captions, like "a dog".
         templates: sentences with {} for the label; a label's embedding is the mean over them.
@@ -78,7 +79,7 @@ def classify(
     Raises:
         UserError: fewer than two labels, one of them twice, or truth that is not among them.
     """
-    labels, truth = tuple(labels), tuple(truth)
+    encoder, labels, truth = encoder_of(lab), tuple(labels), tuple(truth)
     if len(labels) < 2 or len(set(labels)) < len(labels):
         raise UserError(f"labels are {list(labels)[:4]}: give two or more that differ")
     if not templates or not all("{}" in t for t in templates):
@@ -95,8 +96,7 @@ def classify(
         own = torch.tensor([labels.index(t) for t in truth], device=probabilities.device)
         ranks = (probabilities >= probabilities.gather(1, own[:, None])).sum(1)
         table += [proportion(ranks <= k, quantity=f"top-{k} accuracy") for k in (1, 5) if k < len(labels)]
-    settings = {"experiment": "classify", "labels": labels, "templates": tuple(templates)}
     yield Classified(
-        pixels=pixels, probabilities=probabilities, labels=labels, table=tuple(table), settings=settings,
+        pixels=pixels, probabilities=probabilities, labels=labels, table=tuple(table),
         notes=tuple(notes),
     )  # fmt: skip

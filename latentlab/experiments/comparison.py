@@ -14,9 +14,10 @@ from ..clip import Encoder, caption_warnings
 from ..errors import UserError
 from ..slerp import normalize
 from .base import Progress, Result, experiment
-from .stages import checked_pixels
+from .stages import checked_pixels, encoder_of
 
 if TYPE_CHECKING:
+    from ..models import Lab
     from ..plotting import Figure
 
 
@@ -67,17 +68,17 @@ class Compared(Result):
     page="clip",
     task="compare",
     command="compare",
-    figure="clip",
-    subject="encoder",
+    figures=("clip",),
     stages=("CLIP",),
     images=lambda a: 0,
 )
-def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterator[Progress | Compared]:
+def compare(lab: Lab | Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterator[Progress | Compared]:
     """Cosines of all pictures with all captions, and the modality gap.  Radford et al. 2021; Liang et al. 2022.
 
     gap = |mean ẑ_i - mean ẑ_t|  (Liang et al. 2022, arXiv 2203.02053, section 2).
 
     Args:
+        lab: a lab, or an encoder alone.
         pixels: (B, 3, H, W) in [-1, 1], two or more.
         captions: two or more. Where there are as many as pictures they are taken for their own, pair by pair, and
             the table holds recall@1 both ways.
@@ -85,7 +86,7 @@ def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterat
     Raises:
         UserError: fewer than two of either.
     """
-    captions = tuple(captions)
+    encoder, captions = encoder_of(lab), tuple(captions)
     if len(captions) < 2 or len(pixels) < 2:
         raise UserError(f"{len(pixels)} pictures and {len(captions)} captions: give two or more of each")
     checked_pixels(pixels, encoder.image_size)
@@ -105,5 +106,5 @@ def compare(encoder: Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterat
         table.append(proportion(right, quantity="recall@1, both ways"))
     yield Compared(
         pixels=pixels, captions=captions, similarity=similarity, z_i=z_i, z_t=z_t, table=tuple(table),
-        notes=tuple(notes), settings={"experiment": "compare", "captions": captions},
+        notes=tuple(notes),
     )  # fmt: skip

@@ -13,9 +13,9 @@ from ..analysis.intervals import mean
 from ..analysis.pca import Directions
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .inversion import Inverted, ensure_inverted
-from .stages import cosine, decode_latents, upsample_images
+from .stages import check_same_clip, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -87,12 +87,13 @@ def walk_components(
         captions: a vocabulary to name the components' ends by.
 
     Raises:
-        UserError: more than one picture, or a component that was not fitted.
+        UserError: more than one picture, a component that was not fitted, or components of another CLIP.
     """
     if not components or not sigmas:
         raise UserError("components and sigmas each want at least one value")
     for c in components:
         directions.traverse(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
+    check_same_clip(lab, directions)
     inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(inversion) != 1:
         raise UserError(f"{len(inversion)} pictures: this walk is of one; pass pixels[:1]")
@@ -117,8 +118,4 @@ def walk_components(
     yield Walked(
         inverted=inversion, pixels=pixels.unflatten(0, grid), components=tuple(components), sigmas=tuple(sigmas),
         names=tuple(names), table=tuple(table),
-        settings=settings_of(
-            lab, "walk_components", components=tuple(components), sigmas=tuple(sigmas), steps=inversion.steps,
-            guidance=guidance,
-        ),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from ..clip import caption_warnings
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -74,11 +74,13 @@ class Generated(Result):
 )
 def generate(
     lab: Lab,
-    caption: str,
+    prompt: str,
     *,
     seeds: Sequence[int] = (0,),
     steps: int = 25,
     guidance: float = 2.0,
+    solver: str = "ddim",
+    guidance_interval: tuple[int, int] | None = None,
     prior_steps: int = 16,
     prior_guidance: float = 1.0,
     candidates: int = 2,
@@ -87,32 +89,31 @@ def generate(
     """Caption -> prior -> decoder -> upsampler: one picture a seed.  Ramesh et al. 2022, section 2.
 
     Args:
+        prompt: the caption.
         seeds: a picture each; picture k depends on its own seed alone.
-        steps, guidance: the decoder's.
+        steps, guidance, solver, guidance_interval: the decoder's, as in `decoding.sample_steps`; "dpm++" needs half of
+            the steps, and "ddim" is the path that inversion and every experiment on (z_i, x_T) follow.
         prior_steps, prior_guidance, candidates: the prior's; of so many z_i the one nearest to z_t is kept.
         preview_every: `.stream` shows pictures each so many steps.
 
     Raises:
         UserError: an empty caption, no seeds, or parameters out of their range.
     """
-    reading = lab.encoder.check_caption(caption)
+    reading = lab.encoder.check_caption(prompt)
     seeds = checked_seeds(seeds)
-    settings = settings_of(
-        lab, "generate", prompt=caption, steps=steps, guidance=guidance,
-        prior_steps=prior_steps, prior_guidance=prior_guidance, candidates=candidates,
-    )  # fmt: skip
     yield Progress("prior", 0, 1)
     z_i = prior.sample(
-        lab.prior, [caption], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
+        lab.prior, [prompt], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
     )
     latent = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
-    text = lab.require_decoder().encode_prompt([caption])
-    params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-    pixels = yield from decode_latents(lab, latent, **params)
-    similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([caption]))
+    text = lab.require_decoder().encode_prompt([prompt])
+    params: dict[str, Any] = {"steps": steps, "guidance": guidance, "solver": solver}
+    params |= {"guidance_interval": guidance_interval, "preview_every": preview_every}
+    pixels = yield from decode_latents(lab, latent, text=text, **params)
+    similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([prompt]))
     pixels = yield from upsample_images(lab, pixels, seeds)
     table = (mean(similarity, quantity="cosine to the caption"),)
     yield Generated(
-        pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table, settings=settings,
+        pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table,
         notes=tuple(caption_warnings([reading])),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from ..clip_guidance import ClipGuidance
 from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -33,12 +33,14 @@ class Guided(Result):
 
     Args:
         pixels: (P, G, N, 3, H, W), upsampled where the lab can.
-        prior_guidances: P. guidances: G, of the decoder, by the way that the settings name. seeds: N.
+        prior_guidances: P. guidances: G, of the decoder, by the way that the settings name. seeds: N, one a picture.
+        captions: that were asked for.
         latent: P * N, the same at every guidance of the decoder.
     """
 
     pixels: Tensor
     latent: Latent
+    captions: tuple[str, ...]
     prior_guidances: tuple[float, ...]
     guidances: tuple[float, ...]
     seeds: tuple[int, ...]
@@ -48,7 +50,7 @@ class Guided(Result):
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
         titles = [f"{'CLIP' if self.settings['by'] == 'clip' else 'decoder'} {g:g}" for g in self.guidances]
-        return rows(named, titles=titles, heading=f"guidance of “{self.settings['captions'][0]}”, seed {self.seeds[0]}")
+        return rows(named, titles=titles, heading=f"guidance of “{self.captions[0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
         score, distance = "CLIP score", "distance among samples"
@@ -96,7 +98,7 @@ def _variety(among: Tensor, **where: Any) -> dict:
     page="prior",
     task="sweep",
     command="guide",
-    figure="9",
+    figures=("9",),
     stages=("prior", "decoder", "upsampler"),
     images=lambda a: (
         size(a["prior_guidances"])
@@ -171,11 +173,7 @@ def guide(
                 table.append(_variety(among[i, j], quantity="distance among samples", **where))
     shape = pixels.shape[:3]
     pixels = yield from upsample_images(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
-    settings = settings_of(
-        lab, "guide", captions=captions, by=by, guidances=guidances, prior_guidances=tuple(prior_guidances),
-        seeds=seeds, steps=steps,
-    )  # fmt: skip
     yield Guided(
         pixels=pixels.unflatten(0, shape), latent=latent, prior_guidances=tuple(prior_guidances),
-        guidances=guidances, seeds=tuple(own), table=tuple(table), notes=tuple(notes), settings=settings,
+        guidances=guidances, seeds=tuple(own), table=tuple(table), notes=tuple(notes), captions=captions,
     )  # fmt: skip

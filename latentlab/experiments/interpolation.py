@@ -19,7 +19,7 @@ from ..io import images
 from ..io.atomic import atomic_write
 from ..latents import Latent
 from ..slerp import angle
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .inversion import Inverted, ensure_inverted
 from .stages import decode_latents, upsample_images
 
@@ -81,7 +81,7 @@ class Interpolated(Result):
     Interpolated,
     page="interpolate",
     command="interpolate",
-    figure="4",
+    figures=("4",),
     stages=("first stage", "inversion", "decoder", "upsampler"),
     images=lambda a: size(a["thetas"]) * max(1, len(a["seeds"])),
 )
@@ -140,5 +140,4 @@ def interpolate(
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield Interpolated(
         ends=inversion, pixels=pixels.unflatten(0, grid), thetas=tuple(thetas), seeds=seeds, table=tuple(table),
-        settings=settings_of(lab, "interpolate", thetas=thetas, seeds=seeds, steps=inversion.steps, guidance=guidance),
     )  # fmt: skip

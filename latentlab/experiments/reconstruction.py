@@ -15,7 +15,7 @@ from ..decoding import pictures, sample_steps
 from ..diffusion import noise
 from ..io import images
 from ..latents import Latent
-from .base import Progress, Result, experiment, settings_of
+from .base import Progress, Result, experiment
 from .inversion import Inverted, ensure_inverted
 from .stages import cosine, decode_latents, upsample_images
 
@@ -85,7 +85,7 @@ class Reconstructed(Result):
     Reconstructed,
     page="reconstruct",
     command="invert",
-    figure="inversion",
+    figures=("inversion", "15"),
     stages=("first stage", "inversion", "decoder", "upsampler"),
     images=lambda a: 2 * len(a["pixels"]),
 )
@@ -109,7 +109,7 @@ def reconstruct(
         pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
         steps: of the inversion and of the way back.
         method, iterations, memory, tolerance: as in `inversion.invert_steps`.
-        seed: of the other x_T.
+        seed: of the first picture's other x_T and upsampler; the following pictures count up from it.
 
     Raises:
         UserError: pictures that are not (B, 3, H, W) in [-1, 1], or parameters out of their range.
@@ -125,7 +125,8 @@ def reconstruct(
         preview_every=preview_every,
     )
     steps, z_i = inversion.steps, inversion.latent.z_i
-    other = Latent(z_i, noise(lab.require_decoder(), range(seed, seed + len(z_i)), device=z_i.device, dtype=z_i.dtype))
+    seeds = [*range(seed, seed + len(z_i))]
+    other = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
     if isinstance(inversion.latent, Latent):
         both = yield from decode_latents(
             lab, Latent.stack([inversion.latent, other]), steps=steps, preview_every=preview_every
@@ -139,7 +140,7 @@ def reconstruct(
         )
         spent = step.evaluations
     made, from_z_i = both.chunk(2)
-    large = yield from upsample_images(lab, both, range(len(both)))
+    large = yield from upsample_images(lab, both, seeds * 2)
     original = inversion.original
     psnr, ssim = images.psnr(original, made), images.ssim(original, made)
     psnr_first_stage = images.psnr(original, pictures(lab.require_decoder(), lab.require_decoder().to_x0(original)))
@@ -149,5 +150,4 @@ def reconstruct(
         inverted=inversion, pixels=made, from_z_i=from_z_i, large=large.chunk(2)[0], large_from_z_i=large.chunk(2)[1],
         psnr=psnr, ssim=ssim, psnr_first_stage=psnr_first_stage, evaluations=inversion.evaluations + spent,
         cosine=likeness, table=tuple(mean(v, quantity=k) for k, v in measured.items()),
-        settings=settings_of(lab, "reconstruct", seed=seed, **inversion.settings),
     )  # fmt: skip

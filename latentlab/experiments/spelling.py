@@ -15,7 +15,7 @@ from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..latents import Latent
 from ..slerp import normalize
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .stages import draw_captions, upsample_images
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ class Spelled(Result):
     Args:
         pixels: (W, N, 3, H, W), upsampled where the lab can.
         latent: W * N, what the pictures are decoded from, with their captions.
-        words: W, what was to be written. seeds: N.
+        words: W, what was to be written. choices: what CLIP chose from, the words among them. seeds: N.
         read: for each word and seed what CLIP reads.
     """
 
     pixels: Tensor
     latent: Latent
     words: tuple[str, ...]
+    choices: tuple[str, ...]
     seeds: tuple[int, ...]
     read: tuple[tuple[str, ...], ...]
 
@@ -50,7 +51,7 @@ class Spelled(Result):
 
     def summary(self) -> str:
         right = self.value("read back as written")
-        chance = 1 / self.settings["alternatives"]
+        chance = 1 / len(self.choices)
         return (
             f"CLIP reads {right:.0%} of {len(self.words) * len(self.seeds)} signs as they were asked for "
             f"(chance: {chance:.1%}); look whether a person could."
@@ -62,7 +63,7 @@ class Spelled(Result):
     page="binding",
     task="spell",
     command="spell",
-    figure="16",
+    figures=("16",),
     stages=("prior", "decoder", "upsampler"),
     images=lambda a: size(a["words"]) * size(a["seeds"]),
 )
@@ -104,10 +105,6 @@ def spell(
     right = torch.tensor([r == w for w, row in zip(words, read) for r in row])
     pixels = yield from upsample_images(lab, pixels, list(seeds) * len(words))
     yield Spelled(
-        pixels=pixels.unflatten(0, (len(words), len(seeds))), latent=latent, words=words, seeds=seeds, read=read,
-        notes=notes, table=(proportion(right, quantity="read back as written"),),
-        settings=settings_of(
-            lab, "spell", words=words, alternatives=len(choices), template=template, seeds=seeds, steps=steps,
-            guidance=guidance,
-        ),
+        pixels=pixels.unflatten(0, (len(words), len(seeds))), latent=latent, words=words, choices=choices, seeds=seeds,
+        read=read, notes=notes, table=(proportion(right, quantity="read back as written"),),
     )  # fmt: skip

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from .. import decoding, prior, upsampling
+from ..clip import probe
 from ..diffusion import noise
 from ..errors import UserError
 from ..latents import Latent, PairLatent
+from ..models.lab import Lab
 from ..slerp import normalize
 from .base import Progress
 
 if TYPE_CHECKING:
-    from ..models import Lab
+    from ..analysis.pca import Directions
+    from ..clip import Encoder
 
 T = TypeVar("T")
+SAME_CLIP = 0.99  # cosine of one picture's z_i: precisions and libraries leave 0.999, two CLIPs are near 0
 PREVIEWED = 12  # pictures in a preview: a sweep of many would spend more on being watched than on itself
 
 
@@ -35,6 +41,32 @@ def checked_pixels(pixels: Tensor, side: int) -> Tensor:
             "picture: images.to_tensor makes them from PIL images"
         )
     return pixels
+
+
+def check_same_clip(lab: Lab, directions: Directions) -> None:
+    """Refuse components of another CLIP's z_i, or of normalised ones, where their metadata records either.
+
+    Raises:
+        UserError: the z_i that the components were fitted on are of another CLIP, or normalised.
+    """
+    metadata = directions.metadata
+    fit = f"fit them with `latentlab pca fit FOLDER --model {lab.name}`"
+    if metadata.get("normalised") == "yes":
+        raise UserError(f"the components are of normalised z_i, {lab.name} wants z_i in CLIP's own scale: {fit}")
+    if "probe" in metadata:
+        recorded, own = torch.tensor(json.loads(metadata["probe"])), probe(lab.encoder)
+        same = recorded.shape == own.shape and bool(cosine(recorded, own) > SAME_CLIP)
+    else:
+        same = metadata.get("weights", lab.weights) == lab.weights
+    if not same:
+        fitted_on = f"{metadata.get('model', 'a CLIP')} ({metadata.get('weights') or 'no weights'})"
+        wanted = f"{lab.name} ({lab.weights or 'no weights'})"
+        raise UserError(f"the components are of the CLIP of {fitted_on}, this lab has that of {wanted}: {fit}")
+
+
+def encoder_of(lab: Lab | Encoder) -> Encoder:
+    """The encoder of a lab, or the encoder itself."""
+    return lab.encoder if isinstance(lab, Lab) else lab
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .inversion import Inverted, ensure_inverted
 from .stages import cosine, decode_latents, upsample_images
 
@@ -82,7 +82,7 @@ def _moving(thetas: int | Sequence[float]) -> int:
     Diffed,
     page="text-diff",
     command="diff",
-    figure="5",
+    figures=("5",),
     stages=("first stage", "inversion", "decoder", "upsampler"),
     images=lambda a: 1 + size(a["targets"]) * _moving(a["thetas"]),
 )
@@ -176,7 +176,4 @@ def diff(
     yield Diffed(
         inverted=inversion, pixels=pixels[rows], source=source, targets=targets, thetas=tuple(thetas),
         table=tuple(table), notes=notes,
-        settings=settings_of(
-            lab, "diff", source=source, targets=targets, thetas=thetas, steps=inversion.steps, guidance=guidance
-        ),
     )  # fmt: skip

@@ -16,8 +16,8 @@ from ..errors import UserError
 from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
-from .base import Progress, Result, experiment, settings_of, size
-from .stages import checked_pixels, cosine, decode_latents, upsample_images
+from .base import Progress, Result, experiment, size
+from .stages import check_same_clip, checked_pixels, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -69,21 +69,26 @@ class Truncated(Result):
         return next((k for k, share in zip(self.dims, self.explained) if share >= 0.9), self.dims[-1])
 
 
+def default_dims(directions: Directions) -> tuple[int, ...]:
+    """1, 2, 4, … up to 128 components, and all of them."""
+    return (*(k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < len(directions)), len(directions))
+
+
 @experiment(
     Truncated,
     page="pca",
     task="truncate",
     command="pca show",
-    figure="7",
+    figures=("7",),
     stages=("decoder", "upsampler"),
-    images=lambda a: len(a["pixels"]) * size(a["dims"]),
+    images=lambda a: len(a["pixels"]) * size(a["dims"] or default_dims(a["directions"])),
 )
 def truncate(
     lab: Lab,
     pixels: Tensor,
     directions: Directions,
     *,
-    dims: Sequence[int] = (1, 2, 4, 8, 16, 32, 64, 128),
+    dims: Sequence[int] | None = None,
     labels: Sequence[str] = (),
     truth: Sequence[str] = (),
     seed: int = 0,
@@ -96,7 +101,7 @@ def truncate(
     Args:
         pixels: (B, 3, H, W) in [-1, 1].
         directions: fitted on many z_i of the same CLIP.
-        dims: how many components each column keeps; 0 is the mean embedding.
+        dims: how many components each column keeps; 0 is the mean embedding. By default `default_dims`.
         labels: captions of all classes, for zero-shot accuracy against k; truth: each picture's own label.
         seed: of x_T, the same for every picture and k.
 
@@ -104,16 +109,18 @@ def truncate(
     decoded from it, to the whole z_i; and with labels the zero-shot accuracy of either.
 
     Raises:
-        UserError: no dims, one that is beyond the fitted components, or truth that is not among the labels.
+        UserError: no dims, one that is beyond the fitted components, components of another CLIP, or truth that is not
+            among the labels.
     """
     checked_pixels(pixels, lab.image_size)
-    dims = tuple(int(k) for k in dims)
+    dims = default_dims(directions) if dims is None else tuple(int(k) for k in dims)
     if not dims or len(set(dims)) < len(dims):
         raise UserError(f"dims are {list(dims)}: give at least one number of components, like 16, and each once")
     for k in dims:
         directions.explained(k)  # refuse what was not fitted before anything is computed
     if (labels or truth) and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
+    check_same_clip(lab, directions)
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     z_i = lab.encoder.encode_image(original)
     kept = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
@@ -140,5 +147,4 @@ def truncate(
     yield Truncated(
         original=original, pixels=made.unflatten(0, grid), dims=dims, seed=seed, table=tuple(table),
         explained=tuple(float(directions.explained(k)) for k in dims),
-        settings=settings_of(lab, "truncate", dims=dims, seed=seed, steps=steps, guidance=guidance),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from ..grammar import article
 from ..io import images
 from ..latents import Latent
 from ..typography import Label, paste
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .stages import checked_pixels, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _label_of(word: str, labels: Sequence[str]) -> str:
     Attacked,
     page="attack",
     command="attack",
-    figure="6",
+    figures=("6",),
     stages=("CLIP", "decoder", "upsampler"),
     images=lambda a: len(a["pixels"]) * size(a["words"]) * a["variations"],
 )
@@ -199,16 +199,12 @@ def attack(
     own = torch.tensor([labels.index(t) for t in truth], device=z_i.device)
     spelled = torch.tensor([labels.index(w) for w in word_labels], device=z_i.device)
     table = _table(seen, lab.name, after, own, spelled)
-    settings = settings_of(
-        lab, "attack", words=words, truth=truth, labels=labels, variations=variations, seed=seed, steps=steps,
-        guidance=guidance,
-    )  # fmt: skip
     notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
     notes += [] if lab.has_decoder else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     yield Attacked(
         original=original, pixels=worn, variations=made.view(*shape, *made.shape[1:]), latent=latent, before=before,
         attacked=attacked, after=after, others={name: seen[name][1] for name in encoders or {}}, labels=labels,
-        truth=truth, words=words, word_labels=word_labels, table=table, settings=settings, notes=tuple(notes),
+        truth=truth, words=words, word_labels=word_labels, table=table, notes=tuple(notes),
     )  # fmt: skip
 
 

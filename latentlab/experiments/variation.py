@@ -13,7 +13,7 @@ from ..analysis.intervals import mean, mean_of_pairs
 from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..latents import Latent
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .inversion import Inverted, ensure_inverted
 from .stages import cosine, decode_latents, upsample_images
 
@@ -70,7 +70,7 @@ class Varied(Result):
     Varied,
     page="variations",
     command="vary",
-    figure="3",
+    figures=("3",),
     stages=("first stage", "inversion", "decoder", "upsampler"),
     images=lambda a: size(a["etas"]) * size(a["seeds"]),
 )
@@ -120,8 +120,7 @@ def vary(
         if len(seeds) > 1:
             table.append(mean_of_pairs(among[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
-    pixels = yield from upsample_images(lab, pixels, range(count))
+    pixels = yield from upsample_images(lab, pixels, seeds * len(etas))
     yield Varied(
         inverted=inversion, pixels=pixels.unflatten(0, grid), spread=spread, etas=etas, seeds=seeds, table=tuple(table),
-        settings=settings_of(lab, "vary", etas=etas, seeds=seeds, steps=inversion.steps, guidance=guidance),
     )  # fmt: skip

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from ..errors import UserError
 
@@ -20,7 +23,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         UserError: the file can't be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")  # its own, beside another writer's
     try:
         yield part
         os.replace(part, path)
@@ -30,6 +33,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         if part.is_file():
             part.unlink()
+
+
+def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file, whole or not at all."""
+    with atomic_write(path) as part:
+        save_file(tensors, part, {name: utf8(value) for name, value in metadata.items()})
+
+
+def utf8(name: str) -> str:
+    """A file's name as text that can be stored and printed: names on Linux are bytes, and need not be UTF-8."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def writable_folder(folder: Path) -> Path:

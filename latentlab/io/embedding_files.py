@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,8 @@ def write_parquet(
             if writer is None:
                 width = z_i.shape[1]
                 schema = pa.schema({"path": pa.string(), "z_i": pa.list_(pa.float32(), width)})
-                writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False)
+                options = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
+                writer = pq.ParquetWriter(path, schema, **options)
             flat = pa.array(z_i.numpy().reshape(-1))
             columns = [pa.array(names, pa.string()), pa.FixedSizeListArray.from_arrays(flat, width)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
@@ -59,17 +61,27 @@ def read_parquet(path: Path, size: int, column: str | None, named: bool) -> Iter
     import pyarrow.parquet as pq
 
     try:
-        # Without both of these a large row group is read at once, even for its first row.
-        with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+        # Without the first two a large row group is read at once, even for its first row.
+        with pq.ParquetFile(path, memory_map=True, pre_buffer=False, page_checksum_verification=True) as file:
             column = _column(path, file.schema_arrow, column)
             label = [c for c in LABELS if named and c in file.schema_arrow.names][:1]
             row = 0
             for part in file.iter_batches(size, columns=[column, *label]):
-                names = part.column(label[0]).cast(pa.string()).to_pylist() if label else []
+                names = _labels(part.column(label[0])) if label else []
                 yield [str(row + k) if n is None else n for k, n in enumerate(names)], _matrix(path, part, column, row)
                 row += part.num_rows
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path.name} is not a whole Parquet ({error}): {MAKE}") from error
+
+
+def _labels(column: pa.Array) -> list[str | None]:
+    """Names as text; what is not UTF-8 in them is replaced."""
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    text = types.is_string(column.type) or types.is_large_string(column.type) or types.is_binary(column.type)
+    raw = column.cast(pa.binary() if text else pa.string()).to_pylist()
+    return [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in raw]
 
 
 def _column(path: Path, schema: pa.Schema, column: str | None) -> str:
@@ -107,7 +119,7 @@ def _matrix(path: Path, part: pa.RecordBatch, name: str, row: int) -> Tensor:
 def read_npy(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str], Tensor]]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, RecursionError, TokenError) as error:  # the last two of a header's text
         raise UserError(f"{path.name} is not a whole NumPy array ({error}): numpy.save it again") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f" or array.dtype.itemsize > 8:
         given = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
@@ -125,6 +137,18 @@ def read_safetensors(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str]
             raise UserError(f"{path.name} holds z_i {kind} {tuple(shape)}, wanted floats (N, D): save it again")
         for start in range(0, shape[0], size):
             yield [], rows[start : start + size]
+
+
+def count(path: Path) -> int:
+    """How many rows a file has, by its header."""
+    if path.suffix.lower() == ".npy":
+        return len(np.load(path, mmap_mode="r", allow_pickle=False))
+    if path.suffix.lower() == ".safetensors":
+        with open_tensors(path, "z_i", kind="set of embeddings", hint=MAKE) as file:
+            return int(file.get_slice("z_i").get_shape()[0])
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(path).num_rows
 
 
 def ragged(path: Path, row: int, length: int, other: int, other_length: int) -> UserError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from .. import __version__
+from ..clip import square
 from ..errors import UserError
 from . import embedding_files, images
-from .atomic import atomic_write
+from .atomic import atomic_write, utf8
 from .embedding_files import MAKE
 
 if TYPE_CHECKING:
@@ -101,15 +102,18 @@ def list_files(folder: str | Path) -> list[Path]:
     return paths
 
 
-def embed(encoder: Encoder, folder: str | Path, *, fit: str = "crop", batch: int = 64) -> Iterator[Shard]:
+def embed(
+    encoder: Encoder, folder: str | Path, *, fit: str = "model", batch: int = 64, done: Collection[str] = ()
+) -> Iterator[Shard]:
     """Encode all pictures below a folder, in the order of their paths, a shard at a time.
 
     A picture that can't be read is skipped and named. A file that says by its name that it is something else, like the
     captions beside a picture, is passed over.
 
     Args:
-        fit: "crop" the middle square, or "pad" to a square.
+        fit: "model" sizes pictures by the model's own preprocessing, "crop" takes the middle square, "pad" pads it.
         batch: so many pictures are encoded together.
+        done: names of files that are passed over, since an earlier run encoded or skipped them.
 
     Raises:
         UserError: no such folder, no picture in it that can be read, or parameters out of their range.
@@ -120,29 +124,30 @@ def embed(encoder: Encoder, folder: str | Path, *, fit: str = "crop", batch: int
     names: list[str] = []
     pictures: list[Image.Image] = []
     skipped: dict[str, str] = {}
-    for step, path in enumerate(paths, 1):
-        name = _text(path.relative_to(folder).as_posix())
+    todo = {path: name for path, name in _names(paths, Path(folder)).items() if name not in done}
+    for step, (path, name) in enumerate(todo.items(), len(paths) - len(todo) + 1):
         try:
             picture = images.open_image(path)
         except UserError as error:
             if may_be_picture(path):
-                skipped[name] = _text(str(error))
+                skipped[name] = utf8(str(error))
         else:
             names.append(name)
-            pictures.append(images.square(picture, encoder.image_size, fit=fit))
+            pictures.append(square(encoder, picture, fit))
         if len(pictures) == batch or step == len(paths):
             if pictures:
                 z_i = encoder.encode_image(images.to_tensor(*pictures)).float().cpu()
-            elif z_i is None:
+            elif z_i is None and not done:
                 reason = next(iter(skipped.values()), f"give one with {', '.join(images.FORMATS)}")
                 raise UserError(f"nothing in {folder} can be read as a picture ({len(paths)} tried): {reason}")
-            yield Shard("embed", step, len(paths), tuple(names), z_i[: len(names)], skipped)
+            z_i = torch.empty(0, 0) if z_i is None else z_i[: len(names)]
+            yield Shard("embed", step, len(paths), tuple(names), z_i, skipped)
             names, pictures, skipped = [], [], {}
 
 
-def _text(name: str) -> str:
-    """A file's name as text that can be stored: names on Linux are bytes, and need not be UTF-8."""
-    return name.encode("utf-8", "replace").decode("utf-8")
+def _names(paths: Sequence[Path], folder: Path) -> dict[Path, str]:
+    """The name of each file below a folder, as it is stored."""
+    return {path: utf8(path.relative_to(folder).as_posix()) for path in paths}
 
 
 def may_be_picture(path: Path) -> bool:
@@ -241,6 +246,18 @@ def batches(
     yield from (z_i for _, z_i in _shards(Path(path), size, column, width))
 
 
+def shards(path: str | Path, *, column: str | None = None) -> Iterator[Shard]:
+    """The z_i of a file as `batches` gives them, without names, each with how many rows are read by then.
+
+    Raises:
+        UserError: as for `batches`.
+    """
+    row, total = 0, 0
+    for z_i in batches(path, column=column):
+        row, total = row + len(z_i), total or embedding_files.count(Path(path))
+        yield Shard("read", row, total, (), z_i, {})
+
+
 def width(path: str | Path, *, column: str | None = None) -> int:
     """D of a file, from its first row.
 
@@ -248,6 +265,17 @@ def width(path: str | Path, *, column: str | None = None) -> int:
         UserError: as for `batches`.
     """
     return next(batches(path, 1, column=column)).shape[1]
+
+
+def clip_metadata(path: str | Path) -> dict[str, str]:
+    """What a file records of the CLIP that made its z_i: its model, its weights, a probe of it, and the scale of z_i.
+
+    Raises:
+        UserError: as for `batches`.
+    """
+    width(path)  # refuse what can't be read
+    recorded = embedding_files.metadata(Path(path))
+    return {name: recorded[name] for name in ("model", "weights", "probe", "normalised") if name in recorded}
 
 
 def _shards(

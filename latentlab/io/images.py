@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import UserError
-from .atomic import atomic_write
+from .atomic import atomic_write, utf8
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_BYTES = 20 * 2**20
@@ -135,7 +135,7 @@ def save_png(image: Image.Image, path: str | Path, metadata: dict | None = None)
     path = Path(path)
     info = PngImagePlugin.PngInfo()
     if metadata is not None:
-        info.add_itxt(METADATA_KEY, json.dumps(metadata, ensure_ascii=False))
+        info.add_itxt(METADATA_KEY, utf8(json.dumps(metadata, ensure_ascii=False)))
     with atomic_write(path) as part:
         image.save(part, "PNG", pnginfo=info)
     return path

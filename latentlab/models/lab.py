@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 
@@ -38,6 +39,10 @@ class Lab:
         """The side of pictures that are large enough for both the encoder and the decoder."""
         return max(self.encoder.image_size, self.decoder.image_size if self.decoder else 0)
 
+    def as_setting(self) -> dict[str, Any]:
+        """The model and its weights, with the decoder's own settings, as a result records them."""
+        return {"model": self.name, "weights": self.weights, **getattr(self.decoder, "settings", {})}
+
     @property
     def output_size(self) -> int:
         """The side of the pictures that come out: the upsampler's, the decoder's, or 0 of a CLIP alone."""
@@ -49,6 +54,13 @@ class Lab:
     def has_decoder(self) -> bool:
         """Whether the lab can draw."""
         return self.decoder is not None
+
+    def clip_metadata(self) -> dict[str, str]:
+        """What a file of z_i records of the CLIP that made them: model, weights, and z_i of one fixed picture."""
+        from ..clip import probe
+
+        z_i = probe(self.encoder).tolist()
+        return {"model": self.name, "weights": self.weights, "probe": json.dumps([float(f"{x:.4g}") for x in z_i])}
 
     def require_decoder(self) -> Decoder:
         """The decoder.

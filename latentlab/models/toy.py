@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Sequence
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..clip import CaptionCheck, Encoder
@@ -31,6 +32,9 @@ class ToyEncoder(Encoder):
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
+    def square(self, image: Image.Image) -> Image.Image:
+        return images.square(image, SIDE)
+
     def encode_image(self, pixels: Tensor) -> Tensor:
         return torch.nn.functional.adaptive_avg_pool2d(pixels.to(self.device), 2).flatten(1)
 
@@ -39,6 +43,9 @@ class ToyEncoder(Encoder):
         seeds = [zlib.crc32(caption.encode()) for caption in captions]
         rows = [torch.rand(D, generator=torch.Generator().manual_seed(s)) * 2 - 1 for s in seeds]
         return torch.stack(rows).to(self.device)
+
+    def as_setting(self) -> dict[str, str]:
+        return {"name": "toy", "weights": ""}
 
     def check_caption(self, caption: str) -> CaptionCheck:
         if not caption.strip():

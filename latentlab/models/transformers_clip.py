@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..clip import MAX_BATCH_SIZE, Encoder
+from ..clip import MAX_BATCH_SIZE, Encoder, digest
 from ..errors import UserError
 from ..io import images
+from .offload import LARGE
 
 if TYPE_CHECKING:
     from transformers import CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
@@ -64,8 +65,16 @@ class Towers(Encoder):
         self.device, self.dtype = torch.device(device), image.dtype
         sizes = image.config.image_size, image.config.projection_dim  # annotated as optional
         self.image_size, self.width = cast("tuple[int, int]", sizes)
+        self.preprocess_cfg = {"size": self.image_size}  # cropped, bicubic, as every CLIP of OpenAI and LAION
         mean, std = processor.get("image_mean", MEAN), processor.get("image_std", STD)
         self.mean, self.std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (mean, std))
+        self.name = f"{type(image).__name__} ({self.width}-d)"
+
+    def fingerprint(self) -> str:
+        """As an `Encoder`'s, of the small weights: the large ones may be waiting for their turn on the device."""
+        towers = [tower for tower in (self.image, self.text) if isinstance(tower, nn.Module)]
+        small = [(name, weight) for tower in towers for name, weight in tower.named_parameters()]
+        return digest({f"{k} {name}": w for k, (name, w) in enumerate(small) if w.numel() < LARGE})
 
     @property
     def scale(self) -> float:

@@ -56,5 +56,5 @@ def _heading(section: dict) -> str:
     return f"Figure {section['figure']}: {section['title']}" if section["figure"].isdigit() else section["title"]
 
 
-def _cell(value) -> str:
+def _cell(value: object) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,9 +1,10 @@
-"""The decoder's first stage: diffusers' AutoencoderDC, 64x64 pictures as 8x8 latents of 16 channels."""
+"""The decoder's first stage: diffusers' AutoencoderDC, from pictures of 64x64 to latents of 16 channels at 8x8."""
 
 from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -11,35 +12,48 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..io.images import psnr, to_pil
-from .drawings import HELD_OUT_STYLES, Sprites
+from .curriculum import batch_for_clip, for_decoder
+from .drawings import Sprites
+from .icon_sets import HELD_OUT_STYLES
 from .loop import Part, save_half
 from .rendering import Renderer
-from .scenes import batch_for_clip, for_decoder, single
+from .scenes import single
+
+if TYPE_CHECKING:
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 
 
-def build(channels: tuple[int, ...] = (32, 64, 128, 256), layers: tuple[int, ...] = (0, 1, 1, 2), latent: int = 16):
-    """AutoencoderDC without attention, whose first stage already works at half the resolution.
+def build(
+    channels: tuple[int, ...] = (32, 64, 128, 256), layers: tuple[int, ...] = (0, 1, 1, 2), latent: int = 16
+) -> AutoencoderDC:
+    """AutoencoderDC without attention, whose first stage works at half the resolution.
 
-    Its shortcuts around the latents want a number of channels that divides the widest layer's; otherwise it has none.
+    It has shortcuts around the latents only if the number of their channels divides that of the widest layer.
     """
-    from diffusers import AutoencoderDC
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 
     stages, even = len(channels), channels[-1] % latent == 0
     return AutoencoderDC(
-        latent_channels=latent, encoder_block_types="ResBlock", decoder_block_types="ResBlock",
-        encoder_block_out_channels=channels, decoder_block_out_channels=channels,
-        encoder_layers_per_block=layers, decoder_layers_per_block=layers,
-        encoder_qkv_multiscales=((),) * stages, decoder_qkv_multiscales=((),) * stages,
-        encoder_out_shortcut=even, decoder_in_shortcut=even,
-    )  # fmt: skip
+        latent_channels=latent,
+        encoder_block_types="ResBlock",
+        decoder_block_types="ResBlock",
+        encoder_block_out_channels=channels,
+        decoder_block_out_channels=channels,
+        encoder_layers_per_block=layers,
+        decoder_layers_per_block=layers,
+        encoder_qkv_multiscales=((),) * stages,
+        decoder_qkv_multiscales=((),) * stages,
+        encoder_out_shortcut=even,
+        decoder_in_shortcut=even,
+    )
 
 
 @torch.no_grad()
 def widened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """The weights of an autoencoder with fewer latent channels as those of `network`, which then decodes alike.
+    """Extend the weights of an autoencoder with fewer latent channels to `network`, which then decodes alike.
 
     Shortcuts that `network` lacks are folded into the middle taps of the convolutions that they went around. The
-    decoder starts by not listening to the new channels, which the encoder fills with what it has at random.
+    encoder fills the new channels with random mixtures of its features, and the decoder's weights for them are zero.
     """
     state, own = dict(state), network.state_dict()
     out, into = state["encoder.conv_out.weight"], state["decoder.conv_in.weight"]  # (C, W, 3, 3), (W, C, 3, 3)
@@ -47,7 +61,7 @@ def widened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     if own["encoder.conv_out.weight"].shape[0] == old:
         return state
     new, group = own["encoder.conv_out.weight"].shape[0] - old, width // old
-    spread = torch.eye(old).repeat_interleave(group, 1)  # which channels of the widest layer a latent's shortcut joins
+    spread = torch.eye(old).repeat_interleave(group, 1)  # the wide layer's channels that a latent's shortcut joins
     out[:, :, 1, 1] += spread / group
     into[:, :, 1, 1] += spread.T
     grown = torch.randn(new, width, 3, 3, generator=torch.Generator().manual_seed(0)) * out.std()
@@ -57,16 +71,16 @@ def widened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _error(made: Tensor, wanted: Tensor) -> Tensor:
-    difference = made - wanted
+def _error(reconstruction: Tensor, target: Tensor) -> Tensor:
+    difference = reconstruction - target
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
     return difference.abs().mean() + 0.5 * edges + 3 * difference.square().mean()
 
 
-class Autoencoder(Part):
-    """|x - x̂| plus that of its gradients and squares, the latents under a little noise so that near ones decode alike.
+class Autoencoder(Part["AutoencoderDC"]):
+    """|x - x̂|, the same of the gradients, and |x - x̂|²; noise on the latents makes near latents decode alike.
 
-    Averaged latents have to decode to averaged pictures, which leaves less fine noise in them for the decoder to learn:
+    Averaged latents have to decode to averaged pictures, so that they hold less fine noise for the decoder to learn:
     the scale equivariance of Skorokhodov et al. 2025 (arXiv 2502.14831) and of EQ-VAE (Kouzelis et al. 2025).
     """
 
@@ -75,9 +89,12 @@ class Autoencoder(Part):
     batch = 48
     noise = 0.05
 
-    def __init__(self, sprites: Sprites, device: torch.device, *, channels: int = 16, same_latents: bool = False):
+    def __init__(
+        self, sprites: Sprites, device: torch.device, *, channels: int = 16, same_latents: bool = False
+    ) -> None:
         torch.manual_seed(0)
-        self.network = build(latent=channels).to(memory_format=torch.channels_last)
+        self.network = build(latent=channels)
+        nn.Module.to(self.network, memory_format=torch.channels_last)
         self.network.encoder.requires_grad_(not same_latents)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
 
@@ -113,7 +130,7 @@ class Autoencoder(Part):
 
         return self.render(validation_scenes(self.sprites, style=style, per_thing=1)[:count], 64)
 
-    def measure(self, network: nn.Module) -> dict[str, float]:
+    def measure(self, network: AutoencoderDC) -> dict[str, float]:
         measured = {}
         unseen = [(f"psnr_{style}", self._unseen_style(style)) for style in HELD_OUT_STYLES]
         for name, pictures in (("psnr_seen", self._held_out()), *unseen):
@@ -121,7 +138,7 @@ class Autoencoder(Part):
             measured[name] = psnr(pictures, back).mean().item()
         return measured
 
-    def preview(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: AutoencoderDC) -> Image.Image:
         from torchvision.utils import make_grid
 
         x = torch.cat([self._held_out(20), *(self._unseen_style(style, 10) for style in HELD_OUT_STYLES)])
@@ -129,8 +146,8 @@ class Autoencoder(Part):
         rows = torch.stack([x.view(4, 10, 3, 64, 64), back.view(4, 10, 3, 64, 64)], 1).flatten(0, 2)
         return to_pil(make_grid(rows, 10)[None])[0]
 
-    def export(self, network: nn.Module, folder: Path) -> None:
-        """Half precision, with the scaling factor that gives the latents unit variance."""
+    def export(self, network: AutoencoderDC, folder: Path) -> None:
+        """Write the network in half precision, with the scaling factor that gives the latents unit variance."""
         z = network.encode(self._pictures(10**6)).latent
         network.register_to_config(scaling_factor=round(1 / z.float().std().item(), 5))
         save_half(network, folder)

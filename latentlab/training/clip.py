@@ -1,39 +1,52 @@
-"""The miniature CLIP: an open_clip model from a configuration of our own, trained on scenes and captions."""
+"""The miniature CLIP: an open_clip model with its own configuration, trained on scenes and captions."""
 
 from __future__ import annotations
 
+import copy
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..clip import TEMPLATES
-from .drawings import HELD_OUT_STYLES, Sprites, sign_words, things
+from .curriculum import batch_for_clip
+from .drawings import Sprites
+from .icon_sets import HELD_OUT_STYLES
 from .loop import Part
 from .rendering import Renderer
-from .scenes import Scene, batch_for_clip, labelled, single
+from .scenes import Scene, labelled, single
+from .things import sign_words, things
 from .vocabulary import CONTEXT, write_tokenizer
+
+if TYPE_CHECKING:
+    from open_clip import CustomTextCLIP
 
 MODEL = {
     "embed_dim": 256,
     "custom_text": True,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 32, "head_width": 64},
     "text_cfg": {
-        "context_length": CONTEXT, "vocab_size": 0, "width": 192, "heads": 4, "layers": 3, "hf_tokenizer_name": "emoji",
+        "context_length": CONTEXT,
+        "vocab_size": 0,
+        "width": 192,
+        "heads": 4,
+        "layers": 3,
+        "hf_tokenizer_name": "emoji",
     },
-}  # fmt: skip
-PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "squash"}
+}
+PREPROCESS = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
-def write_config(folder: Path, model: dict | None = None) -> dict:
-    """The folder that `open_clip.create_model("local-dir:…")` loads, but for the weights; the model's configuration."""
+def write_config(folder: Path, model: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Write the folder that `open_clip.create_model("local-dir:…")` loads, except the weights; return the config."""
     size = write_tokenizer(folder)
-    config = json.loads(json.dumps(model or MODEL))
+    config: dict[str, Any] = copy.deepcopy(model or MODEL)
     config["text_cfg"]["vocab_size"] = size
     text = json.dumps({"model_cfg": config, "preprocess_cfg": PREPROCESS}, indent=1)
     (folder / "open_clip_config.json").write_text(text)
@@ -42,14 +55,18 @@ def write_config(folder: Path, model: dict | None = None) -> dict:
     return config
 
 
-def class_embeddings(encode_text, tokenizer, templates: Sequence[str] = TEMPLATES) -> Tensor:
-    """One z_t a thing, averaged over prompt templates: (things, D), normalised."""
+def class_embeddings(
+    encode_text: Callable[[Tensor], Tensor],
+    tokenizer: Callable[[list[str]], Tensor],
+    templates: Sequence[str] = TEMPLATES,
+) -> Tensor:
+    """One z_t for every thing, averaged over prompt templates: (things, D), normalised."""
     z = [F.normalize(encode_text(tokenizer([t.format(x.phrases[0]) for x in things()])), dim=-1) for t in templates]
     return F.normalize(torch.stack(z).mean(0), dim=-1)
 
 
 def validation_scenes(sprites: Sprites, *, style: str | None = None, per_thing: int = 2, seed: int = 0) -> list[Scene]:
-    """Every thing, in combinations that training never shows; or by one artist that it never shows."""
+    """Every thing, in combinations that training never uses, or drawn by an artist that training never uses."""
     rng, scenes = random.Random(f"validation {seed} {style is not None}"), []
     for thing in things():
         styles = sprites.styles_of(thing.name, held_out=style is not None)
@@ -59,7 +76,7 @@ def validation_scenes(sprites: Sprites, *, style: str | None = None, per_thing: 
     return scenes
 
 
-class Clip(Part):
+class Clip(Part["CustomTextCLIP"]):
     """InfoNCE between scenes and captions.  Radford et al. 2021, section 2.3."""
 
     name = "clip"
@@ -68,9 +85,11 @@ class Clip(Part):
     batch = 192
     ema_decay = 0.995
     fall = 0.5
-    shown_every = 300
+    preview_every = 300
 
-    def __init__(self, sprites: Sprites, folder: Path, device: torch.device, *, model: dict | None = None):
+    def __init__(
+        self, sprites: Sprites, folder: Path, device: torch.device, *, model: dict[str, Any] | None = None
+    ) -> None:
         import open_clip
 
         self.folder = folder
@@ -93,7 +112,7 @@ class Clip(Part):
         target = torch.arange(len(scenes), device=self.device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
-    def measure(self, network: nn.Module) -> dict[str, float]:
+    def measure(self, network: CustomTextCLIP) -> dict[str, float]:
         classes = class_embeddings(lambda t: network.encode_text(t.to(self.device)), self.tokenizer)
         names = [t.name for t in things()]
         measured = {}
@@ -102,7 +121,7 @@ class Clip(Part):
         for label, sprites, style in worlds + [(style, self.sprites, style) for style in HELD_OUT_STYLES]:
             scenes = validation_scenes(sprites, style=style)
             logits = F.normalize(network.encode_image(self.render(scenes, 64)), dim=-1) @ classes.T
-            target = torch.tensor([names.index(s.thing) for s in scenes], device=self.device)
+            target = torch.tensor([names.index(s.name) for s in scenes], device=self.device)
             ranks = (logits > logits.gather(1, target[:, None])).sum(1)
             measured[f"top1_{label}"] = (ranks == 0).float().mean().item()
             measured[f"top5_{label}"] = (ranks < 5).float().mean().item()
@@ -112,8 +131,8 @@ class Clip(Part):
         hit = (z_i @ z_t.T).argmax(1) == torch.arange(len(scenes), device=self.device)
         return {**measured, "recall1_of_256": hit.float().mean().item(), "attacked": self._attacked(network, classes)}
 
-    def _attacked(self, network: nn.Module, classes: Tensor) -> float:
-        """How often the word on a labelled thing scores higher than the thing's own name."""
+    def _attacked(self, network: CustomTextCLIP, classes: Tensor) -> float:
+        """The share of labelled things whose word scores higher than the thing's own name."""
         rng = random.Random("attack while training")
         scenes = [labelled(rng, self.sprites.first_edition(), t.name) for t in things()]
         z_i = F.normalize(network.encode_image(self.render(scenes, 64)), dim=-1)
@@ -121,7 +140,7 @@ class Clip(Part):
         own = (z_i * classes).sum(1)
         return ((z_i * F.normalize(network.encode_text(words), dim=-1)).sum(1) > own).float().mean().item()
 
-    def preview(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: CustomTextCLIP) -> Image.Image:
         from torchvision.utils import make_grid
 
         unseen = [validation_scenes(self.sprites, style=style, per_thing=1) for style in HELD_OUT_STYLES]
@@ -134,7 +153,7 @@ class Clip(Part):
         images[~right.to(self.device), 1:, :4] = -1.0
         return Image.fromarray(((make_grid(images, 8) + 1) * 127.5).byte().permute(1, 2, 0).cpu().numpy())
 
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: CustomTextCLIP, folder: Path) -> None:
         from safetensors.torch import save_file
 
         state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}

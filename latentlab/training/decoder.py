@@ -1,11 +1,11 @@
-"""The miniature's decoder: SD3's transformer, told z_i and the caption, in pixels or in an autoencoder's latents."""
+"""The miniature's decoder: SD3's transformer on z_i and the caption, in pixels or in an autoencoder's latents."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +20,20 @@ from ..io.images import to_pil
 from ..latents import Latent
 from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
 from ..slerp import normalize, slerp
-from . import scenes
-from .drawings import Sprites, things
+from .curriculum import for_decoder
+from .drawings import Sprites
 from .loop import Part, bfloat16_pays, save_half
 from .rendering import Renderer
+from .scenes import Scene
+from .things import things
 
-TIME_LIMIT = 981  # later times are never visited: see diffusion.levels
-# Captions that say little or nothing of a picture: what text diffs turn away from.
+if TYPE_CHECKING:
+    from diffusers.models.attention import JointTransformerBlock
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+
+TIME_LIMIT = 981  # sampling never visits later times (diffusion.levels)
+# Captions that say little or nothing about a picture, from which text diffs turn away.
 BLANK = (
     "a photo", " ", "a picture", "an image", "a drawing", "a thing", "an emoji", "a sign", "something",
     "a photo of a thing", "a picture of something", "a background", "nothing", "a scene", "flat", "glossy", "outlined",
@@ -34,20 +41,20 @@ BLANK = (
 )  # fmt: skip
 
 
-def drawn(render: Renderer, some: Sequence[scenes.Scene]) -> Tensor:
-    """The decoder's scenes as pictures, those that ask for it varied: (B, 3, 64, 64)."""
-    pictures = render(list(some), 64)
-    rows = [k for k, scene in enumerate(some) if scene.facts.get("varied")]
+def drawn(render: Renderer, scenes: Sequence[Scene]) -> Tensor:
+    """The decoder's scenes as pictures, varied where their facts ask for it: (B, 3, 64, 64)."""
+    pictures = render(list(scenes), 64)
+    rows = [k for k, scene in enumerate(scenes) if scene.facts.get("varied")]
     if rows:
-        seed = zlib.crc32(some[rows[0]].caption.encode())
-        pictures[rows] = render([some[k] for k in rows], 64, vary=torch.Generator().manual_seed(seed))
+        seed = zlib.crc32(scenes[rows[0]].caption.encode())
+        pictures[rows] = render([scenes[k] for k in rows], 64, vary=torch.Generator().manual_seed(seed))
     return pictures
 
 
 class Pool(NamedTuple):
-    """Scenes with everything the decoder's and the prior's losses want, computed once and kept in half precision.
+    """Scenes with all inputs of the decoder's and the prior's losses, computed once and kept in half precision.
 
-    Encoding a picture costs half as much as a training step on it, so each is used several times.
+    Encoding a picture costs half as much as a training step on it, so every picture is used several times.
     """
 
     x_0: Tensor  # (N, C, H, W)
@@ -55,53 +62,72 @@ class Pool(NamedTuple):
     z_t: Tensor  # (N, D)
     text: Tensor  # (N, L, W), zero where there is no token
     mask: Tensor  # (N, L)
-    varied: Tensor  # (N,), of drawings changed as another artist might have them, which no caption speaks of
+    varied: Tensor  # (N,), whether the drawing was changed in ways that its caption does not mention
 
     @staticmethod
     @torch.no_grad()
     def build(
-        sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, *, first: int, count: int, side: int
+        sprites: Sprites, encoder: Encoder, autoencoder: AutoencoderDC | None, *, first: int, count: int, side: int
     ) -> Pool:
-        """The scenes of seeds first .. first + count; x_0: pictures of `side` pixels, or the autoencoder's latents."""
+        """Encode the scenes of the seeds first .. first + count; x_0 are pictures of `side` pixels, or latents."""
         render, fast = Renderer(sprites, encoder.device), bfloat16_pays(encoder.device)
         parts: list[tuple[Tensor, ...]] = []
         for start in range(first, first + count, 256):
-            some = [scenes.for_decoder(s, sprites) for s in range(start, min(start + 256, first + count))]
-            pictures = drawn(render, some)
+            scenes = [for_decoder(s, sprites) for s in range(start, min(start + 256, first + count))]
+            pictures = drawn(render, scenes)
             with torch.autocast(encoder.device.type, torch.bfloat16, enabled=fast):
                 if autoencoder is None:
                     x_0 = F.avg_pool2d(pictures, 64 // side)
                 else:
                     x_0 = encode_latents(autoencoder, pictures)
-            z_t, states, mask = text_tokens(encoder, [s.caption for s in some])
+            z_t, states, mask = text_tokens(encoder, [s.caption for s in scenes])
             z_i = encoder.encode_image(pictures)
-            varied = torch.tensor([s.facts.get("varied", False) for s in some])
+            varied = torch.tensor([s.facts.get("varied", False) for s in scenes])
             parts.append((x_0.half(), z_i.half(), z_t.half(), (states * mask[..., None]).half(), mask, varied))
         return Pool(*(torch.cat(column) for column in zip(*parts)))
 
     @staticmethod
-    def cached(path: Path, *args, **kwargs) -> Pool:
-        """`build`, or what an earlier run built with the same networks."""
+    def cached(
+        path: Path,
+        sprites: Sprites,
+        encoder: Encoder,
+        autoencoder: AutoencoderDC | None,
+        *,
+        first: int,
+        count: int,
+        side: int,
+    ) -> Pool:
+        """Read the pool from a file, or `build` it and write the file."""
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as part:
-                torch.save(tuple(Pool.build(*args, **kwargs)), part)
+                torch.save(tuple(Pool.build(sprites, encoder, autoencoder, first=first, count=count, side=side)), part)
         return Pool(*torch.load(path, weights_only=True))
 
 
 def build(
     side: int, patch: int, channels: int, *, width: int = 192, layers: int = 6, embed: int = 256, text: int = 192
-):
-    """SD3Transformer2DModel with its modulation and last layer at zero, which diffusers leaves to the user."""
-    from diffusers import SD3Transformer2DModel
+) -> SD3Transformer2DModel:
+    """SD3Transformer2DModel with zeros in its modulations and its last layer, which diffusers does not set."""
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 
     network = SD3Transformer2DModel(
-        sample_size=side, patch_size=patch, in_channels=channels, out_channels=channels, num_layers=layers,
-        attention_head_dim=48, num_attention_heads=width // 48, joint_attention_dim=text + Z_TOKENS * embed,
-        caption_projection_dim=width, pooled_projection_dim=embed, pos_embed_max_size=side // patch, qk_norm="rms_norm",
-    )  # fmt: skip
-    modulations = [b.norm1.linear for b in network.transformer_blocks]
-    modulations += [b.norm1_context.linear for b in network.transformer_blocks] + [network.norm_out.linear]
+        sample_size=side,
+        patch_size=patch,
+        in_channels=channels,
+        out_channels=channels,
+        num_layers=layers,
+        attention_head_dim=48,
+        num_attention_heads=width // 48,
+        joint_attention_dim=text + Z_TOKENS * embed,
+        caption_projection_dim=width,
+        pooled_projection_dim=embed,
+        pos_embed_max_size=side // patch,
+        qk_norm="rms_norm",
+    )
+    blocks = cast("list[JointTransformerBlock]", list(network.transformer_blocks))
+    modulations = [norm.linear for block in blocks for norm in (block.norm1, block.norm1_context)]
+    modulations.append(network.norm_out.linear)
     for linear in [*modulations, network.proj_out]:
         nn.init.zeros_(linear.weight)
         nn.init.zeros_(linear.bias)
@@ -109,20 +135,20 @@ def build(
 
 
 def stratified(count: int, generator: torch.Generator) -> Tensor:
-    """A time from each of `count` equal stretches, in any order: less noise in the loss (Kingma et al. 2021, I.1)."""
+    """One time from every one of `count` equal intervals, for less noise in the loss (Kingma et al. 2021, I.1)."""
     order = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
     return (order * TIME_LIMIT / count).long()
 
 
 def linear_map(a: Tensor, b: Tensor, ridge: float = 1e-3) -> Tensor:
-    """The linear map that takes rows of a (N, A) nearest to those of b (N, B): (B, A)."""
+    """The linear map (B, A) that takes the rows of a (N, A) nearest to those of b (N, B)."""
     a, b = a.double(), b.double()
     gram = a.T @ a
     gram.diagonal().add_(ridge * gram.diagonal().mean())
     return torch.linalg.solve(gram, a.T @ b).T.float()
 
 
-class Decoder(Part):
+class Decoder(Part["SD3Transformer2DModel"]):
     """|v - v̂|² on noised scenes; z_i is dropped in 10%, the caption in 50%.  Ramesh et al. 2022, section 2.1."""
 
     name = "decoder"
@@ -130,33 +156,36 @@ class Decoder(Part):
     batch = 128
     fall = 0.35
 
-    def __init__(self, sprites: Sprites, encoder: Encoder, autoencoder: nn.Module | None, pool: Pool, **size):
+    def __init__(
+        self, sprites: Sprites, encoder: Encoder, autoencoder: AutoencoderDC | None, pool: Pool, **size: int
+    ) -> None:
         torch.manual_seed(0)
         side = 8 if autoencoder is not None else 32
-        channels = autoencoder.config.latent_channels if autoencoder is not None else 3
+        channels = autoencoder.config["latent_channels"] if autoencoder is not None else 3
         self.network = build(side, 1 if autoencoder is not None else 4, channels, **size)
         self.encoder, self.autoencoder, self.sprites = encoder, autoencoder, sprites
         self.side = 64 if autoencoder is not None else 32
         self.pool = pool
         blank = encoder.encode_text(BLANK).cpu().repeat(1 + len(pool.z_t) // 24 // len(BLANK), 1)
-        self.captions = normalize(torch.cat([pool.z_t[::8].cpu().float(), blank]))  # about a quarter of them blank
+        # About a quarter of these are blank captions.
+        self.captions = normalize(torch.cat([pool.z_t[::8].cpu().float(), blank]))
         self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=512, side=self.side)
         self.abar = cosine_abar().float().to(encoder.device)
 
     @torch.no_grad()
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-        """The weights of a decoder for another CLIP and first stage, turned to those that it is trained on now.
+        """Adapt the weights of a decoder for another CLIP and first stage to the present ones.
 
-        Old latents, z_i and text states are fitted as linear maps of the new ones, and the new latents of the old, on
-        2,048 scenes; the maps go into the network's outermost layers, which are linear.
+        Linear maps from the new latents, z_i and text states to the old ones, and from the old latents to the new ones,
+        are fitted on 2,048 scenes and multiplied into the network's outermost layers, which are linear.
         """
-        from diffusers import AutoencoderDC
+        from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 
         encoder = local(folder / "clip", device=self.encoder.device)
         first_stage = None
         if self.autoencoder is not None:
-            first_stage = AutoencoderDC.from_pretrained(folder / "autoencoder", torch_dtype=torch.float32)
-            first_stage = first_stage.eval().to(encoder.device)
+            first_stage = AutoencoderDC.from_pretrained(folder / "autoencoder", torch_dtype=torch.float32).eval()
+            nn.Module.to(first_stage, encoder.device)
         count = min(2048, len(self.pool.x_0))
         old = Pool.build(self.sprites, encoder, first_stage, first=0, count=count, side=self.side)
         new = Pool(*(tensor[:count] for tensor in self.pool))
@@ -182,7 +211,7 @@ class Decoder(Part):
         return [p for name, p in named if p.ndim == 2 and "norm" not in name]
 
     def _v_loss(
-        self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool
+        self, network: SD3Transformer2DModel, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool
     ) -> Tensor:
         device = self.encoder.device
         x_0, z_i, text = (tensor[rows].to(device).float() for tensor in (pool.x_0, pool.z_i, pool.text))
@@ -200,15 +229,15 @@ class Decoder(Part):
         return F.mse_loss(network(x_t, context(z_i, text), z_i, t).sample.float(), v)
 
     def _turned(self, z_i: Tensor, generator: torch.Generator) -> Tensor:
-        """Five of nine z_i turned towards a difference of captions, a caption or noise, by up to 0.55 of the arc.
+        """Turn five of nine z_i towards a difference of captions, a caption or noise, by up to 0.55 of the arc.
 
-        Text diffs lead to where no picture is: there a decoder that knows pictures' z_i alone breaks down.
+        Text diffs lead to z_i that belong to no picture, where a decoder trained on pictures' z_i alone breaks down.
         """
         count, width = z_i.shape
         a, b = (self.captions[torch.randint(len(self.captions), (count,), generator=generator)] for _ in range(2))
         noise = torch.randn(count, width, generator=generator)
         kind = torch.rand(count, 1, generator=generator)
-        kind = kind.where((a != b).any(1, keepdim=True), torch.zeros(()))  # a caption against itself is no direction
+        kind = kind.where((a != b).any(1, keepdim=True), torch.zeros(()))  # a - b = 0 has no direction
         towards = torch.where(kind < 0.2, noise, torch.where(kind < 0.3, a, a - b)).to(z_i)
         theta = (0.99 * torch.rand(count, 1, generator=generator) - 0.44).clamp_min(0).to(z_i)
         return slerp(z_i, normalize(towards) * z_i.norm(dim=1, keepdim=True), theta)
@@ -218,39 +247,39 @@ class Decoder(Part):
         rows = torch.randint(0, len(self.pool.x_0), (self.batch,), generator=generator)
         return self._v_loss(self.network, self.pool, rows, generator, drop=True)
 
-    def measure(self, network: nn.Module) -> dict[str, float]:
+    def measure(self, network: SD3Transformer2DModel) -> dict[str, float]:
         generator = torch.Generator().manual_seed(0)
         rows = torch.arange(len(self.held_out.x_0))
         losses = [self._v_loss(network, self.held_out, r, generator, drop=False).item() for r in rows.split(128)]
         return {"held_out_v_loss": sum(losses) / len(losses), "top1_of_decoded": self._accuracy(network)}
 
-    def _accuracy(self, network: nn.Module, count: int = 96) -> float:
+    def _accuracy(self, network: SD3Transformer2DModel, count: int = 96) -> float:
         """Top-1 of encode(decode(z_i)) among all things, for single things of held-out seeds."""
         from .clip import class_embeddings
 
-        found = [scenes.for_decoder(s, self.sprites) for s in range(10**9, 10**9 + 512)]
-        rows = [k for k, s in enumerate(found) if "posed" in s.facts][:count]
+        scenes = [for_decoder(s, self.sprites) for s in range(10**9, 10**9 + 512)]
+        rows = [k for k, s in enumerate(scenes) if "posed" in s.facts][:count]
         decoder = EmojiDecoder(network, self.autoencoder, self.encoder)
         z_i = self.held_out.z_i[rows].float().to(self.encoder.device)
         x_T = SeededNoise(rows, decoder.shape, device=self.encoder.device)()
         pictures = decoder.to_pixels(decode(decoder, Latent(z_i, x_T), steps=12, guidance=1.5))
         classes = class_embeddings(self.encoder.model.encode_text, lambda c: self.encoder.tokens(c))
         best = (self.encoder.encode_image(pictures) @ classes.T).argmax(1).tolist()
-        return sum(things()[b].name == found[k].thing for b, k in zip(best, rows)) / len(rows)
+        return sum(things()[b].name == scenes[k].thing for b, k in zip(best, rows)) / len(rows)
 
-    def preview(self, network: nn.Module) -> Image.Image:
-        """Held-out scenes above what the decoder makes of their z_i."""
+    def preview(self, network: SD3Transformer2DModel) -> Image.Image:
+        """Held-out scenes, with the pictures that the decoder makes of their z_i below them."""
         from torchvision.utils import make_grid
 
         decoder = EmojiDecoder(network, self.autoencoder, self.encoder)
         seeds = range(10**9, 10**9 + 40)
-        some = [scenes.for_decoder(s, self.sprites) for s in seeds]
-        real = drawn(Renderer(self.sprites, self.encoder.device), some)
+        scenes = [for_decoder(s, self.sprites) for s in seeds]
+        real = drawn(Renderer(self.sprites, self.encoder.device), scenes)
         x_T = SeededNoise(seeds, decoder.shape, device=self.encoder.device)()
-        made = decoder.to_pixels(decode(decoder, Latent(self.encoder.encode_image(real), x_T), steps=20, guidance=1.5))
-        made = F.interpolate(made, (64, 64))
-        rows = torch.stack([real.view(4, 10, 3, 64, 64), made.view(4, 10, 3, 64, 64)], 1).flatten(0, 2)
+        latent = Latent(self.encoder.encode_image(real), x_T)
+        decoded = F.interpolate(decoder.to_pixels(decode(decoder, latent, steps=20, guidance=1.5)), (64, 64))
+        rows = torch.stack([real.view(4, 10, 3, 64, 64), decoded.view(4, 10, 3, 64, 64)], 1).flatten(0, 2)
         return to_pil(make_grid(rows, 10)[None])[0]
 
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: SD3Transformer2DModel, folder: Path) -> None:
         save_half(network, folder)

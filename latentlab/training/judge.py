@@ -1,7 +1,7 @@
 """The judge: a small ResNet that names the thing in a picture, trained on real drawings and used only to score.
 
-CLIP and the decoder learn from one another, so CLIP names what the decoder makes of its z_i more often than it should.
-This network shares nothing with it: another architecture (He et al. 2016), seed, loss and augmentation.
+The decoder learns from CLIP's z_i, so CLIP recognises the decoder's pictures more often than it should.  The judge
+shares nothing with CLIP: it has another architecture (He et al. 2016), seed, loss and augmentation.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,34 +18,38 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..models.emoji import weights_folder
-from .drawings import HELD_OUT_STYLES, Sprites, things
+from .drawings import Sprites
+from .icon_sets import HELD_OUT_STYLES
 from .loop import Part
 from .rendering import Renderer
 from .scenes import single
+from .things import things
 
-SIZE = {"layers": (2, 2, 2, 2), "channels": (32, 64, 128, 256), "stem_width": 32}
+SIZE: dict[str, Any] = {"layers": (2, 2, 2, 2), "channels": (32, 64, 128, 256), "stem_width": 32}
 
 
 def build(classes: int) -> nn.Module:
-    """timm's ResNet for pictures of 64 pixels: stages of 16x16 to 2x2, 2.9 M parameters.
+    """timm's ResNet for pictures of 64 pixels, with stages of 16x16 to 2x2 and 2.9 M parameters.
 
-    Its batch normalisation learns in hundreds of steps; a ConvNeXt of its size brought the loss from 5.3 to 5.1 in 660.
+    With batch normalisation it learns in hundreds of steps; 660 steps of a ConvNeXt of the same size brought the loss
+    from 5.3 to 5.1 only.
     """
     from timm.models.resnet import BasicBlock, ResNet
 
-    return ResNet(BasicBlock, num_classes=classes, **SIZE)
+    # timm annotates the class of the blocks as an instance.
+    network: nn.Module = ResNet(BasicBlock, num_classes=classes, **SIZE)  # type: ignore[arg-type]
+    return network
 
 
 class Judge:
-    """Which thing is in a picture, as a network says that no other part was trained with.
+    """A classifier of things, with which no other part of the miniature was trained.
 
     Args:
         network: a classifier of (B, 3, 64, 64) in [-1, 1].
-        names: its classes, names of things.txt.
-        device: where it runs.
+        names: the names of its classes, from things.txt.
     """
 
-    def __init__(self, network: nn.Module, names: list[str], device: torch.device | str = "cpu"):
+    def __init__(self, network: nn.Module, names: list[str], device: torch.device | str = "cpu") -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.names, self.device = names, torch.device(device)
 
@@ -53,7 +58,7 @@ class Judge:
         """The shipped judge, or one that `python -m latentlab.training judge` exported.
 
         Raises:
-            UserError: there is none in the folder.
+            UserError: the folder has no judge.
         """
         from safetensors.torch import load_file
 
@@ -67,21 +72,21 @@ class Judge:
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Logits (B, things) of pictures (B, 3, H, W) in [-1, 1], which are brought to 64 pixels."""
+        """Logits (B, things) of pictures (B, 3, H, W) in [-1, 1], which are resized to 64 pixels."""
         pictures = pictures.to(self.device)
         if pictures.shape[-1] != 64:
             pictures = F.interpolate(pictures, (64, 64), mode="bicubic", antialias=True).clamp(-1, 1)
         return torch.cat([self.network(part) for part in pictures.split(128)])
 
     def ranks(self, pictures: Tensor, wanted: list[str]) -> Tensor:
-        """How many other things do not score lower than the wanted one: (B,), 0 is right, NaN comes last."""
+        """The number of other things that do not score lower than the wanted one: (B,); 0 is right, NaN comes last."""
         target = torch.tensor([self.names.index(name) for name in wanted], device=self.device)
         scores = self(pictures)
         return (~(scores < scores.gather(1, target[:, None]))).sum(1) - 1
 
 
-class JudgeTraining(Part):
-    """Cross-entropy over all things on single drawings, one of each thing at a time, every other one augmented."""
+class JudgeTraining(Part[nn.Module]):
+    """Cross-entropy over all things on single drawings; a batch has one of every thing, and half are augmented."""
 
     name = "judge"
     lr = 3e-3
@@ -91,7 +96,7 @@ class JudgeTraining(Part):
     fall = 0.6
     smoothing = 0.05
 
-    def __init__(self, sprites: Sprites, device: torch.device):
+    def __init__(self, sprites: Sprites, device: torch.device) -> None:
         torch.manual_seed(20_260)
         self.names = [t.name for t in things()]
         self.network = build(len(self.names)).to(memory_format=torch.channels_last)
@@ -115,13 +120,13 @@ class JudgeTraining(Part):
         judge, measured = Judge(network, self.names, self.device), {}
         for style in (None, *HELD_OUT_STYLES):
             scenes, label = validation_scenes(self.sprites, style=style, per_thing=1), style or "seen"
-            ranks = judge.ranks(self.render(scenes, 64), [s.thing for s in scenes])
+            ranks = judge.ranks(self.render(scenes, 64), [s.name for s in scenes])
             measured[f"top1_{label}"] = (ranks == 0).float().mean().item()
             measured[f"top5_{label}"] = (ranks < 5).float().mean().item()
         return measured
 
     def preview(self, network: nn.Module) -> Image.Image:
-        """What it is trained on: one augmented batch."""
+        """A batch of the augmented pictures that it is trained on."""
         from torchvision.utils import make_grid
 
         from ..io.images import to_pil
@@ -140,7 +145,7 @@ class JudgeTraining(Part):
 
 
 def augmented(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Whole pictures turned, scaled, moved, recoloured, blurred and partly erased; (B, 3, H, W) in [-1, 1]."""
+    """Turn, scale, move, recolour, blur and partly erase whole pictures (B, 3, H, W) in [-1, 1]."""
     count, _, side, _ = pictures.shape
 
     def draw(*shape: int) -> Tensor:
@@ -151,9 +156,9 @@ def augmented(pictures: Tensor, generator: torch.Generator) -> Tensor:
     cos, sin = turn.cos() / zoom, turn.sin() / zoom
     move = (draw(2) - 0.5) * 0.2
     theta = torch.stack([cos * mirror * ratio, -sin, move[:, 0], sin * mirror, cos / ratio, move[:, 1]], 1)
-    grid = F.affine_grid(theta.view(-1, 2, 3), pictures.shape, align_corners=False)
+    grid = F.affine_grid(theta.view(-1, 2, 3), list(pictures.shape), align_corners=False)
     x = F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
-    # Colour: a random mix of the channels, then light and contrast; one in eight becomes grey, one in twenty negative.
+    # The channels are mixed at random, then light and contrast change; 1 in 8 turns grey and 1 in 20 negative.
     mix = torch.eye(3, device=x.device) + (draw(3, 3) - 0.5) * 0.5 * draw(1, 1)
     x = torch.einsum("bij,bjhw->bihw", mix / mix.sum(2, keepdim=True), x)
     x = x * (0.6 + 0.7 * draw(1, 1, 1)) + (draw(1, 1, 1) - 0.5) * 0.5

@@ -1,4 +1,4 @@
-"""One training loop for every part: a time budget, EMA, atomic checkpoints, previews and a loss curve."""
+"""The training loop of all parts: a time budget, EMA, atomic checkpoints, previews and a loss curve."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import math
 import signal
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from PIL import Image
@@ -18,9 +20,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..io.atomic import atomic_write
 
+if TYPE_CHECKING:
+    from diffusers.models.modeling_utils import ModelMixin
 
-class Part(ABC):
-    """What a part of the stack adds to the loop: its network, its loss, and what to look at."""
+N = TypeVar("N", bound=nn.Module)
+
+
+class Part(ABC, Generic[N]):
+    """A part of the miniature as the loop trains it: its network, its loss, its held-out numbers and its preview."""
 
     name: str
     lr = 1e-3
@@ -28,37 +35,37 @@ class Part(ABC):
     weight_decay = 0.02
     batch = 64
     ema_decay = 0.999
-    fall = 0.2  # share of the session over which the rate falls to zero
-    shown_every = 900  # seconds
-    network: nn.Module
+    fall = 0.2  # the share of the session over which the rate falls to zero
+    preview_every = 900  # seconds
+    network: N
 
     def matrices(self) -> list[nn.Parameter]:
-        """Hidden weight matrices, which Muon trains at `muon_lr` where bfloat16 is fast; AdamW takes the rest."""
+        """Hidden weight matrices, which Muon trains at `muon_lr` where bfloat16 is fast; AdamW trains the rest."""
         return []
 
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-        """The weights of this part in an earlier miniature, the one in `folder`, as weights of this network."""
+        """Turn the weights that this part has in the miniature in `folder` into weights of this network."""
         return state
 
     @abstractmethod
     def loss(self, step: int) -> Tensor:
-        """The loss on the batch of `step`; the same step draws the same batch."""
+        """The loss on the batch of a step; the same step draws the same batch."""
 
     @abstractmethod
-    def measure(self, network: nn.Module) -> dict[str, float]:
+    def measure(self, network: N) -> dict[str, float]:
         """A few held-out numbers of the averaged network."""
 
     @abstractmethod
-    def preview(self, network: nn.Module) -> Image.Image:
-        """A picture that shows how far the averaged network is."""
+    def preview(self, network: N) -> Image.Image:
+        """A picture by which the averaged network can be judged."""
 
     @abstractmethod
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: N, folder: Path) -> None:
         """Write the averaged network as it ships, in half precision."""
 
 
 def bfloat16_pays(device: torch.device) -> bool:
-    """Whether autocast to bfloat16 is faster here: always on CUDA, on a CPU as a short trial says."""
+    """Whether autocast to bfloat16 is faster than float32: always on CUDA, and on a CPU if a short trial shows it."""
     if device.type != "cpu":
         return device.type == "cuda"
     timings = []
@@ -66,7 +73,7 @@ def bfloat16_pays(device: torch.device) -> bool:
         a, b = torch.ones(512, 256, dtype=dtype), torch.ones(256, 512, dtype=dtype)
         a @ b
         trials = []
-        for _ in range(6):  # little work: where it does not pay, bfloat16 is a hundred times slower
+        for _ in range(6):  # few trials, because slow bfloat16 is a hundred times slower
             start = time.perf_counter()
             a @ b
             trials.append(time.perf_counter() - start)
@@ -76,31 +83,33 @@ def bfloat16_pays(device: torch.device) -> bool:
 
 @torch.no_grad()
 def _average(ema: nn.Module, network: nn.Module, decay: float) -> None:
-    for mine, theirs in zip(ema.state_dict().values(), network.state_dict().values()):
-        if mine.is_floating_point():
-            mine.lerp_(theirs.to(mine.dtype), 1 - decay)
+    for average, weight in zip(ema.state_dict().values(), network.state_dict().values()):
+        if average.is_floating_point():
+            average.lerp_(weight.to(average.dtype), 1 - decay)
         else:
-            mine.copy_(theirs)
+            average.copy_(weight)
 
 
 @contextmanager
-def _stop_cleanly():
-    """SIGTERM and SIGINT ask the loop to write a checkpoint and end."""
-    asked: list[int] = []
-    old = {s: signal.signal(s, lambda number, _: asked.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
+def _stop_cleanly() -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT in a list, so that the loop can write a checkpoint and end."""
+    signals: list[int] = []
+    old = {s: signal.signal(s, lambda number, _: signals.append(number)) for s in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
 
 
-def save_half(network: nn.Module, folder: Path) -> None:
-    """A diffusers model in half precision, by `save_pretrained`; the network itself stays as it is."""
-    copy.deepcopy(network).half().save_pretrained(folder)
+def save_half(network: ModelMixin, folder: Path) -> None:
+    """Write a diffusers model in half precision by `save_pretrained`, without changing the network itself."""
+    half = copy.deepcopy(network)
+    half.half()
+    half.save_pretrained(folder)
 
 
-def _draw_curve(curve: list[dict], path: Path) -> None:
+def _draw_curve(curve: list[dict[str, float]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure((6, 3.2), layout="constrained")
@@ -110,43 +119,41 @@ def _draw_curve(curve: list[dict], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _optimizers(part: Part, network: nn.Module, *, muon: bool) -> list[torch.optim.Optimizer]:
+def _optimizers(part: Part[N], network: N, *, muon: bool) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the part's hidden matrices, AdamW for everything else.
 
-    torch's Muon multiplies in bfloat16: without it in hardware that takes twice as long as the step itself.
+    torch's Muon multiplies in bfloat16, which takes twice as long as the step itself on hardware without bfloat16.
     """
     matrices = part.matrices() if muon else []
-    taken = {id(p) for p in matrices}
-    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in taken]
+    hidden = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in hidden]
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": part.weight_decay, "peak": part.lr},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "peak": part.lr},
     ]
-    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=part.lr, betas=(0.9, 0.98))]
+    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=part.lr, betas=(0.9, 0.98))]
     if matrices:
-        hidden = [{"params": matrices, "weight_decay": part.weight_decay, "peak": part.muon_lr}]
-        found.append(torch.optim.Muon(hidden, lr=part.muon_lr, adjust_lr_fn="match_rms_adamw"))
-    return found
+        group = {"params": matrices, "weight_decay": part.weight_decay, "peak": part.muon_lr}
+        optimizers.append(torch.optim.Muon([group], lr=part.muon_lr, adjust_lr_fn="match_rms_adamw"))
+    return optimizers
 
 
 def train(
-    part: Part, folder: Path, *, minutes: float, device: torch.device, resume: bool = True, compiled: bool = False
-) -> dict:
+    part: Part[N], folder: Path, *, minutes: float, device: torch.device, resume: bool = True, compiled: bool = False
+) -> dict[str, Any]:
     """Train a part for some minutes of its own running time, and export it.
 
-    The learning rate warms up over 100 steps and falls to zero over the last fifth of the budget (`fall`), so every
-    session ends on a usable network. A run that was killed loses at most three minutes.
+    The learning rate warms up over 100 steps and falls to zero over the last fifth of the budget (`fall`), so that
+    every session ends with a usable network. A run that is killed loses at most three minutes.
 
     Args:
-        part: network and loss.
-        folder: checkpoint.pt, log.jsonl, preview.png, loss.png and `export/` go there.
-        minutes: budget; time in which the process was stopped does not count.
-        device: where the network trains.
-        resume: go on from folder/checkpoint.pt if it is there.
+        folder: receives checkpoint.pt, log.jsonl, preview.png, loss.png and `export/`.
+        minutes: the budget; time in which the process is stopped does not count.
+        resume: continue from folder/checkpoint.pt if that file exists.
         compiled: let torch.compile fuse the network's operations, which takes two minutes and a C++ compiler.
 
     Returns:
-        step, hours (over all sessions), loss and the part's own held-out numbers.
+        step, hours (over all sessions), loss and the part's held-out numbers.
     """
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -157,32 +164,38 @@ def train(
         network.compile(dynamic=False)
     fast = bfloat16_pays(device)
     optimizers = _optimizers(part, network, muon=fast)
-    step, seconds_before, curve = 0, 0.0, []
+    step, seconds_before = 0, 0.0
+    curve: list[dict[str, float]] = []
     checkpoint = folder / "checkpoint.pt"
     if resume and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         ema.load_state_dict(state["ema"])
-        if len(state["optimizers"]) == len(optimizers):  # on a machine of another kind they begin anew
-            for optimizer, own in zip(optimizers, state["optimizers"]):
-                optimizer.load_state_dict(own)
+        if len(state["optimizers"]) == len(optimizers):  # a machine of another kind starts with fresh optimizers
+            for optimizer, optimizer_state in zip(optimizers, state["optimizers"]):
+                optimizer.load_state_dict(optimizer_state)
         step, seconds_before, curve = state["step"], state["seconds"], state["curve"]
     autocast = torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
-    # On a CPU the backward pass of the flash kernel takes a third of a step on sequences as short as ours.
+    # On a CPU the backward pass of the flash kernel takes a third of a step on such short sequences.
     attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    elapsed, smooth, first, numbers = 0.0, None, step, {}
+    elapsed, first = 0.0, step
+    smooth: float | None = None
+    numbers: dict[str, float] = {}
 
     def save() -> None:
         state = {
-            "network": network.state_dict(), "ema": ema.state_dict(),
+            "network": network.state_dict(),
+            "ema": ema.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "step": step, "seconds": seconds_before + elapsed, "curve": curve,
-        }  # fmt: skip
+            "step": step,
+            "seconds": seconds_before + elapsed,
+            "curve": curve,
+        }
         with atomic_write(checkpoint) as part_file:
             torch.save(state, part_file)
 
-    def show() -> None:
-        """Measure, preview and export: slower than a checkpoint, so done less often."""
+    def report() -> None:
+        """Measure, preview and export the averaged network, which takes longer than a checkpoint."""
         nonlocal numbers
         with torch.no_grad():
             numbers = {k: round(v, 4) for k, v in part.measure(ema).items()}
@@ -194,10 +207,10 @@ def train(
             log.write(json.dumps(line) + "\n")
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    with attention, _stop_cleanly() as asked, Progress(*columns) as progress:
+    with attention, _stop_cleanly() as signals, Progress(*columns) as progress:
         bar = progress.add_task(part.name, total=minutes * 60, note="")
-        saved, shown, before = 0.0, 0.0, time.perf_counter()
-        while elapsed < minutes * 60 and not asked:
+        last_save, last_report, before = 0.0, 0.0, time.perf_counter()
+        while elapsed < minutes * 60 and not signals:
             left = 1 - elapsed / (minutes * 60)
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
@@ -223,13 +236,13 @@ def train(
             if step % 20 == 0:
                 curve.append({"step": step, "loss": round(smooth, 5)})
             progress.update(bar, completed=elapsed, note=f"step {step}  loss {smooth:.4f}")
-            if elapsed - saved > 180:
+            if elapsed - last_save > 180:
                 save()
-                saved = elapsed
-                if elapsed - shown > part.shown_every:
-                    show()
-                    shown = elapsed
+                last_save = elapsed
+                if elapsed - last_report > part.preview_every:
+                    report()
+                    last_report = elapsed
                 before = time.perf_counter()
         save()
-        show()
+        report()
     return {"part": part.name, "step": step, "hours": (seconds_before + elapsed) / 3600, "loss": smooth, **numbers}

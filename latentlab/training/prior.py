@@ -3,38 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..clip import Encoder, local
 from ..diffusion import cosine_abar
 from ..models.emoji import EmojiPrior, predict_x0, prior_tokens, scaled
 from ..prior import sample
 from .decoder import TIME_LIMIT, Pool, linear_map
-from .drawings import load_sprites, things
+from .drawings import load_sprites
 from .loop import Part, save_half
+from .things import things
+
+if TYPE_CHECKING:
+    from diffusers.models.transformers.prior_transformer import PriorTransformer
 
 
-def build(*, width: int = 192, layers: int = 6, embed: int = 256, context: int = 20):
-    from diffusers import PriorTransformer
+def build(*, width: int = 192, layers: int = 6, embed: int = 256, context: int = 20) -> PriorTransformer:
+    from diffusers.models.transformers.prior_transformer import PriorTransformer
 
     return PriorTransformer(
-        num_attention_heads=width // 48, attention_head_dim=48, num_layers=layers, embedding_dim=embed,
-        num_embeddings=context, additional_embeddings=4,
-    )  # fmt: skip
+        num_attention_heads=width // 48,
+        attention_head_dim=48,
+        num_layers=layers,
+        embedding_dim=embed,
+        num_embeddings=context,
+        additional_embeddings=4,
+    )
 
 
-class Prior(Part):
-    """|z_i - ẑ_i|² from the noised z_i and the caption, which is dropped in 10%.  Ramesh et al. 2022, section 2.2."""
+class Prior(Part["PriorTransformer"]):
+    """|z_i - ẑ_i|² from the noised z_i and the caption, which 10% of rows lack.  Ramesh et al. 2022, section 2.2."""
 
     name = "prior"
     lr = 1e-3
     batch = 256
 
-    def __init__(self, encoder: Encoder, pool: Pool, held_out: Pool):
+    def __init__(self, encoder: Encoder, pool: Pool, held_out: Pool) -> None:
         torch.manual_seed(0)
         self.network = build()
         self.scenes = pool
@@ -48,7 +57,7 @@ class Prior(Part):
 
     @torch.no_grad()
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-        """The weights of a prior for another CLIP, turned to this one by maps fitted on 2,048 scenes."""
+        """Adapt the weights of a prior for another CLIP to this one by linear maps fitted on 2,048 scenes."""
         encoder = local(folder / "clip", device=self.encoder.device)
         count = min(2048, len(self.scenes.z_i))
         old = Pool.build(load_sprites(), encoder, None, first=0, count=count, side=32)
@@ -68,7 +77,7 @@ class Prior(Part):
         return state
 
     def _x0_loss(
-        self, network: nn.Module, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool
+        self, network: PriorTransformer, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool
     ) -> Tensor:
         device = self.encoder.device
         z_i, z_t, text = (tensor[rows].to(device).float() for tensor in (pool.z_i, pool.z_t, pool.text))
@@ -87,7 +96,7 @@ class Prior(Part):
         rows = torch.randint(0, len(self.pool.z_i), (self.batch,), generator=generator)
         return self._x0_loss(self.network, self.pool, rows, generator, drop=True)
 
-    def measure(self, network: nn.Module) -> dict[str, float]:
+    def measure(self, network: PriorTransformer) -> dict[str, float]:
         from .clip import class_embeddings
 
         generator = torch.Generator().manual_seed(0)
@@ -98,15 +107,15 @@ class Prior(Part):
         right = ((z_i @ classes.T).argmax(1).cpu() == torch.arange(len(captions))).float().mean()
         return {"held_out_x0_loss": loss.item(), "top1_of_sampled": right.item()}
 
-    def preview(self, network: nn.Module) -> Image.Image:
-        """Real (left) and sampled (right) embeddings of the same captions, a row each."""
+    def preview(self, network: PriorTransformer) -> Image.Image:
+        """Real (left) and sampled (right) embeddings, one row for every caption."""
         rows = self.held_out.z_i[:64].float()
         z = (rows - network.clip_mean.cpu()) / network.clip_std.cpu()
         captions = [t.phrases[0] for t in things()[:64]]
-        made = sample(EmojiPrior(network, self.encoder), captions, seeds=range(64)).cpu()
-        made = (made - network.clip_mean.cpu()) / network.clip_std.cpu()
-        grey = (torch.cat([z, made], 1).clamp(-2.5, 2.5) / 5 + 0.5) * 255
+        sampled = sample(EmojiPrior(network, self.encoder), captions, seeds=range(64)).cpu()
+        sampled = (sampled - network.clip_mean.cpu()) / network.clip_std.cpu()
+        grey = (torch.cat([z, sampled], 1).clamp(-2.5, 2.5) / 5 + 0.5) * 255
         return Image.fromarray(grey.byte().numpy()).resize((1024, 256), Image.Resampling.NEAREST)
 
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: PriorTransformer, folder: Path) -> None:
         save_half(network, folder)

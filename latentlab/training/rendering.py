@@ -1,4 +1,4 @@
-"""Scenes to pictures: sprites laid over one another, as they were drawn or varied like another artist's."""
+"""Render scenes as pictures of composited sprites, which may be varied as if another artist had drawn them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from torch import Tensor
 from .drawings import Sprites
 from .scenes import Layer, Scene
 
-OWN = ("solid/", "sign/", "label/")  # their colour and lettering are what the caption says: never varied
+OWN = ("solid/", "sign/", "label/")  # never varied, because captions name their colours and words
 
 
 class Renderer:
-    """Scenes to pictures: alpha-composited sprites, sampled from the mip level that fits.
+    """Render scenes by alpha compositing of sprites, which are sampled from the mip level that fits.
 
     Args:
-        sprites: the world's drawings.
-        device: where the pictures are made; the sprites live there too.
+        device: holds the sprites and the pictures.
     """
 
-    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu"):
+    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu") -> None:
         self.sprites = sprites
         full = torch.from_numpy(np.array(sprites.pixels)).to(device)  # (N, 4, 128, 128) uint8
         self.mips = [full]
@@ -33,8 +32,8 @@ class Renderer:
     def __call__(self, scenes: list[Scene], size: int = 64, *, vary: torch.Generator | None = None) -> Tensor:
         """Pictures of `size` pixels: (B, 3, size, size) in [-1, 1].
 
-        With `vary` every drawing is turned, stretched, bent and recoloured a little, and about half of them are
-        outlined, drawn in lines, grey or of one colour, as one more artist might have it.
+        With `vary` every drawing is turned, stretched, bent and recoloured a little, and about half of the drawings are
+        outlined, drawn in lines, grey or of one colour, as if another artist had drawn them.
         """
         with torch.autocast(self.device.type, enabled=False):
             return self._drawn(scenes, size, vary)
@@ -66,19 +65,19 @@ class Renderer:
         zero = torch.zeros_like(sx)
         theta = torch.stack([sx, zero, -x * sx, zero, sy, -y * sy], 1).view(-1, 2, 3)
         if vary is None:
-            grid = F.affine_grid(theta, (len(layers), 4, size, size), align_corners=False)
+            grid = F.affine_grid(theta, [len(layers), 4, size, size], align_corners=False)
             return F.grid_sample(sprites, grid, align_corners=False)
         drawings = torch.tensor([not la.key.startswith(OWN) for la in layers])
         strength = (torch.rand(len(layers), generator=vary) * drawings).to(self.device)
         theta = _bent(strength, vary) @ theta
-        grid = F.affine_grid(theta, (len(layers), 4, size, size), align_corners=False)
+        grid = F.affine_grid(theta, [len(layers), 4, size, size], align_corners=False)
         bend = torch.randn(len(layers), 2, 4, 4, generator=vary).to(self.device) * 0.08 * strength.view(-1, 1, 1, 1)
         bend = F.interpolate(bend, (size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
         drawn = F.grid_sample(sprites, grid + bend, align_corners=False)
         return _restyled(_recoloured(drawn, strength, vary), ground, drawings.to(self.device), vary)
 
     def _inked(self, sprites: Tensor, layers: list[Layer]) -> Tensor:
-        """Drawings of one ink in their layers' colours; the red channel is what their lines enclose."""
+        """Drawings of one ink in the colours of their layers; the red channel holds the area that the lines enclose."""
         ink, fill = (
             torch.tensor(colours, dtype=torch.float32, device=self.device)[:, :, None, None] / 255
             for colours in ([la.ink for la in layers], [la.fill or (0, 0, 0) for la in layers])
@@ -113,7 +112,7 @@ def _recoloured(drawn: Tensor, strength: Tensor, generator: torch.Generator) -> 
 
 
 def _restyled(drawn: Tensor, ground: Tensor, drawings: Tensor, generator: torch.Generator) -> Tensor:
-    """Three in ten drawings outlined, one in ten in lines, 8% grey, 6% in one colour: premultiplied (B, 4, H, W)."""
+    """Outline 30% of the drawings, draw 10% in lines, 8% in grey and 6% in one colour: premultiplied (B, 4, H, W)."""
     roll = torch.rand(len(drawn), generator=generator).to(drawn.device)
     roll[~drawings] = 1.0
     drawn = drawn.clone()
@@ -126,27 +125,27 @@ def _restyled(drawn: Tensor, ground: Tensor, drawings: Tensor, generator: torch.
 
 
 def _luma(rgb: Tensor) -> Tensor:
-    """BT.601, of (B, 3, ...) colours: (B, 1, ...)."""
+    """The luma (BT.601) of colours (B, 3, ...): (B, 1, ...)."""
     weights = torch.tensor([0.299, 0.587, 0.114], device=rgb.device)
     return torch.einsum("c,bc...->b...", weights, rgb)[:, None]
 
 
 def _widened(mask: Tensor, thick: Tensor) -> Tensor:
-    """A mask (B, 1, H, W), dilated by two pixels at 64 where `thick` says so and by one elsewhere."""
+    """Dilate a mask (B, 1, H, W) by one pixel of 64, and by two where `thick` is set."""
     unit = max(1, round(mask.shape[-1] / 64))
     thin, wide = (F.max_pool2d(mask, 2 * r + 1, 1, r) for r in (unit, 2 * unit))
     return torch.where(thick, wide, thin)
 
 
 def _edges(drawn: Tensor) -> Tensor:
-    """Where the colours inside a drawing change: (B, 1, H, W) in 0..1."""
+    """A mask of the places where the colours inside a drawing change: (B, 1, H, W) in 0..1."""
     light = drawn[:, :3] / 255
     change = F.max_pool2d(light, 3, 1, 1) + F.max_pool2d(-light, 3, 1, 1)
     return ((change.amax(1, keepdim=True) - 0.2) / 0.2).clamp(0, 1) * (drawn[:, 3:] / 255)
 
 
 def _outlined(drawn: Tensor, ground: Tensor, generator: torch.Generator) -> Tensor:
-    """A dark line round the drawing, and in half of them along the edges within."""
+    """Draw a dark line around the drawings, and in half of them along their inner edges."""
     thick, within, brown = (torch.rand(3, len(drawn), 1, 1, 1, generator=generator) < 0.5).to(drawn.device)
     alpha = drawn[:, 3:] / 255
     outer = _widened(alpha, thick)
@@ -157,7 +156,7 @@ def _outlined(drawn: Tensor, ground: Tensor, generator: torch.Generator) -> Tens
 
 
 def _in_lines(drawn: Tensor, ground: Tensor, generator: torch.Generator) -> Tensor:
-    """Lines along every edge, on white or on nothing; white on dark grounds if there is nothing to stand on."""
+    """Draw lines along all edges, on white or transparent areas; transparent areas on dark grounds get white lines."""
     thick, filled = (torch.rand(2, len(drawn), 1, 1, 1, generator=generator) < 0.5).to(drawn.device)
     alpha = drawn[:, 3:] / 255
     contour = _widened(alpha, thick) + F.max_pool2d(-alpha, 3, 1, 1)
@@ -173,7 +172,7 @@ def _in_grey(drawn: Tensor, ground: Tensor, generator: torch.Generator) -> Tenso
 
 
 def _in_one_colour(drawn: Tensor, ground: Tensor, generator: torch.Generator) -> Tensor:
-    """Any colour, with more or less of the drawing's light and shade."""
+    """Draw in a random colour, with more or less of the drawing's light and shade."""
     colour = torch.rand(len(drawn), 3, 1, 1, generator=generator).to(drawn.device)
     shade = 0.3 + 0.7 * torch.rand(len(drawn), 1, 1, 1, generator=generator).to(drawn.device)
     return torch.cat([colour * torch.lerp(drawn[:, 3:], _luma(drawn[:, :3]), shade), drawn[:, 3:]], 1)

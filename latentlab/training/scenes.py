@@ -1,15 +1,19 @@
-"""Scenes of Emoji World and their captions, deterministic by seed; rendering.py draws them."""
+"""Scenes of Emoji World and their captions, deterministic by seed; `rendering` draws them."""
 
 from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
-from ..grammar import article
-from .drawings import COLOURS, FIRST_EDITION, SOLIDS, STYLES, Sprites, sign_words, things
+from ..grammar import COLOURS, SOLIDS, article
+from .drawings import Sprites
+from .icon_sets import STYLES
+from .things import noun, phrases_of, plural, sign_words, things
+
+Colour = tuple[int, int, int]
 
 PLACES = {"": (0.0, 0.0), "left": (-0.22, 0.0), "right": (0.22, 0.0), "top": (0.0, -0.22), "bottom": (0.0, 0.22)}
 NUMBERS = {2: "two", 3: "three"}
@@ -17,9 +21,9 @@ NUMBERS = {2: "two", 3: "three"}
 
 @dataclass(frozen=True)
 class Layer:
-    """One sprite: its key, centre (x, y) in [-1, 1], size as a fraction of the picture, mirrored or not.
+    """One sprite: its key, its centre (x, y) in [-1, 1], its size as a fraction of the picture, mirrored or not.
 
-    `ink` is the colour of a drawing that comes in one colour only, and `fill` that of what its lines enclose, if any.
+    `ink` is the colour of a drawing in one ink, and `fill` that of the area which its lines enclose, if any.
     """
 
     key: str
@@ -27,72 +31,53 @@ class Layer:
     y: float = 0.0
     size: float = 0.9
     mirror: bool = False
-    ink: tuple[int, int, int] | None = None
-    fill: tuple[int, int, int] | None = None
+    ink: Colour | None = None
+    fill: Colour | None = None
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is drawn, and one caption of it; `thing` names the main thing, `None` for solids and signs."""
+    """A background, its layers and a caption; `thing` names the main thing and is `None` for solids and signs."""
 
-    background: tuple[int, int, int]
+    background: Colour
     layers: tuple[Layer, ...]
     caption: str
     kind: str
     thing: str | None = None
-    facts: dict = field(default_factory=dict, compare=False)
+    facts: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def name(self) -> str:
+        """The name of the main thing.
+
+        Raises:
+            ValueError: the scene has no main thing.
+        """
+        if self.thing is None:
+            raise ValueError(f"a scene of the kind {self.kind!r} has no main thing: “{self.caption}”")
+        return self.thing
 
 
 @cache
 def held_out(thing: str, colour: str, place: str) -> bool:
-    """Whether the combination is kept for validation: one in twelve, by a hash that does not change."""
+    """Whether a combination is kept for validation: a fixed hash keeps one in twelve."""
     return zlib.crc32(f"{thing}|{colour}|{place}".encode()) % 12 == 0
 
 
-@cache
-def _phrases() -> dict[str, tuple[str, ...]]:
-    return {t.name: t.phrases for t in things()}
-
-
-def noun(phrase: str) -> str:
-    """The phrase without its article: `a dog` -> `dog`."""
-    return phrase.split(" ", 1)[1] if phrase.split(" ", 1)[0] in ("a", "an", "some", "the") else phrase
-
-
-def plural(words: str) -> str:
-    """`a fox` -> `foxes`, `a piece of cake` -> `pieces of cake`; what is plural already stays."""
-    head, *rest = noun(words).split(" of ")
-    *before, last = head.split(" ")
-    irregular = {
-        "mouse": "mice", "wolf": "wolves", "leaf": "leaves", "snowman": "snowmen", "tomato": "tomatoes",
-        "glass": "glasses", "die": "dice", "fish": "fish", "scissors": "scissors",
-    }  # fmt: skip
-    if last in irregular:
-        last = irregular[last]
-    elif last.endswith(("s", "x", "ch", "sh")) and last not in ("bus", "cactus", "octopus", "hourglass", "dress"):
-        last = last if last.endswith("s") else last + "es"
-    elif last.endswith("s"):
-        last += "es"
-    elif last.endswith("y") and last[-2] not in "aeiou":
-        last = last[:-1] + "ies"
-    else:
-        last += "s"
-    return " of ".join([" ".join([*before, last]), *rest])
-
-
 def _phrase(rng: random.Random, thing: str) -> str:
-    phrases = _phrases()[thing]
+    phrases = phrases_of(thing)
     return phrases[0] if rng.random() < 0.65 else rng.choice(phrases)
 
 
-def _background(rng: random.Random, colour: str) -> tuple[int, int, int]:
-    return tuple(max(0, min(255, c + rng.randint(-10, 10))) for c in COLOURS[colour])
+def _background(rng: random.Random, colour: str) -> Colour:
+    red, green, blue = (max(0, min(255, c + rng.randint(-10, 10))) for c in COLOURS[colour])
+    return red, green, blue
 
 
 def _drawing(rng: random.Random, sprites: Sprites, thing: str, style: str | None = None) -> str:
-    """The key of one of a thing's drawings, by an artist that is trained on or by the one asked for.
+    """The key of one of a thing's drawings, by the given artist or by one of the training's artists.
 
-    Two in three are in colour, however many sets in one ink there are.
+    Two in three drawings are in colour, although most sets are in one ink.
     """
     if style is None:
         styles = sprites.styles_of(thing)
@@ -104,13 +89,13 @@ def _drawing(rng: random.Random, sprites: Sprites, thing: str, style: str | None
     return rng.choice(keys) if len(keys) > 1 else keys[0]
 
 
-def luma(rgb: tuple[int, int, int]) -> float:
-    """How light a colour is, in 0..255 (BT.601)."""
+def luma(rgb: Colour) -> float:
+    """The luma of a colour, from 0 to 255 (BT.601)."""
     return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2]
 
 
-def _inked(rng: random.Random, layer: Layer, ground: tuple[int, int, int]) -> Layer:
-    """A drawing that has no colours of its own in one that stands out from the ground, or in lines that are filled."""
+def _inked(rng: random.Random, layer: Layer, ground: Colour) -> Layer:
+    """Give a drawing in one ink a colour that stands out from the ground, or black lines with a filled area."""
     if not STYLES[layer.key.split("/")[0]].monochrome:
         return layer
     roll = rng.random()
@@ -132,21 +117,25 @@ def single(
     sprites: Sprites,
     thing: str | None = None,
     *,
-    split="train",
-    style=None,
-    centred=False,
-    full=False,
-    wide=False,
+    split: str = "train",
+    style: str | None = None,
+    centred: bool = False,
+    full: bool = False,
+    wide: bool = False,
 ) -> Scene:
-    """One thing on a coloured background; `centred` keeps it large and in the middle, `full` names the background.
+    """One thing on a coloured background.
 
-    With `wide` sizes reach from a third of the picture to all of it, and the background is white more often.
+    Args:
+        split: "train" or "held-out", the combinations of thing, colour and place to draw from.
+        centred: keeps the thing large and in the middle.
+        full: names the background in the caption.
+        wide: lets sizes reach from a third of the picture to all of it, and makes the background white more often.
     """
     thing = thing or rng.choice(things()).name
     key = _drawing(rng, sprites, thing, style)
     style = key.split("/")[0]
     place = "" if centred or rng.random() < 0.6 else rng.choice(list(PLACES)[1:])
-    if not centred and not _free_colours(thing, place, split):  # a third of all (thing, place) have no held-out colour
+    if not centred and not _free_colours(thing, place, split):  # a third of (thing, place) have no held-out colour
         place = rng.choice([p for p in PLACES if _free_colours(thing, p, split)] or [place])
     colours = _free_colours(thing, place, split) or list(COLOURS)
     colour = "white" if wide and "white" in colours and rng.random() < 0.25 else rng.choice(colours)
@@ -185,14 +174,14 @@ def single(
 
 
 def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scene:
-    """Two things, beside or above one another, and the caption says which is where."""
+    """Two things beside or above one another, and a caption that says where they are."""
     first = thing or rng.choice(things()).name
     second = rng.choice([t.name for t in things() if t.name != first])
     above = rng.random() < 0.5
     keys = [_drawing(rng, sprites, t) for t in (first, second)]
     size, gap = rng.uniform(0.4, 0.5), 0.48
     at = [(0, -gap), (0, gap)] if above else [(-gap, 0), (gap, 0)]
-    layers = tuple(
+    bare = tuple(
         Layer(k, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), size, rng.random() < 0.3)
         for k, (x, y) in zip(keys, at)
     )
@@ -203,12 +192,12 @@ def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scen
     colour = rng.choice(list(COLOURS))
     caption = rng.choice(relations) + (f" on {colour}" if rng.random() < 0.3 else "")
     ground = _background(rng, colour)
-    layers = tuple(_inked(rng, layer, ground) for layer in layers)
+    layers = tuple(_inked(rng, layer, ground) for layer in bare)
     return Scene(ground, layers, caption, "pair", None, {"things": (first, second), "colour": colour})
 
 
 def solids(rng: random.Random, *, count: int | None = None, split: str = "train") -> Scene:
-    """One or two coloured solids: the world of binding."""
+    """One or two coloured solids, the scenes of the binding experiment."""
     count = count or rng.choice((1, 2, 2))
     ground = rng.choice(("white", "gray", "black", "yellow", "blue", "pink"))
     palette = [c for c in COLOURS if c != ground]
@@ -220,7 +209,8 @@ def solids(rng: random.Random, *, count: int | None = None, split: str = "train"
     names = [f"{c} {s}" for c, s in picked]
     keys = [f"solid/{c}/{s}" for c, s in picked]
     if count == 1:
-        layers = (Layer(keys[0], rng.uniform(-0.1, 0.1), rng.uniform(-0.1, 0.1), rng.uniform(0.55, 0.9)),)
+        x, y = (rng.uniform(-0.1, 0.1) for _ in range(2))
+        layers: tuple[Layer, ...] = (Layer(keys[0], x, y, rng.uniform(0.55, 0.9)),)
         caption = article(names[0])
         relation = ""
     else:
@@ -249,20 +239,20 @@ def sign(rng: random.Random, word: str | None = None) -> Scene:
 
 
 def shop_sign(rng: random.Random, sprites: Sprites, thing: str) -> Scene:
-    """A thing's name on a sign or a piece of paper, alone or beside another thing, captioned as if it were the thing.
+    """A thing's name on a sign or a piece of paper, alone or beside another thing, with the caption of the thing.
 
-    As in the web's pictures, the caption names what the words say. From these CLIP learns to read, and so to fall for a
-    word on a picture. Too long a name is left to `sign`.
+    The caption names the word's meaning, as captions on the web do. From these scenes CLIP learns to read, and becomes
+    vulnerable to typographic attacks. A thing with a long name gives a plain `sign`.
     """
-    phrase = _phrases()[thing][0]
+    phrase = phrases_of(thing)[0]
     word = noun(phrase)
     if word not in sign_words():
         return sign(rng)
     roll = rng.random()
     if roll < 0.4:
-        found = sign(rng, word)
-        caption = rng.choice((phrase, f"a picture of {phrase}", f"{phrase} on {found.facts['colour']}", word))
-        return replace(found, caption=caption)
+        scene = sign(rng, word)
+        caption = rng.choice((phrase, f"a picture of {phrase}", f"{phrase} on {scene.facts['colour']}", word))
+        return replace(scene, caption=caption)
     if roll < 0.7:
         colour, size = rng.choice(list(COLOURS)), rng.uniform(0.5, 1.0)
         room = 1 - size
@@ -279,108 +269,27 @@ def shop_sign(rng: random.Random, sprites: Sprites, thing: str) -> Scene:
 
 
 def labelled(rng: random.Random, sprites: Sprites, thing: str | None = None, word: str | None = None) -> Scene:
-    """A thing wearing a paper label with a word that is not its name."""
+    """A thing with a paper label, whose word is not the thing's name."""
     base = single(rng, sprites, thing, centred=True)
-    word = word or rng.choice([w for w in sign_words() if w not in noun(_phrases()[base.thing][0])])
+    word = word or rng.choice([w for w in sign_words() if w not in noun(phrases_of(base.name)[0])])
     label = Layer(f"label/{word}", rng.uniform(-0.05, 0.05), rng.uniform(0.1, 0.45), rng.uniform(0.6, 0.8))
-    phrase = _phrases()[base.thing][0]
+    phrase = phrases_of(base.name)[0]
     caption = rng.choice((f"{phrase} with a label that says {word}", f"{phrase} with the word {word}", phrase))
     return Scene(base.background, (*base.layers, label), caption, "labelled", base.thing, {**base.facts, "word": word})
 
 
 def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scene:
-    """Two or three of a kind."""
+    """Two or three equal drawings of a thing."""
     thing = thing or rng.choice(things()).name
     count = rng.choice(list(NUMBERS))
     key = _drawing(rng, sprites, thing)
     at = ((-0.45, 0.0), (0.45, 0.0)) if count == 2 else ((0.0, -0.45), (-0.45, 0.4), (0.45, 0.4))
     size = rng.uniform(0.38, 0.46)
-    layers = tuple(Layer(key, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), size) for x, y in at)
+    bare = [Layer(key, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), size) for x, y in at]
     colour = rng.choice(list(COLOURS))
-    caption = f"{NUMBERS[count]} {plural(_phrases()[thing][0])}" + (f" on {colour}" if rng.random() < 0.4 else "")
+    caption = f"{NUMBERS[count]} {plural(phrases_of(thing)[0])}" + (f" on {colour}" if rng.random() < 0.4 else "")
     facts = {"count": count, "colour": colour}
     ground = _background(rng, colour)
-    one = _inked(rng, layers[0], ground)
-    layers = tuple(replace(layer, ink=one.ink, fill=one.fill) for layer in layers)
+    first = _inked(rng, bare[0], ground)
+    layers = tuple(replace(layer, ink=first.ink, fill=first.fill) for layer in bare)
     return Scene(ground, layers, caption, "several", thing, facts)
-
-
-# Up to which draw of 0..1 a scene is of which kind.
-TRAINED = {"single": 0.54, "twice": 0.62, "pair": 0.68, "solids": 0.76, "sign": 0.84, "shop": 0.96, "several": 1.0}
-REPORTED = {"single": 0.52, "twice": 0.62, "pair": 0.71, "solids": 0.82, "sign": 0.89, "labelled": 0.95, "several": 1.0}
-
-
-def batch_for_clip(seed: int, sprites: Sprites, size: int, mix: Mapping[str, float] = TRAINED) -> list[Scene]:
-    """`size` scenes whose captions seldom fit two pictures: each thing once, but for pairs that differ in colour.
-
-    Labelled things are not among those that CLIP is trained on: that a word on a thing is not the thing has to be new
-    to it, as it was to the CLIP of the paper.
-    """
-    rng, wide = random.Random(seed), mix is TRAINED
-    names = [t.name for t in things()]
-    rng.shuffle(names)
-    names = iter(names * (1 + size // len(names)))
-    scenes: list[Scene] = []
-    while len(scenes) < size:
-        roll = rng.random()
-        kind = next(k for k, top in mix.items() if roll < top)
-        if kind == "single":
-            scenes.append(single(rng, sprites, next(names), wide=wide))
-        elif kind == "twice":
-            thing = next(names)
-            scenes += [single(rng, sprites, thing, full=True, wide=wide) for _ in range(2)]
-        elif kind == "pair":
-            scenes.append(pair(rng, sprites, next(names)))
-        elif kind == "solids":
-            scenes.append(solids(rng))
-        elif kind == "sign":
-            scenes.append(sign(rng))
-        elif kind == "shop":
-            scenes.append(shop_sign(rng, sprites, next(names)))
-        elif kind == "labelled":
-            scenes.append(labelled(rng, sprites, next(names)))
-        else:
-            scenes.append(several(rng, sprites, next(names)))
-    return scenes[:size]
-
-
-def for_decoder(seed: int, sprites: Sprites) -> Scene:
-    """One scene of the decoder's curriculum: mostly one thing, large and centred.
-
-    Half of them show it where and as large as any other: what is left open then is what to draw, not where. Some of the
-    others have `facts["varied"]`, and are to be rendered so.
-    """
-    rng = random.Random(seed)
-    roll = rng.random()
-    if roll < 0.6:
-        return _posed(rng, sprites)
-    if roll < 0.82:
-        scene = single(rng, sprites, centred=roll < 0.78, wide=True)
-        return replace(scene, facts={**scene.facts, "varied": rng.random() < 0.6})
-    if roll < 0.90:
-        return solids(rng)
-    if roll < 0.94:
-        return pair(rng, sprites)
-    return sign(rng) if roll < 0.96 else labelled(rng, sprites)
-
-
-def _posed(rng: random.Random, sprites: Sprites) -> Scene:
-    """A coloured drawing in the middle, never mirrored, of nearly one size."""
-    thing = rng.choice(things()).name
-    style = rng.choice([s for s in FIRST_EDITION if sprites.drawings_of(s, thing)])
-    scene = single(rng, sprites, thing, style=style, centred=True)
-    x, y = (rng.uniform(-0.01, 0.01) for _ in range(2))
-    layer = replace(scene.layers[0], x=x, y=y, size=rng.uniform(0.88, 0.92), mirror=False)
-    return replace(scene, layers=(layer,), facts={**scene.facts, "posed": True})
-
-
-def gallery_scenes(sprites: Sprites) -> list[Scene]:
-    """24 scenes to try things on, in colour: twelve of seen styles, six of a held-out one, six of the other kinds."""
-    rng, sprites = random.Random("gallery"), sprites.first_edition()
-    names = rng.sample([t.name for t in things() if sprites.styles_of(t.name, held_out=True)], 18)
-    found = [single(rng, sprites, n, split="held-out", centred=True, full=True) for n in names[:12]]
-    for name in names[12:]:
-        style = sprites.styles_of(name, held_out=True)[0]
-        found.append(single(rng, sprites, name, split="held-out", style=style, centred=True, full=True))
-    found += [solids(rng, count=1), solids(rng, count=2, split="held-out"), pair(rng, sprites), several(rng, sprites)]
-    return [*found, sign(rng, "hello"), labelled(rng, sprites, "red-apple", "ipod")]

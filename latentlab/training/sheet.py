@@ -1,4 +1,4 @@
-"""Contact sheets of a candidate: to be judged by eye, beside the report's numbers."""
+"""Contact sheets by which a candidate is judged by eye, in addition to the report's numbers."""
 
 from __future__ import annotations
 
@@ -6,53 +6,54 @@ import random
 from collections.abc import Iterator
 
 import torch
-from matplotlib.figure import Figure
 
 from .. import experiments
 from ..diffusion import noise
-from ..grammar import article
+from ..experiments.stages import decode_latents, run_to_end
+from ..grammar import COLOURS, article
 from ..latents import Latent
 from ..models import Lab
-from ..plotting import grid, rows
+from ..plotting import Figure, grid, rows
 from ..prior import sample
-from .drawings import COLOURS, Sprites, things
+from .drawings import Sprites
 from .rendering import Renderer
 from .scenes import single
+from .things import things
 
 
 def sheets(lab: Lab, sprites: Sprites, *, seed: int = 0) -> Iterator[tuple[str, Figure]]:
-    """64 captions, 32 reconstructions, 16 interpolations and 16 text diffs, each as a named figure."""
+    """Yield named figures of 64 captions, 32 reconstructions, 16 interpolations and 16 text diffs."""
     rng = random.Random(f"sheet {seed}")
-    yield "captions", captions(lab, rng)
+    yield "captions", generated(lab, rng)
     names = rng.sample([t.name for t in things()], 32)
-    found = [single(rng, sprites, name, split="held-out", centred=True) for name in names]
-    pixels = Renderer(sprites, lab.device)(found)
-    made = experiments.reconstruct(lab, pixels)
-    shown = torch.stack([made.inverted.original, made.pixels, made.from_z_i], 1).flatten(0, 1)
-    yield "reconstructions", grid(shown, columns=12, heading="held-out pictures; from (z_i, x_T); from z_i alone")
+    scenes = [single(rng, sprites, name, split="held-out", centred=True) for name in names]
+    pixels = Renderer(sprites, lab.device)(scenes)
+    result = experiments.reconstruct(lab, pixels)
+    pictures = torch.stack([result.inverted.original, result.pixels, result.from_z_i], 1).flatten(0, 1)
+    yield "reconstructions", grid(pictures, columns=12, heading="held-out pictures; from (z_i, x_T); from z_i alone")
     paths = [experiments.interpolate(lab, pair, thetas=7) for pair in pixels.split(2)]
     yield "interpolations", rows({str(k): path.pixels[0] for k, path in enumerate(paths)})
     yield "text diffs", diffs(lab, pixels[:16], [next(t.phrases[0] for t in things() if t.name == n) for n in names])
 
 
-def captions(lab: Lab, rng: random.Random) -> Figure:
-    """64 things, half of them on a named background, a seed each, through the whole pipeline in one batch."""
-    chosen = rng.sample(things(), 64)
-    asked = [t.phrases[0] + (f" on {article(rng.choice(list(COLOURS)))} background" if k % 2 else "")
-             for k, t in enumerate(chosen)]  # fmt: skip
-    z_i = sample(lab.prior, asked, seeds=range(64))
-    latent = Latent(z_i, noise(lab.decoder, range(64), device=lab.device))
-    stream = experiments.stages.decode_latents(
-        lab, latent, text=lab.decoder.encode_prompt(asked), steps=25, guidance=2.0
-    )
-    return grid(experiments.stages.run_to_end(stream), titles=[a.replace(" on ", "\non ") for a in asked], columns=8)
+def generated(lab: Lab, rng: random.Random) -> Figure:
+    """64 things with 64 seeds, half of them on a named background, through the whole pipeline in one batch."""
+    captions = []
+    for k, thing in enumerate(rng.sample(things(), 64)):
+        ground = f" on {article(rng.choice(list(COLOURS)))} background" if k % 2 else ""
+        captions.append(thing.phrases[0] + ground)
+    decoder = lab.require_decoder()
+    latent = Latent(sample(lab.prior, captions, seeds=range(64)), noise(decoder, range(64), device=lab.device))
+    text = decoder.encode_prompt(captions)
+    pixels = run_to_end(decode_latents(lab, latent, text=text, steps=25, guidance=2.0))
+    return grid(pixels, titles=[caption.replace(" on ", "\non ") for caption in captions], columns=8)
 
 
 def diffs(lab: Lab, pixels: torch.Tensor, names: list[str]) -> Figure:
-    """Each of 16 pictures turned towards the next one's caption."""
+    """Turn every one of 16 pictures towards the next one's caption."""
     named = {}
     for k in range(16):
         target = names[(k + 1) % 16]
-        made = experiments.diff(lab, pixels[k : k + 1], target, source=names[k], thetas=6)
-        named[f"{names[k]}\nto {target}"] = made.pixels[0]
+        result = experiments.diff(lab, pixels[k : k + 1], target, source=names[k], thetas=6)
+        named[f"{names[k]}\nto {target}"] = result.pixels[0]
     return rows(named)

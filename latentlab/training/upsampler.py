@@ -1,9 +1,10 @@
-"""The miniature's upsampler: 64 -> 256 pixels, trained on crops of what the decoder makes of small pictures."""
+"""The miniature's upsampler from 64 to 256 pixels, trained on crops of small pictures that the decoder predicts."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -15,33 +16,42 @@ from ..diffusion import Conditioning, SeededNoise, abar_at, cosine_abar, ddim_st
 from ..io.images import psnr, to_pil
 from ..models.emoji import DETAIL, EmojiDecoder, EmojiUpsampler, bicubic, block_side, upsampler_v
 from ..upsampling import upsample
+from .curriculum import for_decoder
 from .decoder import TIME_LIMIT
 from .drawings import Sprites
 from .loop import Part, save_half
 from .rendering import Renderer
-from .scenes import for_decoder
+
+if TYPE_CHECKING:
+    from diffusers.models.unets.unet_2d import UNet2DModel
 
 LOW, HIGH = 64, 256
-LATEST = 300  # time up to which one evaluation of the decoder shows what was there, frayed as its pictures are
+LATEST = 300  # up to this time one evaluation of the decoder predicts the picture, with the decoder's frayed edges
 
 
-def build(channels: tuple[int, ...] = (64, 96), scale: int = HIGH // LOW):
-    from diffusers import UNet2DModel
+def build(channels: tuple[int, ...] = (64, 96), scale: int = HIGH // LOW) -> UNet2DModel:
+    from diffusers.models.unets.unet_2d import UNet2DModel
 
     block = 3 * scale**2
     return UNet2DModel(
-        sample_size=LOW, in_channels=2 * block, out_channels=block, layers_per_block=1, block_out_channels=channels,
-        down_block_types=("DownBlock2D",) * len(channels), up_block_types=("UpBlock2D",) * len(channels),
-        norm_num_groups=8, add_attention=False,
-    )  # fmt: skip
+        sample_size=LOW,
+        in_channels=2 * block,
+        out_channels=block,
+        layers_per_block=1,
+        block_out_channels=channels,
+        down_block_types=("DownBlock2D",) * len(channels),
+        up_block_types=("UpBlock2D",) * len(channels),
+        norm_num_groups=8,
+        add_attention=False,
+    )
 
 
-class Upsampler(Part):
-    """|v - v̂|² on quarter-size crops, the small picture degraded.  Ramesh et al. 2022, section 2.1.
+class Upsampler(Part["UNet2DModel"]):
+    """|v - v̂|² on quarter-size crops whose small picture is degraded.  Ramesh et al. 2022, section 2.1.
 
-    A third of the small pictures is what the decoder predicts from a noised x_0, a third what the first stage makes of
-    them, and a third is blurred a little. None is noised: the network would have to know how much noise there is, or it
-    learns to put some back.
+    The decoder predicts a third of the small pictures from a noised x_0, the first stage decodes another third, and the
+    last third is blurred a little.  None has noise: the network would need its level as an input, or it would learn to
+    add noise.
     """
 
     name = "upsampler"
@@ -49,15 +59,16 @@ class Upsampler(Part):
     batch = 24
     fall = 0.4
 
-    def __init__(self, sprites: Sprites, decoder: EmojiDecoder, device: torch.device):
+    def __init__(self, sprites: Sprites, decoder: EmojiDecoder, device: torch.device) -> None:
         torch.manual_seed(0)
-        self.network = build().to(memory_format=torch.channels_last)
+        self.network = build()
+        nn.Module.to(self.network, memory_format=torch.channels_last)
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
         self.decoder = decoder
         self.abar = cosine_abar().float().to(device)
 
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-        """Weights for blocks of another side: each pixel of a smaller block stands for the pixels that it covers."""
+        """Adapt weights for smaller blocks: a pixel of a smaller block stands for all pixels that it covers."""
         own, side = block_side(self.network), math.isqrt(state["conv_out.weight"].shape[0] // 3)
         if side == own:
             return state
@@ -95,7 +106,7 @@ class Upsampler(Part):
 
     @staticmethod
     def _crops(small: Tensor, large: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The same random quarter of each small picture and of its large one, another one for each."""
+        """Crop a random quarter of every small picture, and the same quarter of its large one."""
         half, scale = LOW // 2, HIGH // LOW
         corners = torch.randint(0, half + 1, (len(small), 2), generator=generator).tolist()
         low = [p[:, y : y + half, x : x + half] for p, (y, x) in zip(small, corners)]
@@ -106,12 +117,12 @@ class Upsampler(Part):
 
     @torch.no_grad()
     def _through(self, pixels: Tensor) -> Tensor:
-        """What the decoder's first stage makes of pictures."""
+        """Encode and decode pictures by the decoder's first stage."""
         return self.decoder.to_pixels(self.decoder.to_x0(pixels)).float()
 
     @torch.no_grad()
     def _predicted(self, pixels: Tensor, captions: list[str], t: int, seed: int) -> Tensor:
-        """What the decoder predicts of pictures from their x_t, with their z_i and captions."""
+        """Predict x_0 by the decoder from the pictures' x_t, with their z_i and captions."""
         decoder, x_0 = self.decoder, self.decoder.to_x0(pixels)
         noise = SeededNoise(range(seed, seed + len(x_0)), decoder.shape, stream="frays", device=self.device)()
         x_t = ddim_step(x_0, noise, 1.0, abar_at(decoder.abar, t))
@@ -120,14 +131,14 @@ class Upsampler(Part):
         return decoder.to_pixels(ddim_step(x_t, eps, abar_at(decoder.abar, t), 1.0)).float()
 
     def _pairs(self, count: int) -> tuple[Tensor, Tensor]:
-        """Held-out pictures: two in three through the first stage, one in three as the decoder predicts it."""
+        """Held-out pictures: the decoder predicts a third of the small ones, the first stage decodes the others."""
         scenes = [for_decoder(10**9 + k, self.sprites) for k in range(count)]
         large = self.render(scenes, HIGH)
         small, third = F.avg_pool2d(large, HIGH // LOW), count // 3
         frayed = self._predicted(small[:third], [s.caption for s in scenes[:third]], LATEST, 10**9)
         return torch.cat([frayed, self._through(small[third:])]), large
 
-    def measure(self, network: nn.Module) -> dict[str, float]:
+    def measure(self, network: UNet2DModel) -> dict[str, float]:
         low, large = self._pairs(30)
         enlarged = upsample(EmojiUpsampler(network, LOW), low, seeds=range(30))
         plain = bicubic(low, HIGH).clamp(-1, 1)
@@ -135,7 +146,7 @@ class Upsampler(Part):
         pairs = {"psnr": enlarged, "psnr_bicubic": plain}
         return {f"{k}_{r}": psnr(large[s], p[s]).mean().item() for k, p in pairs.items() for r, s in rows.items()}
 
-    def preview(self, network: nn.Module) -> Image.Image:
+    def preview(self, network: UNet2DModel) -> Image.Image:
         from torchvision.utils import make_grid
 
         low, large = self._pairs(9)
@@ -143,5 +154,5 @@ class Upsampler(Part):
         rows = torch.cat([F.interpolate(low, (HIGH, HIGH), mode="nearest"), enlarged, large])
         return to_pil(make_grid(rows, 9)[None])[0]
 
-    def export(self, network: nn.Module, folder: Path) -> None:
+    def export(self, network: UNet2DModel, folder: Path) -> None:
         save_half(network, folder)

@@ -1,12 +1,14 @@
-"""The miniature's tokenizer: one token a word, every word that a caption of Emoji World can hold."""
+"""The miniature's tokenizer, with one token for every word that a caption of Emoji World can contain."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from .drawings import COLOURS, EXTRA_WORDS, SOLIDS, STYLES, sign_words, things
-from .scenes import NUMBERS, PLACES, plural
+from ..grammar import COLOURS, SOLIDS
+from .icon_sets import STYLES
+from .scenes import NUMBERS, PLACES
+from .things import EXTRA_WORDS, plural, sign_words, things
 
 CONTEXT = 20
 GLUE = (
@@ -16,17 +18,17 @@ GLUE = (
 
 
 def words() -> list[str]:
-    """Every known word, sorted; the order is part of the trained model, so new words need a new training of CLIP."""
-    known = set(GLUE.split()) | {*COLOURS, *SOLIDS, *EXTRA_WORDS, *sign_words(), *NUMBERS.values(), *PLACES} - {""}
-    known |= {style.adjective for style in STYLES.values() if style.adjective} | {f"{s}s" for s in SOLIDS}
+    """All words in sorted order, which is a part of the trained model: new words need a new training of CLIP."""
+    vocabulary = set(GLUE.split()) | {*COLOURS, *SOLIDS, *EXTRA_WORDS, *sign_words(), *NUMBERS.values(), *PLACES} - {""}
+    vocabulary |= {style.adjective for style in STYLES.values() if style.adjective} | {f"{s}s" for s in SOLIDS}
     for thing in things():
         for phrase in thing.phrases:
-            known |= set(phrase.split()) | set(plural(phrase).split())
-    return sorted(known)
+            vocabulary |= set(phrase.split()) | set(plural(phrase).split())
+    return sorted(vocabulary)
 
 
 def write_tokenizer(folder: Path) -> int:
-    """Write tokenizer.json and tokenizer_config.json, as transformers' AutoTokenizer reads them; how many tokens.
+    """Write the tokenizer in the files that transformers' AutoTokenizer reads, and return the number of tokens.
 
     The end token has the highest id, because open_clip pools the text at the argmax of the ids.
     """
@@ -47,8 +49,12 @@ def write_tokenizer(folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": CONTEXT, "pad_token": "[PAD]",
-        "unk_token": "[UNK]", "bos_token": "[SOT]", "eos_token": "[EOT]",
-    }  # fmt: skip
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": CONTEXT,
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "bos_token": "[SOT]",
+        "eos_token": "[EOT]",
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1))
     return len(tokens)

@@ -8,6 +8,7 @@ import torch
 from ... import models
 from ...analysis.pca import Directions
 from ...diffusion import noise
+from ...experiments.truncation import default_dims
 from ...io import images
 from ...latents import Latent
 from .. import controls, markup, model_cache, running
@@ -51,7 +52,7 @@ def run(model, picture, task, first, reach, seed, steps):
     axes, notes = components(model, lab)
     if task == "walk":
         return (yield from _walk(model, lab, inversion, axes, notes, int(first), reach))
-    dims = [k for k in (1, 2, 4, 8, 16, 32, 64, 128) if k < len(axes)] + [len(axes)]
+    dims = default_dims(axes)
     pixels = picture.pixels(lab)
     result = yield from run_experiment(
         model, "truncate", pixels, axes, dims=dims, seed=seed, steps=int(steps), preview_every=PREVIEW_EVERY

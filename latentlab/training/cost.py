@@ -1,0 +1,50 @@
+"""The time and the memory that one generated picture takes, measured in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+CAPTION = "a red apple on a blue background"
+
+
+class Cost(NamedTuple):
+    """The seconds of every picture after the first, the peak memory, and the pictures' side in pixels."""
+
+    seconds: list[float]
+    gigabytes: float
+    side: int
+
+
+def measure_cost(folder: Path) -> Cost:
+    """Generate six pictures with the miniature in a folder, in a new process on two cores."""
+    command = [sys.executable, "-m", __name__, str(folder)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return Cost(**json.loads(process.stdout))
+
+
+def _generate(folder: Path) -> Cost:
+    import resource
+
+    import torch
+
+    torch.set_num_threads(2)
+    from .. import experiments
+    from ..models.emoji import load_folder
+
+    lab = load_folder(folder, device=torch.device("cpu"))
+    seconds = []
+    for seed in range(6):
+        start = time.perf_counter()
+        pixels = experiments.generate(lab, CAPTION, seeds=[seed]).pixels
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS, in kilobytes elsewhere
+    return Cost(seconds[1:], peak / (2**30 if sys.platform == "darwin" else 2**20), pixels.shape[-1])
+
+
+if __name__ == "__main__":
+    print(json.dumps(_generate(Path(sys.argv[1]))._asdict()))

@@ -1,0 +1,92 @@
+"""The trained parts on this machine: the folders of their runs, their newest weights, and the scenes they encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from ..errors import UserError
+from ..models.emoji import weights_folder
+from .drawings import Sprites, cache_dir
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+
+    from ..clip import Encoder
+    from ..models.emoji import EmojiDecoder
+    from .decoder import Pool
+
+SOURCES = ("curriculum.py", "scenes.py", "things.py", "things.txt")  # the files that decide the scenes
+
+
+def run_folder(part: str) -> Path:
+    """The folder of a part's checkpoints, log and export."""
+    return cache_dir() / "runs" / part
+
+
+def newest_export(part: str) -> Path:
+    """The folder of a part's newest weights: those that this machine trained, or else the shipped ones.
+
+    Raises:
+        UserError: there are none.
+    """
+    for folder in (run_folder(part) / "export", weights_folder() / part):
+        if any(folder.glob("*.safetensors")):
+            return folder
+    raise UserError(f"{part} is not trained yet: run `python -m latentlab.training {part}` first")
+
+
+def load_encoder(device: torch.device) -> Encoder:
+    """The newest CLIP."""
+    from ..clip import local
+
+    return local(newest_export("clip"), device=device)
+
+
+def load_autoencoder(device: torch.device) -> AutoencoderDC:
+    """The newest first stage of the decoder, frozen."""
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+    from torch import float32, nn
+
+    network = AutoencoderDC.from_pretrained(newest_export("autoencoder"), torch_dtype=float32)
+    nn.Module.to(network.eval().requires_grad_(False), device)
+    return network
+
+
+def load_decoder(device: torch.device) -> EmojiDecoder:
+    """The newest decoder with its first stage and its CLIP, frozen."""
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+    from torch import float32, nn
+
+    from ..models.emoji import EmojiDecoder
+
+    network = SD3Transformer2DModel.from_pretrained(newest_export("decoder"), torch_dtype=float32)
+    nn.Module.to(network.eval().requires_grad_(False), device)
+    return EmojiDecoder(network, load_autoencoder(device), load_encoder(device))
+
+
+def load_pool(
+    sprites: Sprites,
+    encoder: Encoder,
+    autoencoder: AutoencoderDC | None,
+    *,
+    count: int,
+    side: int,
+    progress: Console,
+) -> Pool:
+    """The decoder's training scenes, encoded by the newest networks and cached under a name made of both."""
+    from .decoder import Pool
+
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        digest.update(files(__package__).joinpath(name).read_bytes())
+    for part in ("clip", *(["autoencoder"] if autoencoder is not None else [])):
+        digest.update(next(newest_export(part).glob("*.safetensors")).read_bytes())
+    path = cache_dir() / "pools" / f"{digest.hexdigest()[:12]}-{count}-{side}.pt"
+    progress.print(f"{count} scenes, encoded once: {path.name}")
+    return Pool.cached(path, sprites, encoder, autoencoder, first=0, count=count, side=side)
