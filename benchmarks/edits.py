@@ -1,8 +1,8 @@
 """What the picture's own trajectory gains over RePaint at equal evaluations: python benchmarks/edits.py.
 
 In every picture a thing is replaced by another one through a centred square mask of three sizes.  Measured: the PSNR
-outside the mask, the change between neighbours across its border and beside it, whether CLIP's zero-shot label inside the
-mask is the thing that was asked for, and the CLIP score; means with 95% intervals.
+outside the mask, the change between neighbours across its border and beside it, whether CLIP's zero-shot label inside
+the mask is the thing that was asked for, and the CLIP score; means with 95% intervals.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from ..clip import caption_warnings
 from ..diffusion import Conditioning, SeededNoise, abar_at, checked_seeds, ddim_step, noise
 from ..errors import UserError
 from ..io import images
-from .base import Progress, Result, experiment, settings_of, size
+from .base import Progress, Result, experiment, size
 from .stages import PREVIEWED, checked_pixels, cosine, upsample_images
 
 if TYPE_CHECKING:
@@ -36,12 +36,14 @@ class Edited(Result):
         original: (1, 3, H, W), the picture on its canvas; where there is nothing yet, what is visible is continued.
         mask: (1, 1, H, W), True where the picture was painted.
         pixels: (N, 3, H, W), the original's own outside the mask.
+        caption: of the whole picture as wanted; "" without one.
         seeds: N.
     """
 
     original: Tensor
     mask: Tensor
     pixels: Tensor
+    caption: str
     seeds: tuple[int, ...]
 
     def figure(self) -> Figure:
@@ -49,7 +51,7 @@ class Edited(Result):
 
         veiled = torch.where(self.mask, 0.35 * self.original + 0.3, self.original)
         titles = ["to be painted: pale", *(f"seed {seed}" for seed in self.seeds)]
-        return grid(torch.cat([veiled, self.pixels]), titles=titles, heading=self.settings["caption"] or None)
+        return grid(torch.cat([veiled, self.pixels]), titles=titles, heading=self.caption or None)
 
     def summary(self) -> str:
         values = {row["quantity"]: row["value"] for row in self.table}
@@ -67,9 +69,9 @@ class Edited(Result):
         return " ".join(sentences)
 
     def _about(self, values: dict[str, float]) -> str:
-        if not self.settings["caption"]:
+        if not self.caption:
             return " without a caption"
-        score = f" to “{self.settings['caption']}”, CLIP score {values['CLIP score']:.2f}"
+        score = f" to “{self.caption}”, CLIP score {values['CLIP score']:.2f}"
         if "accuracy inside the mask" not in values:
             return score
         return f"{score}; inside the mask CLIP recognises it in {values['accuracy inside the mask']:.0%}"
@@ -284,12 +286,8 @@ def edit(
         pixels = pixels.expand(len(seeds), -1, -1, -1).clone()
         pixels[window], missing[window] = painted, False
     yield Edited(
-        original=original, mask=unknown, pixels=pixels, seeds=seeds, notes=tuple(notes),
+        original=original, mask=unknown, pixels=pixels, caption=caption, seeds=seeds, notes=tuple(notes),
         table=tuple(_measured(lab, pixels, original, unknown, caption)),
-        settings=settings_of(
-            lab, "edit", caption=caption, grow=sides, strength=strength, seeds=seeds, steps=steps, guidance=guidance,
-            known=known, resamplings=resamplings, eta=eta,
-        ),
     )  # fmt: skip
 
 
