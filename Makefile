@@ -19,7 +19,7 @@ lab: $(VENV)/.dev  ## the notebooks in JupyterLab
 
 # Two processes of one thread each: torch's threads wait for one another by spinning, so two of two are slower.
 test: $(VENV)/.dev  ## all tests; some of them: make test ARGS="-k slerp"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not weights and not gpu" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not weights and not gpu" $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff's rules and format, and mypy's types
 	$(BIN)/ruff check .

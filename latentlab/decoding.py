@@ -56,7 +56,7 @@ def sample_steps(
         text: (1 or B, L, W) from `decoder.encode_prompt`, or None: no caption.
         steps: how many, or the times themselves; 25 by default. A pair has times of its own.
         guidance: classifier-free guidance scale; 1 disables it.
-        eta: 0 reconstructs, above 0 varies; one for all, or B of them.
+        eta: 0 reconstructs, above 0 varies; one number for all samples, or B numbers.
         seeds: B integers for eta's noise; required when eta > 0.
         solver: "ddim", whose path an inversion can undo, or "dpm++", DPM-Solver++ (2M), which needs half of the steps
             and is for pictures that are not inverted (`diffusion.dpm_solver_step`).
@@ -66,42 +66,21 @@ def sample_steps(
             (`clip_guidance.clip_guided`).
 
     Raises:
-        UserError: x_T does not fit the decoder, a guidance that is negative or not finite, an eta that is not within
-            0 to 1, another number of etas than of samples, eta > 0 without seeds, seeds of another number, an unknown
-            solver, eta > 0 with another solver than DDIM, or an interval that is
-            empty, another number of captions than of samples; and of a pair, anything that would leave its path: steps,
-            guidance, eta, a solver.
+        UserError: x_T does not fit the decoder, guidance is negative or not finite, an eta is not within 0 to 1, there
+            are more or fewer etas, seeds or captions than samples, eta > 0 comes without seeds or with another solver
+            than DDIM, the solver is unknown, the interval is empty; or a pair comes with anything that would leave its
+            path, which is steps, guidance, eta, a solver or CLIP guidance.
     """
     if isinstance(latent, PairLatent):
         yield from _descend_pair(decoder, latent, text, steps, guidance, eta, solver, clip)
         return
-    if latent.x_T.shape[1:] != tuple(decoder.shape):
-        raise UserError(
-            f"x_T is {tuple(latent.x_T.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
-            "invert the picture with the same model"
-        )
-    if not 0 <= guidance < float("inf"):
-        raise UserError(f"guidance is {guidance}: give 1 for none, or a number above, like 2")
-    etas = list(eta) if isinstance(eta, Sequence) else [eta]
-    if not all(0 <= value <= 1 for value in etas):  # NaN fails, too
-        raise UserError(f"eta is {eta}: give numbers from 0 (deterministic) to 1 (ancestral)")
-    if isinstance(eta, Sequence) and len(etas) != len(latent):
-        raise UserError(f"{len(etas)} etas for {len(latent)} samples: give one for all, or one each")
-    varies = any(value > 0 for value in etas)
-    if varies and (seeds is None or len(seeds) != len(latent)):
-        count = "none" if seeds is None else str(len(seeds))
-        raise UserError(f"eta is {eta} and seeds: {count}; variations want one seed for each of {len(latent)} samples")
-    if solver not in SOLVERS:
-        raise UserError(f"solver is {solver!r}: give one of {', '.join(SOLVERS)}")
-    if varies and solver != "ddim":
-        raise UserError(f"eta is {eta} with solver {solver!r}, which adds no noise: use solver 'ddim' for variations")
     first, last = guidance_interval or (0, len(decoder.abar))
-    if first > last:
-        raise UserError(f"guidance_interval is {guidance_interval}: give the least time first, like (300, 800)")
+    _check(decoder, latent.x_T, guidance, solver, (first, last))
+    etas = _checked_etas(eta, len(latent), seeds, solver)
     cond = Conditioning(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
     x_t, clip = latent.x_T, clip and clip.expand(len(latent))
     draw = None
-    if varies and seeds is not None:
+    if any(etas) and seeds is not None:
         draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype)
     eta_step = torch.tensor(etas, device=x_t.device, dtype=x_t.dtype).view(-1, 1, 1, 1) if len(etas) > 1 else etas[0]
     times = levels(decoder.abar, 25 if steps is None else steps)
@@ -115,6 +94,35 @@ def sample_steps(
         else:
             x_t, before = dpm_solver_step(x_t, x_0, a, a_next, before), (x_0, a)
         yield Step(number, len(times) - 1, x_t, x_0, number)
+
+
+def _check(decoder: Decoder, x_T: Tensor, guidance: float, solver: str, interval: tuple[int, int]) -> None:
+    if x_T.shape[1:] != tuple(decoder.shape):
+        raise UserError(
+            f"x_T is {tuple(x_T.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
+            "invert the picture with the same model"
+        )
+    if not 0 <= guidance < float("inf"):
+        raise UserError(f"guidance is {guidance}: give 1 for none, or a number above, like 2")
+    if solver not in SOLVERS:
+        raise UserError(f"solver is {solver!r}: give one of {', '.join(SOLVERS)}")
+    if interval[0] > interval[1]:
+        raise UserError(f"guidance_interval is {interval}: give the least time first, like (300, 800)")
+
+
+def _checked_etas(eta: float | Sequence[float], count: int, seeds: Sequence[int] | None, solver: str) -> list[float]:
+    """One eta for all samples, or one for every sample; above 0 they need `count` seeds and DDIM."""
+    etas = list(eta) if isinstance(eta, Sequence) else [eta]
+    if not all(0 <= value <= 1 for value in etas):  # NaN fails, too
+        raise UserError(f"eta is {eta}: give numbers from 0 (deterministic) to 1 (ancestral)")
+    if isinstance(eta, Sequence) and len(etas) != count:
+        raise UserError(f"{len(etas)} etas for {count} samples: give one for all, or one each")
+    if any(etas) and (seeds is None or len(seeds) != count):
+        number = "none" if seeds is None else str(len(seeds))
+        raise UserError(f"eta is {eta} and seeds: {number}; variations want one seed for each of {count} samples")
+    if any(etas) and solver != "ddim":
+        raise UserError(f"eta is {eta} with solver {solver!r}, which adds no noise: use solver 'ddim' for variations")
+    return etas
 
 
 def _descend_pair(
@@ -132,10 +140,10 @@ def _descend_pair(
             f"the states are {tuple(pair.first.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
             "invert the picture with the same model"
         )
-    params = {"steps": (steps, None), "guidance": (guidance, 1), "eta": (eta, 0), "solver": (solver, "ddim"),
-              "clip": (clip, None)}  # fmt: skip
-    for name, (value, own) in params.items():
-        if value != own:
+    params = {"steps": steps, "guidance": guidance, "eta": eta, "solver": solver, "clip": clip}
+    own = {"steps": None, "guidance": 1, "eta": 0, "solver": "ddim", "clip": None}
+    for name, value in params.items():
+        if value != own[name]:
             raise UserError(
                 f"{name} is {value}: {pair.method}'s pair of states goes back by the steps that it came, without "
                 f"guidance or noise, and is exact on no other; leave {name} out, or invert with method='fixed-point'"

@@ -161,8 +161,8 @@ def ddim_step(
         raise UserError("eta above 0 adds noise: it needs `noise`, and a step towards the clean picture")
     sigma = eta * math.sqrt((1 - abar_to) / (1 - abar_from) * (1 - abar_from / abar_to))
     # Never negative but for rounding: at η = 1 and the clean end it is 0.
-    kept = torch.as_tensor(1 - abar_to - sigma**2, dtype=x.dtype, device=x.device).clamp_min(0).sqrt()
-    return math.sqrt(abar_to) * x_0 + kept * eps + sigma * noise
+    eps_factor = torch.as_tensor(1 - abar_to - sigma**2, dtype=x.dtype, device=x.device).clamp_min(0).sqrt()
+    return math.sqrt(abar_to) * x_0 + eps_factor * eps + sigma * noise
 
 
 def dpm_solver_step(
@@ -182,10 +182,8 @@ def dpm_solver_step(
     sigma_ratio = math.sqrt((1 - abar_to) / (1 - abar_from))
     if before is not None and abar_to < 1:
         x_0_before, abar_before = before
-        h, h_before = (
-            _half_log_snr(abar_to) - _half_log_snr(abar_from),
-            _half_log_snr(abar_from) - _half_log_snr(abar_before),
-        )
+        h = _half_log_snr(abar_to) - _half_log_snr(abar_from)
+        h_before = _half_log_snr(abar_from) - _half_log_snr(abar_before)
         x_0 = x_0 + h / (2 * h_before) * (x_0 - x_0_before)
     return sigma_ratio * x + (math.sqrt(abar_to) - math.sqrt(abar_from) * sigma_ratio) * x_0
 
@@ -228,13 +226,7 @@ def to_eps(prediction: Tensor, x_t: Tensor, abar: float, kind: str) -> Tensor:
     raise ValueError(f"kind is {kind!r}, not 'eps', 'v' or 'x_0'")
 
 
-def guided(
-    predict: Callable[[Tensor, C], Tensor],
-    x_t: Tensor,
-    cond: C,
-    null: C,
-    guidance: float,
-) -> Tensor:
+def guided(predict: Callable[[Tensor, C], Tensor], x_t: Tensor, cond: C, null: C, guidance: float) -> Tensor:
     """Classifier-free guidance, with both halves in one batch; 1 costs nothing extra.
 
     out = null + g (cond - null).  Ho & Salimans 2021, equation 6 (with w = g - 1).

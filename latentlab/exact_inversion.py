@@ -96,13 +96,13 @@ def descend(decoder: Decoder, pair: PairLatent, cond: Conditioning) -> Iterator[
 
     The last x_t is x_0.  BDIA's pair reaches a step down already, so its way back is a step shorter.
     """
-    steps, each = len(pair.times) - 1, EVALUATIONS[pair.method]
+    steps, per_step = len(pair.times) - 1, EVALUATIONS[pair.method]
     total = steps - 1 if pair.method == "bdia" else steps
     for number in range(1, total + 1):
         states, expected = _down(decoder, pair, cond)
         if number < total:
             pair = PairLatent(pair.z_i, *states, pair.method, pair.times[1:], pair.mix)
-        yield number, total, states[1 if pair.method == "bdia" else 0], expected, number * each
+        yield number, total, states[1 if pair.method == "bdia" else 0], expected, number * per_step
 
 
 def _up(decoder: Decoder, pair: PairLatent, cond: Conditioning) -> Pair:

@@ -1,4 +1,4 @@
-"""x_0 -> x_T given z_i: DDIM run backwards."""
+"""x_0 -> x_T for a z_i: DDIM run backwards."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Inversion:
 
     Args:
         latent: z_i and x_T; of an exact method the pair of states instead.
-        residuals: (B, steps), how far each step's equation is from holding for each sample: the RMS of x_t minus what
-            one more iteration would give. It is that of the last point evaluated; x_t itself is one iteration further.
-            A naive inversion does not know it: NaN. An exact one has no equation to solve: 0.
-        spent: (B,), how often the decoder was evaluated for each sample.
-        converged: (B,), whether the residual of each of a sample's steps came below the tolerance: what a fixed-point
-            inversion has to say yes to before its x_T is trusted. A naive one never knows: False. An exact one: True.
+        residuals: (B, steps), the RMS by which one more iteration would change x_t, at the last point evaluated; x_t
+            itself is one iteration further.  It is NaN for a naive inversion, which does not compute it, and 0 for an
+            exact one, which has no equation to solve.
+        spent: (B,), the number of evaluations of the decoder for every sample.
+        converged: (B,), whether the residuals of all of a sample's steps came below the tolerance, without which a
+            fixed-point inversion's x_T can't be trusted.  It is False for a naive inversion and True for an exact one.
     """
 
     latent: Latent | PairLatent
@@ -40,7 +40,7 @@ class Inversion:
 
     @property
     def residual(self) -> Tensor:
-        """(steps,), the worst sample's at each step."""
+        """(steps,), the largest residual of all samples at every step."""
         return self.residuals.amax(0)
 
     @property
@@ -85,28 +85,11 @@ def invert_steps(
         UserError: x_0 does not fit the decoder, is not finite, the method is unknown, or a parameter is out of
             its range.
     """
-    if method not in METHODS:
-        raise UserError(f"method is {method!r}: give one of {', '.join(METHODS)}")
-    if iterations < 1:
-        raise UserError(f"iterations is {iterations}: give 1 or more")
-    if memory < 0:
-        raise UserError(f"memory is {memory}: give 0 (plain iteration) or more")
-    if x_0.ndim != 4 or x_0.shape[1:] != tuple(decoder.shape):
-        raise UserError(
-            f"x_0 is {tuple(x_0.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
-            "decoder.to_x0(images.resize(pixels, decoder.image_size))"
-        )
-    if not x_0.isfinite().all():
-        raise UserError("x_0 holds values that are not finite: check the picture it came from")
+    _check(decoder, x_0, method, iterations, memory)
     cond = cond.expand(len(x_0))
     times = levels(decoder.abar, steps)
     if method in exact_inversion.METHODS:
-        for number, (pair, evaluations) in enumerate(
-            exact_inversion.ascend(decoder, x_0, cond, times, method=method), 1
-        ):
-            converged = torch.ones(len(x_0), dtype=torch.bool, device=x_0.device)
-            spent = torch.full((len(x_0),), evaluations, device=x_0.device)
-            yield number, len(times) - 1, Inversion(pair, torch.zeros(len(x_0), number), spent, converged)
+        yield from _exact_steps(decoder, x_0, cond, times, method)
         return
     x_t, residuals = x_0, list[Tensor]()
     past: list[tuple[int, Tensor]] = []
@@ -131,6 +114,32 @@ def invert_steps(
         residuals.append(residual.float().cpu())
         inversion = Inversion(Latent(cond.z_i, x_t), torch.stack(residuals, 1), spent, converged)
         yield number, len(times) - 1, inversion
+
+
+def _check(decoder: Decoder, x_0: Tensor, method: str, iterations: int, memory: int) -> None:
+    if method not in METHODS:
+        raise UserError(f"method is {method!r}: give one of {', '.join(METHODS)}")
+    if iterations < 1:
+        raise UserError(f"iterations is {iterations}: give 1 or more")
+    if memory < 0:
+        raise UserError(f"memory is {memory}: give 0 (plain iteration) or more")
+    if x_0.ndim != 4 or x_0.shape[1:] != tuple(decoder.shape):
+        raise UserError(
+            f"x_0 is {tuple(x_0.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
+            "decoder.to_x0(images.resize(pixels, decoder.image_size))"
+        )
+    if not x_0.isfinite().all():
+        raise UserError("x_0 holds values that are not finite: check the picture it came from")
+
+
+def _exact_steps(
+    decoder: Decoder, x_0: Tensor, cond: Conditioning, times: Sequence[int], method: str
+) -> Iterator[tuple[int, int, Inversion]]:
+    pairs = exact_inversion.ascend(decoder, x_0, cond, times, method=method)
+    for number, (pair, evaluations) in enumerate(pairs, 1):
+        converged = torch.ones(len(x_0), dtype=torch.bool, device=x_0.device)
+        spent = torch.full((len(x_0),), evaluations, device=x_0.device)
+        yield number, len(times) - 1, Inversion(pair, torch.zeros(len(x_0), number), spent, converged)
 
 
 def invert(decoder: Decoder, x_0: Tensor, cond: Conditioning, **params: Any) -> Inversion:

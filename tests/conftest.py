@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import shutil
 import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -17,6 +18,13 @@ from latentlab import experiments, models
 from latentlab.analysis.pca import Directions
 from latentlab.diffusion import SeededNoise, abar_at, cosine_abar
 from latentlab.models.toy import D, ToyDecoder
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Background services of the browser itself would be counted as requests of the page.
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -153,6 +161,19 @@ def bystander():
     server.shutdown()
 
 
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser for the tests of one file: while playwright runs, no test may start an event loop of its own."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
 @pytest.fixture(scope="session")
 def sprites():
     """Every key of Emoji World on four tiny drawings, so that no test needs the artists' packages.
@@ -244,6 +265,14 @@ def published(write_once):
 def family(published):
     """The lab of a family by name, loaded from the tiny copies by the real code."""
     return functools.cache(lambda name: models.load(published, family=name, device="cpu"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Files with long tests come first, so that no process of pytest-xdist is left with one of them at the end."""
+    marks = ("notebooks", "browser", "slow")
+    long = {mark: {item.path for item in items if item.get_closest_marker(mark)} for mark in marks}
+    items.sort(key=lambda item: [item.path not in long[mark] for mark in marks])
 
 
 IGNORED = pytest.StashKey[list[tuple[str, list[str]]]]()

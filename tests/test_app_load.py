@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("gradio")
+import gradio as gr
+
 import latentlab
 from latentlab.app import markup, model_cache, request_limits
 from latentlab.app.main import build, launch
@@ -89,6 +91,14 @@ def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def test_a_slow_first_answer_does_not_end_the_app(monkeypatch):
+    monkeypatch.setattr("gradio.networking.url_ok", lambda url: False)  # as after three seconds
+    with gr.Blocks() as page:
+        pass
+    launch(page, prevent_thread_lock=True, quiet=True, server_port=free_port())
+    page.close()
 
 
 def test_a_model_that_fails_gives_a_message_and_frees_the_queue(served, monkeypatch):

@@ -331,8 +331,8 @@ def test_the_preview_shows_the_label_where_the_sliders_put_it():
 
 @pytest.mark.parametrize("seed", [-5, 10**20, controls.SEED_MAX + 1, 1.5, float("nan"), float("inf"), None])
 def test_an_invalid_seed_is_refused_with_the_name_of_its_box(seed):
-    entered = "nothing" if seed is None else seed
-    wanted = f"Seed of x_T: {entered} is given, wanted is a whole number from 0 to {controls.SEED_MAX}"
+    value = "empty" if seed is None else seed
+    wanted = f"Seed of x_T is {value}, wanted is a whole number from 0 to {controls.SEED_MAX}"
     box = controls.seed("Seed of x_T")
     # Gradio makes each visitor's own box from its constructor's arguments; attributes set later are lost.
     box = type(box)(**box.constructor_args)
@@ -359,4 +359,4 @@ def test_captions_beyond_the_limit_are_named_in_a_note(lab):
     _, page_result = collect(clip.run("toy", picture(), "compare", labels, True))
     assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in page_result.notes[-1]
     _, page_result = collect(clip.run("toy", picture(), "compare", "a cat", True))
-    assert not any("not read" in note for note in page_result.notes)
+    assert not any("left out" in note for note in page_result.notes)

@@ -20,7 +20,7 @@ import gradio as gr
 from test_app_load import free_port
 from test_app_parts import collect, picture
 
-from latentlab import UserError
+from latentlab import UserError, experiments
 from latentlab.app import model_cache, running
 from latentlab.app.pages import PAGES
 from latentlab.experiments import Progress
@@ -87,7 +87,7 @@ def test_to_device_moves_every_tensor(lab):
 def test_a_user_error_keeps_its_message_across_processes(lab, in_other_process):
     model_cache.set_lab(lab)
     with pytest.raises(UserError, match="caption is empty"):
-        collect(running.run_experiment("toy", "generate", "  "))
+        collect(running.run_experiment("toy", experiments.generate, "  "))
 
 
 def test_on_zerogpu_only_the_model_loaded_at_the_start_is_available(lab, monkeypatch):

@@ -4,33 +4,24 @@ import re
 from pathlib import Path
 
 import pytest
+import small_runs
 import torch
 from typer.main import get_command
 
 from latentlab import cli, decoding, experiments, inpainting
-from latentlab.analysis.pca import Directions
 from latentlab.app import links, running
 from latentlab.app.pages import PAGES
 from latentlab.experiments import EXPERIMENTS, Inverted
-from latentlab.models.toy import D
 from latentlab.paper.drawings import DRAWINGS
 from latentlab.paper.figures import FIGURES
-from latentlab.typography import Label
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-NO_PAGE = {"invert", "edit"}  # the first begins other experiments, the second has none yet
-NO_FIGURE = {"invert", "generate", "walk_components", "classify", "edit"}  # the paper has none of them
 
 
 @pytest.fixture
 def pixels():
     return torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(3)) * 2 - 1
-
-
-@pytest.fixture
-def directions():
-    return Directions.fit(torch.randn(60, D, generator=torch.Generator().manual_seed(0)), 6)
 
 
 def commands() -> set[str]:
@@ -45,10 +36,8 @@ def commands() -> set[str]:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_has_a_page_a_command_a_figure_and_a_place_in_the_docs_or_says_that_it_has_none(name):
     declared = EXPERIMENTS[name]
-    assert (declared.page == "") == (name in NO_PAGE)
     assert declared.page in {"", *(page.key for page in PAGES)}
     assert declared.command in commands()
-    assert (not declared.figures) == (name in NO_FIGURE)
     assert f"latentlab.{name}(" in README
     assert declared.__doc__ and getattr(experiments, name) is declared
 
@@ -82,34 +71,18 @@ def test_the_type_checker_knows_the_parameters_and_the_result_of_an_experiment(t
     assert 'Unexpected keyword argument "step"' in misspelt
 
 
-@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in NO_PAGE])
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if EXPERIMENTS[name].page])
 def test_the_picture_of_every_experiment_leads_back_to_its_page_and_task(name):
     page, fields = links.page_settings({"experiment": name, "steps": 9})
     assert page == EXPERIMENTS[name].page and fields.get("task", "") == EXPERIMENTS[name].task
 
 
-def runs(lab, pixels, directions):
-    """Arguments of a small run of each experiment that decodes."""
-    one, steps = pixels[:1], {"steps": 2}
-    return {
-        "generate": (("a cat",), {"seeds": [0, 1, 2], **steps}),
-        "reconstruct": ((pixels,), steps),
-        "vary": ((one,), {"etas": (0.2, 0.7), "seeds": (1, 2, 3), **steps}),
-        "interpolate": ((pixels,), {"thetas": 4, "seeds": (5, 6), **steps}),
-        "diff": ((one, ["a cat", "a dog"]), {"thetas": [0.0, 0.1, 0.2], **steps}),
-        "attack": ((pixels, ["pizza"], "a cat"), {"variations": 2, "label": Label("word"), **steps}),
-        "truncate": ((pixels, directions), {"dims": [1, 2, 4], **steps}),
-        "walk_components": ((one, directions), {"components": [0, 2], "sigmas": [-1, 0, 1], **steps}),
-        "ablate": ((["a cat", "a dog"],), {"seeds": [0, 1], **steps}),
-        "guide": (("a cat",), {"guidances": [1.0, 2.0], "prior_guidances": [1.0], "seeds": [0, 1, 2], **steps}),
-        "edit": ((one,), {"grow": ("right", "top"), "seeds": [0, 1], **steps}),
-        "bind": (("a red cube on top of a blue ball",), {"seeds": [0, 1], **steps}),
-        "spell": ((["stop", "go"],), {"alternatives": ["yes"], "seeds": [0, 1], **steps}),
-    }
+def test_every_experiment_has_a_small_run_for_the_laws_of_all():
+    assert EXPERIMENTS.keys() - {"invert"} == small_runs.RUNS.keys(), "tests/small_runs.py has one run of each"
 
 
-@pytest.mark.parametrize("name", [n for n in EXPERIMENTS if n not in {"invert", "classify", "compare"}])
-def test_the_declared_number_of_pictures_is_what_a_run_decodes(lab, pixels, directions, monkeypatch, name):
+@pytest.mark.parametrize("name", small_runs.RUNS)
+def test_the_declared_number_of_pictures_is_what_a_run_decodes(lab, directions, monkeypatch, name):
     decoded, sample_steps, inpaint_steps = [], decoding.sample_steps, inpainting.inpaint_steps
 
     def counted(decoder, latent, **params):
@@ -123,11 +96,11 @@ def test_the_declared_number_of_pictures_is_what_a_run_decodes(lab, pixels, dire
     monkeypatch.setattr(decoding, "sample_steps", counted)
     monkeypatch.setattr(inpainting, "inpaint_steps", counted_inpainting)
     monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
-    args, params = runs(lab, pixels, directions)[name]
-    EXPERIMENTS[name](lab, *args, **params)
-    most = EXPERIMENTS[name].count_images(lab, *args, **params)
-    # The toy's decoder takes no text, so an ablation has one signal less there.
-    assert sum(decoded) == (most * 2 // 3 if name == "ablate" else most)
+    arguments = small_runs.arguments(name, directions)
+    EXPERIMENTS[name](lab, **arguments)
+    most = EXPERIMENTS[name].count_images(lab, **arguments)
+    # The toy's decoder takes no text, so an ablation has three of its four signals there.
+    assert sum(decoded) == (most * 3 // 4 if name == "ablate" else most)
 
 
 def test_a_larger_model_and_positional_arguments_lengthen_the_lease():

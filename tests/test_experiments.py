@@ -6,36 +6,16 @@ import dataclasses
 import inspect
 
 import pytest
+import small_runs
 import torch
-from conftest import spied_lab, toy_pictures
+from conftest import spied_lab
 
 from latentlab import UserError, decoding, experiments
 from latentlab.experiments import Progress, stages
 
 
-def streams(lab, inversion, directions):
-    one = inversion.row(0)
-    return {
-        "generate": experiments.generate.stream(lab, "a cat", seeds=[0, 1], steps=3),
-        "reconstruct": experiments.reconstruct.stream(lab, toy_pictures(), steps=3),
-        "vary": experiments.vary.stream(lab, one, etas=(0, 1), seeds=[0, 1]),
-        "interpolate": experiments.interpolate.stream(lab, inversion, thetas=3),
-        "diff": experiments.diff.stream(lab, one, ["a cat", "a dog"], thetas=3),
-        "truncate": experiments.truncate.stream(lab, toy_pictures(), directions, dims=(0, 1, 12), steps=3),
-        "walk_components": experiments.walk_components.stream(
-            lab, one, directions, captions=["a cat", "a dog", "a fox"]
-        ),
-        "ablate": experiments.ablate.stream(lab, ["a cat", "a dog"], seeds=[0, 1], steps=3),
-        "guide": experiments.guide.stream(lab, "a cat", guidances=(1, 2), seeds=[0, 1], steps=3),
-        "bind": experiments.bind.stream(lab, ["a red cube above a blue ball"], seeds=[0, 1], steps=3),
-        "spell": experiments.spell.stream(lab, ["hello"], alternatives=["stop"], seeds=[0, 1], steps=3),
-        "classify": experiments.classify.stream(lab.encoder, toy_pictures(), ["a cat", "a dog"]),
-        "compare": experiments.compare.stream(lab.encoder, toy_pictures(), ["a cat", "a dog"]),
-    }
-
-
 @pytest.mark.parametrize("name", ["interpolate", "diff", "walk_components"])
-def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, inversion, directions, name, monkeypatch):
+def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, directions, name, monkeypatch):
     drawn = []
 
     def upsample(upsampler, pixels, *, seeds):
@@ -43,19 +23,18 @@ def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, inversion, dire
         return pixels
 
     monkeypatch.setattr(stages.upsampling, "upsample", upsample)
-    list(streams(dataclasses.replace(lab, upsampler=object()), inversion, directions)[name])
+    upsampling_lab = dataclasses.replace(lab, upsampler=object())
+    experiments.EXPERIMENTS[name](upsampling_lab, **small_runs.arguments(name, directions))
     assert len(drawn) > 1
     assert len(set(drawn)) == 1
 
 
-@pytest.mark.parametrize("name", [
-    "generate", "reconstruct", "vary", "interpolate", "diff", "truncate", "walk_components", "ablate", "guide",
-    "bind", "spell", "classify", "compare",
-])  # fmt: skip
+@pytest.mark.parametrize("name", small_runs.RUNS)
 def test_every_experiment_reports_progress_then_numbers_with_intervals_a_figure_and_a_sentence(
-    lab, inversion, directions, name
+    lab, directions, name, monkeypatch
 ):
-    *progress, result = streams(lab, inversion, directions)[name]
+    monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
+    *progress, result = experiments.EXPERIMENTS[name].stream(lab, **small_runs.arguments(name, directions))
     assert progress and all(isinstance(p, Progress) and 0 <= p.step <= p.steps for p in progress)
     assert result.table
     for row in result.table:

@@ -2,7 +2,10 @@
 
 import itertools
 import struct
+import sys
+import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +101,68 @@ def test_a_colour_key_is_white(tmp_path, mode, colour):
     image.putpixel((2, 1), 0)
     opened = reopened(image, tmp_path, transparency=colour)
     assert opened.getpixel((0, 0)) == (255, 255, 255) and opened.getpixel((2, 1)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_grey_of_a_png_is_white_at_every_depth(tmp_path, bits):
+    top = 2**bits - 1
+    keyed, other = 0, top // 3 if bits > 1 else 1  # the key is black, so that white can come from the key alone
+    rows = ["".join(f"{value:0{bits}b}" for value in row) for row in ([keyed] * 8, [other] * 8)]
+    pixels = b"".join(b"\0" + int(row, 2).to_bytes(bits, "big") for row in rows)
+    header = struct.pack(">IIBBBBB", 8, 2, bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"tRNS", struct.pack(">H", keyed)), (b"IDAT", zlib.compress(pixels)), (b"IEND", b""))
+    for name, key in (("black", keyed), ("other", other)):
+        path = tmp_path / f"{name}.png"
+        chunks = [(kind, struct.pack(">H", key) if kind == b"tRNS" else data) for kind, data in chunks]
+        path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks))
+        greys = np.asarray(images.open_image(path))[:, :, 0].astype(int)
+        wanted = [[255 if value == key else round(value * 255 / top)] * 8 for value in (keyed, other)]
+        assert abs(greys - wanted).max() <= 1
+
+
+def png_chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def ink_profile(lightness):
+    """An ICC profile of inks whose lightness L* is given for none (0) and for black (1), and 0 for any other ink."""
+    table = bytearray()
+    for node in range(16):  # C, M, Y, K, the last one fastest
+        table += bytes([round(lightness.get(node, 0) * 255 / 100), 128, 128])
+    linear = bytes(range(256))
+    matrix = struct.pack(">9i", *(65536 * (k % 4 == 0) for k in range(9)))
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + linear * 4 + bytes(table) + linear * 3
+    header = bytearray(128)
+    header[0:4] = struct.pack(">I", 144 + len(lut))
+    header[8:12], header[12:24], header[36:40] = b"\x02\x40\0\0", b"prtrCMYKLab ", b"acsp"
+    header[68:80] = struct.pack(">3i", 63190, 65536, 54061)  # D50
+    return bytes(header) + struct.pack(">I4sII", 1, b"A2B0", 144, len(lut)) + lut
+
+
+@pytest.mark.parametrize(("black_ink", "grey"), [(50, 119), (20, 48), (100, 255)])
+def test_inks_are_seen_by_the_profile_that_a_picture_carries(tmp_path, black_ink, grey):
+    inks = Image.new("CMYK", (16, 16), (0, 0, 0, 255))
+    inks.paste((0, 0, 0, 0), (0, 0, 16, 8))  # the paper
+    path = tmp_path / "a.jpg"
+    inks.save(path, quality=100, icc_profile=ink_profile({0: 100, 1: black_ink}))
+    rgb = np.asarray(images.open_image(path)).astype(int)
+    assert abs(rgb[2] - 255).max() <= 2 and abs(rgb[-2] - grey).max() <= 2  # sRGB of L*
+
+
+def test_inks_with_a_damaged_profile_are_seen_without_it(tmp_path):
+    inks = Image.new("CMYK", (16, 16), (0, 0, 0, 255))
+    inks.save(tmp_path / "a.jpg", quality=100, icc_profile=b"no profile")
+    assert np.asarray(images.open_image(tmp_path / "a.jpg")).max() <= 2
+
+
+def test_pillow_warns_no_user_of_damaged_metadata(picture, tmp_path, recwarn):
+    picture.save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0\x01")
+    with warnings.catch_warnings(record=True) as seen, Image.open(tmp_path / "a.jpg") as image:
+        warnings.simplefilter("always")
+        image.getexif()
+    assert seen, "Pillow itself no longer warns of this file"
+    images.open_image(tmp_path / "a.jpg")
+    assert not recwarn
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG"])
@@ -232,6 +297,19 @@ def test_more_than_40_megapixels_are_refused_with_their_number(tmp_path, width, 
 def test_more_pixels_than_pillow_itself_allows_are_refused_in_the_same_words(tmp_path):
     with pytest.raises(UserError, match="at most 40 Mpx is read: shrink it"):
         images.open_image(bomb(tmp_path / "a.png", 60000, 60000))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resets the peak of the memory through /proc")
+@pytest.mark.parametrize("mode", ["RGBA", "RGB"])
+def test_a_large_picture_is_held_in_memory_at_most_twice(tmp_path, mode):
+    Image.new(mode, (4000, 3000)).save(tmp_path / "a.png", compress_level=1)
+    Path("/proc/self/clear_refs").write_text("5")
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    before = int(status["VmRSS"].split()[0])
+    assert images.open_image(tmp_path / "a.png").size == (4000, 3000)
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    held = (int(status["VmHWM"].split()[0]) - before) * 1024 / (4 * 4000 * 3000)
+    assert held < (2.5 if mode == "RGBA" else 1.5)
 
 
 def test_exactly_40_megapixels_are_allowed(tmp_path):

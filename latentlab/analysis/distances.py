@@ -15,17 +15,22 @@ from . import intervals
 GROUPS = 20  # of the jackknife
 
 
-def _clouds(real: Tensor, made: Tensor, least: int) -> tuple[Tensor, Tensor]:
+def _clouds(real: Tensor, generated: Tensor, least: int) -> tuple[Tensor, Tensor]:
     """Directions in double precision: distances between embeddings of other lengths would measure the lengths."""
-    if real.ndim != 2 or made.ndim != 2 or real.shape[1] != made.shape[1] or min(len(real), len(made)) < least:
+    if (
+        real.ndim != 2
+        or generated.ndim != 2
+        or real.shape[1] != generated.shape[1]
+        or min(len(real), len(generated)) < least
+    ):
         raise UserError(
-            f"embeddings are {tuple(real.shape)} and {tuple(made.shape)}, wanted (N, D) and (M, D) of one D, "
+            f"embeddings are {tuple(real.shape)} and {tuple(generated.shape)}, wanted (N, D) and (M, D) of one D, "
             f"N and M at least {least}"
         )
-    return normalize(real.detach().double()), normalize(made.detach().double())
+    return normalize(real.detach().double()), normalize(generated.detach().double())
 
 
-def frechet(real: Tensor, made: Tensor) -> float:
+def frechet(real: Tensor, generated: Tensor) -> float:
     """The squared Fréchet distance of two Gaussians fitted to directions.
 
     |μ - μ'|² + tr(Σ + Σ' - 2 (Σ Σ')^½).  Heusel et al. 2017, equation 6; there of Inception's features, here of CLIP's.
@@ -33,26 +38,26 @@ def frechet(real: Tensor, made: Tensor) -> float:
     It is biased upwards by about 1/N, so compare only clouds of the same sizes.
 
     Args:
-        real: (N, D). made: (M, D). Only their directions count.
+        real: (N, D). generated: (M, D). Only their directions count.
 
     Raises:
         UserError: clouds of other widths, or of fewer than two.
     """
-    real, made = _clouds(real, made, 2)
+    real, generated = _clouds(real, generated, 2)
     values, vectors = torch.linalg.eigh(real.T.cov())
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-    both = torch.linalg.eigvalsh(root @ made.T.cov() @ root).clamp_min(0).sqrt().sum()
-    spread = real.var(0).sum() + made.var(0).sum()
-    return ((real.mean(0) - made.mean(0)).square().sum() + spread - 2 * both).item()
+    both = torch.linalg.eigvalsh(root @ generated.T.cov() @ root).clamp_min(0).sqrt().sum()
+    spread = real.var(0).sum() + generated.var(0).sum()
+    return ((real.mean(0) - generated.mean(0)).square().sum() + spread - 2 * both).item()
 
 
-def cmmd(real: Tensor, made: Tensor, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
+def cmmd(real: Tensor, generated: Tensor, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
     """The squared maximum mean discrepancy of two clouds of CLIP directions, unbiased and free of a Gaussian's shape.
 
     scale · (E k(x, x') + E k(y, y') - 2 E k(x, y)), k(x, y) = exp(-|x - y|² / 2σ²).  Jayasumana et al. 2024, section 4.
 
     Args:
-        real: (N, D). made: (M, D). Only their directions count.
+        real: (N, D). generated: (M, D). Only their directions count.
         sigma, scale: the paper's.
 
     Returns:
@@ -61,7 +66,7 @@ def cmmd(real: Tensor, made: Tensor, *, sigma: float = 10.0, scale: float = 1000
     Raises:
         UserError: clouds of other widths, or of fewer than two.
     """
-    real, made = _clouds(real, made, 2)
+    real, generated = _clouds(real, generated, 2)
 
     def kernel(x: Tensor, y: Tensor) -> Tensor:
         return torch.exp(-torch.cdist(x, y).square() / (2 * sigma**2))
@@ -70,16 +75,16 @@ def cmmd(real: Tensor, made: Tensor, *, sigma: float = 10.0, scale: float = 1000
         k = kernel(x, x)
         return (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
 
-    return scale * (within(real) + within(made) - 2 * kernel(real, made).mean()).item()
+    return scale * (within(real) + within(generated) - 2 * kernel(real, generated).mean()).item()
 
 
-def recalled(real: Tensor, made: Tensor, *, neighbours: int = 3) -> Tensor:
-    """Which real embeddings lie among the made ones: within some made one's distance to its k-th neighbour.
+def recalled(real: Tensor, generated: Tensor, *, neighbours: int = 3) -> Tensor:
+    """Which real embeddings lie within some generated one's distance to its k-th generated neighbour.
 
     Their share is the recall of Kynkäänniemi et al. 2019, equation 1: how much of the variety the samples cover.
 
     Args:
-        real: (N, D). made: (M, D). Only their directions count.
+        real: (N, D). generated: (M, D). Only their directions count.
 
     Returns:
         (N,) booleans.
@@ -87,12 +92,12 @@ def recalled(real: Tensor, made: Tensor, *, neighbours: int = 3) -> Tensor:
     Raises:
         UserError: clouds of other widths, or of no more than `neighbours`.
     """
-    real, made = _clouds(real, made, neighbours + 1)
-    radius = torch.cdist(made, made).kthvalue(neighbours + 1, dim=1).values  # the nearest of all is itself
-    return (torch.cdist(real, made) <= radius).any(1)
+    real, generated = _clouds(real, generated, neighbours + 1)
+    radius = torch.cdist(generated, generated).kthvalue(neighbours + 1, dim=1).values  # the nearest of all is itself
+    return (torch.cdist(real, generated) <= radius).any(1)
 
 
-def jackknife(distance: Callable[[Tensor, Tensor], float], real: Tensor, made: Tensor, /, **where: Any) -> dict:
+def jackknife(distance: Callable[[Tensor, Tensor], float], real: Tensor, generated: Tensor, /, **where: Any) -> dict:
     """A distance with a 95% interval by leaving out a twentieth of both clouds in turn.
 
     `intervals.jackknife` of 20 groups.  Resampling with repeats, as the bootstrap does, would put pairs of equal
@@ -100,20 +105,22 @@ def jackknife(distance: Callable[[Tensor, Tensor], float], real: Tensor, made: T
 
     Args:
         distance: of two clouds.
-        real: (N, D). made: (M, D); where there are several for each real one, side by side, they go out together.
+        real: (N, D). generated: (M, D); several for each real one stand side by side and are left out together.
         where: what the row is about.
 
     Returns:
-        {**where, value, n, low, high}, n the number of made ones.
+        {**where, value, n, low, high}, n the number of generated ones.
 
     Raises:
         UserError: clouds of fewer than 40.
     """
-    _clouds(real, made, 2 * GROUPS)
-    each = max(1, len(made) // len(real))  # draws that share a real picture are not independent
-    groups = torch.arange(len(real)) % GROUPS, torch.arange(len(made)) // each % GROUPS
+    _clouds(real, generated, 2 * GROUPS)
+    per_real = max(1, len(generated) // len(real))  # draws that share a real picture are not independent
+    groups = torch.arange(len(real)) % GROUPS, torch.arange(len(generated)) // per_real % GROUPS
     without = [
-        distance(*(cloud[(group != k).to(cloud.device)] for cloud, group in zip((real, made), groups)))
+        distance(*(cloud[(group != k).to(cloud.device)] for cloud, group in zip((real, generated), groups)))
         for k in range(GROUPS)
     ]
-    return intervals.jackknife(distance(real, made), torch.tensor(without, dtype=torch.float64), len(made), **where)
+    return intervals.jackknife(
+        distance(real, generated), torch.tensor(without, dtype=torch.float64), len(generated), **where
+    )

@@ -1,1 +1,1 @@
-"""What all pages share: models, running and watching, pictures with their latents, links, and the layout."""
+"""The Gradio app: the pages, and what they share."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 
 from ..errors import UserError
@@ -36,19 +34,19 @@ def back_guidance() -> gr.Slider:
 
 
 def seed(label: str = "Seed", info: str = "The same seed gives the same noise, on any machine.") -> gr.Number:
-    """A number without precision: Gradio would round a fraction silently, and its errors don't name the control."""
+    """Build a number box without precision, because Gradio would round a fraction without an error."""
     return gr.Number(0, label=label, info=info)
 
 
-def validated_seed(label: str, value: Any) -> int:
-    """A seed out of its control, a link or a call.
+def validated_seed(label: str, value: object) -> int:
+    """Return the seed from a control, a link or a call as an integer.
 
     Raises:
-        UserError: it is not a whole number in range.
+        UserError: the value is not a whole number in range.
     """
     if not isinstance(value, int | float) or not 0 <= value <= SEED_MAX or value != int(value):
-        value_text = "nothing" if value is None else value
-        raise UserError(f"{label}: {value_text} is given, wanted is a whole number from 0 to {SEED_MAX}: change it")
+        value_text = "empty" if value is None else value
+        raise UserError(f"{label} is {value_text}, wanted is a whole number from 0 to {SEED_MAX}: change it")
     return int(value)
 
 
@@ -58,11 +56,13 @@ def count(value: int = 4, maximum: int = 8, label: str = "Pictures") -> gr.Slide
 
 def method() -> gr.Radio:
     return gr.Radio(
-        list(METHODS), value="fixed-point", label="Inversion",
+        list(METHODS),
+        value="fixed-point",
+        label="Inversion",
         info="naive is quick and inexact; bdia and edict are exact, but other pages can't use their latents.",
-    )  # fmt: skip
+    )
 
 
-def seeds(first: int, many: int) -> range:
-    """Consecutive seeds of the pictures, from `first` on."""
-    return range(first, first + int(many))
+def seeds(first: int, count: float) -> range:
+    """Return consecutive seeds, one for each picture; a slider's count is a float."""
+    return range(first, first + int(count))

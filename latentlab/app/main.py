@@ -1,4 +1,4 @@
-"""The app: all pages in one Gradio Blocks. Everything that a page shows is computed in `latentlab.experiments`."""
+"""The app: all pages in one Gradio Blocks. `latentlab.experiments` computes everything that a page shows."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if os.environ.get("SPACES_ZERO_GPU"):
     import spaces  # noqa: F401  (it has to come before torch)
 
 import gradio as gr
+from gradio.routes import App
 from starlette.middleware import Middleware
 
 import latentlab
@@ -19,7 +20,7 @@ import latentlab
 from ..errors import UserError
 from ..io import images
 from . import layout, links, model_cache, picker, style
-from .buttons import QUIET
+from .events import QUIET
 from .map import Map
 from .output_bar import OutputBar, input_slots
 from .pages import PAGES
@@ -27,12 +28,15 @@ from .request_limits import RequestLimits
 
 
 def build(lab: latentlab.Lab) -> gr.Blocks:
-    """The whole page, with a loaded lab as the first model."""
+    """Build the whole page, with a loaded lab as the first model."""
     model_cache.set_lab(lab)
     with gr.Blocks(title="latentlab", delete_cache=(3600, 6 * 3600), analytics_enabled=False) as page:
         with gr.Row(equal_height=True, elem_classes="top"):
             gr.HTML(
-                "<h1>latentlab</h1><p>A walk through CLIP's latent space.</p>", padding=False, scale=2, min_width=240
+                "<h1>latentlab</h1><p>Explore CLIP's latent space with an unCLIP pipeline.</p>",
+                padding=False,
+                scale=2,
+                min_width=240,
             )
             model = gr.Dropdown(
                 model_cache.dropdown_choices(),
@@ -43,48 +47,61 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                 scale=1,
                 min_width=260,
             )
-        news = gr.HTML(padding=False)
+        notice = gr.HTML(padding=False)
         examples = picker.load_examples()
         with gr.Tabs(overflow_behavior="wrap") as tabs:
-            built = [layout.build(each, model, examples) for each in PAGES]
+            built = [layout.build(definition, model, examples) for definition in PAGES]
             map_tab = Map(examples, [title for _, title in input_slots(built)]) if len(examples) > 2 else None
-        output_bar = OutputBar(built, tabs, model, news, examples)
+        output_bar = OutputBar(built, tabs, model, notice, examples)
         if map_tab:
             map_tab.connect(output_bar)
-        model.change(_model_news, model, news, **QUIET)
+        model.change(_model_notice, model, notice, **QUIET)
         page.load(
-            output_bar.open_link, None, [tabs, model, news, *output_bar.fields(), *output_bar.all_pickers()], **QUIET
+            output_bar.open_link, None, [tabs, model, notice, *output_bar.fields(), *output_bar.all_pickers()], **QUIET
         )
     return page
 
 
-def _model_news(name: str) -> str:
+def _model_notice(name: str) -> str:
     try:
         reason = model_cache.unavailable_reason(model_cache.validated_name(name))
     except UserError as error:
         reason = str(error)
     if reason:
         return f'<p class="bar wrong" role="alert">{html.escape(reason)}.</p>'
-    ready = (
-        "is loaded" if model_cache.loaded_lab(name) else "will be loaded with the next Run, and the other one let go"
-    )
-    return f'<p class="note" role="status">{html.escape(name)} {ready}.</p>'
+    state = "is loaded" if model_cache.loaded_lab(name) else "replaces the loaded model at the next Run"
+    return f'<p class="note" role="status">{html.escape(name)} {state}.</p>'
 
 
-def launch(page: gr.Blocks, **options) -> tuple:
-    """Serve the page, to this machine alone unless the environment says otherwise; nothing comes from elsewhere."""
+def launch(
+    page: gr.Blocks,
+    *,
+    inbrowser: bool = False,
+    prevent_thread_lock: bool = False,
+    quiet: bool = False,
+    server_port: int | None = None,
+) -> tuple[App, str, str | None]:
+    """Serve the page without requests to other servers, to this machine alone unless GRADIO_SERVER_NAME is set.
+
+    Args:
+        inbrowser, prevent_thread_lock, quiet, server_port: as in `gradio.Blocks.launch`.
+    """
     gallery = model_cache.gallery(model_cache.DEFAULT_MODEL)
     return page.launch(
         share=False,
         ssr_mode=False,
         show_error=False,
+        _frontend=False,  # or gradio asks itself for the page, and ends the app if that takes more than three seconds
         max_file_size=images.MAX_BYTES,
         theme=style.theme(),
         css=style.CSS,
         js=style.KEYS,
         app_kwargs={"middleware": [Middleware(RequestLimits), Middleware(links.PageQuery)]},
         allowed_paths=[str(gallery[0][0].parent)] if gallery else [],
-        **options,
+        inbrowser=inbrowser,
+        prevent_thread_lock=prevent_thread_lock,
+        quiet=quiet,
+        server_port=server_port,
     )
 
 
@@ -95,5 +112,4 @@ def main() -> None:
         model_cache.warm_up(lab)
     except UserError as error:
         sys.exit(f"error: {error}")
-    at_home = "SPACE_ID" not in os.environ and sys.stdout.isatty()
-    launch(build(lab), inbrowser=at_home)
+    launch(build(lab), inbrowser="SPACE_ID" not in os.environ and sys.stdout.isatty())

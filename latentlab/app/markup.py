@@ -6,8 +6,8 @@ import base64
 import html
 import io
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,20 +15,22 @@ if TYPE_CHECKING:
 STAGES = {
     "prior": "Prior: from caption to image embedding",
     "first stage": "First stage: what it keeps of the picture",
-    "inversion": "Inversion: looking for x_T",
+    "inversion": "Inversion: from picture to x_T",
     "decoder": "Decoder: from noise to picture",
     "upsampler": "Upsampler: to full size",
-    "CLIP": "CLIP: reading pictures and captions",
+    "CLIP": "CLIP: encoding pictures and captions",
 }
-GREEK = {"eta": "η", "theta": "θ", "sigma": "σ"}  # as the pages write them
-SERVER_ERROR = "Something went wrong on our side; nothing that you did. Please try again, or with fewer pictures."
+GREEK = {"eta": "η", "theta": "θ", "sigma": "σ"}
+SERVER_ERROR = "Something went wrong on the server. Please try again, or ask for fewer pictures."
 
 
 class StageClock:
-    """The seconds that a stage still takes, once a few of its steps have been timed."""
+    """An estimate of the seconds that a stage still takes, from the times of its steps so far."""
 
     def __init__(self, needed: int = 3):
-        self.needed, self.stage, self.marks = needed, None, []
+        self.needed = needed
+        self.stage = ""
+        self.marks: list[tuple[int, float]] = []  # (step, its time in seconds)
 
     def left(self, stage: str, step: int, steps: int) -> float | None:
         if stage != self.stage or (self.marks and step < self.marks[-1][0]):  # a sweep decodes more than once
@@ -37,44 +39,44 @@ class StageClock:
             self.marks.append((step, time.monotonic()))
         if len(self.marks) <= self.needed:
             return None
-        # Of all steps but the first, which warms up: its beginning was not seen.
-        (first, began), (last, now) = self.marks[0], self.marks[-1]
-        return (now - began) / (last - first) * (steps - last)
+        # The first step is left out: it warms up, and its start was not timed.
+        (first, start), (last, end) = self.marks[0], self.marks[-1]
+        return (end - start) / (last - first) * (steps - last)
 
 
 def progress_bar(stage: str, step: int, steps: int, seconds: float | None = None) -> str:
-    """Progress: the stage, its steps, and the seconds that it still takes where they can be told."""
-    left = "" if seconds is None or step >= steps else f" · about {max(1, round(seconds))} s left of this stage"
-    words = STAGES.get(stage, stage[:1].upper() + stage[1:])
-    done = f" · step {step} of {steps}" if steps > 1 else " …"
-    label = html.escape(f"{words}{done}{left}")
+    """Draw the progress of a stage: its name, its steps, and an estimate of the seconds that it still takes."""
+    remaining = "" if seconds is None or step >= steps else f" · about {max(1, round(seconds))} s left of this stage"
+    name = STAGES.get(stage, stage[:1].upper() + stage[1:])
+    position = f" · step {step} of {steps}" if steps > 1 else " …"
+    label = html.escape(f"{name}{position}{remaining}")
     value = f' value="{step}"' if steps > 1 else ""
     meter = f'<progress{value} max="{steps}" aria-label="{label}"></progress>'
     return f'<div class="bar" role="status">{label}{meter}</div>'
 
 
 def message(text: str, kind: str = "", notes: Sequence[str] = ()) -> str:
-    """A message, and each note under it; kind is "wrong" for an error."""
+    """Draw a message and the notes under it; kind is "wrong" for an error."""
     role = "alert" if kind == "wrong" else "status"
-    more = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in notes)
-    return f'<div class="bar {kind}" role="{role}"><p>{html.escape(text)}</p>{more}</div>'
+    note_lines = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in notes)
+    return f'<div class="bar {kind}" role="{role}"><p>{html.escape(text)}</p>{note_lines}</div>'
 
 
-def error_sentence(error: Exception) -> str:
-    """An error's text as a sentence of the page; a file's name keeps its own first letter."""
+def error_sentence(error: Exception | str) -> str:
+    """Return an error's text as a sentence; a file or a symbol at its start keeps its first letter."""
     text = str(error)
-    first = text.split(" ", 1)[0]
-    begin = text if "." in first or "_" in first else f"{text[:1].upper()}{text[1:]}"
-    return begin + "." * (not text.endswith((".", "?", "!")))
+    first_word = text.split(" ", 1)[0]
+    sentence = text if "." in first_word or "_" in first_word else f"{text[:1].upper()}{text[1:]}"
+    return sentence + "." * (not text.endswith((".", "?", "!")))
 
 
-def _number(value) -> str:
+def _number(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     return str(value)
 
 
-def _cell(row: dict | None) -> str:
+def _cell(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "<td>–</td>"
     between = ""
@@ -83,18 +85,18 @@ def _cell(row: dict | None) -> str:
     return f"<td>{_number(row['value'])}{between}</td>"
 
 
-def results_table(rows: Sequence[dict], max_columns: int = 8) -> str:
-    """A result's tidy table: a line a quantity, and a column for each place of the sweep."""
+def results_table(rows: Sequence[Mapping[str, Any]], max_columns: int = 8) -> str:
+    """Draw a result's tidy table with a line for each quantity and a column for each place of the sweep."""
     fixed = ("quantity", "value", "n", "low", "high")
     keys = list(dict.fromkeys(k for row in rows for k in row if k not in fixed))
     across = keys[-1] if keys and len({row.get(keys[-1]) for row in rows}) > 1 else None
     columns = list(dict.fromkeys(row.get(across) for row in rows if across in row))[:max_columns] if across else []
-    lines: dict[tuple, dict] = {}
+    lines: dict[tuple[str, ...], dict[Any, Mapping[str, Any]]] = {}
     for row in rows:
         name = (row["quantity"], *(str(row[k]) for k in keys if k != across and k in row))
-        lines.setdefault(name, {})[row.get(across)] = row
-    sign = GREEK.get(across, across)
-    head = [_number(c) if isinstance(c, str) else f"{sign} = {_number(c)}" for c in columns] or ["value"]
+        lines.setdefault(name, {})[row.get(across) if across else None] = row
+    symbol = GREEK.get(across, across) if across else ""
+    head = [_number(c) if isinstance(c, str) else f"{symbol} = {_number(c)}" for c in columns] or ["value"]
     body = "".join(
         f'<tr><th scope="row">{html.escape(" · ".join(name))}</th>'
         + "".join(_cell(cells.get(c, cells.get(None))) for c in columns or [None])
@@ -109,8 +111,8 @@ def results_table(rows: Sequence[dict], max_columns: int = 8) -> str:
     )
 
 
-def probability_bars(columns: dict[str, Sequence[tuple[str, float]]]) -> str:
-    """Labels with their probabilities as bars, a block a column: heading -> [(label, probability)]."""
+def probability_bars(columns: Mapping[str, Sequence[tuple[str, float]]]) -> str:
+    """Draw labels with their probabilities as bars, a block for each heading: heading -> [(label, probability)]."""
     blocks = []
     for heading, rows in columns.items():
         lines = "".join(
@@ -122,7 +124,7 @@ def probability_bars(columns: dict[str, Sequence[tuple[str, float]]]) -> str:
 
 
 def figure_html(figure: Figure, alt: str) -> str:
-    """A matplotlib figure as a picture with an alternative text."""
+    """Draw a matplotlib figure as a picture with an alternative text."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     data = base64.b64encode(buffer.getvalue()).decode()

@@ -1,41 +1,53 @@
-"""The bar under all pages: the selected picture, where to use it, what to download, and settings out of a PNG."""
+"""The bar under all pages: the selected picture, where to use it, its downloads, and settings from a PNG."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from ..errors import UserError
 from . import links, markup, model_cache, outputs
-from .buttons import QUIET
+from .events import QUIET, Update
 from .layout import BuiltPage
 from .outputs import InputImage, RunOutput
 from .page import picture_names
 from .picker import Picker, thumbnail
 
+Selected = tuple[RunOutput, int] | None  # a run and the row of its selected picture
 LATENTS, NO_LATENTS = "Its latents (safetensors)", "Its latents are unknown"
-# Adds the row of the gallery's opened picture to an event's inputs.
+# A browser's function that replaces an event's last input by the row of the gallery's opened picture.
 OPENED_ROW_JS = """(...inputs) => [...inputs.slice(0, -1),
     Math.max(0, [...document.querySelectorAll('#%s .thumbnails button')].findIndex(b => b.matches('.selected')))]"""
-MAX_OWN_IMAGES = 12  # how many of a visitor's own pictures the map shows
+MAX_OWN_IMAGES = 12  # of a visitor's own pictures, the map shows the last ones
 
 
-def input_slots(built: Sequence[BuiltPage]) -> list[tuple[Picker, str]]:
-    """Every picker, with its name."""
+def input_slots(built_pages: Sequence[BuiltPage]) -> list[tuple[Picker, str]]:
+    """Return every picker with its name."""
     return [
-        (p, b.page.title + (f": {p.label.lower()}" if len(b.pickers) > 1 else "")) for b in built for p in b.pickers
+        (picker, built.page.title + (f": {picker.label.lower()}" if len(built.pickers) > 1 else ""))
+        for built in built_pages
+        for picker in built.pickers
     ]
 
 
 class OutputBar:
-    """The components of the bar. `selected` holds (RunOutput, row); `own_images` the visitor's own pictures."""
+    """The bar's components. The state `selected` holds Selected; `own_images` holds the visitor's own pictures."""
 
-    def __init__(self, built: Sequence[BuiltPage], tabs: gr.Tabs, model, news: gr.HTML, examples: Sequence[InputImage]):
-        self.built, self.tabs, self.model, self.news = list(built), tabs, model, news
-        self.examples = {c.example: c for c in examples}
-        self.slots = input_slots(built)
+    def __init__(
+        self,
+        built_pages: Sequence[BuiltPage],
+        tabs: gr.Tabs,
+        model: gr.Dropdown,
+        notice: gr.HTML,
+        examples: Sequence[InputImage],
+    ):
+        self.built_pages, self.tabs, self.model, self.notice = list(built_pages), tabs, model, notice
+        self.examples = {image.example: image for image in examples}
+        self.slots = input_slots(built_pages)
         self.other_tabs: list[str] = []  # keys of tabs that have no settings
         self.selected, self.own_images, self.offered = gr.State(), gr.State([]), gr.State()
         self.row = gr.Number(0, precision=0, visible=False)
@@ -86,12 +98,14 @@ class OutputBar:
         self.link = gr.HTML(padding=False)
 
     def _build_settings(self) -> None:
-        self.dropped = gr.File(label="Settings from a PNG made here", type="filepath", height=150, elem_classes="drop")
+        self.dropped = gr.File(
+            label="Settings from a PNG of latentlab", type="filepath", height=150, elem_classes="drop"
+        )
         self.offer = gr.HTML(padding=False)
         self.apply = gr.Button("Use these settings", visible=False, size="md")
 
     @property
-    def selected_outputs(self) -> list:
+    def selected_outputs(self) -> list[Component]:
         return [
             self.selected,
             self.picture,
@@ -105,154 +119,168 @@ class OutputBar:
         ]
 
     def _connect(self) -> None:
-        for b in self.built:
-            for event in b.events:
-                event.success(None, None, self.news, js="() => ''", **QUIET)  # it was about the next run
-                inputs, js = (
-                    [b.run_output, self.selected, self.model, self.own_images, self.row],
-                    OPENED_ROW_JS % b.gallery.elem_id,
-                )
-                event.success(self._select_first, inputs, self.selected_outputs, js=js, **QUIET)
-            b.gallery.select(
-                self._select_clicked,
-                [b.run_output, self.selected, self.model, self.own_images],
-                self.selected_outputs,
-                **QUIET,
-            )
+        for built in self.built_pages:
+            run = [built.run_output, self.selected, self.model, self.own_images]
+            for event in built.events:
+                event.success(None, None, self.notice, js="() => ''", **QUIET)  # the notice was about the next run
+                js = OPENED_ROW_JS % built.gallery.elem_id
+                event.success(self._select_first, [*run, self.row], self.selected_outputs, js=js, **QUIET)
+            built.gallery.select(self._select_clicked, run, self.selected_outputs, **QUIET)
         self.use.click(self._use, [self.target, self.selected], [self.tabs, *self.all_pickers()], **QUIET)
         self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUIET)
-        inputs = [self.tabs, self.news, self.offer, self.apply, *self.fields(), *self.all_pickers()]
-        self.apply.click(self._apply, self.offered, inputs, **QUIET)
+        settings = [self.tabs, self.notice, self.offer, self.apply, *self.fields(), *self.all_pickers()]
+        self.apply.click(self._apply, self.offered, settings, **QUIET)
 
-    def _select_first(self, run_output: RunOutput, selected, model, own_images, opened: int):
+    def _select_first(
+        self, run_output: RunOutput, selected: Selected, model: str, own_images: list[InputImage], opened: int | None
+    ) -> list[object]:
         """Select the picture of a new run that the visitor has opened, or its first."""
         if not run_output.page or (selected and selected[0] is run_output):
             return [gr.skip()] * len(self.selected_outputs)
         if run_output.images:
             row = opened if isinstance(opened, int) and 0 <= opened < len(run_output.images) else 0
             return self._select(run_output, row, model, own_images)
-        return [self._link(run_output, model) if c is self.link else gr.skip() for c in self.selected_outputs]
+        link = self._link(run_output, model)
+        return [link if component is self.link else gr.skip() for component in self.selected_outputs]
 
-    def _select_clicked(self, run_output: RunOutput, selected, model, own_images, event: gr.SelectData):
+    def _select_clicked(
+        self,
+        run_output: RunOutput,
+        selected: Selected,
+        model: str,
+        own_images: list[InputImage],
+        event: gr.SelectData,
+    ) -> list[object]:
         if 0 <= event.index < len(run_output.images):
             return self._select(run_output, event.index, model, own_images)
-        text = '<p class="note">What you clicked is unfinished and can\'t be selected.</p>'
+        text = '<p class="note">The picture that you clicked is unfinished and can\'t be selected.</p>'
         text += f'<p class="note">Still selected:</p>{self._description(*selected)}' if selected else ""
-        return [text if c is self.description else gr.skip() for c in self.selected_outputs]
+        return [text if component is self.description else gr.skip() for component in self.selected_outputs]
 
     def _description(self, run_output: RunOutput, row: int) -> str:
         image = run_output.images[row]
-        known = "z_i and x_T go with it" if image.known_latents else "it will be inverted where it is used"
+        use = "its z_i and x_T go with it" if image.known_latents else "it will be inverted where it is used"
         if image.latent and not image.known_latents:
-            known = f"its latents can be taken, but {known}"
-        page = self.page(run_output.page).page.title
-        return f'<p><b>{html.escape(image.title)}</b></p><p class="note">From {html.escape(page)}; {known}.</p>'
+            use = f"its latents can be downloaded, but {use}"
+        page = self._built(run_output.page).page.title
+        return f'<p><b>{html.escape(image.title)}</b></p><p class="note">From {html.escape(page)}; {use}.</p>'
 
     def _link(self, run_output: RunOutput, model: str) -> str:
-        """A link that repeats the run."""
-        page = self.page(run_output.page)
+        """Return a link that repeats the run."""
+        built = self._built(run_output.page)
         address = html.escape(links.page_link(run_output.page, model, run_output.fields), quote=True)
-        again = (
-            f'<p class="note"><a href="{address}">Link to {html.escape(page.page.title)} with these settings</a></p>'
+        text = (
+            f'<p class="note"><a href="{address}">Link to {html.escape(built.page.title)} with these settings</a></p>'
         )
-        if set(picture_names(page.pickers)) - set(run_output.fields):
-            again += '<p class="note">Your own picture is not in the link.</p>'
-        return again
+        if set(picture_names(built.pickers)) - set(run_output.fields):
+            text += '<p class="note">Your own picture is not in the link.</p>'
+        return text
 
-    def _select(self, run_output: RunOutput, row: int, model: str, own_images: list) -> list:
+    def _select(self, run_output: RunOutput, row: int, model: str, own_images: list[InputImage]) -> list[object]:
+        """Return the values of `selected_outputs` for one picture of a run."""
         image = run_output.images[row]
         latents = outputs.save_latents(run_output, row)
-        again = self._link(run_output, image.settings.get("model", model))  # another one may have been chosen since
-        own = [*(c for c in own_images if c.name != image.title), image.as_input()][-MAX_OWN_IMAGES:]
-        ready = {"interactive": True}
+        own = [*(other for other in own_images if other.name != image.title), image.as_input()][-MAX_OWN_IMAGES:]
         return [
             (run_output, row),
             outputs.file(thumbnail(image.as_input())),
             self._description(run_output, row),
-            gr.update(**ready),
-            gr.update(value=outputs.save_picture(run_output, row), **ready),
+            gr.update(interactive=True),
+            gr.update(value=outputs.save_picture(run_output, row), interactive=True),
             gr.update(value=latents, label=LATENTS if latents else NO_LATENTS, interactive=latents is not None),
-            gr.update(value=outputs.save_all(run_output), **ready),
-            again,
+            gr.update(value=outputs.save_all(run_output), interactive=True),
+            self._link(run_output, image.settings.get("model", model)),  # the drop-down may have changed since the run
             own,
         ]
 
-    def all_pickers(self) -> list:
-        return [out for picker, _ in self.slots for out in picker.outputs]
+    def all_pickers(self) -> list[Component]:
+        return [output for picker, _ in self.slots for output in picker.outputs]
 
-    def into(self, placed: dict[int, InputImage]) -> list:
-        """The tab and all pickers' outputs, with pictures put into some of them: slot -> picture."""
-        return [gr.Tabs(selected=self.slots[min(placed)][0].page), *self._placed(placed)]
+    def put_into(self, pictures: Mapping[int, InputImage]) -> list[object]:
+        """Return the selected tab and all pickers' values, with pictures put into some slots: slot -> picture."""
+        return [gr.Tabs(selected=self.slots[min(pictures)][0].page), *self._picker_values(pictures)]
 
-    def _placed(self, placed: dict[int, InputImage], kept: Sequence = ()) -> list:
-        """All pickers' outputs, with pictures put into some of them; the kept components stay as they are."""
-        updates: list = []
+    def _picker_values(self, pictures: Mapping[int, InputImage], kept: Sequence[Component] = ()) -> list[object]:
+        """Return all pickers' values, with pictures put into some slots; the kept components stay as they are."""
+        values: list[object] = []
         for k, (picker, _) in enumerate(self.slots):
-            shown = picker.show(placed[k]) if k in placed else [gr.skip()] * len(picker.outputs)
-            updates += [gr.skip() if any(c is o for o in kept) else v for c, v in zip(picker.outputs, shown)]
-        return updates
+            shown = picker.show(pictures[k]) if k in pictures else [gr.skip()] * len(picker.outputs)
+            values += [
+                gr.skip() if any(component is other for other in kept) else value
+                for component, value in zip(picker.outputs, shown)
+            ]
+        return values
 
-    def filled(self, built: BuiltPage | None, values: dict) -> list:
-        """All controls of all pages and all pickers' outputs, where those of one page get values."""
-        controls = [values.get(name, gr.skip()) if b is built else gr.skip() for b in self.built for name in b.controls]
+    def filled(self, built: BuiltPage | None, settings: Mapping[str, Any]) -> list[object]:
+        """Return the values of all pages' controls and pickers, where one page gets settings."""
+        controls = [
+            settings.get(name, gr.skip()) if page is built else gr.skip()
+            for page in self.built_pages
+            for name in page.controls
+        ]
         if built is None:
-            return controls + self._placed({})
-        own = {id(picker): name for picker, name in zip(built.pickers, picture_names(built.pickers))}
-        pictures = {k: values.get(own.get(id(picker))) for k, (picker, _) in enumerate(self.slots)}
-        placed = {k: self.examples[name] for k, name in pictures.items() if name}
-        return controls + self._placed(placed, [built.controls[name] for name in values if name in built.controls])
+            return controls + self._picker_values({})
+        names = {id(picker): name for picker, name in zip(built.pickers, picture_names(built.pickers))}
+        examples = {k: settings.get(names.get(id(picker), "")) for k, (picker, _) in enumerate(self.slots)}
+        pictures = {k: self.examples[example] for k, example in examples.items() if example}
+        kept = [built.controls[name] for name in settings if name in built.controls]
+        return controls + self._picker_values(pictures, kept)
 
-    def _use(self, target: int, selected):
+    def _use(self, target: int | None, selected: Selected) -> list[object]:
         if selected is None or not isinstance(target, int) or not 0 <= target < len(self.slots):
             return [gr.skip()] * (1 + len(self.all_pickers()))
         run_output, row = selected
-        return self.into({target: run_output.images[row].as_input()})
+        return self.put_into({target: run_output.images[row].as_input()})
 
     def page(self, key: str | None) -> BuiltPage | None:
-        return next((b for b in self.built if b.page.key == key), None)
+        return next((built for built in self.built_pages if built.page.key == key), None)
 
-    def fields(self) -> list:
-        return [c for b in self.built for c in b.controls.values()]
+    def _built(self, key: str) -> BuiltPage:
+        return next(built for built in self.built_pages if built.page.key == key)
 
-    def _offer(self, path: str | None):
+    def fields(self) -> list[Component]:
+        return [control for built in self.built_pages for control in built.controls.values()]
+
+    def _offer(self, path: str | None) -> tuple[str, Update, tuple[str, dict[str, Any]] | None]:
         if not path:
             return "", gr.update(visible=False), None
         metadata = outputs.settings_in(path)
         page, fields = links.page_settings(metadata) if metadata else (None, {})
         built = self.page(page)
-        good = links.validated_settings(built, fields, self.examples)[0] if built else {}
-        if not good:
-            text = "This file has no settings of latentlab: give a PNG that this app or the command `latentlab` made."
+        settings = links.validated_settings(built, fields, self.examples)[0] if built else {}
+        if not built or not settings:
+            text = "This file has no settings of latentlab: drop a PNG from this app or the command `latentlab`."
             return markup.message(text, "wrong"), gr.update(visible=False), None
-        words = ", ".join(f"{k} {v}" for k, v in good.items())
-        text = f"Made on the page {built.page.title} with {words}. Nothing changes until you press the button."
-        return markup.message(text), gr.update(visible=True), (page, good)
+        words = ", ".join(f"{name} {value}" for name, value in settings.items())
+        text = f"The settings are of the page {built.page.title}: {words}. Press the button to use them."
+        return markup.message(text), gr.update(visible=True), (built.page.key, settings)
 
-    def _apply(self, offered):
+    def _apply(self, offered: tuple[str, dict[str, Any]] | None) -> list[object]:
         built = self.page(offered[0]) if offered else None
-        if built is None:
+        if built is None or offered is None:
             return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {})]
         text = f'<p class="note" role="status">The settings are on the page {built.page.title}: press Run there.</p>'
         return [gr.Tabs(selected=built.page.key), text, "", gr.update(visible=False), *self.filled(built, offered[1])]
 
-    def open_link(self, request: gr.Request):
-        """A visitor's `?page=…&prompt=…`: valid settings are applied, the others are named."""
+    def open_link(self, request: gr.Request) -> list[object]:
+        """Apply the valid settings of a visitor's `?page=…&prompt=…`, and name the others."""
         query = dict(request.query_params) if request else {}
         if not query:
             return [gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {})]
         key = query.get("page", "generate")
         built = self.page(key)
-        known = built is not None or key in self.other_tabs
-        wrong = [] if known else ["page"]
-        good, bad = links.validated_settings(built, query, self.examples) if built else ({}, [])
-        model, tab = gr.skip(), gr.Tabs(selected=key) if known else gr.skip()
+        is_tab = built is not None or key in self.other_tabs
+        refused = [] if is_tab else ["page"]
+        model: object = gr.skip()
         if "model" in query:
             try:
                 model = model_cache.validated_name(query["model"])
             except UserError:
-                wrong.append("model")
+                refused.append("model")
+        settings, invalid = links.validated_settings(built, query, self.examples) if built else ({}, [])
+        refused += invalid
         text = ""
-        if wrong + bad:
-            names = " and ".join(wrong + bad)
+        if refused:
+            names = " and ".join(refused)
             text = markup.message(f"The link's {names} can't be used here, so the page keeps its own.", "wrong")
-        return [tab, model, text, *self.filled(built, good)]
+        return [gr.Tabs(selected=key) if is_tab else gr.skip(), model, text, *self.filled(built, settings)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 import zipfile
@@ -10,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -21,14 +23,14 @@ from ..io import images
 from ..latents import Latent, PairLatent
 from ..models import Lab
 
-MAX_SIDE = 512  # what is kept of an upload
+MAX_SIDE = 512  # pixels on the longer side, to which an upload is reduced
 _FOLDERS: deque[Path] = deque()
 _ROOT = tempfile.TemporaryDirectory(prefix="latentlab-", ignore_cleanup_errors=True)
 
 
 @dataclass(frozen=True, eq=False)
 class KnownLatents:
-    """Latents that a picture is known to be decoded from, and by which model, weights and steps."""
+    """The latents from which a picture was decoded, and the model, weights and steps of the decoding."""
 
     inverted: Inverted
     key: tuple[str, str, int]
@@ -39,11 +41,11 @@ class InputImage:
     """A picture as an input.
 
     Args:
-        name: for the visitor's eyes.
+        name: its name on the page.
         picture: RGB, at most MAX_SIDE on its longer side.
-        caption: what it shows, if that is known.
-        known_latents: its latents, if they are known.
-        example: the name of the example that it is, which a link can say.
+        caption: its caption, empty if there is none.
+        known_latents: its latents, None if they are unknown.
+        example: the name of the example that it is, for links; empty for other pictures.
     """
 
     name: str
@@ -53,7 +55,7 @@ class InputImage:
     example: str = ""
 
     def pixels(self, lab: Lab, fit: str = "crop") -> Tensor:
-        """(1, 3, H, W) in [-1, 1], as large as the lab can see."""
+        """Return the picture as (1, 3, H, W) in [-1, 1], at the lab's image size."""
         if self.known_latents and self.known_latents.key[:2] == (lab.name, lab.weights):
             return self.known_latents.inverted.original.cpu()
         return images.to_tensor(images.square(self.picture, lab.image_size, fit=fit))
@@ -65,10 +67,10 @@ def example_image(path: Path, caption: str) -> InputImage:
 
 
 def uploaded_image(path: str | None) -> InputImage:
-    """A visitor's file.
+    """Read a visitor's file.
 
     Raises:
-        UserError: there is none, or it is no picture that can be read.
+        UserError: there is no file, or it is not a picture that can be read.
     """
     if not path:
         raise UserError("there is no picture yet: drop a file, or click one of the examples")
@@ -79,11 +81,12 @@ def uploaded_image(path: str | None) -> InputImage:
 
 @dataclass(frozen=True, eq=False)
 class OutputImage:
-    """A picture that a run made.
+    """A picture from a run.
 
     Args:
-        latent: what it was decoded from, if that is known.
-        known_latents: the same as an input, where decoding it without a caption or guidance gives this picture again.
+        latent: the latents from which it was decoded, None if they are unknown.
+        known_latents: the same for its use as an input, if decoding them without caption and guidance gives this
+            picture again.
     """
 
     picture: Image.Image
@@ -91,7 +94,7 @@ class OutputImage:
     caption: str = ""
     latent: Latent | PairLatent | None = None
     known_latents: KnownLatents | None = None
-    settings: dict = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def as_input(self) -> InputImage:
         return InputImage(self.title, self.picture, self.caption, self.known_latents)
@@ -99,11 +102,11 @@ class OutputImage:
 
 @dataclass(frozen=True, eq=False)
 class RunOutput:
-    """What a run made; `fields` are the values of the page's controls, which repeat it."""
+    """A run's pictures; `fields` are the values of the page's controls, which repeat the run."""
 
     page: str = ""
     images: tuple[OutputImage, ...] = ()
-    fields: dict = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
 
 
 def output_images(
@@ -112,19 +115,20 @@ def output_images(
     *,
     captions: Sequence[str] = (),
     known_latents: Sequence[KnownLatents | None] = (),
-    latents: Sequence | Latent = (),
+    latents: Sequence[Latent | PairLatent | None] | Latent = (),
 ) -> list[OutputImage]:
-    """Pictures (B, 3, H, W) with a title each, and what is known of each of them."""
-    output = []
+    """Split pictures (B, 3, H, W) into B images, each with its title, caption and latents."""
+    outputs = []
     for k, picture in enumerate(images.to_pil(pixels)):
-        own = known_latents[k] if known_latents else None
-        latent = latents[k] if latents else own.inverted.latent if own else None
-        output.append(OutputImage(picture, titles[k], captions[k] if captions else "", latent, own))
-    return output
+        latents_of_picture = known_latents[k] if known_latents else None
+        latent = latents[k] if latents else latents_of_picture.inverted.latent if latents_of_picture else None
+        caption = captions[k] if captions else ""
+        outputs.append(OutputImage(picture, titles[k], caption, latent, latents_of_picture))
+    return outputs
 
 
 def folder() -> Path:
-    """An empty folder for downloads; the oldest of many is removed."""
+    """Create an empty folder for downloads; the oldest of more than 64 is removed."""
     _FOLDERS.append(Path(tempfile.mkdtemp(dir=_ROOT.name)))
     while len(_FOLDERS) > 64:
         shutil.rmtree(_FOLDERS.popleft(), ignore_errors=True)
@@ -132,13 +136,13 @@ def folder() -> Path:
 
 
 def files(pictures: Sequence[Image.Image]) -> list[str]:
-    """Pictures as files to show.
+    """Save pictures as files for Gradio.
 
-    A picture itself Gradio would write to a place that is named by its bytes, over the same picture that somebody's
-    browser may be reading; a file it copies there once.
+    Gradio would write a PIL image to a path that its bytes determine, over the same file that another visitor's browser
+    may be reading. It copies a file to such a path only once.
     """
-    inside = folder()
-    return [str(images.save_png(picture, inside / f"{k + 1}.png")) for k, picture in enumerate(pictures)]
+    directory = folder()
+    return [str(images.save_png(picture, directory / f"{k + 1}.png")) for k, picture in enumerate(pictures)]
 
 
 def file(picture: Image.Image) -> str:
@@ -146,23 +150,24 @@ def file(picture: Image.Image) -> str:
 
 
 def _name(run_output: RunOutput, row: int) -> str:
-    words = "".join(c if c.isascii() and c.isalnum() else "-" for c in run_output.images[row].title.lower())
-    return f"{run_output.page}-{row + 1:02d}-{'-'.join(w for w in words.split('-') if w)}"[:60]
+    words = re.findall("[a-z0-9]+", run_output.images[row].title.lower())
+    return f"{run_output.page}-{row + 1:02d}-{'-'.join(words)}"[:60]
 
 
-def save_picture(run_output: RunOutput, row: int, inside: Path | None = None) -> str:
-    """One picture as a PNG with its settings, in a folder of its own unless one is given."""
+def save_picture(run_output: RunOutput, row: int, directory: Path | None = None) -> str:
+    """Save one picture as a PNG with its settings, by default in a new folder."""
     image = run_output.images[row]
-    return str(images.save_png(image.picture, (inside or folder()) / f"{_name(run_output, row)}.png", image.settings))
+    path = (directory or folder()) / f"{_name(run_output, row)}.png"
+    return str(images.save_png(image.picture, path, image.settings))
 
 
 def save_pictures(run_output: RunOutput) -> list[str]:
-    inside = folder()
-    return [save_picture(run_output, row, inside) for row in range(len(run_output.images))]
+    directory = folder()
+    return [save_picture(run_output, row, directory) for row in range(len(run_output.images))]
 
 
 def save_latents(run_output: RunOutput, row: int) -> str | None:
-    """z_i and x_T of one picture, or None where they are not known."""
+    """Save z_i and x_T of one picture; return None if they are unknown."""
     image = run_output.images[row]
     if image.latent is None:
         return None
@@ -172,7 +177,7 @@ def save_latents(run_output: RunOutput, row: int) -> str | None:
 
 
 def save_all(run_output: RunOutput) -> str:
-    """Every picture of the run in one zip."""
+    """Save all pictures of the run in one zip."""
     path = folder() / f"{run_output.page}.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for picture in save_pictures(run_output):
@@ -180,8 +185,8 @@ def save_all(run_output: RunOutput) -> str:
     return str(path)
 
 
-def settings_in(path: str | None) -> dict | None:
-    """The settings inside a PNG of ours; None for any other file."""
+def settings_in(path: str | None) -> dict[str, Any] | None:
+    """Read the settings inside a PNG that latentlab wrote; return None for any other file."""
     try:
         return images.read_metadata(path) if path else None
     except (UserError, ValueError, Image.DecompressionBombError):
@@ -193,12 +198,17 @@ def latent_row(latent: Latent, row: int) -> Latent:
 
 
 def known_latents(latent: Latent, pixels: Tensor, lab: Lab, steps: int) -> list[KnownLatents]:
-    """What each of some pictures was decoded from, at guidance 1 and without a caption."""
+    """Return the latents of pictures (B, 3, H, W) that were decoded from B latents without caption and guidance."""
     original = images.resize(pixels.cpu().float(), lab.require_decoder().image_size)
-    solved = torch.zeros(1, steps), torch.ones(1, dtype=torch.bool), torch.zeros(1, dtype=torch.long)
+    residuals, converged, spent = (
+        torch.zeros(1, steps),
+        torch.ones(1, dtype=torch.bool),
+        torch.zeros(1, dtype=torch.long),
+    )
+    settings = {"steps": steps, "method": "fixed-point"}
     return [
         KnownLatents(
-            Inverted(original[k : k + 1], latent_row(latent, k), *solved, {"steps": steps, "method": "fixed-point"}),
+            Inverted(original[k : k + 1], latent_row(latent, k), residuals, converged, spent, settings),
             (lab.name, lab.weights, steps),
         )
         for k in range(len(original))

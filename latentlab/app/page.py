@@ -11,14 +11,17 @@ import gradio as gr
 from ..errors import UserError
 from ..experiments import Progress, Result
 from . import controls
+from .events import Controls
 from .outputs import InputImage, OutputImage
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from .picker import Picker
 
-def picture_names(pictures: Sequence) -> list[str]:
-    """What a page's input pictures are called in calls and links."""
+
+def picture_names(pictures: Sequence[object]) -> list[str]:
+    """Return the names of a page's input pictures in calls and links."""
     return [f"picture_{k + 1}" for k in range(len(pictures))] if len(pictures) > 1 else ["picture"] * len(pictures)
 
 
@@ -28,19 +31,22 @@ class PageResult:
 
     Args:
         extras: values for the page's own outputs, by name.
-        figures: figures as HTML, shown above the numbers.
-        summary: the sentence to show, where the page has a better one than the result's summary.
-        notes: what the page itself has to say, beside the result's own.
-        columns: of the gallery, where a run has its own.
+        figures: figures as HTML, which stand above the numbers.
+        summary: the page's own sentence about the result, which replaces the result's summary.
+        notes: the page's own notes, which stand before the result's.
+        columns: the gallery's number of columns for this run; 0 keeps the page's.
     """
 
     result: Result
     images: Sequence[OutputImage] = ()
-    extras: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, object] = field(default_factory=dict)
     figures: str = ""
     summary: str = ""
     notes: tuple[str, ...] = ()
     columns: int = 0
+
+
+PageRun = Generator[Progress, None, PageResult]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,42 +54,45 @@ class Page:
     """A page, as its module describes it.
 
     Args:
-        description: one sentence that says what to look for.
-        controls, advanced, extra_outputs: build components by name; the controls' names are the parameters of `run`.
+        description: a sentence or two about what the page does and what to look for.
+        controls, advanced, extra_outputs: functions that build components by name; the controls' names are the
+            parameters of `run`.
         run: (model, [pictures…], **params) -> a generator of Progress that returns a PageResult.
-        pictures: labels of the input pictures; initial_examples: for each a pattern of the caption of the
-            example that it starts with.
+        pictures: the labels of the input pictures.
+        initial_examples: for each input picture a regular expression; the page starts with the first example whose
+            caption it matches.
         caption: the control that an example's caption fills, as `caption_from_example` rewrites it.
         rerun_controls: controls that run the page again when they are moved after a run.
-        preview: the input picture as it is shown before the run.
+        preview: draws the input picture before the run; by default it is a thumbnail.
         connect: (picker, controls) -> None, adds the page's own events.
-        columns: of the gallery; rows: whether its rows mean something, and stay rows on a phone; gallery: whether there
-            is one.
+        columns: the gallery's number of columns.
+        rows: whether the gallery keeps its rows on a phone, because they have a meaning.
+        gallery: whether the page has a gallery.
         not_in_api: controls that the page's endpoint lacks.
     """
 
     key: str
     title: str
     description: str
-    controls: Callable[[], dict]
-    run: Callable[..., Generator[Progress, None, PageResult]]
-    advanced: Callable[[], dict] = dict
-    extra_outputs: Callable[[], dict] = dict
+    controls: Callable[[], Controls]
+    run: Callable[..., PageRun]
+    advanced: Callable[[], Controls] = dict
+    extra_outputs: Callable[[], Controls] = dict
     pictures: tuple[str, ...] = ()
     initial_examples: tuple[str, ...] = ("heart", "apple")
     caption: str = ""
     caption_from_example: Callable[[str], str] = str
     rerun_controls: tuple[str, ...] = ()
     preview: Callable[[InputImage], Image.Image] | None = None
-    connect: Callable[[Any, dict], None] | None = None
+    connect: Callable[[Picker, Controls], None] | None = None
     columns: int = 4
     rows: bool = False
     gallery: bool = True
     not_in_api: tuple[str, ...] = ()
 
 
-def validated_params(controls_by_name: dict, values: Sequence) -> dict:
-    """The controls' values by name; texts are measured again, because only the browser has measured them.
+def validated_params(controls_by_name: Controls, values: Sequence[Any]) -> dict[str, Any]:
+    """Return the controls' values by name; a text's length is checked, because the browser alone has checked it.
 
     Raises:
         UserError: a text is too long, or a seed is not a whole number.
@@ -95,11 +104,11 @@ def validated_params(controls_by_name: dict, values: Sequence) -> dict:
             problem = f"{control.label} has {len(value)} letters, at most {control.max_length} are read"
             raise UserError(f"{problem}: shorten it")
         if isinstance(control, gr.Number):
-            params[name] = controls.validated_seed(control.label, value)
+            params[name] = controls.validated_seed(str(control.label), value)
     return params
 
 
-def with_settings(page: Page, image: OutputImage, result: Result, fields: dict) -> OutputImage:
-    """The image with everything that is needed to do it again."""
+def with_settings(page: Page, image: OutputImage, result: Result, fields: dict[str, Any]) -> OutputImage:
+    """Return the image with all settings that are needed to repeat it."""
     settings = {**result.settings, **image.settings, "page": page.key, "fields": fields, "shows": image.title}
     return OutputImage(image.picture, image.title, image.caption, image.latent, image.known_latents, settings)

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import httpx
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_WAITING = 24  # runs that may wait at once, some seconds each
 MAX_BODY_BYTES = 2**20  # bytes of a call; pictures come as uploads, which have a limit of their own
-BUSY = "Busy: {} runs are waiting already. Please try again in a minute."
-TOO_LARGE = f"The call has more than {MAX_BODY_BYTES // 2**20} MB: upload files first, and send their paths."
+BUSY = "The server is busy: {} runs are waiting already. Please try again in a minute."
+TOO_LARGE = f"The call is larger than {MAX_BODY_BYTES // 2**20} MB: upload files first, and send their paths."
 
 
 class RequestLimits:
-    """Middleware that counts the runs itself: Gradio's own limit lets through whatever arrives at the same moment.
+    """Middleware that counts the runs itself, because Gradio's own limit admits all that arrive at the same moment.
 
-    The runs that wait already are asked of Gradio's own `/queue/status`.
+    Gradio's `/queue/status` tells how many runs are waiting already.
     """
 
-    def __init__(self, app):
+    def __init__(self, app: ASGIApp):
         self.app, self.joining = app, 0
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if scope["type"] != "http" or scope["method"] != "POST" or path.endswith("/upload"):
             return await self.app(scope, receive, send)
@@ -31,7 +32,7 @@ class RequestLimits:
             return await self.app(scope, _replay(body, receive), send)
         self.joining += 1
         try:
-            joining = self.joining  # before the queue is asked, so that no run is missed between the two counts
+            joining = self.joining  # read before the queue's size, so that no run is missed between the two counts
             if joining + await self._waiting() > MAX_WAITING:
                 return await _refused(503, BUSY.format(MAX_WAITING))(scope, receive, send)
             await self.app(scope, _replay(body, receive), send)
@@ -39,18 +40,18 @@ class RequestLimits:
             self.joining -= 1
 
     async def _waiting(self) -> int:
-        """How many runs wait in Gradio's queue."""
+        """Return how many runs wait in Gradio's queue."""
         async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://localhost") as client:
-            answer = await client.get("/gradio_api/queue/status")
-        return answer.raise_for_status().json()["queue_size"]
+            response = await client.get("/gradio_api/queue/status")
+        return response.raise_for_status().json()["queue_size"]
 
 
 def _refused(status: int, sentence: str) -> JSONResponse:
     return JSONResponse({"detail": sentence}, status)
 
 
-async def _body(receive) -> bytes | None:
-    """What a client sends, or None as soon as it is too much, whatever its header said."""
+async def _body(receive: Receive) -> bytes | None:
+    """Return what a client sends, or None as soon as it is too much, whatever its header announced."""
     body, more = bytearray(), True
     while more:
         message = await receive()
@@ -61,11 +62,11 @@ async def _body(receive) -> bytes | None:
     return bytes(body)
 
 
-def _replay(body: bytes, receive):
-    """A body that was read, to be read again."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a function that receives a body again that was read before."""
     first = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def receive_again():
+    async def receive_again() -> Message:
         return first.pop() if first else await receive()
 
     return receive_again

@@ -1,39 +1,43 @@
-"""Run experiments by a model's name, on the GPU where a Space lends one; each picture is inverted once."""
+"""Run experiments on a model by its name, on a Space's GPU if there is one, and invert each picture only once."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from .. import models
 from ..errors import UserError
-from ..experiments import EXPERIMENTS, Inverted, Progress
+from ..experiments import EXPERIMENTS, Experiment, Inverted, Progress, invert
 from . import model_cache
 from .outputs import InputImage
 
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Iterator[Any]])
 PREVIEW_EVERY = 3  # steps between two previews
 CACHE_BYTES = 64 * 2**20  # size of the cache of inversions, enough for a thousand of the miniature's
-_INVERSIONS: OrderedDict[tuple, Inverted] = OrderedDict()
+_INVERSIONS: OrderedDict[tuple[object, ...], Inverted] = OrderedDict()
 CPU = torch.device("cpu")
 
 
-def gpu_seconds(model: str, experiment: str, args: tuple, params: dict) -> int:
-    """Seconds of a GPU that a run asks for: they grow with its pictures, its steps and the model's size, up to 60."""
-    declared = EXPERIMENTS.get(experiment)
-    if declared is None:  # an embedding
+def gpu_seconds(model: str, name: str, args: tuple[Any, ...], params: dict[str, Any]) -> int:
+    """The seconds of a GPU that a run asks for, from its pictures, its steps and the model's size; at most 60."""
+    experiment = EXPERIMENTS.get(name)
+    if experiment is None:  # an embedding
         return 5
-    arguments = declared.arguments(None, *args, **params)
-    seconds_a_step = 0.01 + 0.02 * models.spec(model).parameters
-    return min(60, 5 + round(seconds_a_step * declared.count_images(None, *args, **params) * arguments.get("steps", 1)))
+    steps = experiment.arguments(None, *args, **params).get("steps", 1)
+    seconds_per_step = 0.01 + 0.02 * models.spec(model).parameters
+    return min(60, 5 + round(seconds_per_step * experiment.count_images(None, *args, **params) * steps))
 
 
-def on_gpu(function: Callable) -> Callable:
-    """The function with a GPU of ZeroGPU's for its computed duration; the function itself anywhere else."""
+def on_gpu(function: F) -> F:
+    """Return the function with a ZeroGPU's GPU for the seconds that it needs, and the function itself elsewhere."""
     if not model_cache.on_zero_gpu():
         return function
     import spaces
@@ -41,8 +45,8 @@ def on_gpu(function: Callable) -> Callable:
     return spaces.GPU(duration=gpu_seconds)(function)
 
 
-def to_device(value, device: torch.device):
-    """The same value with every tensor in it on the device, whatever it is made of."""
+def to_device(value: Any, device: torch.device) -> Any:
+    """Move every tensor inside the value to the device; dataclasses, dictionaries, lists and tuples are searched."""
     if isinstance(value, Tensor):
         return value.to(device)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -56,42 +60,53 @@ def to_device(value, device: torch.device):
 
 
 @on_gpu
-def _stream(model: str, experiment: str, args: tuple, params: dict) -> Iterator:
-    """What the experiment yields, on the CPU, so that it can leave a Space's GPU process; a refusal comes last."""
+def _stream(model: str, name: str, args: tuple[Any, ...], params: dict[str, Any]) -> Iterator[object]:
+    """Yield what the experiment of that name yields, and a UserError instead of raising it.
+
+    A Space runs this in a GPU's process. So the experiment comes by its name, and every tensor leaves on the CPU.
+    """
     lab = model_cache.get(model)
-    declared = EXPERIMENTS[experiment]
+    experiment = EXPERIMENTS[name]
     args, params = to_device((args, params), lab.device)
     try:
-        for value in declared.stream(lab, *args, **params):
+        for value in experiment.stream(lab, *args, **params):
             yield to_device(value, CPU)
-    except UserError as error:  # which a Space would replace by one of its own
+    except UserError as error:  # a Space would replace a raised error by one of its own
         yield error
 
 
 @on_gpu
-def _encode(model: str, experiment: str, args: tuple, params: dict) -> Iterator[Tensor]:
-    """One embedding of everything, where the model is."""
+def _encode(model: str, method: str, args: tuple[Any, ...], params: dict[str, Any]) -> Iterator[Tensor]:
+    """Yield the embeddings that a method of the model's encoder returns, once and on the CPU."""
     encoder = model_cache.get(model).encoder
-    yield getattr(encoder, experiment)(*args).cpu()
+    yield getattr(encoder, method)(*args, **params).cpu()
 
 
-def run_experiment(model: str, experiment: str, *args, **params) -> Iterator[Progress]:
-    """`yield from` this: an experiment's result, with its progress on the way."""
-    for value in _stream(model, experiment, args, params):
+def run_experiment(
+    model: str, experiment: Experiment[Concatenate[models.Lab, P], R], *args: P.args, **params: P.kwargs
+) -> Generator[Progress, None, R]:
+    """`yield from` this: the progress of loading the model and of the experiment; it returns the experiment's result.
+
+    Args:
+        args, params: the experiment's parameters after the lab.
+    """
+    yield from model_cache.load_with_progress(model)
+    for value in _stream(model, experiment.name, args, params):
         if isinstance(value, UserError):
             raise value
         if isinstance(value, Progress):
             yield value
+    assert isinstance(value, experiment.result)
     return value
 
 
 def encode_images(model: str, pixels: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) to (B, D), on the CPU."""
+    """Encode pictures (B, 3, H, W) to (B, D), on the CPU."""
     return next(iter(_encode(model, "encode_image", (pixels,), {})))
 
 
 def encode_captions(model: str, captions: Sequence[str]) -> Tensor:
-    """B captions to (B, D), on the CPU."""
+    """Encode B captions to (B, D), on the CPU."""
     return next(iter(_encode(model, "encode_text", (captions,), {})))
 
 
@@ -102,27 +117,32 @@ def invert_images(
     fit: str = "crop",
     steps: int = 25,
     method: str = "fixed-point",
-    **params,
-) -> Iterator[Progress]:
-    """`yield from` this: the pictures' latents, each inverted once for all pages and visitors."""
+    iterations: int = 20,
+) -> Generator[Progress, None, Inverted]:
+    """`yield from` this: the inversion's progress; it returns the pictures' latents, cached for all visitors.
+
+    Args:
+        fit, steps, method, iterations: as in `experiments.invert`.
+    """
     lab = yield from model_cache.load_with_progress(model)
-    rows = [c.pixels(lab, fit) for c in images]
-    how = (model, lab.weights, steps, method, *sorted(params.items()))
-    keys = [(*how, hashlib.sha256(row.numpy().tobytes()).hexdigest()) for row in rows]
-    for key, c in zip(keys, images):
-        if c.known_latents and c.known_latents.key == (model, lab.weights, steps) and method == "fixed-point":
-            _cache(key, c.known_latents.inverted)
-    missing = [k for k in dict.fromkeys(keys) if k not in _INVERSIONS]
+    pixels = [image.pixels(lab, fit) for image in images]
+    settings = (model, lab.weights, steps, method, iterations)
+    keys = [(*settings, hashlib.sha256(picture.numpy().tobytes()).hexdigest()) for picture in pixels]
+    for key, image in zip(keys, images):
+        latents = image.known_latents
+        if latents and latents.key == (model, lab.weights, steps) and method == "fixed-point":
+            _cache(key, latents.inverted)
+    missing = [key for key in dict.fromkeys(keys) if key not in _INVERSIONS]
     if missing:
-        pixels = torch.cat([rows[keys.index(k)] for k in missing])
-        inverted = yield from run_experiment(model, "invert", pixels, steps=steps, method=method, **params)
+        batch = torch.cat([pixels[keys.index(key)] for key in missing])
+        inverted = yield from run_experiment(model, invert, batch, steps=steps, method=method, iterations=iterations)
         for row, key in enumerate(missing):
             _cache(key, inverted.row(row))
-    inversions = [_INVERSIONS[k] for k in keys]
+    inversions = [_INVERSIONS[key] for key in keys]
     return inversions[0] if len(inversions) == 1 else Inverted.stack(inversions)
 
 
-def _cache(key: tuple, inverted: Inverted) -> None:
+def _cache(key: tuple[object, ...], inverted: Inverted) -> None:
     _INVERSIONS[key] = inverted
     _INVERSIONS.move_to_end(key)
     while len(_INVERSIONS) > 1 and sum(map(_bytes, _INVERSIONS.values())) > CACHE_BYTES:

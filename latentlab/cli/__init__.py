@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _usage(error: Any) -> str:
-    """One sentence about a word that the command does not accept, or typer's help where no word was given."""
+    """Return a sentence about an argument that the command does not accept, or typer's help if there is no argument."""
     message = error.format_message().rstrip(".")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "latentlab"
     return message if message.startswith("Usage:") else f"error: {message}; `{command} --help` lists what it accepts"

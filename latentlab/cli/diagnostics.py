@@ -52,7 +52,7 @@ def examine() -> Diagnosis:
 
 
 def _hub_cache() -> str:
-    """The folder of downloaded checkpoints, the registry's models in it, and whether the hub is offline."""
+    """Return the folder of downloaded checkpoints, the registry's models in it, and whether the hub is offline."""
     from huggingface_hub import constants
 
     from ..models import REGISTRY, availability
@@ -63,7 +63,7 @@ def _hub_cache() -> str:
 
 
 def _memory(problems: list[str]) -> str:
-    """The free memory, including what the system frees on demand, like its cache of files."""
+    """Return the free memory, including what the system frees on demand, like its cache of files."""
     import torch
 
     from ..models.offload import free_gigabytes

@@ -1,4 +1,4 @@
-"""What the commands share: options, parsing, the progress bar, files and printed output."""
+"""The options, parsers, progress bar and output that the commands share."""
 
 from __future__ import annotations
 
@@ -201,15 +201,15 @@ def to_pixels(pictures: list[Image.Image], lab: Lab, fit: str) -> Tensor:
 
 
 def parse_list(text: str) -> list[str]:
-    """`a,b , c` as its parts."""
+    """Split `a,b , c` into its parts."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def numbers(text: str, option: str) -> list[float]:
-    """`0,0.5,1` as numbers.
+    """Read `0,0.5,1` as numbers.
 
     Raises:
-        UserError: a part that is no number.
+        UserError: a part is not a number.
     """
     try:
         return [float(part) for part in parse_list(text)]
@@ -218,10 +218,10 @@ def numbers(text: str, option: str) -> list[float]:
 
 
 def integers(text: str, option: str) -> list[int]:
-    """`0,1,4` as integers.
+    """Read `0,1,4` as integers.
 
     Raises:
-        UserError: a part that is no integer.
+        UserError: a part is not an integer.
     """
     values = numbers(text, option)
     if not all(x.is_integer() for x in values):

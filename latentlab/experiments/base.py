@@ -76,7 +76,7 @@ class Declaration(Generic[R]):
         page: the key of the page that shows it; "" where none does.
         task: what that page calls it, where the page has several experiments to choose from.
         command: the words of its command line; "" where it has none.
-        figures: its keys in `latentlab figures`.
+        figures: its keys in `latentlab figures`; () where the paper has none.
         stages: the names of the stages that its Progress reports.
         images: how many pictures a run decodes, from the arguments by name; at most, where it depends on the model.
     """
@@ -84,10 +84,10 @@ class Declaration(Generic[R]):
     result: type[R]
     page: str = field(kw_only=True)
     command: str = field(kw_only=True)
+    figures: tuple[str, ...] = field(kw_only=True)
     stages: tuple[str, ...] = field(kw_only=True)
     images: Callable[[dict[str, Any]], int] = field(kw_only=True)
     task: str = field(default="", kw_only=True)
-    figures: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 class experiment(Declaration[R]):

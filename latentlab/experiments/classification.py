@@ -56,6 +56,7 @@ class Classified(Result):
     page="clip",
     task="classify",
     command="classify",
+    figures=(),
     stages=("CLIP",),
     images=lambda a: 0,
 )

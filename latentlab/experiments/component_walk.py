@@ -62,6 +62,7 @@ class Walked(Result):
     page="pca",
     task="walk",
     command="pca walk",
+    figures=(),
     stages=("first stage", "inversion", "decoder", "upsampler"),
     images=lambda a: size(a["components"]) * size(a["sigmas"]),
 )

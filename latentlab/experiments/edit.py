@@ -209,6 +209,7 @@ def _paint(
     Edited,
     page="",
     command="edit",
+    figures=(),
     stages=("prior", "decoder", "upsampler"),
     images=lambda a: size(a["seeds"]) * max(1, len(canvas(_sides(a["grow"])).windows)),
 )

@@ -69,6 +69,7 @@ class Generated(Result):
     Generated,
     page="generate",
     command="generate",
+    figures=(),
     stages=("prior", "decoder", "upsampler"),
     images=lambda a: size(a["seeds"]),
 )

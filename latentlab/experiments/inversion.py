@@ -93,7 +93,14 @@ class Inverted:
         return f"Inverted({len(self)} pictures, {self.method}, {self.steps} steps, {self.evaluations} evaluations)"
 
 
-@experiment(Inverted, page="", command="invert", stages=("first stage", "inversion"), images=lambda a: len(a["pixels"]))
+@experiment(
+    Inverted,
+    page="",
+    command="invert",
+    figures=(),
+    stages=("first stage", "inversion"),
+    images=lambda a: len(a["pixels"]),
+)
 def invert(
     lab: Lab,
     pixels: Tensor,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -58,6 +60,21 @@ def writable_folder(folder: Path) -> Path:
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"{nearest} can't be written: give another folder")
     return folder
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """The value in a JSON file.
+
+    Args:
+        remedy: what brings the file back, for the refusal.
+
+    Raises:
+        UserError: the file is not whole.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not whole ({error}): {remedy}") from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import UserError
@@ -41,17 +41,23 @@ def open_image(path: str | Path) -> Image.Image:
         raise UserError(f"{path.name} has {size / 2**20:.1f} MB, at most {MAX_BYTES / 2**20:.0f} MB is read: shrink it")
     try:
         with warnings.catch_warnings():
-            # Pillow's own bomb limit is 89 Mpx; ours below is stricter, so its warning would only be noise.
+            # Of a large picture, where our limit below is stricter, and of metadata that we do not use.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as image:
-                width, height = image.size
+            warnings.simplefilter("ignore", UserWarning)
+            with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as file:
+                width, height = file.size
                 if width * height > MAX_PIXELS:
                     raise UserError(
                         f"{path.name} is {width}x{height} = {width * height / 1e6:.0f} Mpx, at most "
                         f"{MAX_PIXELS / 1e6:.0f} Mpx is read: shrink it"
                     )
-                image.load()
-                return to_rgb(image)
+                grey_key = _grey_key(file)
+                file.load()
+                if grey_key is None:
+                    return to_rgb(file)
+                grey = file.convert("L")
+                grey.info["transparency"] = grey_key
+                return to_rgb(grey)
     except UserError:
         raise
     except Image.DecompressionBombError as error:  # before our own count, when it is far more
@@ -64,18 +70,46 @@ def open_image(path: str | Path) -> Image.Image:
         raise UserError(f"{path.name} is broken ({error}): save it again, or give another image") from error
 
 
+def _grey_key(image: ImageFile.ImageFile) -> int | None:
+    """The transparent grey of a PNG of 1, 2 or 4 bits in 8 bits, where Pillow scales the pixels and not the key."""
+    key = image.info.get("transparency")
+    bits = {"1": 1, "L;2": 2, "L;4": 4}.get(str(image.tile[0].args)) if image.format == "PNG" and image.tile else None
+    return key * 255 // (2**bits - 1) if bits and isinstance(key, int) else None
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Upright by its EXIF orientation, transparency on white, 8-bit RGB."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit greys, which `convert` would clip to white
-        grey = np.asarray(image, np.float32)
-        deep = image.mode != "I" or grey.max() > 255
-        image = Image.fromarray((grey / (257 if deep else 1)).round().astype(np.uint8))
+    """Upright by its EXIF orientation, transparency on white, CMYK by its own profile, 8-bit RGB."""
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # where it is, `exif_transpose` would copy the picture
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        image = _in_eight_bits(image)
+    if image.mode == "CMYK" and image.info.get("icc_profile"):
+        image = _from_inks(image)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        image = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit greys, which `convert` would clip to white; the transparent one is white."""
+    grey = np.asarray(image, np.float32)
+    deep = image.mode != "I" or grey.max() > 255
+    eight = (grey / (257 if deep else 1)).round().astype(np.uint8)
+    if isinstance(key := image.info.get("transparency"), int):
+        eight[grey == key] = 255
+    return Image.fromarray(eight)
+
+
+def _from_inks(image: Image.Image) -> Image.Image:
+    """A CMYK picture in sRGB by the profile that it carries; as it is if that is damaged."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
+    except (ImageCms.PyCMSError, OSError):
+        return image
 
 
 def square(image: Image.Image, size: int, *, fit: str = "crop") -> Image.Image:

@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ..errors import UserError
 from ..grammar import COLOURS, SOLIDS
+from ..io.atomic import atomic_write, read_json
 from .icon_sets import DRAWINGS, FIRST_EDITION, HELD_OUT_STYLES, STYLES, fetch, find_icons, to_svg
 from .things import sign_words, things
 
@@ -154,8 +156,13 @@ def load_sprites(folder: Path | None = None, *, size: int = SIZE) -> Sprites:
             keys.append(key)
             monochrome = key.split("/")[0] in STYLES and STYLES[key.split("/")[0]].monochrome
             pixels.append(np.asarray(image).transpose(2, 0, 1) if monochrome else _premultiplied(image))
-        np.save(stem.with_suffix(".part.npy"), np.stack(pixels))
-        os.replace(stem.with_suffix(".part.npy"), stem.with_suffix(".npy"))
-        stem.with_suffix(".json").write_text(json.dumps(keys))
-    keys = json.loads(stem.with_suffix(".json").read_text())
-    return Sprites(np.load(stem.with_suffix(".npy"), mmap_mode="r"), {k: i for i, k in enumerate(keys)})
+        with atomic_write(stem.with_suffix(".npy")) as part, part.open("wb") as file:
+            np.save(file, np.stack(pixels))
+        with atomic_write(stem.with_suffix(".json")) as part:
+            part.write_text(json.dumps(keys))
+    remedy = f"delete {stem}.json, and the next run draws all of them again"
+    keys = read_json(stem.with_suffix(".json"), remedy)
+    try:
+        return Sprites(np.load(stem.with_suffix(".npy"), mmap_mode="r"), {k: i for i, k in enumerate(keys)})
+    except (ValueError, OSError) as error:
+        raise UserError(f"{stem}.npy is not whole ({error}): {remedy}") from error

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..errors import UserError
 from ..io.atomic import atomic_write
 
 if TYPE_CHECKING:
@@ -138,6 +139,21 @@ def _optimizers(part: Part[N], network: N, *, muon: bool) -> list[torch.optim.Op
     return optimizers
 
 
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """What `train` saved.
+
+    Raises:
+        UserError: the file is truncated or damaged.
+    """
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError and more
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{path} can't be loaded ({first}): --restart begins anew, or copy the checkpoint there again"
+        ) from error
+
+
 def train(
     part: Part[N], folder: Path, *, minutes: float, device: torch.device, resume: bool = True, compiled: bool = False
 ) -> dict[str, Any]:
@@ -168,7 +184,7 @@ def train(
     curve: list[dict[str, float]] = []
     checkpoint = folder / "checkpoint.pt"
     if resume and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        state = load_checkpoint(checkpoint, device)
         network.load_state_dict(state["network"])
         ema.load_state_dict(state["ema"])
         if len(state["optimizers"]) == len(optimizers):  # a machine of another kind starts with fresh optimizers

@@ -6,7 +6,10 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+from ..errors import UserError
+from ..io.atomic import open_tensors, read_json
 from ..models.emoji import weights_folder
 from .drawings import Sprites
 from .exports import run_folder
@@ -31,16 +34,50 @@ def draw_gallery(sprites: Sprites, folder: Path) -> int:
     return len(captions)
 
 
+def check_export(part: str) -> None:
+    """Refuse a part's export of which a file is not whole.
+
+    Raises:
+        UserError: a safetensors file or a JSON file is truncated or damaged.
+    """
+    again = f"`python -m latentlab.training {part}` exports it again"
+    for path in sorted((run_folder(part) / "export").rglob("*")):
+        if path.suffix == ".safetensors":
+            with open_tensors(path, kind=f"part {part}", hint=again):
+                continue
+        if path.suffix == ".json":
+            read_json(path, again)
+
+
+def last_entry(part: str) -> dict[str, Any]:
+    """The newest line of a part's log; empty where there is none.
+
+    Raises:
+        UserError: the line is not whole.
+    """
+    path = run_folder(part) / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    try:
+        return json.loads(lines[-1]) if lines else {}
+    except ValueError as error:
+        raise UserError(f"the last line of {path} is not whole ({error}): remove that line") from error
+
+
 def copy_exports() -> dict[str, str]:
-    """Copy every part's newest export into the package and write MANIFEST.json; return the files' digests."""
+    """Copy every part's newest export into the package and write MANIFEST.json; return the files' digests.
+
+    Raises:
+        UserError: a file of an export or the last line of a log is not whole; nothing is copied then.
+    """
     target, log = weights_folder(), {}
+    for part in PARTS:
+        check_export(part)
+        if entry := last_entry(part):
+            log[part] = entry
     for part in PARTS:
         source = run_folder(part) / "export"
         if source.is_dir():
             shutil.copytree(source, target / part, dirs_exist_ok=True)
-        entries = run_folder(part) / "log.jsonl"
-        if entries.exists() and (lines := entries.read_text().splitlines()):
-            log[part] = json.loads(lines[-1])
     digests = {
         str(path.relative_to(target)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(target.rglob("*"))

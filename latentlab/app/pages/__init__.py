@@ -1,4 +1,4 @@
-"""One module a page; each describes itself as a `Page`."""
+"""The pages: each module describes one as a `Page`."""
 
 from . import attack, binding, clip, diff, generate, interpolate, pca, prior, reconstruct, variations
 

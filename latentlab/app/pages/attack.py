@@ -1,33 +1,38 @@
-"""Typographic attack: a word on a picture, and what the decoder still known_latents."""
+"""Typographic attack: a word on a picture, CLIP's labels before and after, and what the decoder draws."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import gradio as gr
 import torch
 from PIL import Image
+from torch import Tensor
 
-from ... import typography
+from ... import experiments, typography
 from ...errors import UserError
 from ...grammar import article
 from ...io import images
 from ...paper.inputs import thing as without_background
 from .. import controls, markup, model_cache
-from ..buttons import QUIET
+from ..events import QUIET, Controls, EventOptions
 from ..outputs import InputImage, file, latent_row, output_images
-from ..page import Page, PageResult
-from ..picker import selection_line
+from ..page import Page, PageResult, PageRun
+from ..picker import Picker, selection_line
 from ..running import PREVIEW_EVERY, run_experiment
 
 LABELS = "a dog, a car, a clock, a house"
-SHOWN, PLACE = 256, {"x": 0.5, "y": 0.64, "size": 0.9}
-WORDS = ("candy", "castle", "bicycle", "pizza")  # some win over the strawberry, and some don't
+PREVIEW_SIDE = 256  # pixels
+PLACE = {"x": 0.5, "y": 0.64, "size": 0.9}  # the label's centre and width, as fractions of the picture
+WORDS = ("candy", "castle", "bicycle", "pizza")  # some change CLIP's label of the strawberry, and some don't
 
 
-def inputs() -> dict:
+def inputs() -> Controls:
     word = gr.Textbox(
-        WORDS[0], label="Write this word on it", max_length=20, info="Click on the picture to move the label there."
+        WORDS[0], label="Word on the label", max_length=20, info="Click on the picture to move the label there."
     )
-    gr.Examples([[w] for w in WORDS], word, label="Words to try", example_labels=list(WORDS))
+    gr.Examples([[example] for example in WORDS], word, label="Words to try", example_labels=list(WORDS))
     return {
         "word": word,
         "truth": gr.Textbox("a strawberry", label="What the picture shows", max_length=120),
@@ -36,13 +41,13 @@ def inputs() -> dict:
 
 
 def sketch_pad() -> gr.ImageEditor:
-    with gr.Accordion("Draw on it instead: a drawing takes the label's place", open=False):
+    with gr.Accordion("Draw on the picture: a drawing replaces the label", open=False):
         return gr.ImageEditor(
             label="Your drawing",
             show_label=False,
             type="pil",
             height=380,
-            canvas_size=(SHOWN, SHOWN),
+            canvas_size=(PREVIEW_SIDE, PREVIEW_SIDE),
             sources=(),
             layers=False,
             transforms=(),
@@ -52,7 +57,7 @@ def sketch_pad() -> gr.ImageEditor:
         )
 
 
-def advanced() -> dict:
+def advanced() -> Controls:
     return {
         "x": gr.Slider(0, 1, PLACE["x"], step=0.02, label="Label, from left to right"),
         "y": gr.Slider(0, 1, PLACE["y"], step=0.02, label="Label, from top to bottom"),
@@ -61,7 +66,7 @@ def advanced() -> dict:
             LABELS,
             label="Other labels, with commas",
             max_length=500,
-            info="CLIP chooses between these, the thing and the word.",
+            info="CLIP chooses between these labels, the picture's own and the word.",
         ),
         "count": controls.count(3, 6, "Variations"),
         "seed": controls.seed("Seed of the first variation"),
@@ -71,76 +76,99 @@ def advanced() -> dict:
 
 
 def preview(picture: InputImage) -> Image.Image:
-    """The picture as the page first shows it: with its label, or plain where the model is too small for that."""
+    """Draw the picture with its label, or without one if the label can't be read at the model's image size."""
     try:
         return labelled(picture, WORDS[0], **PLACE)
     except UserError:
-        return images.square(picture.picture, SHOWN)
+        return images.square(picture.picture, PREVIEW_SIDE)
 
 
-def labelled(picture: InputImage, word: str, **place) -> Image.Image:
-    """The picture with its label, large enough to see; the label as the decoder's own pixels allow it.
+def labelled(picture: InputImage, word: str, *, x: float, y: float, size: float) -> Image.Image:
+    """Draw the picture with its label at the preview's size.
 
     Raises:
-        UserError: the label can't be read there, or leaves the picture.
+        UserError: the label can't be read at the model's image size, or leaves the picture.
     """
-    label, lab = typography.Label(word, **place), model_cache.loaded_lab(model_cache.DEFAULT_MODEL)
+    label, lab = typography.Label(word, x=x, y=y, size=size), model_cache.loaded_lab(model_cache.DEFAULT_MODEL)
     if lab:
         typography.paste(torch.zeros(1, 3, lab.image_size, lab.image_size), label)
-    return images.to_pil(typography.paste(images.to_tensor(images.square(picture.picture, SHOWN)), label))[0]
+    return images.to_pil(typography.paste(images.to_tensor(images.square(picture.picture, PREVIEW_SIDE)), label))[0]
 
 
-def connect(picker, controls_by_name: dict) -> None:
-    """The label is shown before the run, and a click on the picture moves it."""
-    label = [controls_by_name[name] for name in ("word", "x", "y", "size")]
+def connect(picker: Picker, controls_by_name: Controls) -> None:
+    """Show the label before the run, and move it to where the picture is clicked."""
+    _, x_slider, y_slider, size_slider = label = [controls_by_name[name] for name in ("word", "x", "y", "size")]
 
-    def show(picture, word, x, y, size):
+    def show(picture: InputImage, word: str, x: float, y: float, size: float) -> tuple[str, str]:
         try:
             return file(labelled(picture, word, x=x, y=y, size=size)), selection_line(picker.label, picture)
         except UserError as error:
-            return file(images.square(picture.picture, SHOWN)), markup.message(markup.error_sentence(error), "wrong")
+            return file(images.square(picture.picture, PREVIEW_SIDE)), markup.message(
+                markup.error_sentence(error), "wrong"
+            )
 
-    def ground(picture):
-        return {"background": file(images.square(picture.picture, SHOWN)), "layers": [], "composite": None}
+    def background(picture: InputImage) -> dict[str, object]:
+        return {"background": file(images.square(picture.picture, PREVIEW_SIDE)), "layers": [], "composite": None}
 
-    def place(size: float, at: gr.SelectData):
-        high = size * typography.HEIGHT
+    def place(size: float, click: gr.SelectData) -> list[float]:
+        """Return the centre that is closest to the click and keeps the label inside the picture."""
         return [
-            round(min(max(a / SHOWN, half / 2 + 0.01), 0.99 - half / 2), 2) for a, half in zip(at.index, (size, high))
+            round(min(max(pixel / PREVIEW_SIDE, side / 2 + 0.01), 0.99 - side / 2), 2)
+            for pixel, side in zip(click.index, (size, size * typography.HEIGHT))
         ]
 
-    event = {"outputs": [picker.preview, picker.selection], "trigger_mode": "always_last", **QUIET}
-    gr.on([picker.state.change, *(c.change for c in label)], show, [picker.state, *label], **event)
-    picker.state.change(ground, picker.state, controls_by_name["sketch"], **QUIET)
-    picker.preview.select(place, controls_by_name["size"], [controls_by_name["x"], controls_by_name["y"]], **QUIET)
+    latest: EventOptions = {**QUIET, "trigger_mode": "always_last"}
+    gr.on(
+        [picker.state.change, *(c.change for c in label if isinstance(c, gr.Textbox | gr.Slider))],
+        show,
+        [picker.state, *label],
+        [picker.preview, picker.selection],
+        **latest,
+    )
+    picker.state.change(background, picker.state, controls_by_name["sketch"], **QUIET)
+    picker.preview.select(place, size_slider, [x_slider, y_slider], **QUIET)
 
 
-def extras() -> dict:
-    return {"chances": gr.HTML(padding=False, visible=False, elem_classes="result")}
+def extras() -> Controls:
+    return {"probabilities": gr.HTML(padding=False, visible=False, elem_classes="result")}
 
 
 def thing(caption: str) -> str:
-    """A caption without style and background: `a classic fox on a red background` -> `a fox`."""
+    """Remove style and background from a caption: `a classic fox on a red background` -> `a fox`."""
     return without_background(caption).replace(" classic ", " ")
 
 
-def drawing(sketch) -> object | None:
-    """What was drawn, on a transparent ground; None if nothing was."""
+def drawing(sketch: dict[str, Any] | None) -> Image.Image | None:
+    """Return the drawing on its transparent background, or None if it is empty."""
     layer = next(iter((sketch or {}).get("layers") or ()), None)
     return layer if layer is not None and layer.convert("RGBA").getchannel("A").getbbox() else None
 
 
-def run(model, picture, word, truth, x, y, size, labels, count, seed, steps, guidance, sketch=None):
+def run(
+    model: str,
+    picture: InputImage,
+    word: str,
+    truth: str,
+    x: float,
+    y: float,
+    size: float,
+    labels: str,
+    count: float,
+    seed: int,
+    steps: float,
+    guidance: float,
+    sketch: dict[str, Any] | None = None,
+) -> PageRun:
     if not truth.strip():
-        raise UserError("say what the picture shows, like “a red apple”, so that the attack has something to beat")
+        raise UserError("the picture's own label is empty: write what the picture shows, like “a red apple”")
     lab = yield from model_cache.load_with_progress(model)
-    names = list(dict.fromkeys([truth.strip(), *(x.strip() for x in labels.split(",") if x.strip())]))
+    names = list(dict.fromkeys([truth.strip(), *(label.strip() for label in labels.split(",") if label.strip())]))
     layer = drawing(sketch)
     if layer is not None:
         return (yield from _run_drawing(model, picture, layer, word, names, int(steps), seed))
     result = yield from run_experiment(
         model,
-        "attack",
+        experiments.attack,
         picture.pixels(lab),
         [word.strip()],
         truth.strip(),
@@ -152,50 +180,56 @@ def run(model, picture, word, truth, x, y, size, labels, count, seed, steps, gui
         guidance=guidance,
         preview_every=PREVIEW_EVERY,
     )
-    side = result.variations.shape[-1]
-    clean, labelled_pixels = (images.resize(p.cpu(), side) for p in (result.original, result.pixels[:, 0]))
-    pixels = torch.cat([clean, labelled_pixels, result.variations[0, 0].cpu()])
-    titles = ["clean", f"wearing “{word}”", *(f"decoded from its z_i · x_T {k + 1}" for k in range(int(count)))]
-    chances = {"clean": result.before[0], f"wearing “{word}”": result.attacked[0, 0]}
-    if int(count):
-        chances["decoded, on average"] = result.after[0, 0].mean(0)
-    bars = {name: _top(p, result.labels) for name, p in chances.items()}
-    latents = [None, None, *(latent_row(result.latent, k) for k in range(len(titles) - 2))]
-    return PageResult(
-        result, output_images(pixels, titles, latents=latents), {"chances": markup.probability_bars(bars)}
+    return _attack_result(result, word)
+
+
+def _attack_result(result: experiments.Attacked, word: str) -> PageResult:
+    side, count = result.variations.shape[-1], result.variations.shape[2]
+    clean, attacked = (images.resize(pixels.cpu(), side) for pixels in (result.original, result.pixels[:, 0]))
+    probabilities = {"clean": result.before[0], f"wearing “{word}”": result.attacked[0, 0]}
+    titles = [*probabilities, *(f"decoded from its z_i · x_T {k + 1}" for k in range(count))]
+    if count:
+        probabilities["decoded, on average"] = result.after[0, 0].mean(0)
+    pictures = output_images(
+        torch.cat([clean, attacked, result.variations[0, 0].cpu()]),
+        titles,
+        latents=[None, None, *(latent_row(result.latent, k) for k in range(count) if result.latent is not None)],
     )
+    bars = {name: _top(values, result.labels) for name, values in probabilities.items()}
+    return PageResult(result, pictures, {"probabilities": markup.probability_bars(bars)})
 
 
-def _top(p, labels) -> list[tuple[str, float]]:
-    best = p.topk(min(5, len(labels)))
-    return [(labels[k], v) for v, k in zip(best.values.tolist(), best.indices.tolist())]
+def _top(probabilities: Tensor, labels: Sequence[str]) -> list[tuple[str, float]]:
+    best = probabilities.topk(min(5, len(labels)))
+    return [(labels[k], value) for value, k in zip(best.values.tolist(), best.indices.tolist())]
 
 
-def _run_drawing(model, picture, layer, word, names, steps, seed):
-    """The same with the visitor's own drawing: decoded from its z_i, and all three classified."""
-    lab = model_cache.get(model)
-    clean = picture.pixels(lab)
-    labelled_pixels = typography.overlay(clean, layer)
+def _run_drawing(
+    model: str, picture: InputImage, layer: Image.Image, word: str, names: list[str], steps: int, seed: int
+) -> PageRun:
+    """Attack with the visitor's own drawing: decode from its z_i, and classify all three pictures."""
+    clean = picture.pixels(model_cache.get(model))
+    attacked = typography.overlay(clean, layer)
     if word.strip():
         names = list(dict.fromkeys([*names, article(word.strip())]))
-    back = yield from run_experiment(
-        model, "reconstruct", labelled_pixels, steps=steps, seed=seed, preview_every=PREVIEW_EVERY
+    reconstruction = yield from run_experiment(
+        model, experiments.reconstruct, attacked, steps=steps, seed=seed, preview_every=PREVIEW_EVERY
     )
-    pixels = [clean, labelled_pixels, back.large_from_z_i.cpu()]
+    pixels = [clean, attacked, reconstruction.large_from_z_i.cpu()]
     small = torch.cat([images.resize(p, clean.shape[-1]) for p in pixels])
-    result = yield from run_experiment(model, "classify", small, names)
+    result = yield from run_experiment(model, experiments.classify, small, names)
     titles = ["clean", "with your drawing", "decoded from its z_i, another x_T"]
     top = [result.top(k) for k in range(len(titles))]
-    clean_label, drawing_label, decoded_label = (f"“{label}” ({p:.0%})" for (label, p), *_ in top)
+    clean_label, attacked_label, decoded_label = (f"“{label}” ({share:.0%})" for (label, share), *_ in top)
     summary = (
-        f"CLIP reads {clean_label} for the clean picture, {drawing_label} with your drawing, and {decoded_label} for "
-        "the picture decoded from its z_i."
+        f"CLIP's first label is {clean_label} for the clean picture, {attacked_label} with your drawing, and "
+        f"{decoded_label} for the picture decoded from its z_i."
     )
-    large = torch.cat([images.resize(p, back.large.shape[-1]) for p in pixels])
+    large = torch.cat([images.resize(p, reconstruction.large.shape[-1]) for p in pixels])
     return PageResult(
         result,
         output_images(large, titles),
-        {"chances": markup.probability_bars(dict(zip(titles, top)))},
+        {"probabilities": markup.probability_bars(dict(zip(titles, top)))},
         summary=summary,
     )
 
@@ -203,8 +237,8 @@ def _run_drawing(model, picture, layer, word, names, steps, seed):
 PAGE = Page(
     "attack",
     "Typographic attack",
-    "A word on a paper label can outweigh the thing that wears it. Look at what CLIP says before and after, and at "
-    "what the decoder draws from the very embedding that was fooled.",
+    "A word on a paper label can change how CLIP classifies a picture. Compare CLIP's labels before and after, and "
+    "look at what the decoder draws from the embedding of the attacked picture.",
     inputs,
     run,
     advanced,

@@ -1,71 +1,88 @@
-"""CLIP itself: which label, and how alike pictures and captions are."""
+"""CLIP alone: zero-shot classification, and the similarity of pictures and captions."""
 
 from __future__ import annotations
 
 import gradio as gr
 import torch
 
+from ... import experiments
 from ...clip import TEMPLATES
 from .. import markup, model_cache
-from ..page import Page, PageResult
+from ..events import Controls
+from ..outputs import InputImage
+from ..page import Page, PageResult, PageRun
 from ..picker import load_examples
 from ..running import run_experiment
 
 TASKS = [("Zero-shot: which label?", "classify"), ("Similarity: pictures and captions", "compare")]
 LABELS = "an apple, a strawberry, cherries, a heart, a ball, a frog, a fish, a bus"
-OTHERS, MORE = 7, 8
+OTHERS, MORE = 7, 8  # the largest numbers of examples and of captions beside the visitor's picture
 
 
-def inputs() -> dict:
+def inputs() -> Controls:
     return {
         "task": gr.Radio(TASKS, value="classify", label="What to ask"),
-        "labels": gr.Textbox(LABELS, label="Labels, with commas", max_length=1500, lines=2,
-                             info="Zero-shot chooses one of these for the picture. Similarity sets your picture beside "
-                                  "seven examples, against these captions and the examples' own."),
-    }  # fmt: skip
+        "labels": gr.Textbox(
+            LABELS,
+            label="Labels, with commas",
+            max_length=1500,
+            lines=2,
+            info="Zero-shot chooses one of these labels for the picture. Similarity compares your picture and seven "
+            "examples with their own captions and these labels.",
+        ),
+    }
 
 
-def advanced() -> dict:
+def advanced() -> Controls:
     return {
         "ensemble": gr.Checkbox(
             True,
-            label="Average over five sentences around each label",
-            info="Zero-shot only: “a picture of …”, …",
+            label="Average over five sentences with each label",
+            info="Zero-shot embeds each label in sentences like “a picture of …” and averages their embeddings.",
         )
     }
 
 
-def extras() -> dict:
+def extras() -> Controls:
     return {"answer": gr.HTML(padding=False, visible=False, elem_classes="result")}
 
 
-def run(model, picture, task, labels, ensemble):
-    names = list(dict.fromkeys(x.strip() for x in labels.split(",") if x.strip()))[:60]
+def run(model: str, picture: InputImage, task: str, labels: str, ensemble: bool) -> PageRun:
+    names = list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip()))[:60]
+    if task == "compare":
+        return (yield from _compare(model, picture, names))
     lab = yield from model_cache.load_with_progress(model)
-    if task == "classify":
-        templates = TEMPLATES if ensemble else ("{}",)
-        result = yield from run_experiment(model, "classify", picture.pixels(lab), names, templates=templates)
-        return PageResult(result, extras={"answer": markup.probability_bars({picture.name: result.top(0, 10)})})
-    own = picture.caption or picture.name
-    others = [c for c in load_examples() if c.caption != own][:OTHERS]  # a caption given twice would part the pairs
-    pixels = torch.cat([c.pixels(lab) for c in (picture, *others)])
-    captions = [own, *(c.caption for c in others)]
-    extra = [x for x in names if x not in captions]
-    result = yield from run_experiment(model, "compare", pixels, [*captions, *extra[:MORE]])
-    alt = "Cosines of pictures, in rows, with captions, in columns"
-    gap = "Pictures and captions on the plane of their first two principal components"
-    figures = markup.figure_html(result.figure(), alt) + markup.figure_html(result.gap_figure(), gap)
-    left = f"there is room for {MORE} captions beside the pictures' own; not read: {', '.join(extra[MORE:])}"
-    plane = f"the plane shows two directions of {result.z_i.shape[1]}, and the gap is measured in all of them"
-    notes = (plane, left) if extra[MORE:] else (plane,)
-    return PageResult(result, extras={"answer": figures}, notes=notes)
+    templates = TEMPLATES if ensemble else ("{}",)
+    result = yield from run_experiment(model, experiments.classify, picture.pixels(lab), names, templates=templates)
+    return PageResult(result, extras={"answer": markup.probability_bars({picture.name: result.top(0, 10)})})
+
+
+def _compare(model: str, picture: InputImage, labels: list[str]) -> PageRun:
+    """Compare the picture and some examples with their own captions and the labels."""
+    lab = yield from model_cache.load_with_progress(model)
+    caption = picture.caption or picture.name
+    # The caption may appear only once: the experiment pairs pictures and captions by their order.
+    others = [example for example in load_examples() if example.caption != caption][:OTHERS]
+    pixels = torch.cat([image.pixels(lab) for image in (picture, *others)])
+    captions = [caption, *(example.caption for example in others)]
+    further = [label for label in labels if label not in captions]
+    result = yield from run_experiment(model, experiments.compare, pixels, [*captions, *further[:MORE]])
+    figures = markup.figure_html(
+        result.figure(), "Cosines of pictures, in rows, with captions, in columns"
+    ) + markup.figure_html(
+        result.gap_figure(), "Pictures and captions on the plane of their first two principal components"
+    )
+    notes = [f"the plane shows two directions of {result.z_i.shape[1]}, and the gap is measured in all of them"]
+    if further[MORE:]:
+        notes += [f"at most {MORE} labels are compared; these were left out: {', '.join(further[MORE:])}"]
+    return PageResult(result, extras={"answer": figures}, notes=tuple(notes))
 
 
 PAGE = Page(
     "clip",
     "CLIP",
-    "What CLIP alone makes of a picture: no decoder is run. Try labels that nearly fit; and look at how far pictures "
-    "as a whole lie from captions as a whole.",
+    "CLIP classifies a picture or compares it with captions; no decoder runs. Try labels that almost fit, and look at "
+    "the gap between the embeddings of pictures and of captions.",
     inputs,
     run,
     advanced,

@@ -1,55 +1,81 @@
-"""Text diff: a picture changed as its caption changes."""
+"""Text diff: a picture changed in the direction from one caption to another."""
 
 from __future__ import annotations
 
 import gradio as gr
 
+from ... import experiments
 from ...edits import spaced, text_diff
+from ...experiments import Diffed
 from .. import controls, markup, model_cache, running
-from ..outputs import known_latents, output_images
-from ..page import Page, PageResult
+from ..events import Controls
+from ..outputs import InputImage, KnownLatents, known_latents, output_images
+from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 
-def inputs() -> dict:
+def inputs() -> Controls:
     return {
         "source": gr.Textbox("a strawberry and a purple background", label="The picture shows", max_length=300),
         "target": gr.Textbox("a watermelon and a purple background", label="It should show", max_length=300),
         "theta": gr.Slider(
-            0.05, 1, 0.5, step=0.05, label="θ, how far", info="A fraction of the arc; the paper goes to 0.25-0.50. "
-            "Moving it after a run decodes again, without inverting."
+            0.05,
+            1,
+            0.5,
+            step=0.05,
+            label="θ, how far",
+            info="The last frame's fraction of the arc; the paper uses 0.25 to 0.50. Moving the slider after a run "
+            "decodes again, without another inversion.",
         ),
-    }  # fmt: skip
+    }
 
 
-def advanced() -> dict:
+def advanced() -> Controls:
     return {
-        "frames": gr.Slider(2, 12, 6, step=1, label="Frames"), "steps": controls.steps(),
+        "frames": gr.Slider(2, 12, 6, step=1, label="Frames"),
+        "steps": controls.steps(),
         "guidance": controls.back_guidance(),
-    }  # fmt: skip
+    }
 
 
-def run(model, picture, source, target, theta, frames, steps, guidance):
+def run(
+    model: str,
+    picture: InputImage,
+    source: str,
+    target: str,
+    theta: float,
+    frames: float,
+    steps: float,
+    guidance: float,
+) -> PageRun:
     inversion = yield from invert_images(model, [picture], steps=int(steps))
     thetas = spaced(int(frames), theta)
     result = yield from run_experiment(
-        model, "diff", inversion, target, source=source, thetas=thetas, steps=inversion.steps, guidance=guidance,
+        model,
+        experiments.diff,
+        inversion,
+        target,
+        source=source,
+        thetas=thetas,
+        steps=inversion.steps,
+        guidance=guidance,
         preview_every=PREVIEW_EVERY,
-    )  # fmt: skip
-    lab, pixels = model_cache.get(model), result.pixels[0].cpu()
-    known = ()
+    )
+    pixels = result.pixels[0].cpu()
+    frame_latents: list[KnownLatents] = []
     if guidance == 1:
         z_t = running.encode_captions(model, [source, target]).to(inversion.latent.z_i)
-        known = known_latents(text_diff(inversion.latent, z_t[:1], z_t[1:], thetas), pixels, lab, inversion.steps)
-    pictures = output_images(pixels, [f"θ = {t:.2f}" for t in thetas], known_latents=known)
-    return PageResult(result, pictures, figures=figures(result))
+        latent = text_diff(inversion.bipartite, z_t[:1], z_t[1:], thetas)
+        frame_latents = known_latents(latent, pixels, model_cache.get(model), inversion.steps)
+    pictures = output_images(pixels, [f"θ = {t:.2f}" for t in thetas], known_latents=frame_latents)
+    return PageResult(result, pictures, figures=_curves(result))
 
 
-def figures(result) -> str:
+def _curves(result: Diffed) -> str:
     from ...plotting import curves
 
-    wanted = ["directional similarity", "drift", "cosine to the target"]
-    figure = curves(result.table, x="theta", quantities=wanted, xlabel="θ", log=False)
+    quantities = ["directional similarity", "drift", "cosine to the target"]
+    figure = curves(result.table, x="theta", quantities=quantities, xlabel="θ", log=False)
     return markup.figure_html(
         figure, "How the picture's embedding moves with θ; the same numbers are in the table below"
     )
@@ -58,8 +84,8 @@ def figures(result) -> str:
 PAGE = Page(
     "text-diff",
     "Text diff",
-    "z_i turns towards the difference of two captions, and x_T stays. Look for what the captions change, and for what "
-    "changes along with it.",
+    "z_i is rotated towards the difference of two captions' embeddings, and x_T stays. Look for what the captions "
+    "change, and for what else changes with it.",
     inputs,
     run,
     advanced,

@@ -1,4 +1,4 @@
-"""Generate: a caption becomes an image embedding, and that a picture."""
+"""Generate: the prior turns a caption into an image embedding, and the decoder turns that into a picture."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import gradio as gr
 
-from .. import controls, model_cache
+from ... import experiments
+from .. import controls
+from ..events import Controls
 from ..outputs import output_images
-from ..page import Page, PageResult
+from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, run_experiment
 
 CAPTIONS = (
@@ -21,13 +23,13 @@ CAPTIONS = (
 )
 
 
-def inputs() -> dict:
+def inputs() -> Controls:
     prompt = gr.Textbox(CAPTIONS[0], label="Caption", max_length=300, info="What the picture shows.")
-    gr.Examples([[c] for c in CAPTIONS], prompt, label="Captions to try", example_labels=list(CAPTIONS))
+    gr.Examples([[caption] for caption in CAPTIONS], prompt, label="Captions to try", example_labels=list(CAPTIONS))
     return {"prompt": prompt, "count": controls.count(4)}
 
 
-def advanced() -> dict:
+def advanced() -> Controls:
     return {
         "seed": controls.seed("Seed of the first picture"),
         "steps": controls.steps(),
@@ -38,7 +40,7 @@ def advanced() -> dict:
             1,
             step=0.25,
             label="Guidance of the prior",
-            info="Guidance scale of the prior; 1 disables it.",
+            info="Classifier-free guidance scale of the prior; 1 disables it.",
         ),
         "candidates": gr.Slider(
             1,
@@ -46,16 +48,24 @@ def advanced() -> dict:
             2,
             step=1,
             label="Candidates",
-            info="So many z_i are sampled per seed; the one nearest to the caption is kept.",
+            info="The prior samples this many z_i for each seed, and the one closest to the caption's z_t is kept.",
         ),
     }
 
 
-def run(model, prompt, count, seed, steps, guidance, prior_guidance, candidates):
-    yield from model_cache.load_with_progress(model)
+def run(
+    model: str,
+    prompt: str,
+    count: float,
+    seed: int,
+    steps: float,
+    guidance: float,
+    prior_guidance: float,
+    candidates: float,
+) -> PageRun:
     result = yield from run_experiment(
         model,
-        "generate",
+        experiments.generate,
         prompt,
         seeds=controls.seeds(seed, count),
         steps=int(steps),
@@ -64,7 +74,9 @@ def run(model, prompt, count, seed, steps, guidance, prior_guidance, candidates)
         candidates=int(candidates),
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"seed {s} · cos {c:.2f}" for s, c in zip(result.seeds, result.similarity.tolist())]
+    titles = [
+        f"seed {seed} · cos {similarity:.2f}" for seed, similarity in zip(result.seeds, result.similarity.tolist())
+    ]
     pictures = output_images(result.pixels, titles, captions=[prompt] * len(titles), latents=result.latent)
     return PageResult(result, [replace(image, settings=result.metadata(k)) for k, image in enumerate(pictures)])
 
@@ -72,8 +84,8 @@ def run(model, prompt, count, seed, steps, guidance, prior_guidance, candidates)
 PAGE = Page(
     "generate",
     "Generate",
-    "A caption becomes an image embedding, and that a picture. Look for what stays from seed to seed (what the "
-    "caption says) and what changes (what it leaves open).",
+    "The prior turns a caption into an image embedding, and the decoder turns the embedding into a picture. Look for "
+    "what stays the same from seed to seed, because the caption says it, and for what changes.",
     inputs,
     run,
     advanced,
