@@ -1,6 +1,7 @@
 """The seconds that a picture takes, and how changes of the settings alter them, against the shipped defaults.
 
     python benchmarks/speed.py
+    python benchmarks/speed.py --wait-policy  # instead, what OMP_WAIT_POLICY=PASSIVE changes
 
 Seconds are the least of several interleaved tries, so that a busy moment of the machine falls on no variant alone.
 The table has the quality too: how many of the model's things CLIP recognises in the pictures generated from their
@@ -10,10 +11,17 @@ names, and the PSNR to the default's pictures.
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
 from typing import Annotated
+from unittest import mock
 
 import torch
 import typer
@@ -95,13 +103,76 @@ def recognised(lab: Lab, pixels: Tensor, names: list[str]) -> dict:
     return intervals.proportion((z_i @ z_t.T).argmax(1) == truth)
 
 
+def serve(connection: Connection, model: str) -> None:
+    """Time one picture whenever the other end asks for it, until it sends False."""
+    lab = models.load(model, device="cpu")
+    while connection.recv():
+        connection.send(one(lab, {}))
+
+
+@contextmanager
+def worker(model: str, policy: str | None) -> Iterator[Callable[[], float]]:
+    """Start a process with that wait policy and the default threads; the function times one picture there.
+
+    OpenMP reads the policy when torch is imported, so each policy needs a process of its own.
+    """
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")}
+    environment |= {"OMP_WAIT_POLICY": policy} if policy else {}
+    context = multiprocessing.get_context("spawn")
+    connection, far_end = context.Pipe()
+    process = context.Process(target=serve, args=(far_end, model), daemon=True)
+    with mock.patch.dict(os.environ, environment, clear=True):
+        process.start()
+
+    def measure() -> float:
+        connection.send(True)
+        return connection.recv()
+
+    measure()  # warms up
+    yield measure
+    connection.send(False)
+    process.join()
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def compare_wait_policies(model: str, tries: int) -> list[dict]:
+    """Median seconds of one picture without and with the policy, alone and beside one busy process, interleaved."""
+    rows = []
+    with ExitStack() as stack:
+        workers = {name: stack.enter_context(worker(model, name or None)) for name in ("", "PASSIVE")}
+        for place, neighbour in (("alone", as_it_is), ("beside a busy process", lambda _: busy_process())):
+            seconds: dict[str, list[float]] = {name: [] for name in workers}
+            with neighbour(None):
+                for _ in range(tries):
+                    for name, measure in workers.items():
+                        seconds[name].append(measure())
+            default, passive = (statistics.median(values) for values in seconds.values())
+            rows.append({"place": place, "default": default, "PASSIVE": passive, "ratio": default / passive})
+    return rows
+
+
 def main(
     model: Annotated[str, typer.Option(help="A model with a list of things that it can draw.")] = "emoji",
     tries: Annotated[int, typer.Option(min=1, help="Tries of each variant, interleaved; the shortest counts.")] = 5,
     things: Annotated[int, typer.Option(min=2, help="Pictures for the quality of each variant.")] = 64,
+    wait_policy: Annotated[
+        bool, typer.Option("--wait-policy", help="Compare OpenMP's wait policies instead of the variants.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Seconds of one picture and of eight variations, and the quality, of each variant."""
+    if wait_policy:
+        print(json.dumps({"model": model, "rows": compare_wait_policies(model, tries)}))
+        return
     lab = models.load(model, device="cpu")
     names = list(lab.things[:: max(1, len(lab.things) // things)][:things])
     picture = images.load(models.gallery(model)[0][0], lab.decoder.image_size)

@@ -329,8 +329,8 @@ def test_the_map_leads_from_one_picture_to_another(visit):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_page_is_not_wider_than_the_window(visit, theme):
-    page = visit(f"?page=interpolate&__theme={theme}")
-    for width in (1600, 390):
+    page = visit(f"?page=interpolate&__theme={theme}", viewport={"width": 390, "height": 850})
+    for width in (390, 1600):
         page.set_viewport_size({"width": width, "height": 850})
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -49,6 +49,8 @@ def test_shapes_of_a_familys_parts_fit_one_another(family, name):
     lab = family(name)
     z_i = lab.encoder.encode_image(pictures())
     assert z_i.shape == (2, D) and z_i.dtype == torch.float32
+    assert lab.encoder.square(images.to_pil(pictures())[0]).size == (lab.encoder.image_size,) * 2
+    assert len(json.loads(lab.clip_metadata()["probe"])) == D
     for part in filter(None, (lab.prior, lab.decoder, lab.upsampler)):
         assert (part.abar.diff() < 0).all() and part.abar.dtype == torch.float64
     pixels = lab.decoder.to_pixels(noise(lab.decoder, [0, 1]))

@@ -7,7 +7,6 @@ A letter is one size throughout a call: B samples, D the embedding's width, C x 
 from __future__ import annotations
 
 import inspect
-import itertools
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,19 @@ from jaxtyping import Bool, Float, Int, TypeCheckError, jaxtyped
 from PIL import Image
 from torch import Tensor
 
-from latentlab import decoding, diffusion, edits, exact_inversion, inversion, prior, slerp, upsampling
+from latentlab import (
+    clip_guidance,
+    decoding,
+    diffusion,
+    edits,
+    exact_inversion,
+    inpainting,
+    inpainting,
+    inversion,
+    prior,
+    slerp,
+    upsampling,
+)
 from latentlab.analysis import covariance, distances, pca
 from latentlab.diffusion import CLEAN, Conditioning
 from latentlab.io import images
@@ -104,6 +115,12 @@ def dpm_solver_step(x: X, x_0: X) -> X:
 @signature_of(diffusion.evaluate)
 def evaluate(x_t: X, z_i: Z) -> X:
     return diffusion.evaluate(Wide(), x_t, 500, Conditioning(z_i), 2.0)
+
+
+@signature_of(clip_guidance.clip_guided)
+def clip_guided(x_t: X, z_i: Z) -> X:
+    clip = clip_guidance.ClipGuidance(ToyEncoder(torch.device("cpu")), z_i, 2.0)
+    return clip_guidance.clip_guided(Wide(), x_t, 500, Conditioning(z_i), 1.0, clip)
 
 
 @signature_of(diffusion.to_eps)
@@ -241,6 +258,31 @@ def upsample(small: Square) -> Float[Tensor, "B 3 2*side 2*side"]:
     return upsampling.upsample(Upsampler(), small, seeds=range(len(small)))
 
 
+# Inpainting
+
+RIGHT = (torch.arange(14) > 8).expand(1, 1, 10, 14)  # of the pictures
+
+
+@signature_of(inpainting.on_grid)
+def on_grid(pixels: Pixels) -> Bool[Tensor, "1 1 8 12"]:
+    return inpainting.on_grid(RIGHT, Wide())
+
+
+@signature_of(inpainting.continued)
+def continued(pixels: Pixels) -> Pixels:
+    return inpainting.continued(pixels, RIGHT)
+
+
+@signature_of(inpainting.composed)
+def composed(pixels: Pixels, others: Pixels) -> Pixels:
+    return inpainting.composed(pixels, others[:1], RIGHT, reach=2)
+
+
+@signature_of(inpainting.seam)
+def seam(pixels: Pixels) -> One:
+    return inpainting.seam(pixels, RIGHT)
+
+
 # Pictures
 
 
@@ -321,6 +363,7 @@ MODULES = (
     decoding,
     inversion,
     exact_inversion,
+    inpainting,
     prior,
     upsampling,
     images,
@@ -345,10 +388,11 @@ def test_a_lost_row_swapped_sides_or_a_lost_dimension_break_a_signature(wrong, a
 
 
 def test_every_public_function_that_returns_tensors_has_a_signature():
-    functions = itertools.chain.from_iterable(inspect.getmembers(module, inspect.isfunction) for module in MODULES)
     tensors = {
-        f"{function.__module__}.{name}"
-        for name, function in functions
-        if not name.startswith("_") and "Tensor" in str(inspect.signature(function).return_annotation)
+        f"{module.__name__}.{name}"
+        for module in MODULES
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+        if "Tensor" in str(inspect.signature(function).return_annotation)
     }
     assert tensors <= SIGNATURES.keys()

@@ -12,7 +12,6 @@ import numpy as np
 from torch import Tensor
 
 from .. import __version__
-from ..models.lab import Lab
 
 NOT_RECORDED = ("preview_every",)  # it changes what a run shows on the way, and not its result
 
@@ -35,6 +34,8 @@ def settings_of(experiment: str, arguments: Mapping[str, Any], result: object) -
         arguments: all arguments of the call by name; `lab` is a lab or an encoder alone.
         result: the experiment's result; an inversion is among its attributes.
     """
+    from ..models.lab import Lab
+
     lab, *_ = arguments.values()
     about = lab.as_setting() if isinstance(lab, Lab) else {"encoder": plain(lab)}
     named = {name: plain(value) for name, value in [*arguments.items()][1:] if name not in NOT_RECORDED}

@@ -14,13 +14,13 @@ from ..clip import probe
 from ..diffusion import noise
 from ..errors import UserError
 from ..latents import Latent, PairLatent
-from ..models.lab import Lab
 from ..slerp import normalize
 from .base import Progress
 
 if TYPE_CHECKING:
     from ..analysis.pca import Directions
     from ..clip import Encoder
+    from ..models.lab import Lab
 
 T = TypeVar("T")
 SAME_CLIP = 0.99  # cosine of one picture's z_i: precisions and libraries leave 0.999, two CLIPs are near 0
@@ -66,6 +66,8 @@ def check_same_clip(lab: Lab, directions: Directions) -> None:
 
 def encoder_of(lab: Lab | Encoder) -> Encoder:
     """The encoder of a lab, or the encoder itself."""
+    from ..models.lab import Lab
+
     return lab.encoder if isinstance(lab, Lab) else lab
 
 
