@@ -23,7 +23,6 @@ from latentlab import (
     edits,
     exact_inversion,
     inpainting,
-    inpainting,
     inversion,
     prior,
     slerp,
