@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, TypeCheckError, jaxtyped
 from PIL import Image
 from torch import Tensor
 
-from latentlab import decoding, diffusion, edits, exact_inversion, inversion, prior, slerp, upsampling
+from latentlab import clip_guidance, decoding, diffusion, edits, exact_inversion, inversion, prior, slerp, upsampling
 from latentlab.analysis import covariance, distances, pca
 from latentlab.diffusion import CLEAN, Conditioning
 from latentlab.io import images
@@ -103,6 +103,12 @@ def dpm_solver_step(x: X, x_0: X) -> X:
 @signature_of(diffusion.evaluate)
 def evaluate(x_t: X, z_i: Z) -> X:
     return diffusion.evaluate(Wide(), x_t, 500, Conditioning(z_i), 2.0)
+
+
+@signature_of(clip_guidance.clip_guided)
+def clip_guided(x_t: X, z_i: Z) -> X:
+    clip = clip_guidance.ClipGuidance(ToyEncoder(torch.device("cpu")), z_i, 2.0)
+    return clip_guidance.clip_guided(Wide(), x_t, 500, Conditioning(z_i), 1.0, clip)
 
 
 @signature_of(diffusion.to_eps)
