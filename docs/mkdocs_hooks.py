@@ -23,6 +23,7 @@ THEORY = [
     "inversion",
     "exact_inversion",
     "decoding",
+    "inpainting",
     "upsampling",
     "slerp",
     "edits",

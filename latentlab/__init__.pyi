@@ -11,6 +11,7 @@ from . import exact_inversion as exact_inversion
 from . import exercises as exercises
 from . import experiments as experiments
 from . import grammar as grammar
+from . import inpainting as inpainting
 from . import inversion as inversion
 from . import io as io
 from . import latents as latents
@@ -28,6 +29,7 @@ from .experiments import bind as bind
 from .experiments import classify as classify
 from .experiments import compare as compare
 from .experiments import diff as diff
+from .experiments import edit as edit
 from .experiments import generate as generate
 from .experiments import guide as guide
 from .experiments import interpolate as interpolate

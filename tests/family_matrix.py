@@ -29,6 +29,10 @@ def pictures(count: int) -> torch.Tensor:
     return torch.rand(count, 3, 24, 20, generator=torch.Generator().manual_seed(7)) * 2 - 1
 
 
+def left_half(height: int, width: int) -> torch.Tensor:
+    return (torch.arange(width) < width // 2).expand(height, width)
+
+
 @functools.cache
 def directions(lab: models.Lab) -> Directions:
     width = lab.encoder.encode_image(pictures(1)).shape[1]
@@ -49,6 +53,7 @@ EXPERIMENTS = {
     ),
     "ablate": lambda lab, n: experiments.ablate(lab, "a red cat", steps=n),
     "guide": lambda lab, n: experiments.guide(lab, "a cat", guidances=[1, 2], steps=n),
+    "edit": lambda lab, n: experiments.edit(lab, pictures(1), left_half(24, 20), steps=n),
     "bind": lambda lab, n: experiments.bind(lab, "a red cube on top of a blue ball", seeds=[0], steps=n),
     "spell": lambda lab, n: experiments.spell(lab, "deep", alternatives=["learning"], seeds=[0], steps=n),
     "classify": lambda lab, _: experiments.classify(lab, pictures(2), ["cat", "dog"]),

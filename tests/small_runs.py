@@ -29,6 +29,7 @@ RUNS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
     ),
     "ablate": ({"captions": ["a cat", "a dog"], "kinds": ["drawn", "painted"], "seeds": [0, 1]}, {"pictures": 2}),
     "guide": ({"captions": "a cat", "guidances": (1, 2), "prior_guidances": (1.0,), "seeds": range(3), "steps": 3}, {}),
+    "edit": ({"caption": "a cat", "grow": ("right", "top"), "seeds": [0, 1], "steps": 2}, {"picture": 1}),
     "bind": ({"prompts": "a red cube on top of a blue ball", "seeds": [0, 1], "steps": 3}, {}),
     "spell": ({"words": ["stop", "go"], "alternatives": ["yes"], "seeds": [0, 1], "steps": 3}, {}),
     "classify": ({"labels": ["a cat", "a dog"], "templates": ["{}"]}, {"pixels": 2}),

@@ -21,7 +21,7 @@ from latentlab.app import controls, layout, links, markup, model_cache, outputs,
 from latentlab.app.main import build
 from latentlab.app.output_bar import OutputBar
 from latentlab.app.page import validated_params, with_settings
-from latentlab.app.pages import PAGES, attack, clip, interpolate, pca
+from latentlab.app.pages import PAGES, attack, clip, generate, interpolate, pca
 from latentlab.experiments import Progress
 from latentlab.io import images
 
@@ -84,6 +84,13 @@ def test_a_generated_picture_used_as_input_keeps_its_latents(lab):
     stages, inverted = collect(running.invert_images("toy", [page_result.images[2].as_input()], steps=4))
     assert "inversion" not in stages
     assert torch.equal(inverted.latent.x_T, page_result.images[2].latent.x_T)
+
+
+@pytest.mark.parametrize(("solver", "keeps"), [("ddim", True), ("dpm++", False)])
+def test_only_pictures_decoded_on_the_path_of_ddim_keep_their_latents(lab, solver, keeps):
+    model_cache.set_lab(lab)
+    _, page_result = collect(generate.run("toy", "a cat", 1, 0, 4, 2.0, solver, 1.0, 2))
+    assert (page_result.images[0].latent is not None) == keeps
 
 
 def test_truncated_pictures_have_the_latents_that_they_were_decoded_from(lab):

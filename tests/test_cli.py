@@ -314,6 +314,9 @@ COMMANDS = {
     "ablate": ("ablate", "a cat", "a dog", "--count", 2),
     "guide": ("guide", "a cat", "--decoder", "1,2", "--prior", "1", "--count", 2),
     "guide by clip": ("guide", "a cat", "--by", "clip", "--decoder", "0,2", "--prior", "1", "--count", 2),
+    "edit": ("edit", "A", "--mask", "A", "--prompt", "a cat", "--count", 2),
+    "edit beyond the canvas": ("edit", "A", "--grow", "right", "--grow", "top", "--count", 1),
+    "edit all": ("edit", "A", "--strength", "0.5", "--prompt", "a cat", "--count", 1),
     "bind": ("bind", "a red cube on top of a blue ball", "--count", 2),
     "bind a sample": ("bind", "--sample", 3, "--count", 1),
     "attack": ("attack", "A", "B", "--text", "a", "--truth", "one", "--truth", "two", "--count", 1, "--paper", "white"),
@@ -367,6 +370,10 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("attack", "A", "--text", "pizza", "--truth", "an apple", "--font", "A"), "is no font"),
         (("attack", "A", "A", "A", "--text", "pizza", "--truth", "an apple", "--truth", "a cat"), "2 truths for 3"),
         (("compare", "A", "--captions", "a cat,a dog"), "two or more of each"),
+        (("edit", "A"), "there is nothing to edit"),
+        (("edit", "A", "--mask", "B"), "the mask is 256x256 and the picture 90x60 pixels"),
+        (("edit", "A", "--strength", "1.5"), "strength is 1.5"),
+        (("edit", "A", "--grow", "up"), "grow is 'up'"),
         (("bind", "a dog"), "relates no two solids"),
         (("guide", "a cat", "--by", "magic"), "--by is 'magic'"),
         (("generate", "a cat", "--count", 2, "--best", 3), "--best is"),
@@ -375,8 +382,8 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("figures", "--only", "2"), "there is no figure 2"),
     ],
 )
-def test_an_experiment_refuses_in_one_sentence(run, photo, tmp_path, words, complaint):
-    words = [{"A": photo}.get(w, w) for w in words]
+def test_an_experiment_refuses_in_one_sentence(run, photo, other, tmp_path, words, complaint):
+    words = [{"A": photo, "B": other}.get(w, w) for w in words]
     code, out, err = run(*words, "--model", "toy", "--out", tmp_path / "out")
     assert (code, out) == (2, "")
     last = err.strip().splitlines()[-1]

@@ -8,7 +8,7 @@ import small_runs
 import torch
 from typer.main import get_command
 
-from latentlab import cli, decoding, experiments
+from latentlab import cli, decoding, experiments, inpainting
 from latentlab.app import links, running
 from latentlab.app.pages import PAGES
 from latentlab.experiments import EXPERIMENTS, Inverted
@@ -83,13 +83,18 @@ def test_every_experiment_has_a_small_run_for_the_laws_of_all():
 
 @pytest.mark.parametrize("name", small_runs.RUNS)
 def test_the_declared_number_of_pictures_is_what_a_run_decodes(lab, directions, monkeypatch, name):
-    decoded, sample_steps = [], decoding.sample_steps
+    decoded, sample_steps, inpaint_steps = [], decoding.sample_steps, inpainting.inpaint_steps
 
     def counted(decoder, latent, **params):
         decoded.append(len(latent))
         return sample_steps(decoder, latent, **params)
 
+    def counted_inpainting(decoder, cond, *args, **params):
+        decoded.append(len(cond))
+        return inpaint_steps(decoder, cond, *args, **params)
+
     monkeypatch.setattr(decoding, "sample_steps", counted)
+    monkeypatch.setattr(inpainting, "inpaint_steps", counted_inpainting)
     monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
     arguments = small_runs.arguments(name, directions)
     EXPERIMENTS[name](lab, **arguments)

@@ -42,6 +42,7 @@ def test_what_guidance_gains_and_loses_follows_from_the_intervals(score, distanc
         prior_guidances=(1.0,),
         guidances=(1.0, 3.0),
         seeds=(0,),
+        by="classifier-free",
         table=table,
         settings={},
     )
@@ -61,6 +62,7 @@ def test_a_guidance_that_scores_best_unguided_is_compared_with_nothing():
         prior_guidances=(1.0,),
         guidances=(1.0, 3.0),
         seeds=(0,),
+        by="classifier-free",
         table=table,
         settings={},
     )

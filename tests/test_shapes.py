@@ -16,7 +16,18 @@ from jaxtyping import Bool, Float, Int, TypeCheckError, jaxtyped
 from PIL import Image
 from torch import Tensor
 
-from latentlab import decoding, diffusion, edits, exact_inversion, inversion, prior, slerp, upsampling
+from latentlab import (
+    clip_guidance,
+    decoding,
+    diffusion,
+    edits,
+    exact_inversion,
+    inpainting,
+    inversion,
+    prior,
+    slerp,
+    upsampling,
+)
 from latentlab.analysis import covariance, distances, pca
 from latentlab.diffusion import CLEAN, Conditioning
 from latentlab.io import images
@@ -103,6 +114,12 @@ def dpm_solver_step(x: X, x_0: X) -> X:
 @signature_of(diffusion.evaluate)
 def evaluate(x_t: X, z_i: Z) -> X:
     return diffusion.evaluate(Wide(), x_t, 500, Conditioning(z_i), 2.0)
+
+
+@signature_of(clip_guidance.clip_guided)
+def clip_guided(x_t: X, z_i: Z) -> X:
+    clip = clip_guidance.ClipGuidance(ToyEncoder(torch.device("cpu")), z_i, 2.0)
+    return clip_guidance.clip_guided(Wide(), x_t, 500, Conditioning(z_i), 1.0, clip)
 
 
 @signature_of(diffusion.to_eps)
@@ -240,6 +257,31 @@ def upsample(small: Square) -> Float[Tensor, "B 3 2*side 2*side"]:
     return upsampling.upsample(Upsampler(), small, seeds=range(len(small)))
 
 
+# Inpainting
+
+RIGHT = (torch.arange(14) > 8).expand(1, 1, 10, 14)  # of the pictures
+
+
+@signature_of(inpainting.on_grid)
+def on_grid(pixels: Pixels) -> Bool[Tensor, "1 1 8 12"]:
+    return inpainting.on_grid(RIGHT, Wide())
+
+
+@signature_of(inpainting.continued)
+def continued(pixels: Pixels) -> Pixels:
+    return inpainting.continued(pixels, RIGHT)
+
+
+@signature_of(inpainting.composed)
+def composed(pixels: Pixels, others: Pixels) -> Pixels:
+    return inpainting.composed(pixels, others[:1], RIGHT, reach=2)
+
+
+@signature_of(inpainting.seam)
+def seam(pixels: Pixels) -> One:
+    return inpainting.seam(pixels, RIGHT)
+
+
 # Pictures
 
 
@@ -320,6 +362,7 @@ MODULES = (
     decoding,
     inversion,
     exact_inversion,
+    inpainting,
     prior,
     upsampling,
     images,

@@ -285,4 +285,60 @@ def diff(
     report(result, paths, as_json, image=image.name)
 
 
-COMMANDS = (generate, invert, vary, interpolate, diff)
+@with_model_options
+def edit(
+    model: ModelChoice,
+    image: Picture,
+    mask: Annotated[
+        Path | None, typer.Option(help="Image of the same size, white where something is to be painted.")
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option(help="Caption of the whole picture as wanted; without one what is visible is continued.")
+    ] = "",
+    grow: Annotated[
+        list[str] | None,
+        typer.Option(help="Side on which the canvas grows by half: left, right, top or bottom; may be repeated."),
+    ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(help="From above 0 to 1: how much changes of what the mask covers, or of everything without one."),
+    ] = 1.0,
+    count: Count = 4,
+    seed: Seed = 0,
+    fit: Fit = "crop",
+    steps: Steps = 25,
+    guidance: Guidance = 2.0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Paint a part of a picture anew, grow its canvas, or change all of it."""
+    from .. import experiments
+    from ..io import atomic, images
+
+    opened = open_images([image, *([mask] if mask else [])], fit)
+    if opened[-1].size != opened[0].size:
+        sizes = " and the picture ".join(f"{w}x{h}" for w, h in (opened[-1].size, opened[0].size))
+        raise UserError(f"the mask is {sizes} pixels: make them one size")
+    folder = atomic.writable_folder(out)
+    lab = model.load(as_json)
+    side = max(lab.image_size, lab.output_size)
+    picture, *masks = (images.to_tensor(images.square(x, side, fit=fit)) for x in opened)
+    stream = experiments.edit.stream(
+        lab,
+        picture,
+        masks[0][0].mean(0) > 0 if masks else None,
+        prompt,
+        grow=grow or (),
+        strength=strength,
+        seeds=range(seed, seed + count),
+        steps=steps,
+        guidance=guidance,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    names = {"image": image.name, "mask": mask.name if mask else "", "fit": fit}
+    paths = save_result(result, folder, f"{slug(image.stem)}-edited", figures=None, **names)
+    report(result, paths, as_json, **names)
+
+
+COMMANDS = (generate, invert, vary, interpolate, diff, edit)

@@ -14,6 +14,7 @@ Each is an `Experiment`: `generate(...)` runs to the end and returns the result,
     walk_components     along one component
     ablate              with and without the prior                                          figure 8
     guide               the prior's and the decoder's guidance, classifier-free or by CLIP  figure 9
+    edit                a part painted anew, a canvas grown (GLIDE)
     bind, spell         colours at their things, words on signs                             figures 14-16
     classify, compare   CLIP itself: zero-shot labels, similarities, the modality gap
 """
@@ -24,6 +25,7 @@ from .binding import Bound, bind
 from .classification import Classified, classify
 from .comparison import Compared, compare
 from .component_walk import Walked, walk_components
+from .edit import Edited, edit
 from .generation import Generated, generate
 from .guidance import GUIDANCES, Guided, guide
 from .interpolation import Interpolated, interpolate
@@ -49,6 +51,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         walk_components,
         ablate,
         guide,
+        edit,
         bind,
         spell,
         classify,
@@ -65,6 +68,7 @@ __all__ = [
     "Classified",
     "Compared",
     "Diffed",
+    "Edited",
     "Experiment",
     "Generated",
     "Guided",
@@ -83,6 +87,7 @@ __all__ = [
     "classify",
     "compare",
     "diff",
+    "edit",
     "generate",
     "guide",
     "interpolate",

@@ -33,8 +33,9 @@ class Guided(Result):
 
     Args:
         pixels: (P, G, N, 3, H, W), upsampled where the lab can.
-        prior_guidances: P. guidances: G, of the decoder, by the way that the settings name. seeds: N, one a picture.
+        prior_guidances: P. guidances: G, of the decoder. seeds: N, one a picture.
         captions: that were asked for.
+        by: how the decoder was guided, a key of `GUIDANCES`.
         latent: P * N, the same at every guidance of the decoder.
     """
 
@@ -44,12 +45,13 @@ class Guided(Result):
     prior_guidances: tuple[float, ...]
     guidances: tuple[float, ...]
     seeds: tuple[int, ...]
+    by: str
 
     def figure(self) -> Figure:
         from ..plotting import rows
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
-        titles = [f"{'CLIP' if self.settings['by'] == 'clip' else 'decoder'} {g:g}" for g in self.guidances]
+        titles = [f"{'CLIP' if self.by == 'clip' else 'decoder'} {g:g}" for g in self.guidances]
         return rows(named, titles=titles, heading=f"guidance of “{self.captions[0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
@@ -69,7 +71,7 @@ class Guided(Result):
         return f"{sentence}. Compared with {self._names(*weakest)}, {' and '.join(comparisons)}."
 
     def _names(self, prior_guidance: float, guidance: float) -> str:
-        if self.settings.get("by") == "clip":
+        if self.by == "clip":
             return f"scale {guidance:g} of guidance by CLIP and guidance {prior_guidance:g} of the prior"
         return f"guidance {guidance:g} of the decoder and {prior_guidance:g} of the prior"
 
@@ -182,4 +184,5 @@ def guide(
         table=tuple(table),
         notes=tuple(notes),
         captions=captions,
+        by=by,
     )

@@ -44,6 +44,13 @@ class Lab:
         return {"model": self.name, "weights": self.weights, **getattr(self.decoder, "settings", {})}
 
     @property
+    def output_size(self) -> int:
+        """The side of the pictures that come out: the upsampler's, the decoder's, or 0 of a CLIP alone."""
+        if self.upsampler is not None:
+            return self.upsampler.high
+        return self.decoder.image_size if self.decoder else 0
+
+    @property
     def has_decoder(self) -> bool:
         """Whether the lab can draw."""
         return self.decoder is not None

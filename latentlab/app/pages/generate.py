@@ -13,6 +13,7 @@ from ..outputs import output_images
 from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, run_experiment
 
+SOLVERS = [("DDIM", "ddim"), ("DPM-Solver++", "dpm++")]
 CAPTIONS = (
     "a red apple on a blue background",
     "a penguin on an orange background",
@@ -34,6 +35,13 @@ def advanced() -> Controls:
         "seed": controls.seed("Seed of the first picture"),
         "steps": controls.steps(),
         "guidance": controls.guidance(),
+        "solver": gr.Radio(
+            SOLVERS,
+            value="ddim",
+            label="Solver",
+            info="DPM-Solver++ needs half of the steps. DDIM's path is the one that an inversion can undo, so only its "
+            "pictures keep their latents on other pages.",
+        ),
         "prior_guidance": gr.Slider(
             1,
             4,
@@ -60,6 +68,7 @@ def run(
     seed: int,
     steps: float,
     guidance: float,
+    solver: str,
     prior_guidance: float,
     candidates: float,
 ) -> PageRun:
@@ -70,6 +79,7 @@ def run(
         seeds=controls.seeds(seed, count),
         steps=int(steps),
         guidance=guidance,
+        solver=solver,
         prior_guidance=prior_guidance,
         candidates=int(candidates),
         preview_every=PREVIEW_EVERY,
@@ -77,7 +87,8 @@ def run(
     titles = [
         f"seed {seed} · cos {similarity:.2f}" for seed, similarity in zip(result.seeds, result.similarity.tolist())
     ]
-    pictures = output_images(result.pixels, titles, captions=[prompt] * len(titles), latents=result.latent)
+    latents = result.latent if solver == "ddim" else ()
+    pictures = output_images(result.pixels, titles, captions=[prompt] * len(titles), latents=latents)
     return PageResult(result, [replace(image, settings=result.metadata(k)) for k, image in enumerate(pictures)])
 
 
