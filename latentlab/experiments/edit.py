@@ -225,7 +225,7 @@ def edit(
     steps: int = 25,
     guidance: float = 2.0,
     known: str = "trajectory",
-    resamplings: int = 2,
+    resamplings: int = 1,
     eta: float = 0.0,
     prior_steps: int = 16,
     prior_guidance: float = 1.0,
