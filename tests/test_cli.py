@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 
 from latentlab import cli, models
 from latentlab.analysis.pca import Directions
-from latentlab.cli import diagnostics, options
+from latentlab.cli import diagnostics
+from latentlab.cli.output import free_path, slug
 from latentlab.io import embeddings, images
 from latentlab.latents import Latent, PairLatent
 
@@ -90,7 +91,7 @@ import torch
 def test_free_path_avoids_other_files_and_folders(tmp_path):
     (tmp_path / "a.png").write_text("somebody else's")
     (tmp_path / "a-2.png").mkdir()
-    assert options.free_path(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
+    assert free_path(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
 
 
 def test_inverting_a_reconstruction_writes_new_names_into_the_same_folder(run, photo, tmp_path):
@@ -288,7 +289,7 @@ def test_other_settings_never_overwrite_a_picture(run, tmp_path):
 
 
 def test_captions_in_any_script_name_their_own_files():
-    assert len({options.slug("日本語"), options.slug("a cat"), options.slug("кот")}) == 3
+    assert len({slug("日本語"), slug("a cat"), slug("кот")}) == 3
 
 
 def test_version_is_printed(run):

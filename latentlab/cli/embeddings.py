@@ -12,30 +12,17 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from .options import (
-    ClipFit,
-    Fit,
-    Guidance,
-    Json,
-    ModelChoice,
-    Out,
-    Picture,
-    Seed,
-    Steps,
-    check_fit,
+from .inputs import check_fit, integers, numbers, open_images, to_pixels
+from .options import ClipFit, Fit, Guidance, Json, ModelChoice, Out, Picture, Seed, Steps, with_model_options
+from .output import (
     free_path,
-    integers,
     make_folder,
-    numbers,
-    open_images,
     print_notes,
     print_output,
     report,
     run_with_progress_bar,
     save_result,
     slug,
-    to_pixels,
-    with_model_options,
     with_progress_bar,
 )
 

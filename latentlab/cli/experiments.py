@@ -8,25 +8,9 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .options import (
-    Count,
-    Fit,
-    Guidance,
-    Json,
-    ModelChoice,
-    Out,
-    Seed,
-    Steps,
-    numbers,
-    open_images,
-    parse_list,
-    report,
-    run_with_progress_bar,
-    save_result,
-    slug,
-    to_pixels,
-    with_model_options,
-)
+from .inputs import numbers, open_images, parse_list, to_pixels
+from .options import Count, Fit, Guidance, Json, ModelChoice, Out, Seed, Steps, with_model_options
+from .output import report, run_with_progress_bar, save_result, slug
 
 
 @with_model_options

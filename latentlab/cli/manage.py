@@ -10,18 +10,9 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .options import (
-    Family,
-    Json,
-    ModelChoice,
-    announce_download,
-    make_folder,
-    parse_list,
-    print_notes,
-    print_output,
-    run_with_progress_bar,
-    with_model_options,
-)
+from .inputs import parse_list
+from .options import Family, Json, ModelChoice, announce_download, with_model_options
+from .output import make_folder, print_notes, print_output, run_with_progress_bar
 
 LEGEND = """
 memory: GB in float16/float32 of all networks at once (or of one at a time).

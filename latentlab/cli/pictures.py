@@ -8,30 +8,9 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .options import (
-    Count,
-    Fit,
-    Guidance,
-    Json,
-    ModelChoice,
-    Out,
-    Picture,
-    Seed,
-    Steps,
-    free_path,
-    integers,
-    make_folder,
-    numbers,
-    open_images,
-    print_notes,
-    print_output,
-    report,
-    run_with_progress_bar,
-    save_result,
-    slug,
-    to_pixels,
-    with_model_options,
-)
+from .inputs import integers, numbers, open_images, to_pixels
+from .options import Count, Fit, Guidance, Json, ModelChoice, Out, Picture, Seed, Steps, with_model_options
+from .output import free_path, make_folder, print_notes, print_output, report, run_with_progress_bar, save_result, slug
 
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="Number of frames.")]
 

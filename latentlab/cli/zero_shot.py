@@ -7,20 +7,9 @@ from typing import Annotated
 
 import typer
 
-from .options import (
-    ClipFit,
-    Json,
-    ModelChoice,
-    Out,
-    open_images,
-    parse_list,
-    print_notes,
-    print_output,
-    report,
-    save_result,
-    to_pixels,
-    with_model_options,
-)
+from .inputs import open_images, parse_list, to_pixels
+from .options import ClipFit, Json, ModelChoice, Out, with_model_options
+from .output import print_notes, print_output, report, save_result
 
 
 @with_model_options
