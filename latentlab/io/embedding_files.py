@@ -172,3 +172,47 @@ def metadata(path: Path) -> dict[str, str]:
     metadata = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in raw.items()}
     metadata.pop("ARROW:schema", None)  # pyarrow's own, in base64
     return metadata
+
+
+def checked_rows(
+    path: Path, size: int, column: str | None, width: int | None, named: bool = False
+) -> Iterator[tuple[list[str], Tensor]]:
+    """Read names and z_i of some rows at a time, of any format, finite and of one width.
+
+    Raises:
+        UserError: as for `embeddings.batches`.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise UserError(f"{path.name} is of no kind that is read: give one of {', '.join(READERS)}")
+    if not path.is_file():
+        raise UserError(f"{path} is not there: {MAKE}")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path.name} is empty: {MAKE}")
+    row, columns = 0, 0
+    for names, z_i in reader(path, size, column, named):
+        if not z_i.shape[1]:
+            break
+        columns = columns or z_i.shape[1]
+        if z_i.shape[1] != columns:
+            raise ragged(path, 0, columns, row, z_i.shape[1])
+        if width is not None and width != columns:
+            raise UserError(f"{path.name} holds z_i of width {columns}, wanted {width}: embed with the model it is for")
+        bad = not_finite_rows(z_i)
+        if bad:
+            raise UserError(f"{path.name} is not finite in row {first_three([row + k for k in bad])}: leave those out")
+        yield names or [str(k) for k in range(row, row + len(z_i))] if named else [], z_i
+        row += len(z_i)
+    if row == 0:
+        raise UserError(f"{path.name} holds no numbers: {MAKE}")
+
+
+def not_finite_rows(z_i: Tensor) -> list[int]:
+    """The rows of z_i (B, D) that hold a value that is not finite."""
+    return (~z_i.isfinite().all(1)).nonzero().flatten().tolist()
+
+
+def first_three(things: list) -> str:
+    """Name the first three of some things, and say how many more there are."""
+    more = f" and {len(things) - 3} more" if len(things) > 3 else ""
+    return ", ".join(map(str, things[:3])) + more

@@ -1,4 +1,4 @@
-"""Many z_i as files: a folder of pictures goes in, a Parquet comes out; that, .npy and .safetensors come in again."""
+"""Encode a folder of pictures into a Parquet of z_i, and read z_i from .parquet, .npy and .safetensors files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from ..clip import square
 from ..errors import UserError
 from . import embedding_files, images
 from .atomic import atomic_write, utf8
-from .embedding_files import MAKE
 
 if TYPE_CHECKING:
     from ..clip import Encoder
@@ -112,7 +111,7 @@ def embed(
 
     Args:
         fit: "model" sizes pictures by the model's own preprocessing, "crop" takes the middle square, "pad" pads it.
-        batch: so many pictures are encoded together.
+        batch: the number of pictures that are encoded together.
         done: names of files that are passed over, since an earlier run encoded or skipped them.
 
     Raises:
@@ -151,7 +150,7 @@ def _names(paths: Sequence[Path], folder: Path) -> dict[Path, str]:
 
 
 def may_be_picture(path: Path) -> bool:
-    """Whether its name does not say that a file is something else, like the captions beside a picture."""
+    """Whether a file may be a picture by its name; the captions beside a picture are not."""
     kind = mimetypes.guess_type(path.name)[0]
     return kind is None or kind.startswith("image/")
 
@@ -162,7 +161,7 @@ def may_be_picture(path: Path) -> bool:
 def write(path: str | Path, shards: Iterable[Shard | Embeddings], metadata: dict[str, str] | None = None) -> Written:
     """Write shards as they come into a Parquet with the columns path and z_i, whole or not at all.
 
-    z_i is written as it is, in float32: it comes back bit by bit.
+    z_i is stored in float32, so `read` returns the same bits.
 
     Args:
         shards: as `embed` yields them; or whole sets, [embeddings].
@@ -195,9 +194,10 @@ def _groups(shards: Iterable[Shard | Embeddings], skipped: dict[str, str]) -> It
         width = width or z_i.shape[1]
         if z_i.shape[1] != width:
             raise UserError(f"z_i of widths {width} and {z_i.shape[1]}: encode all pictures with the same model")
-        bad = _not_finite(z_i)
+        bad = embedding_files.not_finite_rows(z_i)
         if bad:
-            raise UserError(f"z_i is not finite for {_few([shard.names[k] for k in bad])}: encode in float32")
+            names_of_bad = embedding_files.first_three([shard.names[k] for k in bad])
+            raise UserError(f"z_i is not finite for {names_of_bad}: encode in float32")
         names += shard.names
         parts.append(z_i)
         if len(names) >= ROWS:
@@ -221,7 +221,7 @@ def read(path: str | Path, *, column: str | None = None, width: int | None = Non
         UserError: as for `batches`.
     """
     names, parts = [], []
-    for some, z_i in _shards(Path(path), ROWS, column, width, named=True):
+    for some, z_i in embedding_files.checked_rows(Path(path), ROWS, column, width, named=True):
         names += some
         parts.append(z_i)
     metadata = embedding_files.metadata(Path(path))
@@ -243,7 +243,7 @@ def batches(
     """
     if size < 1:
         raise UserError(f"size is {size}: give how many rows to read at a time, from 1")
-    yield from (z_i for _, z_i in _shards(Path(path), size, column, width))
+    yield from (z_i for _, z_i in embedding_files.checked_rows(Path(path), size, column, width))
 
 
 def shards(path: str | Path, *, column: str | None = None) -> Iterator[Shard]:
@@ -276,42 +276,3 @@ def clip_metadata(path: str | Path) -> dict[str, str]:
     width(path)  # refuse what can't be read
     recorded = embedding_files.metadata(Path(path))
     return {name: recorded[name] for name in ("model", "weights", "probe", "normalised") if name in recorded}
-
-
-def _shards(
-    path: Path, size: int, column: str | None, width: int | None, named: bool = False
-) -> Iterator[tuple[list[str], Tensor]]:
-    """Whatever the format: names and z_i of some rows at a time, sound and of one width."""
-    reader = embedding_files.READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path.name} is of no kind that is read: give one of {', '.join(embedding_files.READERS)}")
-    if not path.is_file():
-        raise UserError(f"{path} is not there: {MAKE}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path.name} is empty: {MAKE}")
-    row, columns = 0, 0
-    for names, z_i in reader(path, size, column, named):
-        if not z_i.shape[1]:
-            break
-        columns = columns or z_i.shape[1]
-        if z_i.shape[1] != columns:
-            raise embedding_files.ragged(path, 0, columns, row, z_i.shape[1])
-        if width is not None and width != columns:
-            raise UserError(f"{path.name} holds z_i of width {columns}, wanted {width}: embed with the model it is for")
-        bad = _not_finite(z_i)
-        if bad:
-            raise UserError(f"{path.name} is not finite in row {_few([row + k for k in bad])}: leave those out")
-        yield names or [str(k) for k in range(row, row + len(z_i))] if named else [], z_i
-        row += len(z_i)
-    if row == 0:
-        raise UserError(f"{path.name} holds no numbers: {MAKE}")
-
-
-def _not_finite(z_i: Tensor) -> list[int]:
-    return (~z_i.isfinite().all(1)).nonzero().flatten().tolist()
-
-
-def _few(things: list) -> str:
-    """The first three, and how many more."""
-    more = f" and {len(things) - 3} more" if len(things) > 3 else ""
-    return ", ".join(map(str, things[:3])) + more
