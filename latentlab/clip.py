@@ -29,7 +29,7 @@ MAX_BATCH_SIZE = 64  # the largest number of pictures encoded at once, which bou
 
 @dataclass(frozen=True)
 class CaptionCheck:
-    """How the tokenizer takes a caption.
+    """What the tokenizer does with a caption.
 
     Args:
         unknown: words that the vocabulary lacks.
@@ -99,7 +99,7 @@ class Encoder:
         return [*takewhile(lambda step: not isinstance(step, transform.MaybeConvertMode), stock.transforms)]
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] to z_i (B, D); any size, squashed to the model's: `square` a picture before."""
+        """(B, 3, H, W) in [-1, 1] to z_i (B, D); pictures are squashed to the model's size, so `square` them before."""
         return torch.cat([self._encode(some) for some in pixels.split(MAX_BATCH_SIZE)])
 
     def _encode(self, pixels: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class Encoder:
         return CaptionCheck(tuple(unknown), tuple(near), self._truncated(caption))
 
     def _unknown(self, caption: str) -> list[str]:
-        """The words, as the tokenizer splits them, that a word-level one lacks; a byte-pair one knows every word."""
+        """The words that a word-level tokenizer lacks, as it splits them; a byte-pair tokenizer knows every word."""
         backend: Any = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
         if type(getattr(backend, "model", None)).__name__ != "WordLevel":
             return []
@@ -160,7 +160,7 @@ class Encoder:
         return bool(longer[-1] != empty[-1])
 
     def fingerprint(self) -> str:
-        """What tells these weights from others of the same architecture: twelve digits, of a part of every tensor."""
+        """Twelve digits that tell these weights from others of the same architecture, from a part of every tensor."""
         return digest(self.model.state_dict())
 
     def as_setting(self) -> dict[str, str]:
@@ -177,7 +177,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _public_name(name: str, pretrained: str | None) -> str:
-    """The name as a result may carry it: of a folder the last part alone, since its path is the user's own."""
+    """The name that a result records; for a folder only its last part, since its path is private to the user."""
     if name.startswith("local-dir:"):
         return Path(name.removeprefix("local-dir:")).name
     return f"{name}:{pretrained}" if pretrained else name
@@ -188,7 +188,7 @@ def _precise(z: Tensor) -> Tensor:
 
 
 def _check(name: str, pretrained: str | None) -> None:
-    """Refuse what open_clip has not, before anything is fetched."""
+    """Refuse a model or a tag that open_clip does not have, before anything is fetched."""
     import open_clip
 
     if name.startswith("local-dir:"):

@@ -1,4 +1,4 @@
-"""Guidance by CLIP: the predicted noise, corrected towards what CLIP takes for a caption."""
+"""Guidance by CLIP: the predicted noise, corrected by the gradient of CLIP's logit of a caption."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def clip_guided(
 
     eps' = eps - s √(1-a) ∇_{x_t} τ ẑ_i(x̂_0)·ẑ_t.  Nichol et al. 2021 (GLIDE), section 2.4, with the predicted x_0 as a
     picture in place of a CLIP that was trained on x_t.  The gradient goes through the encoder, the first stage and the
-    decoder's network, so that x̂_0 moves by s Cov[x_0 | x_t] times the gradient at x̂_0: much where much is still open,
-    and nothing at the end.  That is Bayes's rule for the density p(x_0) exp(s τ ẑ_i·ẑ_t), to first order.
+    decoder's network, so that x̂_0 moves by s Cov[x_0 | x_t] times the gradient at x̂_0: far while x_0 is uncertain,
+    and not at all at the end.  This is Bayes's rule for the density p(x_0) exp(s τ ẑ_i·ẑ_t), to first order.
 
     Args:
         x_t: (B, C, H, W).

@@ -72,7 +72,7 @@ class Decoder(Protocol):
         """(B, 3, pixels, pixels) in [-1, 1] to x_0 (B, C, H, W): identity, VAE or MoVQ."""
 
     def to_pixels(self, x_0: Tensor) -> Tensor:
-        """The inverse, as near as the first stage comes."""
+        """The approximate inverse of `to_x0`."""
 
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         """The predicted noise in x_t at time t."""
@@ -227,7 +227,7 @@ def to_eps(prediction: Tensor, x_t: Tensor, abar: float, kind: str) -> Tensor:
 
 
 def guided(predict: Callable[[Tensor, C], Tensor], x_t: Tensor, cond: C, null: C, guidance: float) -> Tensor:
-    """Classifier-free guidance, with both halves in one batch; 1 costs nothing extra.
+    """Classifier-free guidance, with both halves in one batch; a scale of 1 evaluates only the conditional half.
 
     out = null + g (cond - null).  Ho & Salimans 2021, equation 6 (with w = g - 1).
 
@@ -257,7 +257,7 @@ def checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
 
 
 class SeededNoise:
-    """Standard normal noise with a generator a sample, so that sample k is the same alone and in any batch.
+    """Standard normal noise with a generator for each sample, so that sample k is the same alone and in any batch.
 
     Args:
         seeds: one integer a sample.

@@ -1,4 +1,4 @@
-"""Changes to the bipartite latent (z_i, x_T): on the way to another picture, or towards what a caption says."""
+"""Edits of the bipartite latent (z_i, x_T): interpolation between two pictures, and text diffs."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _exact(x: Tensor) -> Tensor:
 
 
 def spaced(count: int, last: float) -> list[float]:
-    """So many fractions from 0 to the last, at equal distances, rounded to six digits.
+    """`count` equally spaced fractions from 0 to the last, rounded to six digits.
 
     >>> spaced(3, 0.4)
     [0.0, 0.2, 0.4]

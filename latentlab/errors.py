@@ -2,4 +2,4 @@
 
 
 class UserError(ValueError):
-    """Something given can't be used; the message says what was given, what is wanted and what to do."""
+    """A value cannot be used; the message says what was given, what is wanted and what to do."""

@@ -1,4 +1,4 @@
-"""Exact inversion: samplers whose step algebra can undo, at the price of carrying two states.
+"""Exact inversion: samplers that carry two states, so that each step can be solved for the one before.
 
 Each step evaluates the noise at a state that both directions hold, so it can be solved for the state that it started
 from, whatever the network says there: x_0 comes back to the precision of the arithmetic.
@@ -27,7 +27,8 @@ def bdia_step(x_before: Tensor, x: Tensor, eps: Tensor, abar: Sequence[float], g
     """The state after x, either way.
 
     x_after = S(x, a → a_after) + γ (x_before - S(x, a → a_before)), S being DDIM's step with the noise at x.
-    Solved for x_before it is itself with 1/γ.  γ = 0 is DDIM.  Zhang et al. 2023 (BDIA), section 4.
+    Solved for x_before, the equation keeps its form, with 1/γ in place of γ.  γ = 0 is DDIM.
+    Zhang et al. 2023 (BDIA), section 4.
 
     Args:
         x_before, x: (B, C, H, W), the two last states.
@@ -49,7 +50,7 @@ def edict_mix(x: Tensor, y: Tensor, p: float) -> Pair:
 
 
 def edict_part(x: Tensor, y: Tensor, p: float) -> Pair:
-    """`edict_mix` undone: y = (y' - (1-p) x') / p, x = (x' - (1-p) y) / p."""
+    """Undo `edict_mix`: y = (y' - (1-p) x') / p, x = (x' - (1-p) y) / p."""
     y = (y - (1 - p) * x) / p
     return (x - (1 - p) * y) / p, y
 

@@ -66,9 +66,9 @@ def invert_steps(
     DDIM's step from t to s is x_s = step(x_t, eps(x_t, t)).  Undoing it needs eps at the unknown point x_t.
     *naive* uses eps(x_s, s) instead, and its error falls like 1/steps (Song et al. 2021, section 4.3);
     *fixed-point* solves x_t = step⁻¹(x_s, eps(x_t, t)) by iterating (Pan et al. 2023, AIDI; Garibi et al. 2024,
-    ReNoise) with Anderson's acceleration (`solve`), from a guess that costs nothing: the noise of the two steps before,
-    prolonged.  *bdia* and *edict* are exact, but their result is a pair of states (`exact_inversion`).  Guidance stays
-    at 1: above it the iteration is no longer a contraction.
+    ReNoise) with Anderson's acceleration (`solve`), from a first guess without an evaluation: the noise of the two
+    steps before, extrapolated.  *bdia* and *edict* are exact, but their result is a pair of states (`exact_inversion`).
+    Guidance stays at 1: above it the iteration is no longer a contraction.
 
     The defaults let the tolerance decide and not a fixed number of iterations: the step from the clean picture, which
     nothing precedes, wants five times the evaluations of the others.  25 steps are decoding's own default, and at

@@ -83,8 +83,8 @@ class Latent:
 class PairLatent:
     """A picture as z_i and the two states that an exact inversion ends with (`exact_inversion`).
 
-    It stands for one picture alone.  Neither state is the x_T of the paper: what makes the way back exact is the
-    little by which the two differ, so nothing may be interpolated or noised between them.
+    It stands for one picture alone.  Neither state is the x_T of the paper.  The small difference between
+    the two makes the way back exact, so the states cannot be interpolated or noised.
 
     Args:
         z_i: (B, D), CLIP image embedding, in CLIP's own scale.

@@ -22,7 +22,7 @@ class PriorConditioning:
     Args:
         z_t: (B, D), CLIP text embeddings.
         tokens: (B, L, W), the captions token by token, in the prior's own layout.
-        cache: what the prior's network keeps from one step to the next; it goes when the conditioning goes.
+        cache: what the prior's network keeps from one step to the next; it is freed with the conditioning.
     """
 
     z_t: Tensor
@@ -73,8 +73,8 @@ def sample(
 ) -> Tensor:
     """Draw an image embedding for each caption and seed.
 
-    `candidates` z_i are drawn, and the one with the highest ẑ_i·ẑ_t is kept.  Ramesh et al. 2022, section 2.2 (two are
-    drawn there, in 64 steps).  The sampler is deterministic DDIM on the x_0 prediction.  The network sees at most
+    `candidates` z_i are drawn, and the one with the highest ẑ_i·ẑ_t is kept.  Ramesh et al. 2022, section 2.2
+    draws two, in 64 steps.  The sampler is deterministic DDIM on the x_0 prediction.  The network sees at most
     `prior.max_batch_size` rows at once; a guided row counts as two.
 
     Args:

@@ -1,4 +1,4 @@
-"""Directions and angles: what interpolation in CLIP's space is made of."""
+"""Directions and angles, for interpolation in CLIP's space."""
 
 from __future__ import annotations
 

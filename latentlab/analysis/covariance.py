@@ -1,4 +1,4 @@
-"""Count, mean and scatter of many z_i: all that PCA needs of them, in one pass, however many there are."""
+"""Count, mean and scatter of many z_i: all that PCA needs of them, in one pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def rows(z: Tensor, name: str = "z_i", width: int | None = None) -> Tensor:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Moments:
-    """What PCA needs to know of any number of z_i: parts made apart and merged are the same as the whole.
+    """The count, mean and scatter of any number of z_i; merged parts equal the whole.
 
     Args:
         count: of the pictures.

@@ -16,7 +16,7 @@ GROUPS = 20  # of the jackknife
 
 
 def _clouds(real: Tensor, generated: Tensor, least: int) -> tuple[Tensor, Tensor]:
-    """Directions in double precision: distances between embeddings of other lengths would measure the lengths."""
+    """The embeddings' directions in double precision, so that their lengths do not count."""
     if (
         real.ndim != 2
         or generated.ndim != 2
@@ -52,7 +52,7 @@ def frechet(real: Tensor, generated: Tensor) -> float:
 
 
 def cmmd(real: Tensor, generated: Tensor, *, sigma: float = 10.0, scale: float = 1000.0) -> float:
-    """The squared maximum mean discrepancy of two clouds of CLIP directions, unbiased and free of a Gaussian's shape.
+    """The squared maximum mean discrepancy of two clouds of CLIP directions, unbiased, and without assuming Gaussians.
 
     scale · (E k(x, x') + E k(y, y') - 2 E k(x, y)), k(x, y) = exp(-|x - y|² / 2σ²).  Jayasumana et al. 2024, section 4.
 

@@ -1,4 +1,4 @@
-"""What the prior is for: the CLIP slot filled by nothing, by the caption's own embedding, or by the prior."""
+"""Ablation of the prior: zero, the caption's own embedding, or the prior's z_i in the CLIP slot."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def ablate(
         captions: one, or several.
         pictures: (N, 3, H, W) in [-1, 1], the real picture of each caption: adds what their own z_i gives, and the
             distances to them.
-        kinds: N, what each picture is one of (an artist, say): adds the recall of each kind.
+        kinds: N, the kind of each picture (its artist, for example): adds the recall of each kind.
         seeds: of each caption's pictures.
         steps, guidance: of the decoder.
 

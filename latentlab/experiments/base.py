@@ -33,7 +33,7 @@ class Result:
     """The outcome of an experiment; each experiment adds its own pictures.
 
     Args:
-        table: tidy rows, one a measured quantity at one place of the sweep: the place's coordinates, `quantity`,
+        table: tidy rows, one for each quantity and place of the sweep: the place's coordinates, `quantity`,
             `value`, `n`, and `low`, `high` of the 95% interval (None where n is 1).
         settings: everything that is needed to do it again; `Experiment.stream` records it.
         notes: what the model could not see or do.
@@ -48,7 +48,7 @@ class Result:
         raise NotImplementedError
 
     def summary(self) -> str:
-        """What there is to see, in a sentence or two, with the numbers."""
+        """The outcome in a sentence or two, with its numbers."""
         raise NotImplementedError
 
     def value(self, quantity: str, **where: object) -> float:
@@ -141,5 +141,5 @@ class Experiment(Declaration[R], Generic[P, R]):
 
 
 def size(value: Any) -> int:
-    """How many values a parameter stands for: of a number that many, of a text one, of a sequence its length."""
+    """How many values a parameter stands for: a number n for n, a text for one, a sequence for its length."""
     return value if isinstance(value, int) else 1 if isinstance(value, str) else len(value)

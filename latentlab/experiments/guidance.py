@@ -34,7 +34,7 @@ class Guided(Result):
     Args:
         pixels: (P, G, N, 3, H, W), upsampled where the lab can.
         prior_guidances: P. guidances: G, of the decoder. seeds: N, one a picture.
-        captions: that were asked for.
+        captions: the prompts.
         by: how the decoder was guided, a key of `GUIDANCES`.
         latent: P * N, the same at every guidance of the decoder.
     """

@@ -105,7 +105,7 @@ def reconstruct(
 ) -> Iterator[Progress | Reconstructed]:
     """Invert pictures to (z_i, x_T) and decode them again.  Ramesh et al. 2022, section 3.
 
-    Beside it stands what z_i says alone: the same z_i decoded from another x_T.
+    The result also holds the same z_i decoded from another x_T, which shows what z_i holds alone.
 
     Args:
         pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.

@@ -99,7 +99,7 @@ def decode_latents(
 
 
 def run_to_end(stage: Generator[Progress, None, T]) -> T:
-    """What a stage returns, its progress unseen."""
+    """Run a stage to its end, ignore its progress, and return its value."""
     while True:
         try:
             next(stage)
@@ -108,9 +108,9 @@ def run_to_end(stage: Generator[Progress, None, T]) -> T:
 
 
 def upsample_images(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Generator[Progress, None, Tensor]:
-    """`yield from` this: pictures upsampled where the lab can, as they are where it can't.
+    """`yield from` this: pictures upsampled if the lab has an upsampler, unchanged otherwise.
 
-    The frames of one path want one seed for all: with draws of their own, what the upsampler adds would flicker.
+    Give all frames of one path the same seed: with different seeds the details that the upsampler adds would flicker.
     """
     if lab.upsampler is None:
         return pixels

@@ -1,4 +1,4 @@
-"""Text diffs: a picture changed as a change of its caption says."""
+"""Text diffs: a picture changed in the direction from one caption to another."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Diffed(Result):
 
 
 def _checked_direction(z_t: Tensor, captions: Sequence[str], notes: Sequence[str]) -> None:
-    """Refuse captions that differ on paper and not to CLIP, with what it does not know of them."""
+    """Refuse captions that have one CLIP embedding, and name the words that CLIP does not know."""
     for target, z in zip(captions[1:], z_t[1:]):
         try:
             direction(z_t[:1], z[None])

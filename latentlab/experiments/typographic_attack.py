@@ -1,4 +1,4 @@
-"""Typographic attacks: a word on a paper label, and what the decoder still knows."""
+"""Typographic attacks: a word on a paper label, and what the decoder draws from the attacked z_i."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def vary(
 ) -> Iterator[Progress | Varied]:
     """Decode a picture's own (z_i, x_T) with η above 0.  Ramesh et al. 2022, section 3.1, figure 3.
 
-    What all samples share is what CLIP saw; what varies is what z_i does not say.
+    The samples share z_i, so what varies among them is what z_i leaves open.
 
     Args:
         picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
