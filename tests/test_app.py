@@ -421,7 +421,7 @@ FILE = {"meta": {"_type": "gradio.FileData"}}
         ("generate", []),
     ],
     ids=["path", "address", "bare path", "model", "count", "length", "nothing"],
-)  # fmt: skip
+)
 def test_a_hostile_call_is_refused_and_reveals_nothing_about_the_server(url, name, data):
     request = urllib.request.Request(
         f"{url}/gradio_api/call/{name}", json.dumps({"data": data}).encode(), {"content-type": "application/json"}
@@ -443,7 +443,7 @@ class NoRedirects(urllib.request.HTTPRedirectHandler):
 @pytest.mark.parametrize(
     "path",
     ["file=/etc/passwd", "file=../../../../etc/passwd", f"file={ROOT}/README.md", "proxy={}/secret", "file={}/secret"],
-)  # fmt: skip
+)
 def test_the_server_serves_no_other_files_and_requests_no_other_server(url, bystander, path):
     address, requested_paths = bystander
     try:

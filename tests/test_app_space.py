@@ -119,10 +119,15 @@ def test_the_app_starts_as_a_space_with_zerogpu_starts_it(tmp_path, bystander):
     """On a Space, `spaces` emulates CUDA in torch, and the model is loaded on it at module level."""
     port, (lender, reported) = free_port(), bystander
     space = {
-        "SYSTEM": "spaces", "SPACE_ID": "somebody/latentlab", "GRADIO_SERVER_NAME": "0.0.0.0",
-        "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1", "SPACES_ZERO_GPU": "true",
-        "SPACES_ZERO_DEVICE_API_URL": lender, "ZEROGPU_OFFLOAD_DIR": str(tmp_path / "offload"),
-    }  # fmt: skip
+        "SYSTEM": "spaces",
+        "SPACE_ID": "somebody/latentlab",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": str(port),
+        "HF_HUB_OFFLINE": "1",
+        "SPACES_ZERO_GPU": "true",
+        "SPACES_ZERO_DEVICE_API_URL": lender,
+        "ZEROGPU_OFFLOAD_DIR": str(tmp_path / "offload"),
+    }
     with (tmp_path / "log").open("w") as log:
         command = [sys.executable, FRONT["app_file"]]
         app = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **space}, stdout=log, stderr=log)

@@ -24,8 +24,11 @@ def test_every_family_is_timed_in_two_precisions_on_the_same_weights(families, n
     dtypes = [torch.float32, torch.bfloat16]
     rows = list(families.rows([name], torch.device("cpu"), dtypes, 1, True, ["diff", "classify"]))
     assert [(row["precision"], row["experiment"]) for row in rows] == [
-        ("float32", "diff"), ("float32", "classify"), ("bfloat16", "diff"), ("bfloat16", "classify")
-    ]  # fmt: skip
+        ("float32", "diff"),
+        ("float32", "classify"),
+        ("bfloat16", "diff"),
+        ("bfloat16", "classify"),
+    ]
     assert all(row["runs"] == "yes" and row["seconds"] > 0 for row in rows)
     exact, half = rows[0]["difference"], rows[2]["difference"]
     assert exact == 0 and 0 < half < 0.1

@@ -185,9 +185,12 @@ def blocks(weights, layers):
             parts = [weights[f"{old}.self_attn.{x}_proj.{kind}"] for x in "qkv"]
             yield f"{new}.attn.in_proj_{kind}", torch.cat(parts)
             names = {
-                "attn.out_proj": "self_attn.out_proj", "ln_1": "layer_norm1", "ln_2": "layer_norm2",
-                "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2",
-            }  # fmt: skip
+                "attn.out_proj": "self_attn.out_proj",
+                "ln_1": "layer_norm1",
+                "ln_2": "layer_norm2",
+                "mlp.c_fc": "mlp.fc1",
+                "mlp.c_proj": "mlp.fc2",
+            }
             yield from ((f"{new}.{a}.{kind}", weights[f"{old}.{b}.{kind}"]) for a, b in names.items())
 
 
@@ -196,12 +199,24 @@ def as_open_clip(image, text):
     v, t = image.config, text.config
     model = open_clip.CLIP(
         v.projection_dim,
-        {"layers": v.num_hidden_layers, "width": v.hidden_size, "head_width": v.hidden_size // v.num_attention_heads,
-         "mlp_ratio": v.intermediate_size / v.hidden_size, "patch_size": v.patch_size, "image_size": v.image_size},
-        {"layers": t.num_hidden_layers, "width": t.hidden_size, "heads": t.num_attention_heads, "context_length": 77,
-         "mlp_ratio": t.intermediate_size / t.hidden_size, "vocab_size": t.vocab_size},
+        {
+            "layers": v.num_hidden_layers,
+            "width": v.hidden_size,
+            "head_width": v.hidden_size // v.num_attention_heads,
+            "mlp_ratio": v.intermediate_size / v.hidden_size,
+            "patch_size": v.patch_size,
+            "image_size": v.image_size,
+        },
+        {
+            "layers": t.num_hidden_layers,
+            "width": t.hidden_size,
+            "heads": t.num_attention_heads,
+            "context_length": 77,
+            "mlp_ratio": t.intermediate_size / t.hidden_size,
+            "vocab_size": t.vocab_size,
+        },
         quick_gelu=v.hidden_act == "quick_gelu",
-    )  # fmt: skip
+    )
     see = {k.removeprefix("vision_model."): w for k, w in image.state_dict().items()}
     read = {k.removeprefix("text_model."): w for k, w in text.state_dict().items()}
     state = {f"visual.{k}": w for k, w in blocks(see, v.num_hidden_layers)}
@@ -213,14 +228,15 @@ def as_open_clip(image, text):
         "visual.proj": see["visual_projection.weight"].T,
         "token_embedding.weight": read["embeddings.token_embedding.weight"],
         "positional_embedding": read["embeddings.position_embedding.weight"],
-        "text_projection": read["text_projection.weight"].T, "logit_scale": torch.tensor(100.0).log(),
-    }  # fmt: skip
+        "text_projection": read["text_projection.weight"].T,
+        "logit_scale": torch.tensor(100.0).log(),
+    }
     for kind in ("weight", "bias"):
         state |= {
             f"visual.ln_pre.{kind}": see[f"pre_layrnorm.{kind}"],
             f"visual.ln_post.{kind}": see[f"post_layernorm.{kind}"],
             f"ln_final.{kind}": read[f"final_layer_norm.{kind}"],
-        }  # fmt: skip
+        }
     model.load_state_dict(state)
     return model.eval()
 

@@ -32,9 +32,11 @@ def test_what_guidance_gains_and_loses_follows_from_the_intervals(score, distanc
         return {**where, "value": value, "n": 6, "low": low, "high": high}
 
     table = (
-        rows("CLIP score", 1.0, 0.6, 0.55), rows("CLIP score", 3.0, *score),
-        rows("distance among samples", 1.0, 0.4, 0.35), rows("distance among samples", 3.0, *distance),
-    )  # fmt: skip
+        rows("CLIP score", 1.0, 0.6, 0.55),
+        rows("CLIP score", 3.0, *score),
+        rows("distance among samples", 1.0, 0.4, 0.35),
+        rows("distance among samples", 3.0, *distance),
+    )
     result = experiments.Guided(
         pixels=None,
         latent=None,

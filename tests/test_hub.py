@@ -164,9 +164,10 @@ def test_the_command_of_a_refusal_fetches_the_repository(served, capsys, monkeyp
 def registered(served, tmp_path, monkeypatch):
     """A tiny architecture that open_clip knows by name and tag, published on the hub."""
     model = {
-        "embed_dim": 16, "vision_cfg": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 16},
+        "embed_dim": 16,
+        "vision_cfg": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 16},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1},
-    }  # fmt: skip
+    }
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "ViT-tiny.json").write_text(json.dumps(model))
     (tmp_path / "repository").mkdir()

@@ -76,9 +76,16 @@ def test_the_painted_part_has_the_toys_own_mean_and_spread(lab, z_i, mask, resam
     x_0, times = lab.decoder.mean(cond.z_i[:1]), levels(lab.decoder.abar, 60 * resamplings)
     known = inpainting.noised(x_0, lab.decoder.abar, SeededNoise(range(count), lab.decoder.shape, dtype=z_i.dtype))
     steps = inpainting.inpaint_steps(
-        lab.decoder, cond, mask, known, noise(lab.decoder, range(count), dtype=z_i.dtype), times,
-        seeds=range(count), resamplings=resamplings, eta=eta,
-    )  # fmt: skip
+        lab.decoder,
+        cond,
+        mask,
+        known,
+        noise(lab.decoder, range(count), dtype=z_i.dtype),
+        times,
+        seeds=range(count),
+        resamplings=resamplings,
+        eta=eta,
+    )
     *_, last = steps
     residual = (last.x_t - x_0)[mask.expand_as(last.x_t)]
     assert residual.mean().abs() < 0.01

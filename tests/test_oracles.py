@@ -121,11 +121,14 @@ def kandinsky_prior(part):
         load = functools.partial(part, repository="kandinsky-2-2-prior")
         return quiet(
             KandinskyV22PriorPipeline(
-                load(PriorTransformer, name="prior"), load(CLIPVisionModelWithProjection, name="image_encoder"),
-                load(CLIPTextModelWithProjection, name="text_encoder"), load(CLIPTokenizer, name="tokenizer"),
-                scheduler, processor(),
+                load(PriorTransformer, name="prior"),
+                load(CLIPVisionModelWithProjection, name="image_encoder"),
+                load(CLIPTextModelWithProjection, name="text_encoder"),
+                load(CLIPTokenizer, name="tokenizer"),
+                scheduler,
+                processor(),
             )
-        )  # fmt: skip
+        )
 
     return build
 
@@ -167,9 +170,15 @@ def test_kandinskys_decoder_and_movq_are_the_stock_pipelines(family, part, same)
     rng = torch.Generator().manual_seed(0)
     z_i, x_T = torch.randn(2, lab.prior.width, generator=rng), noise(lab.decoder, SEEDS)
     wanted = stock(
-        z_i, lab.decoder.null.expand(2, -1), 16, 16, num_inference_steps=10, guidance_scale=4.0, latents=x_T,
+        z_i,
+        lab.decoder.null.expand(2, -1),
+        16,
+        16,
+        num_inference_steps=10,
+        guidance_scale=4.0,
+        latents=x_T,
         output_type="latent",
-    ).images  # fmt: skip
+    ).images
     x_0 = decode(lab.decoder, Latent(z_i, x_T), steps=TIMES, guidance=4.0)
     same("kandinsky22", "decoder, 10 steps, guidance 4", x_0, wanted)
     pixels = movq.decode(x_T, force_not_quantize=True).sample.clamp(-1, 1)  # of the size of real latents, unlike x_0
@@ -185,12 +194,13 @@ def test_kandinskys_decoder_and_movq_are_the_stock_pipelines(family, part, same)
 def karlo_parts(part):
     load = functools.partial(part, repository="karlo-v1-alpha")
     return {
-        "decoder": load(UNet2DConditionModel, name="decoder"), "tokenizer": load(CLIPTokenizer, name="tokenizer"),
+        "decoder": load(UNet2DConditionModel, name="decoder"),
+        "tokenizer": load(CLIPTokenizer, name="tokenizer"),
         "text_encoder": load(CLIPTextModelWithProjection, name="text_encoder"),
         "text_proj": load(UnCLIPTextProjModel, name="text_proj"),
         "super_res_first": load(UNet2DModel, name="super_res_first"),
         "super_res_last": load(UNet2DModel, name="super_res_last"),
-    }  # fmt: skip
+    }
 
 
 def karlo_noise(lab):
@@ -209,14 +219,20 @@ def test_karlos_pictures_from_captions_are_the_stock_pipelines(family, karlo_par
     schedulers = [cosine(prediction_type="sample", **clipping(5.0)), cosine(clip_sample=False), cosine()]
     stock = quiet(
         UnCLIPPipeline(
-            part(PriorTransformer, "karlo-v1-alpha", "prior"), **karlo_parts,
+            part(PriorTransformer, "karlo-v1-alpha", "prior"),
+            **karlo_parts,
             **dict(zip(("prior_scheduler", "decoder_scheduler", "super_res_scheduler"), schedulers)),
         )
-    )  # fmt: skip
+    )
     stock_pixels = stock(
-        CAPTIONS, prior_num_inference_steps=10, decoder_num_inference_steps=10, super_res_num_inference_steps=7,
-        prior_latents=prior_noise(lab), **karlo_noise(lab), output_type="np",
-    ).images  # fmt: skip
+        CAPTIONS,
+        prior_num_inference_steps=10,
+        decoder_num_inference_steps=10,
+        super_res_num_inference_steps=7,
+        prior_latents=prior_noise(lab),
+        **karlo_noise(lab),
+        output_type="np",
+    ).images
     z_i = sample(lab.prior, CAPTIONS, seeds=SEEDS, steps=TIMES, guidance=4.0, candidates=1)
     same("karlo", "prior, 10 steps, guidance 4", z_i, stock.prior.post_process_latents(schedulers[0].last).detach())
     latent, text = Latent(z_i, noise(lab.decoder, SEEDS)), lab.decoder.encode_prompt(CAPTIONS)
@@ -231,8 +247,9 @@ def test_karlo_is_the_stock_one_at_every_step_of_the_published_sampler(family, k
     lab = family("karlo")
     schedulers = {
         "prior_scheduler": Recorded(prediction_type="sample", clip_sample_range=5.0),
-        "decoder_scheduler": Recorded(variance_type="learned_range"), "super_res_scheduler": Recorded(),
-    }  # fmt: skip
+        "decoder_scheduler": Recorded(variance_type="learned_range"),
+        "super_res_scheduler": Recorded(),
+    }
     stock = quiet(UnCLIPPipeline(part(PriorTransformer, "karlo-v1-alpha", "prior"), **karlo_parts, **schedulers))
     stock(CAPTIONS, 1, 5, 5, 7, generator=torch.Generator().manual_seed(0), **karlo_noise(lab))
     prior, decoder, upsampler = (scheduler.seen for scheduler in schedulers.values())
@@ -251,10 +268,8 @@ def test_karlos_variations_are_the_stock_pipelines(family, karlo_parts, part, pi
     schedulers = {"decoder_scheduler": cosine(clip_sample=False), "super_res_scheduler": cosine()}
     tower = part(CLIPVisionModelWithProjection, "clip-vit-large-patch14", ".")
     stock = quiet(
-        UnCLIPImageVariationPipeline(
-            **karlo_parts, image_encoder=tower, feature_extractor=processor(), **schedulers
-        )
-    )  # fmt: skip
+        UnCLIPImageVariationPipeline(**karlo_parts, image_encoder=tower, feature_extractor=processor(), **schedulers)
+    )
     stock(pictures, 1, 10, 7, **karlo_noise(lab), output_type="np")
     z_i = lab.encoder.encode_image(images.to_tensor(*pictures))
     x_0 = decode(lab.decoder, Latent(z_i, noise(lab.decoder, SEEDS)), steps=TIMES, guidance=8.0)
@@ -279,14 +294,17 @@ def stable(part):
         betas = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
         return quiet(
             StableUnCLIPImg2ImgPipeline(
-                processor(), load(CLIPVisionModelWithProjection, name="image_encoder"),
+                processor(),
+                load(CLIPVisionModelWithProjection, name="image_encoder"),
                 load(StableUnCLIPImageNormalizer, name="image_normalizer"),
-                DDPMScheduler(beta_schedule="squaredcos_cap_v2"), load(CLIPTokenizer, name="tokenizer"),
-                load(CLIPTextModel, name="text_encoder"), load(UNet2DConditionModel, name="unet"),
+                DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
+                load(CLIPTokenizer, name="tokenizer"),
+                load(CLIPTextModel, name="text_encoder"),
+                load(UNet2DConditionModel, name="unet"),
                 DDIMScheduler(**betas, prediction_type="v_prediction", clip_sample=False),
                 load(AutoencoderKL, name="vae"),
             )
-        )  # fmt: skip
+        )
 
     return build
 
@@ -304,9 +322,16 @@ def test_stable_unclip_is_the_stock_pipeline(family, stable, pictures, same, nam
     stock.noise_image_embeddings = functools.partial(stock.noise_image_embeddings, noise=drawn)
     generators = SeededNoise(SEEDS, decoder.shape, stream="eta").generators
     wanted = stock(
-        pictures, CAPTIONS, num_inference_steps=10, guidance_scale=10.0, eta=eta, generator=generators,
-        latents=noise(decoder, SEEDS), noise_level=level, output_type="latent",
-    ).images  # fmt: skip
+        pictures,
+        CAPTIONS,
+        num_inference_steps=10,
+        guidance_scale=10.0,
+        eta=eta,
+        generator=generators,
+        latents=noise(decoder, SEEDS),
+        noise_level=level,
+        output_type="latent",
+    ).images
     latent, text = Latent(z_i, noise(decoder, SEEDS)), decoder.encode_prompt(CAPTIONS)
     x_0 = decode(decoder, latent, text=text, steps=TIMES, guidance=10.0, eta=eta, seeds=SEEDS)
     same(name, f"decoder, 10 steps, level {level}, eta {eta}", x_0, wanted)

@@ -193,12 +193,18 @@ def _paint(
     start = x_T if strength == 1 else ddim_step(x_0, x_T, 1.0, abar_at(decoder.abar, times[0]))
     kind = "noised" if mask.all() else params["known"]
     for step in inpainting.inpaint_steps(
-        decoder, Conditioning(z_i, text), inpainting.on_grid(mask, decoder),
-        _known(lab, x_0, own, times, kind, seeds), start, times, seeds=seeds, **params["decoder"],
-    ):  # fmt: skip
+        decoder,
+        Conditioning(z_i, text),
+        inpainting.on_grid(mask, decoder),
+        _known(lab, x_0, own, times, kind, seeds),
+        start,
+        times,
+        seeds=seeds,
+        **params["decoder"],
+    ):
         due = params["preview_every"] and step.number % params["preview_every"] == 0 and step.number < step.total
-        shown = decoding.pictures(decoder, step.x_0[:PREVIEWED]) if due else None
-        yield Progress("decoder", step.number, step.total, shown)
+        preview = decoding.pictures(decoder, step.x_0[:PREVIEWED]) if due else None
+        yield Progress("decoder", step.number, step.total, preview)
     painted = decoding.pictures(decoder, step.x_t)
     if window.shape[-1] > decoder.image_size:
         painted = yield from upsample_images(lab, painted, seeds)
@@ -276,10 +282,13 @@ def edit(
     drawn[..., top : top + side, left : left + side] = images.resize(picture.to(lab.device, torch.float32), side)
     original = inpainting.continued(drawn, unknown) if sides else drawn
     params = {
-        "strength": strength, "steps": steps, "known": known, "preview_every": preview_every,
+        "strength": strength,
+        "steps": steps,
+        "known": known,
+        "preview_every": preview_every,
         "prior": {"steps": prior_steps, "guidance": prior_guidance, "candidates": candidates},
         "decoder": {"guidance": guidance, "resamplings": resamplings, "eta": eta},
-    }  # fmt: skip
+    }
     pixels, missing = original, unknown.clone()
     for row, column in layout.windows or ((0, 0),):
         window = (..., slice(row * half, row * half + side), slice(column * half, column * half + side))
@@ -287,9 +296,14 @@ def edit(
         pixels = pixels.expand(len(seeds), -1, -1, -1).clone()
         pixels[window], missing[window] = painted, False
     yield Edited(
-        original=original, mask=unknown, pixels=pixels, caption=caption, seeds=seeds, notes=tuple(notes),
+        original=original,
+        mask=unknown,
+        pixels=pixels,
+        caption=caption,
+        seeds=seeds,
+        notes=tuple(notes),
         table=tuple(_measured(lab, pixels, original, unknown, caption)),
-    )  # fmt: skip
+    )
 
 
 def _measured(lab: Lab, pixels: Tensor, original: Tensor, mask: Tensor, caption: str) -> Iterator[dict]:
@@ -304,8 +318,8 @@ def _measured(lab: Lab, pixels: Tensor, original: Tensor, mask: Tensor, caption:
     if mask.all():
         return
     outside = (~mask).expand_as(original)[0]
-    kept = torch.stack([images.psnr(row[outside][None], original[0][outside][None])[0] for row in pixels])
-    yield mean(kept, quantity="PSNR outside")
+    psnr = torch.stack([images.psnr(row[outside][None], original[0][outside][None])[0] for row in pixels])
+    yield mean(psnr, quantity="PSNR outside")
     yield mean(inpainting.seam(pixels, mask), quantity="change across the border")
     wider = F.max_pool2d(mask.float(), 3, 1, 1) > 0
     if not wider.all():
