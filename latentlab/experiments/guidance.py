@@ -95,6 +95,23 @@ def _variety(among: Tensor, **where: Any) -> dict:
     return mean(among[:, pairs].mean(1), **where)
 
 
+def _table(
+    z: Tensor, z_t: Tensor, prior_guidances: Sequence[float], guidances: Sequence[float], *, captions: int
+) -> tuple[dict, ...]:
+    """The rows of every pair of scales, from z (P, G, N, D) of the pictures and z_t (N, D) of their captions."""
+    scores = cosine(z, z_t)
+    among = z.unflatten(2, (captions, -1))  # (P, G, captions, seeds, D)
+    among = (1 - cosine(among[..., :, None, :], among[..., None, :, :])).clamp_min(0)  # rounding goes below
+    table = []
+    for i, p in enumerate(prior_guidances):
+        for j, g in enumerate(guidances):
+            where = {"prior_guidance": p, "guidance": g}
+            table.append(mean(scores[i, j], quantity="CLIP score", **where))
+            if among.shape[-1] > 1:
+                table.append(_variety(among[i, j], quantity="distance among samples", **where))
+    return tuple(table)
+
+
 @experiment(
     Guided,
     page="prior",
@@ -163,16 +180,7 @@ def guide(
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
     pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
-    scores = cosine(z, z_t)
-    among = z.unflatten(2, (len(captions), -1))  # (P, G, captions, seeds, D)
-    among = (1 - cosine(among[..., :, None, :], among[..., None, :, :])).clamp_min(0)  # rounding goes below
-    table = []
-    for i, p in enumerate(prior_guidances):
-        for j, g in enumerate(guidances):
-            where = {"prior_guidance": p, "guidance": g}
-            table.append(mean(scores[i, j], quantity="CLIP score", **where))
-            if len(seeds) > 1:
-                table.append(_variety(among[i, j], quantity="distance among samples", **where))
+    table = _table(z, z_t, prior_guidances, guidances, captions=len(captions))
     shape = pixels.shape[:3]
     pixels = yield from upsample_images(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
     yield Guided(
@@ -181,7 +189,7 @@ def guide(
         prior_guidances=tuple(prior_guidances),
         guidances=guidances,
         seeds=tuple(own),
-        table=tuple(table),
+        table=table,
         notes=tuple(notes),
         captions=captions,
         by=by,

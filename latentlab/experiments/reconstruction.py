@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -126,21 +126,10 @@ def reconstruct(
         tolerance=tolerance,
         preview_every=preview_every,
     )
-    steps, z_i = inversion.steps, inversion.latent.z_i
+    z_i = inversion.latent.z_i
     seeds = [*range(seed, seed + len(z_i))]
     other = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
-    if isinstance(inversion.latent, Latent):
-        both = yield from decode_latents(
-            lab, Latent.stack([inversion.latent, other]), steps=steps, preview_every=preview_every
-        )
-        spent = steps
-    else:  # a pair goes back by its own steps, which x_T can't share
-        for step in sample_steps(lab.require_decoder(), inversion.latent):
-            yield Progress("decoder", step.number, step.total)
-        both = torch.cat(
-            [pictures(lab.require_decoder(), step.x_t), (yield from decode_latents(lab, other, steps=steps))]
-        )
-        spent = step.evaluations
+    both, spent = yield from _decode_both(lab, inversion, other, preview_every=preview_every)
     reconstruction, from_z_i = both.chunk(2)
     large = yield from upsample_images(lab, both, seeds * 2)
     original = inversion.original
@@ -168,3 +157,17 @@ def reconstruct(
         cosine=likeness,
         table=tuple(mean(v, quantity=k) for k, v in measured.items()),
     )
+
+
+def _decode_both(
+    lab: Lab, inversion: Inverted, other: Latent, *, preview_every: int
+) -> Generator[Progress, None, tuple[Tensor, int]]:
+    """`yield from` this: the pictures of the inversion, then of the other latent, and the first's evaluations."""
+    decoder, steps = lab.require_decoder(), inversion.steps
+    if isinstance(inversion.latent, Latent):
+        both = Latent.stack([inversion.latent, other])
+        return (yield from decode_latents(lab, both, steps=steps, preview_every=preview_every)), steps
+    for step in sample_steps(decoder, inversion.latent):  # a pair goes back by its own steps, which x_T can't share
+        yield Progress("decoder", step.number, step.total)
+    from_other = yield from decode_latents(lab, other, steps=steps)
+    return torch.cat([pictures(decoder, step.x_t), from_other]), step.evaluations

@@ -147,16 +147,37 @@ def diff(
     z = lab.encoder.encode_image(pixels)
     starts = range(1, len(pixels), len(moved)) if moved else [0] * len(targets)
     rows = torch.tensor([[start + moved.index(t) if t > 0 else 0 for t in thetas] for start in starts])
-    change = normalize(z[rows]) - normalize(z[:1])  # (K, T, D)
+    table = _table(
+        z[rows],
+        z[:1],
+        z_t,
+        psnr=images.psnr(pixels[:1].expand_as(pixels), pixels)[rows],
+        targets=targets,
+        thetas=thetas,
+    )
+    pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
+    yield Diffed(
+        inverted=inversion,
+        pixels=pixels[rows],
+        source=source,
+        targets=targets,
+        thetas=tuple(thetas),
+        table=table,
+        notes=notes,
+    )
+
+
+def _table(
+    z: Tensor, z_first: Tensor, z_t: Tensor, *, psnr: Tensor, targets: Sequence[str], thetas: Sequence[float]
+) -> tuple[dict, ...]:
+    """The rows of every target and θ: z (K, T, D), z_first (1, D) of the first frame, z_t (1 + K, D), psnr (K, T)."""
+    change = normalize(z) - normalize(z_first)  # (K, T, D)
     z_d = normalize(z_t[1:] - z_t[:1])[:, None]  # (K, 1, D)
     along = (change * z_d).sum(-1, keepdim=True)
-    drift = (change - along * z_d).norm(dim=-1)
-    similarity, likeness = cosine(change, z_d), cosine(z[rows], z_t[1:, None])
-    psnr = images.psnr(pixels[:1].expand_as(pixels), pixels)[rows]
     measured = {
-        "directional similarity": similarity,
-        "drift": drift,
-        "cosine to the target": likeness,
+        "directional similarity": cosine(change, z_d),
+        "drift": (change - along * z_d).norm(dim=-1),
+        "cosine to the target": cosine(z, z_t[1:, None]),
         "PSNR to the first frame": psnr,
     }
     table = [
@@ -167,20 +188,10 @@ def diff(
         if theta > 0 or quantity == "cosine to the target"
     ]
     if len(targets) > 1:
-        overall = {"mean directional similarity": similarity, "mean drift": drift}
         table += [
-            mean(values[:, j], quantity=quantity, theta=theta)
-            for quantity, values in overall.items()
+            mean(measured[quantity][:, j], quantity=f"mean {quantity}", theta=theta)
+            for quantity in ("directional similarity", "drift")
             for j, theta in enumerate(thetas)
             if theta > 0
         ]
-    pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
-    yield Diffed(
-        inverted=inversion,
-        pixels=pixels[rows],
-        source=source,
-        targets=targets,
-        thetas=tuple(thetas),
-        table=tuple(table),
-        notes=notes,
-    )
+    return tuple(table)

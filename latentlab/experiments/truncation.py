@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -131,24 +131,32 @@ def truncate(
     z = lab.encoder.encode_image(decoded).unflatten(0, grid)
     z_t = normalize(lab.encoder.encode_text(labels)) if labels else z_i[:0]
     own = torch.tensor([list(labels).index(t) for t in truth], device=z.device)
-    table = []
-    for column, k in enumerate(dims):
-        share = float(directions.explained(k))
-        table.append(
-            {"k": k, "quantity": "variance explained", "value": share, "n": directions.count, "low": None, "high": None}
-        )
-        for name, embedding in (("z_i", truncated[:, column]), ("the picture", z[:, column])):
-            of = "cosine of the truncated z_i to z_i" if name == "z_i" else "cosine of the picture to z_i"
-            table.append(mean(cosine(embedding, z_i), quantity=of, k=k))
-            if labels:
-                right = (normalize(embedding) @ z_t.T).argmax(-1) == own
-                table.append(proportion(right, quantity=f"zero-shot accuracy of {name}", k=k))
+    table = _table(directions, dims, z_i, {"z_i": truncated, "the picture": z}, z_t, own)
     decoded = yield from upsample_images(lab, decoded, [seed] * len(decoded))
     yield Truncated(
         original=original,
         pixels=decoded.unflatten(0, grid),
         dims=dims,
         seed=seed,
-        table=tuple(table),
+        table=table,
         explained=tuple(float(directions.explained(k)) for k in dims),
     )
+
+
+def _table(
+    directions: Directions, dims: Sequence[int], z_i: Tensor, embeddings: Mapping[str, Tensor], z_t: Tensor, own: Tensor
+) -> tuple[dict, ...]:
+    """The rows of every k: z_i (B, D), embeddings (B, K, D) by name, and of labels z_t (L, D) each picture's own."""
+    table = []
+    for column, k in enumerate(dims):
+        share = float(directions.explained(k))
+        table.append(
+            {"k": k, "quantity": "variance explained", "value": share, "n": directions.count, "low": None, "high": None}
+        )
+        for name, embedding in embeddings.items():
+            of = "the truncated z_i" if name == "z_i" else name
+            table.append(mean(cosine(embedding[:, column], z_i), quantity=f"cosine of {of} to z_i", k=k))
+            if len(own):
+                right = (normalize(embedding[:, column]) @ z_t.T).argmax(-1) == own
+                table.append(proportion(right, quantity=f"zero-shot accuracy of {name}", k=k))
+    return tuple(table)

@@ -117,6 +117,27 @@ def _label_of(word: str, labels: Sequence[str]) -> str:
     return matches[0]
 
 
+def _all_labels(
+    words: Sequence[str], truth: Sequence[str], labels: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """All labels, with those of the truth and of the words added, and the label that each word spells.
+
+    Raises:
+        UserError: a word is the name of what a picture shows.
+    """
+    candidates = list(dict.fromkeys([*labels, *truth]))
+    for word in words:
+        try:
+            _label_of(word, candidates)
+        except UserError:
+            candidates.append(article(word))
+    word_labels = tuple(_label_of(word, candidates) for word in words)
+    own_name = next((word for word, spelled in zip(words, word_labels) if spelled in truth), None)
+    if own_name is not None:
+        raise UserError(f"“{own_name}” is what a picture shows, so it can't mislead: write another word")
+    return tuple(candidates), word_labels
+
+
 @experiment(
     Attacked,
     page="attack",
@@ -166,17 +187,8 @@ def attack(
         raise UserError(f"words are {list(words)}: give at least one to write, like pizza")
     if len(truth) != len(pixels):
         raise UserError(f"{len(truth)} truths for {len(pixels)} pictures: give one for all, or one each")
-    candidates = list(dict.fromkeys([*labels, *truth]))
-    for word in words:
-        try:
-            _label_of(word, candidates)
-        except UserError:
-            candidates.append(article(word))
-    word_labels = tuple(_label_of(word, candidates) for word in words)
-    own_name = next((word for word, spelled in zip(words, word_labels) if spelled in truth), None)
-    if own_name is not None:
-        raise UserError(f"“{own_name}” is what a picture shows, so it can't mislead: write another word")
-    labels, style = tuple(candidates), label or Label("word")
+    labels, word_labels = _all_labels(words, truth, labels)
+    style = label or Label("word")
     variations = variations if lab.has_decoder else 0
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
