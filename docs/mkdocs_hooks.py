@@ -24,6 +24,7 @@ THEORY = [
     "exact_inversion",
     "decoding",
     "inpainting",
+    "outpainting",
     "upsampling",
     "slerp",
     "edits",

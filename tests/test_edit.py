@@ -9,8 +9,8 @@ import torch
 
 from latentlab import UserError, experiments
 from latentlab.clip import CaptionCheck
-from latentlab.experiments.edit import canvas
 from latentlab.io import images
+from latentlab.outpainting import canvas
 
 
 @pytest.fixture

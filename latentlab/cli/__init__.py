@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads
 
 from .. import __version__
 from ..errors import UserError
-from . import embeddings, experiments, manage, pictures, zero_shot
+from . import edits, embeddings, experiments, manage, pictures, zero_shot
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,7 +35,7 @@ def root(
     pass
 
 
-for command in (*pictures.COMMANDS, *experiments.COMMANDS, *zero_shot.COMMANDS):
+for command in (*pictures.COMMANDS, *edits.COMMANDS, *experiments.COMMANDS, *zero_shot.COMMANDS):
     app.command()(command)
 app.add_typer(embeddings.pca, name="pca")
 app.command()(embeddings.embed)

@@ -1,4 +1,4 @@
-"""The commands that make pictures from captions and from a picture's two latents."""
+"""The commands that make pictures from captions and invert and vary a picture."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from ..errors import UserError
 from .inputs import integers, numbers, open_images, to_pixels
 from .options import Count, Fit, Guidance, Json, ModelChoice, Out, Picture, Seed, Steps, with_model_options
 from .output import free_path, make_folder, print_notes, print_output, report, run_with_progress_bar, save_result, slug
-
-Thetas = Annotated[int, typer.Option(min=2, max=64, help="Number of frames.")]
 
 
 @with_model_options
@@ -179,145 +177,4 @@ def vary(
     report(result, paths, as_json, image=image.name)
 
 
-@with_model_options
-def interpolate(
-    model: ModelChoice,
-    first: Picture,
-    second: Picture,
-    noise: Annotated[
-        str,
-        typer.Option(
-            help="slerp interpolates x_T too, so that the ends are reconstructions; fixed keeps one x_T per path."
-        ),
-    ] = "slerp",
-    count: Annotated[int, typer.Option(min=1, max=64, help="Number of paths when x_T is fixed.")] = 3,
-    frames: Thetas = 9,
-    animation: Annotated[str, typer.Option(help="Format of the animation: gif, webp or none.")] = "gif",
-    seed: Seed = 0,
-    fit: Fit = "crop",
-    steps: Steps = 25,
-    guidance: Guidance = 1.0,
-    out: Out = Path("out"),
-    as_json: Json = False,
-) -> None:
-    """Interpolate between two pictures in CLIP's latent space."""
-    from .. import experiments
-    from ..io import atomic
-
-    if noise not in ("slerp", "fixed"):
-        raise UserError(f"--noise is {noise!r}: give 'slerp' or 'fixed'")
-    if animation not in ("gif", "webp", "none"):
-        raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
-    pictures, folder = open_images([first, second], fit), atomic.writable_folder(out)
-    lab = model.load(as_json)
-    seeds = range(seed, seed + count) if noise == "fixed" else ()
-    stream = experiments.interpolate.stream(
-        lab, to_pixels(pictures, lab, fit), thetas=frames, seeds=seeds, steps=steps, guidance=guidance, preview_every=0
-    )
-    result = run_with_progress_bar(stream, as_json)
-    stem = f"{slug(first.stem)}-to-{slug(second.stem)}"
-    paths = save_result(result, folder, stem, images=[first.name, second.name], fit=fit)
-    if animation != "none":
-        path = Path(paths["figure"]).with_suffix(f".{animation}")
-        paths["animation"] = str(result.save_animation(path))
-    report(result, paths, as_json, images=[first.name, second.name])
-
-
-@with_model_options
-def diff(
-    model: ModelChoice,
-    image: Picture,
-    to: Annotated[
-        list[str], typer.Option("--to", help="Caption of the wanted picture; may be repeated, and each makes a row.")
-    ],
-    source: Annotated[str, typer.Option("--from", help="Caption of the picture as it is.")] = "a photo",
-    theta: Annotated[
-        str,
-        typer.Option(help="Fractions of the arc, separated by commas; by default --frames of them are spread evenly."),
-    ] = "",
-    frames: Thetas = 6,
-    fit: Fit = "crop",
-    steps: Steps = 25,
-    guidance: Guidance = 1.0,
-    out: Out = Path("out"),
-    as_json: Json = False,
-) -> None:
-    """Change a picture in the direction from one caption to another."""
-    from .. import experiments
-    from ..io import atomic
-
-    picture, folder = open_images([image], fit), atomic.writable_folder(out)
-    thetas = numbers(theta, "--theta") if theta else frames
-    lab = model.load(as_json)
-    stream = experiments.diff.stream(
-        lab,
-        to_pixels(picture, lab, fit),
-        to,
-        source=source,
-        thetas=thetas,
-        steps=steps,
-        guidance=guidance,
-        preview_every=0,
-    )
-    result = run_with_progress_bar(stream, as_json)
-    paths = save_result(result, folder, f"{slug(image.stem)}-to-{slug(to[0])}", image=image.name, fit=fit)
-    report(result, paths, as_json, image=image.name)
-
-
-@with_model_options
-def edit(
-    model: ModelChoice,
-    image: Picture,
-    mask: Annotated[
-        Path | None, typer.Option(help="Image of the same size, white where something is to be painted.")
-    ] = None,
-    prompt: Annotated[
-        str, typer.Option(help="Caption of the whole picture as wanted; without one what is visible is continued.")
-    ] = "",
-    grow: Annotated[
-        list[str] | None,
-        typer.Option(help="Side on which the canvas grows by half: left, right, top or bottom; may be repeated."),
-    ] = None,
-    strength: Annotated[
-        float,
-        typer.Option(help="From above 0 to 1: how much changes of what the mask covers, or of everything without one."),
-    ] = 1.0,
-    count: Count = 4,
-    seed: Seed = 0,
-    fit: Fit = "crop",
-    steps: Steps = 25,
-    guidance: Guidance = 2.0,
-    out: Out = Path("out"),
-    as_json: Json = False,
-) -> None:
-    """Paint a part of a picture anew, grow its canvas, or change all of it."""
-    from .. import experiments
-    from ..io import atomic, images
-
-    opened = open_images([image, *([mask] if mask else [])], fit)
-    if opened[-1].size != opened[0].size:
-        sizes = " and the picture ".join(f"{w}x{h}" for w, h in (opened[-1].size, opened[0].size))
-        raise UserError(f"the mask is {sizes} pixels: make them one size")
-    folder = atomic.writable_folder(out)
-    lab = model.load(as_json)
-    side = max(lab.image_size, lab.output_size)
-    picture, *masks = (images.to_tensor(images.square(x, side, fit=fit)) for x in opened)
-    stream = experiments.edit.stream(
-        lab,
-        picture,
-        masks[0][0].mean(0) > 0 if masks else None,
-        prompt,
-        grow=grow or (),
-        strength=strength,
-        seeds=range(seed, seed + count),
-        steps=steps,
-        guidance=guidance,
-        preview_every=0,
-    )
-    result = run_with_progress_bar(stream, as_json)
-    names = {"image": image.name, "mask": mask.name if mask else "", "fit": fit}
-    paths = save_result(result, folder, f"{slug(image.stem)}-edited", figures=None, **names)
-    report(result, paths, as_json, **names)
-
-
-COMMANDS = (generate, invert, vary, interpolate, diff, edit)
+COMMANDS = (generate, invert, vary)

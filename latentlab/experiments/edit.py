@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +17,13 @@ from ..clip import caption_warnings
 from ..diffusion import Conditioning, SeededNoise, abar_at, checked_seeds, ddim_step, noise
 from ..errors import UserError
 from ..io import images
+from ..outpainting import canvas
 from .base import Progress, Result, experiment, size
 from .stages import PREVIEWED, checked_pixels, cosine, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
     from ..plotting import Figure
-
-SIDES = ("left", "right", "top", "bottom")
-LARGEST = 4  # times the picture's area
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -75,46 +73,6 @@ class Edited(Result):
         if "accuracy inside the mask" not in values:
             return score
         return f"{score}; inside the mask CLIP recognises it in {values['accuracy inside the mask']:.0%}"
-
-
-class Canvas(NamedTuple):
-    """A canvas in half sides of the picture: its height and width, the picture's place, and the windows in order."""
-
-    height: int
-    width: int
-    top: int
-    left: int
-    windows: tuple[tuple[int, int], ...]
-
-
-def canvas(sides: Sequence[str]) -> Canvas:
-    """The canvas that grows by half a picture on each of the sides, painted through windows as large as the picture.
-
-    Each window holds at least a quarter that is painted already.
-
-    Raises:
-        UserError: a side that there is not, or a canvas of more than four times the picture's area.
-    """
-    top, left, bottom, right = 0, 0, 2, 2
-    corners = []
-    for side in sides:
-        if side not in SIDES:
-            raise UserError(f"grow is {side!r}: give one of {', '.join(SIDES)}, or several")
-        if side in ("left", "right"):
-            left, right = left - (side == "left"), right + (side == "right")
-            column = left if side == "left" else right - 2
-            corners += [(row, column) for row in range(top, bottom - 1)]
-        else:
-            top, bottom = top - (side == "top"), bottom + (side == "bottom")
-            row = top if side == "top" else bottom - 2
-            corners += [(row, column) for column in range(left, right - 1)]
-    height, width = bottom - top, right - left
-    if height * width > 4 * LARGEST:
-        raise UserError(
-            f"the canvas would grow to {height * width / 4:g} times the picture's area: at most {LARGEST} times can be "
-            "painted, so grow on fewer sides, then crop the result and go on from there"
-        )
-    return Canvas(height, width, -top, -left, tuple((row - top, column - left) for row, column in corners))
 
 
 def _sides(grow: str | Sequence[str]) -> tuple[str, ...]:
