@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -66,5 +68,24 @@ def test_binding_refuses_a_caption_without_two_solids_and_an_empty_list(lab):
 def test_the_chance_of_a_reading_is_one_over_the_number_of_readings(lab):
     for prompt, chance in (("a red cube left of a blue ball", "25%"), ("a red cube left of a blue cube", "50%")):
         assert f"(chance: {chance})" in experiments.bind(lab, prompt, seeds=[0], steps=1).summary()
+
+
+@pytest.mark.parametrize(
+    ("places", "readings", "seeds", "sentence"),
+    [
+        (1.0, 1.0, (0,), "in 1 of 1 picture, and CLIP prefers the caption to its 3 rearrangements in 1 of 1 "),
+        (
+            0.75,
+            0.25,
+            (0, 1, 2, 3),
+            "in 3 of 4 pictures, and CLIP prefers the caption to its 3 rearrangements in 1 of 4 ",
+        ),
+    ],
+)
+def test_the_summary_of_binding_counts_the_pictures(lab, places, readings, seeds, sentence):
+    result = experiments.bind(lab, "a red cube left of a blue ball", seeds=[0], steps=1)
+    values = {"both colours at their place": places, "CLIP reads it as asked": readings}
+    table = tuple({**row, "value": values.get(row["quantity"], row["value"])} for row in result.table)
+    assert sentence in dataclasses.replace(result, seeds=seeds, table=table).summary()
     with pytest.raises(UserError, match="one way only"):
         experiments.bind(lab, "a red cube left of a red cube")

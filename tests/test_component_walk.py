@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from conftest import spied_lab, toy_pictures
@@ -14,6 +16,14 @@ def test_a_walk_along_a_component_at_0_reconstructs(lab, inversion, directions):
     result = experiments.walk_components(lab, inversion.row(0), directions, components=(0, 2), sigmas=(-1, 0, 1))
     assert (images.psnr(result.pixels[:, 1], inversion.original[:1].expand(2, -1, -1, -1)) > 50).all()
     assert not torch.equal(result.pixels[0, 0], result.pixels[0, 2])
+
+
+@pytest.mark.parametrize("low, high", [(0.25, 0.5), (-0.5, 0.75)])
+def test_the_summary_of_a_walk_gives_the_range_of_its_cosines(lab, inversion, directions, low, high):
+    result = experiments.walk_components(lab, inversion.row(0), directions, components=(0,), sigmas=(-3, 1), steps=1)
+    table = tuple({**row, "value": value} for row, value in zip(result.table, (high, low), strict=True))
+    summary = dataclasses.replace(result, table=table).summary()
+    assert "by up to 3 σ" in summary and f"are {low:.2f} to {high:.2f}." in summary
 
 
 def test_a_component_walk_checks_its_arguments_before_it_inverts(lab, directions):

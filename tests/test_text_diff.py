@@ -68,4 +68,5 @@ def test_the_frame_that_all_targets_share_is_decoded_once(lab, inversion):
     assert torch.equal(result.pixels[0, 0], result.pixels[2, 0])
     frames = experiments.diff(lab, inversion.row(0), "a cat", thetas=6)
     assert frames.value("drift", target="a cat", theta=0.4) > frames.value("drift", target="a cat", theta=0.1) > 0
+    assert "(+1 is the same direction" in frames.summary()
     assert "nothing changes" in experiments.diff(lab, inversion.row(0), "a cat", thetas=[0.0]).summary()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -39,3 +40,10 @@ def test_variations_are_of_one_picture_and_of_eta_from_0_to_1(lab, inversion):
     for etas in ((), (-0.1,), (1.2,), (float("nan"),), (0.5, 0.5)):
         with pytest.raises(UserError, match="etas is"):
             experiments.vary(lab, inversion.row(0), etas=etas)
+
+
+@pytest.mark.parametrize("eta, shared", [(0.0, "They share x_T as well."), (0.5, "share a part of x_T"), (1.0, "")])
+def test_the_summary_of_variations_says_what_they_share_besides_z_i(lab, inversion, eta, shared):
+    summary = experiments.vary(lab, inversion.row(0), etas=(eta,), seeds=[0, 1], steps=2).summary()
+    assert shared in summary and ("x_T" in summary) == bool(shared)
+    assert re.search(r"their mean distance is \d\.\d\d \(1 - cosine\)", summary)

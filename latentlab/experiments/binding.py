@@ -50,12 +50,16 @@ class Bound(Result):
         return draw(named, titles=[f"seed {s}" for s in self.seeds], wide_labels=True)
 
     def summary(self) -> str:
-        right, both = self.value("CLIP reads it as asked"), self.value("both colours at their place")
         count = len(self.arrangements) * len(self.seeds)
+        both = round(self.value("both colours at their place") * count)
+        right = round(self.value("CLIP reads it as asked") * count)
+        others = {len(a.swaps()) - 1 for a in self.arrangements}
+        number = f"{others.pop()} " if len(others) == 1 else ""
         chance = sum(1 / len(a.swaps()) for a in self.arrangements) / len(self.arrangements)
         return (
-            f"Both colours stand where the caption puts them in {both:.0%} of {count} pictures, and CLIP finds the "
-            f"caption nearer than each caption with its words exchanged in {right:.0%} (chance: {chance:.0%})."
+            f"Both colours stand where the caption puts them in {both} of {count} picture{'s' * (count > 1)}, and CLIP "
+            f"prefers the caption to its {number}rearrangement{'s' * (number != '1 ')} in {right} of {count} (chance: "
+            f"{chance:.0%})."
         )
 
 

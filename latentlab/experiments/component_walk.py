@@ -54,7 +54,11 @@ class Walked(Result):
         ends = [name.replace(", ", " and ").replace(" … ", " to ") for name in self.names]
         named = [f"component {c} goes from {end}" for c, end in zip(self.components, ends) if end]
         meaning = f" To CLIP, {', '.join(named)}." if named else ""
-        return f"Each row moves one component of z_i; the other components and x_T stay fixed.{meaning}"
+        cosines = [float(row["value"]) for row in self.table]
+        return (
+            f"Moved along one component by up to {max(map(abs, self.sigmas)):g} σ, z_i gives pictures whose cosines to "
+            f"the moved z_i are {min(cosines):.2f} to {max(cosines):.2f}.{meaning}"
+        )
 
 
 @experiment(

@@ -56,8 +56,8 @@ class Diffed(Result):
             return "At θ = 0 nothing changes: these are reconstructions."
         cosines = [f"{self.value('directional similarity', target=t, theta=last):+.2f} for “{t}”" for t in self.targets]
         return (
-            f"At θ = {last:g} the change of the picture's embedding has this cosine to the change of its caption's: "
-            f"{', '.join(cosines)}."
+            f"At θ = {last:g} the change of the picture's embedding has this cosine to the change of its caption's (+1 "
+            f"is the same direction, 0 an unrelated one): {', '.join(cosines)}."
         )
 
 

@@ -57,10 +57,10 @@ class Varied(Result):
         if len(self.seeds) == 1:
             return f"At η = {last:g} the sample has a cosine of {likeness:.2f} to z_i."
         distance = self.value("distance among samples", eta=last)
-        shared = "" if last == 1 else " Below η = 1 the samples share some of x_T as well."
+        shared = "" if last == 1 else f" They share {'a part of ' * (last > 0)}x_T as well."
         return (
-            f"At η = {last:g} the samples have a cosine of {likeness:.2f} to z_i and a distance (1 - cosine) of "
-            f"{distance:.2f} from one another; their pixels differ by a standard deviation of "
+            f"At η = {last:g} the samples have a mean cosine of {likeness:.2f} to z_i, and their mean distance is "
+            f"{distance:.2f} (1 - cosine); their pixels differ by a standard deviation of "
             f"{self.spread[-1].mean():.2f}.{shared}"
         )
 
