@@ -18,7 +18,7 @@ from PIL import Image, ImageChops
 import latentlab
 from latentlab import UserError, decoding, models
 from latentlab.app import controls, layout, links, markup, model_cache, outputs, picker, running
-from latentlab.app.main import build
+from latentlab.app.main import build, main
 from latentlab.app.output_bar import OutputBar
 from latentlab.app.page import validated_params, with_settings
 from latentlab.app.pages import PAGES, attack, clip, generate, interpolate, pca
@@ -367,3 +367,14 @@ def test_captions_beyond_the_limit_are_named_in_a_note(lab):
     assert f"a cat {clip.MORE}, a cat {clip.MORE + 1}" in page_result.notes[-1]
     _, page_result = collect(clip.run("toy", picture(), "compare", "a cat", True))
     assert not any("left out" in note for note in page_result.notes)
+
+
+def test_the_app_prints_its_address_and_nothing_of_gradios_about_sharing(lab, monkeypatch, capsys):
+    with gr.Blocks() as page:
+        pass
+    monkeypatch.setattr(model_cache, "get", lambda name: lab)
+    monkeypatch.setattr("latentlab.app.main.build", lambda lab: page)
+    monkeypatch.setattr(gr.Blocks, "block_thread", gr.Blocks.close)
+    main()
+    out = capsys.readouterr().out
+    assert re.match(r"latentlab is at http://127.0.0.1:\d+/", out) and "public" not in out

@@ -112,4 +112,8 @@ def main() -> None:
         model_cache.warm_up(lab)
     except UserError as error:
         sys.exit(f"error: {error}")
-    launch(build(lab), inbrowser="SPACE_ID" not in os.environ and sys.stdout.isatty())
+    page = build(lab)
+    inbrowser = "SPACE_ID" not in os.environ and sys.stdout.isatty()
+    _, address, _ = launch(page, inbrowser=inbrowser, prevent_thread_lock=True, quiet=True)
+    print(f"latentlab is at {address}; Ctrl+C ends it", flush=True)
+    page.block_thread()

@@ -159,9 +159,9 @@ class OutputBar:
 
     def _description(self, run_output: RunOutput, row: int) -> str:
         image = run_output.images[row]
-        use = "its z_i and x_T go with it" if image.known_latents else "it will be inverted where it is used"
+        use = "its z_i and x_T go with it" if image.known_latents else "a page that uses it inverts it first"
         if image.latent and not image.known_latents:
-            use = f"its latents can be downloaded, but {use}"
+            use = f"{use}; the latents that it was decoded from are a download"
         page = self._built(run_output.page).page.title
         return f'<p><b>{html.escape(image.title)}</b></p><p class="note">From {html.escape(page)}; {use}.</p>'
 

@@ -36,8 +36,8 @@ def inputs() -> Controls:
         PROMPTS[0],
         label="Two coloured solids and where they are",
         max_length=200,
-        info="Colours are red, green, blue, …; solids are cube, ball, cone and star; places are on top of, below, "
-        "left of, right of and beside.",
+        info="Colours are red, green, blue, …; solids are cube, ball, cone and star; places are on top of, above, "
+        "below, left of, right of and beside.",
     )
     examples = gr.Examples([[p] for p in PROMPTS], prompt, label="Captions to try", example_labels=list(PROMPTS))
     word = gr.Textbox("hello", label="Words for signs, with commas", max_length=80, visible=False)

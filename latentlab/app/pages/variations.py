@@ -22,8 +22,8 @@ def inputs() -> Controls:
             1,
             step=0.05,
             label="η, fresh noise",
-            info="0 reconstructs the picture; 1 keeps only z_i. Moving the slider after a run decodes again, without "
-            "another inversion.",
+            info="0 reconstructs the picture; 1 keeps only z_i. A row between them has half this η. Moving the "
+            "slider after a run decodes again, without another inversion.",
         ),
         "count": controls.count(4),
     }
