@@ -50,7 +50,7 @@ def test_generate_writes_one_png_per_seed_with_its_settings(run, tmp_path):
     )
     output = json.loads(out)
     assert code == 0
-    assert [p["seed"] for p in output["pictures"]] == [7, 8]
+    assert [p["seed"] for p in output["pictures"]] == [7, 8] and output["notes"] == []
     settings = images.read_metadata(output["pictures"][1]["path"])
     assert (settings["prompt"], settings["seed"], settings["model"]) == ("a red apple", 8, "toy")
 
@@ -241,6 +241,7 @@ def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo,
         (("generate", "a cat", "--colour", "red"), "--colour"),
         (("pca", "show"), "image"),
         (("paint",), "paint"),
+        (("generat",), "'generat'. Did you mean 'generate' or 'invert'? `"),
     ],
 )
 def test_an_unknown_option_or_value_gives_one_sentence_and_no_usage(run, words, message):
@@ -292,6 +293,15 @@ def test_captions_in_any_script_name_their_own_files():
     assert len({slug("日本語"), slug("a cat"), slug("кот")}) == 3
 
 
+def test_the_help_shows_every_command_in_full_at_80_columns_and_pca_beside_embed(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run("--help")
+    names = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()]
+    assert "..." not in out.partition("Commands:\n")[2]
+    assert names[:2] == ["generate", "invert"] and names.index("pca") + 1 == names.index("embed") < names.index("app")
+    assert "fit " in run("pca", "--help")[1].partition("Commands:\n")[2].splitlines()[0]
+
+
 def test_version_is_printed(run):
     code, out, _ = run("--version")
     assert (code, out.startswith("latentlab ")) == (0, True)
@@ -338,6 +348,7 @@ def test_an_experiment_writes_its_figure_and_pictures_and_prints_its_table(
     assert code == 0
     assert output["table"] and all({"quantity", "value", "n", "low", "high"} <= set(row) for row in output["table"])
     settings = images.read_metadata(output["figure"])
+    assert all(slug(words[k + 1]) in output["figure"] for k, word in enumerate(words) if word == "--to")
     assert settings["model"] == "toy" and settings["experiment"] == output["experiment"]
     inside = sorted((tmp_path / "out").glob("*/*.png"))
     assert inside and images.read_metadata(inside[0])["experiment"] == output["experiment"]
@@ -349,7 +360,7 @@ def test_an_experiment_writes_its_figure_and_pictures_and_prints_its_table(
 def test_without_json_an_experiment_prints_its_files_and_summary(run, photo, tmp_path):
     code, out, _ = run("vary", photo, "--steps", 4, "--count", 2, "--model", "toy", "--out", tmp_path / "out")
     assert code == 0
-    assert "figure" in out and "the samples have a cosine of" in out
+    assert "figure" in out and "the samples have a mean cosine of" in out
 
 
 def test_the_same_command_again_writes_the_same_files_and_another_does_not_overwrite_them(run, photo, tmp_path):

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads would spin beside other processes
 
@@ -14,7 +15,17 @@ from .. import __version__
 from ..errors import UserError
 from . import edits, embeddings, experiments, manage, pictures, zero_shot
 
+
+class PcaBesideEmbed(TyperGroup):
+    """The commands in the order of their registration; typer lists groups after all commands."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        names = [name for name in super().list_commands(ctx) if name != "pca"]
+        return [*names[: names.index("embed")], "pca", *names[names.index("embed") :]]
+
+
 app = typer.Typer(
+    cls=PcaBesideEmbed,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help: rich alone costs half of the start-up
@@ -67,4 +78,8 @@ def _usage(error: Any) -> str:
     """Return a sentence about an argument that the command does not accept, or typer's help if there is no argument."""
     message = error.format_message().rstrip(".")
     command = error.ctx.command_path if getattr(error, "ctx", None) else "latentlab"
-    return message if message.startswith("Usage:") else f"error: {message}; `{command} --help` lists what it accepts"
+    if message.startswith("Usage:"):
+        return message
+    message, question, guesses = message.partition(" Did you mean ")
+    message += f"{question}{guesses.replace(', ', ' or ')}" if question else ";"
+    return f"error: {message} `{command} --help` lists what it accepts"

@@ -9,7 +9,19 @@ import typer
 
 from ..errors import UserError
 from .inputs import numbers, open_images, to_pixels
-from .options import Count, Fit, Guidance, Json, ModelChoice, Out, Picture, Seed, Steps, with_model_options
+from .options import (
+    Count,
+    Fit,
+    Guidance,
+    Json,
+    ModelChoice,
+    Out,
+    Picture,
+    RoundTripSteps,
+    Seed,
+    Steps,
+    with_model_options,
+)
 from .output import report, run_with_progress_bar, save_result, slug
 
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="Number of frames.")]
@@ -31,7 +43,7 @@ def interpolate(
     animation: Annotated[str, typer.Option(help="Format of the animation: gif, webp or none.")] = "gif",
     seed: Seed = 0,
     fit: Fit = "crop",
-    steps: Steps = 25,
+    steps: RoundTripSteps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
     as_json: Json = False,
@@ -73,12 +85,15 @@ def diff(
     ] = "",
     frames: Thetas = 6,
     fit: Fit = "crop",
-    steps: Steps = 25,
+    steps: RoundTripSteps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Change a picture in the direction from one caption to another."""
+    """Turn a picture from one caption to another.
+
+    z_i moves in the direction of the difference of the two captions' embeddings; x_T stays.
+    """
     from .. import experiments
     from ..io import atomic
 
@@ -96,7 +111,7 @@ def diff(
         preview_every=0,
     )
     result = run_with_progress_bar(stream, as_json)
-    paths = save_result(result, folder, f"{slug(image.stem)}-to-{slug(to[0])}", image=image.name, fit=fit)
+    paths = save_result(result, folder, f"{slug(image.stem)}-to-{slug(' and '.join(to))}", image=image.name, fit=fit)
     report(result, paths, as_json, image=image.name)
 
 
@@ -126,7 +141,10 @@ def edit(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Paint a part of a picture anew, grow its canvas, or change all of it."""
+    """Inpaint, outpaint or change a whole picture.
+
+    --mask marks the part to paint anew, --grow the sides to paint beyond, and --strength alone changes all of it.
+    """
     from .. import experiments
     from ..io import atomic, images
 

@@ -13,7 +13,19 @@ import typer
 from .. import __version__
 from ..errors import UserError
 from .inputs import check_fit, integers, numbers, open_images, to_pixels
-from .options import ClipFit, Fit, Guidance, Json, ModelChoice, Out, Picture, Seed, Steps, with_model_options
+from .options import (
+    ClipFit,
+    Fit,
+    Guidance,
+    Json,
+    ModelChoice,
+    Out,
+    Picture,
+    RoundTripSteps,
+    Seed,
+    Steps,
+    with_model_options,
+)
 from .output import (
     free_path,
     make_folder,
@@ -33,7 +45,7 @@ if TYPE_CHECKING:
     from ..io.embeddings import Shard, Written
     from ..models import Lab
 
-pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Principal components of z_i: fit, show, walk.")
+pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Fit and show principal components of z_i.")
 Fitted = Annotated[
     Path | None, typer.Option(help="File that `latentlab pca fit` wrote; the model's own components by default.")
 ]
@@ -59,7 +71,6 @@ def _check_dims(dims: list[int], components: Directions) -> None:
             raise UserError(f"--dims has {k}, but the PCA has {n} components: give numbers from 0 to {n}")
 
 
-@pca.command()
 @with_model_options
 def show(
     model: ModelChoice,
@@ -78,7 +89,7 @@ def show(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Decode a picture from the first k components of its z_i."""
+    """Decode a picture from its first k components."""
     from .. import experiments
     from ..analysis.pca import Directions
     from ..io import atomic
@@ -106,7 +117,6 @@ def show(
     report(result, paths, as_json, image=image.name)
 
 
-@pca.command()
 @with_model_options
 def walk(
     model: ModelChoice,
@@ -117,12 +127,15 @@ def walk(
     ] = "-4,-2,0,2,4",
     directions: Fitted = None,
     fit: Fit = "crop",
-    steps: Steps = 25,
+    steps: RoundTripSteps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Move a picture along single components, named by the captions that rise and fall along them."""
+    """Move a picture along single components.
+
+    The captions that rise and fall along a component name it.
+    """
     from .. import experiments
     from ..io import atomic
 
@@ -152,7 +165,6 @@ def _z_i(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:
         yield shard.z_i
 
 
-@pca.command(name="fit")
 @with_model_options
 def fit_directions(
     model: ModelChoice,
@@ -237,7 +249,10 @@ def embed(
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Number of pictures to encode at a time.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Encode all pictures of a folder into a Parquet of their z_i; the same command goes on where a run was stopped."""
+    """Encode a folder's pictures to a file of z_i.
+
+    The file is a Parquet. The same command goes on where a run was stopped.
+    """
     from ..clip import FITS
     from ..io import atomic, embeddings
 
@@ -260,3 +275,7 @@ def embed(
     lines += [f"… and {len(summary.skipped) - 5} more; --json names them all"] if len(summary.skipped) > 5 else []
     numbers = {"path": str(out), "count": summary.count, "width": summary.width, "skipped": summary.skipped}
     print_output({"latentlab": __version__, **metadata, "folder": str(folder), **numbers}, as_json, lines)
+
+
+for name, command in {"fit": fit_directions, "show": show, "walk": walk}.items():
+    pca.command(name)(command)

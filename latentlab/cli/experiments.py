@@ -43,7 +43,10 @@ def attack(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Write words on pictures, classify them with CLIP, and decode the attacked z_i."""
+    """Write words on pictures, and classify them.
+
+    CLIP classifies each picture before and after, and the attacked z_i are decoded.
+    """
     from .. import experiments, typography
     from ..io import atomic
     from ..models.clip_only import encoder as clip
@@ -89,7 +92,10 @@ def ablate(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Generate pictures with the caption alone, with z_t, or with the prior's z_i as the decoder's CLIP embedding."""
+    """Generate pictures without the prior, and with it.
+
+    The decoder gets the caption alone, z_t, or the prior's z_i as its CLIP embedding.
+    """
     from .. import experiments
     from ..io import atomic
 
@@ -122,7 +128,10 @@ def guide(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Generate pictures over a grid of the prior's and the decoder's guidance scales."""
+    """Generate over a grid of guidance scales.
+
+    The grid has the prior's scales and the decoder's.
+    """
     from .. import experiments
     from ..io import atomic
 
@@ -163,7 +172,11 @@ def bind(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Generate two coloured solids, and measure whether each has its colour and place."""
+    """Generate solids, and check their colours.
+
+    Each caption has two coloured solids; the pixels show whether each colour is at its place, and CLIP whether the
+    picture is nearer to the caption than to its rearrangements.
+    """
     from .. import experiments, grammar
     from ..io import atomic
 
@@ -191,7 +204,10 @@ def spell(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Generate signs with words on them, and measure whether CLIP reads the words."""
+    """Generate signs, and check what CLIP reads.
+
+    The words of each sign are compared with other words.
+    """
     from .. import experiments
     from ..io import atomic
 

@@ -22,7 +22,10 @@ latentlab classify photo.jpg --labels cat,dog --model ViT-B-32:laion2b_s34b_b79k
 
 
 def models(as_json: Json = False) -> None:
-    """List the models with their size, memory and licence, and whether each is on this machine; uses no network."""
+    """List the models and what they need.
+
+    The list has each model's size, memory and licence, and whether it is on this machine; it needs no network.
+    """
     from .. import models as registry
 
     rows = registry.listing()
@@ -67,7 +70,10 @@ def fetch(
     family: Family = None,
     as_json: Json = False,
 ) -> None:
-    """Download a model into the hub's cache, so that it loads without a network later."""
+    """Download a model into the hub's cache.
+
+    The model loads without a network later.
+    """
     from .. import models as registry
 
     registry.check(model, family)
@@ -77,7 +83,10 @@ def fetch(
 
 
 def doctor(as_json: Json = False) -> None:
-    """Check the installation and print how to repair it; the exit code is 1 if something is wrong."""
+    """Check the installation.
+
+    Each problem is printed with its repair, and the exit code is 1 if there is one.
+    """
     from .diagnostics import examine
 
     report = examine()
@@ -132,7 +141,10 @@ def figures(
     out: Annotated[Path, typer.Option(help="Folder for figures, numbers and index.html.")] = Path("figures"),
     as_json: Json = False,
 ) -> None:
-    """Remake the paper's figures in a folder, with a page that shows them."""
+    """Remake the paper's figures.
+
+    The folder also gets a page that shows them.
+    """
     from ..io import atomic
     from ..paper import figures, inputs
 

@@ -44,9 +44,8 @@ ClipFit = Annotated[
     str,
     typer.Option(help="How to make the image square: as the model's own preprocessing does, crop its middle, or pad."),
 ]
-Steps = Annotated[
-    int, typer.Option(min=1, max=980, help="Steps of the decoder, and of the inversion where there is one.")
-]
+Steps = Annotated[int, typer.Option(min=1, max=980, help="Steps of the decoder.")]
+RoundTripSteps = Annotated[int, typer.Option(min=1, max=980, help="Steps of the inversion, and of the decoder.")]
 Guidance = Annotated[
     float, typer.Option(min=0, max=20, help="Classifier-free guidance scale of the decoder; 1 disables it.")
 ]

@@ -9,7 +9,19 @@ import typer
 
 from ..errors import UserError
 from .inputs import integers, numbers, open_images, to_pixels
-from .options import Count, Fit, Guidance, Json, ModelChoice, Out, Picture, Seed, Steps, with_model_options
+from .options import (
+    Count,
+    Fit,
+    Guidance,
+    Json,
+    ModelChoice,
+    Out,
+    Picture,
+    RoundTripSteps,
+    Seed,
+    Steps,
+    with_model_options,
+)
 from .output import free_path, make_folder, print_notes, print_output, report, run_with_progress_bar, save_result, slug
 
 
@@ -40,7 +52,10 @@ def generate(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Generate pictures of a caption with the prior, the decoder and the upsampler."""
+    """Generate pictures of a caption.
+
+    The prior makes z_i of the caption, the decoder a small picture of z_i, and the upsampler enlarges it.
+    """
     from .. import experiments
     from ..clip import caption_warnings
     from ..decoding import SOLVERS
@@ -82,7 +97,7 @@ def generate(
         images.save_png(picture, path, result.metadata(k))
         rows.append({"path": str(path), "seed": result.seeds[k], "similarity": round(float(result.similarity[k]), 4)})
     lines = [f"{r['path']}  seed {r['seed']}  cosine to the caption {r['similarity']:.3f}" for r in rows]
-    print_output({**result.settings, "pictures": rows, "warnings": list(result.notes)}, as_json, lines)
+    print_output({**result.settings, "pictures": rows, "notes": list(result.notes)}, as_json, lines)
 
 
 @with_model_options
@@ -90,7 +105,7 @@ def invert(
     model: ModelChoice,
     image: Picture,
     fit: Fit = "crop",
-    steps: Steps = 25,
+    steps: RoundTripSteps = 25,
     method: Annotated[
         str, typer.Option(help="Method of inversion: fixed-point, naive, bdia or edict.")
     ] = "fixed-point",
@@ -101,7 +116,10 @@ def invert(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Find a picture's two latents (z_i, x_T) and decode them again."""
+    """Invert a picture to (z_i, x_T), and decode them.
+
+    z_i is also decoded from another x_T for comparison.
+    """
     from .. import experiments, inversion
     from ..io import atomic, images
 
@@ -150,7 +168,7 @@ def vary(
     count: Count = 6,
     seed: Seed = 0,
     fit: Fit = "crop",
-    steps: Steps = 25,
+    steps: RoundTripSteps = 25,
     guidance: Guidance = 1.0,
     out: Out = Path("out"),
     as_json: Json = False,

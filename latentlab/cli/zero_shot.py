@@ -62,7 +62,10 @@ def compare(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Compare pictures with captions: their cosines, and the gap between the two kinds of embedding."""
+    """Compare pictures with captions by cosine.
+
+    A second figure shows the gap between the two kinds of embedding.
+    """
     from .. import experiments
     from ..clip import FITS
     from ..io import atomic
