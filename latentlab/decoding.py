@@ -11,7 +11,7 @@ from torch import Tensor
 
 from . import exact_inversion
 from .clip_guidance import ClipGuidance, clip_guided
-from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, ddim_step, dpm_solver_step, levels
+from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, checked_times, ddim_step, dpm_solver_step, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
 
@@ -68,35 +68,39 @@ def sample_steps(
     Raises:
         UserError: x_T does not fit the decoder, guidance is negative or not finite, an eta is not within 0 to 1, there
             are more or fewer etas, seeds or captions than samples, eta > 0 comes without seeds or with another solver
-            than DDIM, the solver is unknown, the interval is empty; or a pair comes with anything that would leave its
-            path, which is steps, guidance, eta, a solver or CLIP guidance.
+            than DDIM, the solver is unknown, the interval is not two of the decoder's times, the least first; or a pair
+            comes with anything but text, because all else would leave its path.
     """
     if isinstance(latent, PairLatent):
-        yield from _descend_pair(decoder, latent, text, steps, guidance, eta, solver, clip)
+        params = {"steps": steps, "guidance": guidance, "eta": eta, "seeds": seeds, "solver": solver}
+        _check_pair(decoder, latent, {**params, "guidance_interval": guidance_interval, "clip": clip})
+        descent = exact_inversion.descend(decoder, latent, _conditioning(latent, text))
+        yield from itertools.starmap(Step, descent)
         return
-    first, last = guidance_interval or (0, len(decoder.abar))
-    _check(decoder, latent.x_T, guidance, solver, (first, last))
+    _check(decoder, latent.x_T, guidance, solver)
+    low, high = _checked_interval(guidance_interval, len(decoder.abar))
     etas = _checked_etas(eta, len(latent), seeds, solver)
-    cond = Conditioning(latent.z_i, None if text is None else text.expand(len(latent), -1, -1))
+    cond = _conditioning(latent, text)
     x_t, clip = latent.x_T, clip and clip.expand(len(latent))
     draw = None
     if any(etas) and seeds is not None:
         draw = SeededNoise(seeds, decoder.shape, stream="eta", device=x_t.device, dtype=x_t.dtype)
     eta_step = torch.tensor(etas, device=x_t.device, dtype=x_t.dtype).view(-1, 1, 1, 1) if len(etas) > 1 else etas[0]
     times = levels(decoder.abar, 25 if steps is None else steps)
-    before: tuple[Tensor, float] | None = None
+    previous: tuple[Tensor, float] | None = None
     for number, (t, t_next) in enumerate(itertools.pairwise(times), 1):
         a, a_next = abar_at(decoder.abar, t), abar_at(decoder.abar, t_next)
-        eps = clip_guided(decoder, x_t, t, cond, *((guidance, clip) if first <= t <= last else (1.0, None)))
-        x_0 = ddim_step(x_t, eps, a, 1.0)
+        guided = low <= t <= high
+        eps = clip_guided(decoder, x_t, t, cond, guidance if guided else 1.0, clip if guided else None)
+        x_0 = ddim_step(x_t, eps, a, 1.0)  # a step to abar = 1, where no noise is left, is the prediction of x_0
         if solver == "ddim":
             x_t = ddim_step(x_t, eps, a, a_next, eta=eta_step if draw else 0.0, noise=draw() if draw else None)
         else:
-            x_t, before = dpm_solver_step(x_t, x_0, a, a_next, before), (x_0, a)
+            x_t, previous = dpm_solver_step(x_t, x_0, a, a_next, previous), (x_0, a)
         yield Step(number, len(times) - 1, x_t, x_0, number)
 
 
-def _check(decoder: Decoder, x_T: Tensor, guidance: float, solver: str, interval: tuple[int, int]) -> None:
+def _check(decoder: Decoder, x_T: Tensor, guidance: float, solver: str) -> None:
     if x_T.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"x_T is {tuple(x_T.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
@@ -106,8 +110,29 @@ def _check(decoder: Decoder, x_T: Tensor, guidance: float, solver: str, interval
         raise UserError(f"guidance is {guidance}: give 1 for none, or a number above, like 2")
     if solver not in SOLVERS:
         raise UserError(f"solver is {solver!r}: give one of {', '.join(SOLVERS)}")
-    if interval[0] > interval[1]:
-        raise UserError(f"guidance_interval is {interval}: give the least time first, like (300, 800)")
+
+
+def _checked_interval(interval: Sequence[int] | None, count: int) -> tuple[int, int]:
+    """The least and the greatest of the `count` times at which guidance is used."""
+    if interval is None:
+        return 0, count - 1
+    if not isinstance(interval, Sequence) or len(interval) != 2 or not 0 <= interval[0] <= interval[1] < count:
+        raise UserError(
+            f"guidance_interval is {interval}: give two times from 0 to {count - 1}, the least first, like (300, 800)"
+        )
+    return interval[0], interval[1]
+
+
+def _conditioning(latent: Latent | PairLatent, text: Tensor | None) -> Conditioning:
+    """z_i with the text's rows, of which one stands for all samples."""
+    if text is None:
+        return Conditioning(latent.z_i)
+    if text.ndim != 3 or len(text) not in (1, len(latent)):
+        raise UserError(
+            f"text is {tuple(text.shape)} for {len(latent)} samples: give (1, L, W) for all or ({len(latent)}, L, W), "
+            "as decoder.encode_prompt returns them for one caption or one each"
+        )
+    return Conditioning(latent.z_i, text.expand(len(latent), -1, -1))
 
 
 def _checked_etas(eta: float | Sequence[float], count: int, seeds: Sequence[int] | None, solver: str) -> list[float]:
@@ -125,32 +150,21 @@ def _checked_etas(eta: float | Sequence[float], count: int, seeds: Sequence[int]
     return etas
 
 
-def _descend_pair(
-    decoder: Decoder,
-    pair: PairLatent,
-    text: Tensor | None,
-    steps: int | Sequence[int] | None,
-    guidance: float,
-    eta: float | Sequence[float],
-    solver: str,
-    clip: ClipGuidance | None,
-) -> Iterator[Step]:
+def _check_pair(decoder: Decoder, pair: PairLatent, params: dict[str, Any]) -> None:
+    """Refuse a decoder or a parameter of `sample_steps` by which the pair would leave its path."""
     if pair.first.shape[1:] != tuple(decoder.shape):
         raise UserError(
             f"the states are {tuple(pair.first.shape)}, this decoder wants (B, {', '.join(map(str, decoder.shape))}): "
             "invert the picture with the same model"
         )
-    params = {"steps": steps, "guidance": guidance, "eta": eta, "solver": solver, "clip": clip}
-    own = {"steps": None, "guidance": 1, "eta": 0, "solver": "ddim", "clip": None}
+    defaults = {"guidance": 1, "eta": 0, "solver": "ddim"}
     for name, value in params.items():
-        if value != own[name]:
+        if value is not None and not (name in defaults and value == defaults[name]):
             raise UserError(
                 f"{name} is {value}: {pair.method}'s pair of states goes back by the steps that it came, without "
                 f"guidance or noise, and is exact on no other; leave {name} out, or invert with method='fixed-point'"
             )
-    levels(decoder.abar, pair.times)
-    cond = Conditioning(pair.z_i, None if text is None else text.expand(len(pair), -1, -1))
-    yield from itertools.starmap(Step, exact_inversion.descend(decoder, pair, cond))
+    checked_times(decoder.abar, pair.times)
 
 
 def decode(decoder: Decoder, latent: Latent | PairLatent, **params: Any) -> Tensor:

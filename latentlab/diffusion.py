@@ -94,6 +94,19 @@ def cosine_abar(T: int = 1000) -> Tensor:
     return (1 - torch.tensor(betas, dtype=torch.float64)).cumprod(0)
 
 
+def checked_times(abar: Tensor, times: Sequence[int]) -> list[int]:
+    """The times as plain integers.
+
+    Raises:
+        UserError: fewer than two, or they do not decrease from one of abar's (T,) times to CLEAN.
+    """
+    times = [int(t) for t in times]
+    decreasing = all(a > b for a, b in itertools.pairwise(times))
+    if len(times) < 2 or not decreasing or times[0] >= len(abar) or times[-1] != CLEAN:
+        raise UserError(f"times {times[:6]}… must decrease, from below {len(abar)} to {CLEAN} (clean)")
+    return times
+
+
 def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
     """The times that a sampler visits, from noise to CLEAN.
 
@@ -114,11 +127,7 @@ def levels(abar: Tensor, steps: int | Sequence[int]) -> list[int]:
         UserError: fewer than one step, more than there are times, or times that do not decrease.
     """
     if not isinstance(steps, (int, Integral)):
-        times = [int(t) for t in steps]
-        falling = all(a > b for a, b in itertools.pairwise(times))
-        if len(times) < 2 or not falling or times[0] >= len(abar) or times[-1] != CLEAN:
-            raise UserError(f"times {times[:6]}… must decrease, from below {len(abar)} to {CLEAN} (clean)")
-        return times
+        return checked_times(abar, steps)
     count, last = int(steps), int((abar >= 1 / 35**2).sum()) - 1
     if not 1 <= count <= last + 1:
         raise UserError(f"steps is {steps}: give a number from 1 to {last + 1}")

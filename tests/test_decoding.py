@@ -104,6 +104,13 @@ def test_text_of_one_row_reaches_every_row(spy, latent, normal):
     assert seen == [(3, 4, 6)] * 2
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 6), (4, 4, 6), (4, 6)], ids=str)
+def test_text_that_is_neither_one_row_nor_one_each_is_refused_with_its_shape(lab, latent, normal, shape):
+    with pytest.raises(UserError, match=r"for 3 samples: give \(1, L, W\) for all or \(3, L, W\)") as caught:
+        decode(lab.decoder, latent, text=normal(*shape))
+    assert f"text is {shape}" in str(caught.value)
+
+
 @pytest.mark.parametrize(("guidance", "rows"), [(1.0, 2), (2.5, 4), (2.5, 1)])
 def test_no_more_rows_than_the_decoder_allows_are_evaluated_and_nothing_changes(spied, lab, latent, guidance, rows):
     spy = spied(lab.decoder, rows)
@@ -176,9 +183,17 @@ def test_guidance_is_used_within_its_interval_only(spy, latent):
     [
         ({"solver": "euler"}, "solver is 'euler': give one of ddim, dpm"),
         ({"solver": "dpm++", "eta": 0.5, "seeds": [1, 2, 3]}, "use solver 'ddim' for variations"),
-        ({"guidance_interval": (800, 300)}, "give the least time first"),
     ],
 )
 def test_a_solver_that_is_unknown_or_does_not_fit_is_refused(lab, latent, params, message):
     with pytest.raises(UserError, match=message):
         decode(lab.decoder, latent, **params)
+
+
+@pytest.mark.parametrize(
+    "interval", [(800, 300), (300,), (1, 2, 3), 300, (-5, 800), (300, 1000), (float("nan"), 9)], ids=str
+)
+def test_a_guidance_interval_that_is_not_two_of_the_decoders_times_is_refused(spy, latent, interval):
+    with pytest.raises(UserError, match=r"guidance_interval is .*: give two times from 0 to 999, the least first"):
+        decode(spy, latent, guidance_interval=interval)
+    assert spy.calls == []

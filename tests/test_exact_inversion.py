@@ -163,8 +163,10 @@ def test_text_of_one_row_reaches_every_row_in_inversion_and_decoding(spy, x_0, z
         ({"steps": 10}, "steps is 10"),
         ({"guidance": 2.0}, "guidance is 2"),
         ({"eta": 0.5, "seeds": [1, 2, 3]}, "eta is 0.5"),
+        ({"seeds": [1, 2, 3]}, r"seeds is \[1, 2, 3\]"),
+        ({"guidance_interval": (800, 300)}, r"guidance_interval is \(800, 300\)"),
     ],
-    ids=["steps", "guidance", "eta"],
+    ids=["steps", "guidance", "eta", "seeds", "interval"],
 )
 @pytest.mark.parametrize("method", METHODS)
 def test_a_pair_refuses_settings_under_which_it_is_not_exact_and_gives_the_reason(

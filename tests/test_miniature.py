@@ -180,3 +180,16 @@ def test_256_variations_need_less_than_2_5_GB():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     peak = int(done.stdout) / (2**30 if sys.platform == "darwin" else 2**20)
     assert peak < 2.5, f"{peak:.2f} GB"
+
+
+def test_the_judge_names_the_things_of_the_gallery():
+    """By chance one in 187 is right; an apple with a label and a picture of two frogs may mislead the judge."""
+    from latentlab.training.judge import Judge
+
+    judge = Judge.load()
+    paths = [
+        path for path in sorted((emoji.weights_folder() / "gallery").glob("*.png")) if path.stem[3:] in judge.names
+    ]
+    pictures = torch.cat([images.load(path, 64) for path in paths])
+    right = judge.ranks(pictures, [path.stem[3:] for path in paths]) == 0
+    assert len(paths) >= 15 and right.float().mean() > 0.75

@@ -33,7 +33,7 @@ class Result:
     """The outcome of an experiment; each experiment adds its own pictures.
 
     Args:
-        table: tidy rows, one for each quantity and place of the sweep: the place's coordinates, `quantity`,
+        table: tidy, one row for each measured quantity and point of the sweep: the point's coordinates, `quantity`,
             `value`, `n`, and `low`, `high` of the 95% interval (None where n is 1).
         settings: everything that is needed to do it again; `Experiment.stream` records it.
         notes: what the model could not see or do.
@@ -52,12 +52,14 @@ class Result:
         raise NotImplementedError
 
     def value(self, quantity: str, **where: object) -> float:
-        """The one value in the table of that quantity, at that place."""
+        """The one value in the table of that quantity, at that point of the sweep."""
         wanted = {"quantity": quantity, **where}
         values = [row["value"] for row in self.table if all(row.get(k) == v for k, v in wanted.items())]
         if len(values) != 1:
             quantities = ", ".join(dict.fromkeys(row["quantity"] for row in self.table))
-            raise UserError(f"{len(values)} rows have {wanted}: name one place; the quantities are {quantities}")
+            raise UserError(
+                f"{len(values)} rows have {wanted}: name one point of the sweep; the quantities are {quantities}"
+            )
         return values[0]
 
     def __repr__(self) -> str:
@@ -78,7 +80,7 @@ class Declaration(Generic[R]):
         command: the words of its command line; "" where it has none.
         figures: its keys in `latentlab figures`; () where the paper has none.
         stages: the names of the stages that its Progress reports.
-        images: how many pictures a run decodes, from the arguments by name; at most, where it depends on the model.
+        images: counts the pictures that a run decodes, from the arguments by name; at most, where the model decides.
     """
 
     result: type[R]
@@ -107,6 +109,7 @@ class Experiment(Declaration[R], Generic[P, R]):
 
     def __init__(self, function: Callable[P, Iterator[Progress | R]], declaration: Declaration[R]):
         super().__init__(**vars(declaration))
+        # A frozen dataclass guards its fields only, so this subclass can set attributes of its own.
         self.function, self.signature = function, inspect.signature(function)
         self.name = self.__name__ = function.__name__
         self.__doc__, self.__module__, self.__wrapped__ = function.__doc__, function.__module__, function

@@ -1,4 +1,4 @@
-"""Variations: one picture's two latents, walked down with fresh noise."""
+"""Variations: one picture's two latents, decoded with fresh noise."""
 
 from __future__ import annotations
 
@@ -42,12 +42,11 @@ class Varied(Result):
     def figure(self) -> Figure:
         from ..plotting import heat, rows
 
-        first = torch.cat([self.inverted.original.to(self.pixels)[:, None]] * len(self.etas), 1)[0]
-        first = torch.nn.functional.interpolate(first, self.pixels.shape[-2:], mode="bicubic").clamp(-1, 1)
+        original = self.inverted.original.to(self.pixels)
+        original = torch.nn.functional.interpolate(original, self.pixels.shape[-2:], mode="bicubic").clamp(-1, 1)
         maps = heat(torch.nn.functional.interpolate(self.spread[:, None], self.pixels.shape[-2:])[:, 0], top=1.0)
         named = {
-            f"η = {eta:g}": torch.cat([first[k][None], self.pixels[k], maps[k][None]])
-            for k, eta in enumerate(self.etas)
+            f"η = {eta:g}": torch.cat([original, self.pixels[k], maps[k][None]]) for k, eta in enumerate(self.etas)
         }
         return rows(named, titles=["original", *(f"seed {s}" for s in self.seeds), "where they differ"])
 
@@ -105,7 +104,7 @@ def vary(
         raise UserError(f"{len(inversion)} pictures: variations are of one; pass pixels[:1]")
     grid = (len(etas), len(seeds))
     count = grid[0] * grid[1]
-    latent = Latent(inversion.latent.z_i.expand(count, -1), inversion.bipartite.x_T.expand(count, -1, -1, -1))
+    latent = Latent(inversion.latent.z_i.expand(count, -1), inversion.latent.x_T.expand(count, -1, -1, -1))
     pixels = yield from decode_latents(
         lab,
         latent,
@@ -116,13 +115,13 @@ def vary(
         preview_every=preview_every,
     )
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
-    likeness = cosine(z, inversion.latent.z_i)
-    among = (1 - cosine(z[:, :, None], z[:, None])).clamp_min(0)  # (E, N, N); rounding goes below
+    cosines = cosine(z, inversion.latent.z_i)
+    pairwise = (1 - cosine(z[:, :, None], z[:, None])).clamp_min(0)  # (E, N, N); rounding goes below
     table = []
     for k, eta in enumerate(etas):
-        table.append(mean(likeness[k], quantity="cosine to z_i", eta=eta))
+        table.append(mean(cosines[k], quantity="cosine to z_i", eta=eta))
         if len(seeds) > 1:
-            table.append(mean_of_pairs(among[k], quantity="distance among samples", eta=eta))
+            table.append(mean_of_pairs(pairwise[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
     pixels = yield from upsample_images(lab, pixels, seeds * len(etas))
     yield Varied(

@@ -52,17 +52,18 @@ def run(model: str, picture: InputImage, eta: float, count: float, seed: int, st
     )
     original = images.resize(inversion.original.cpu(), result.pixels.shape[-1])
     # At η = 0 every seed gives the same picture, the reconstruction, so one is enough.
-    rows, titles = [result.pixels[0, :1].cpu()], ["η 0: the reconstruction"]
+    tiles, titles = [result.pixels[0, :1].cpu()], ["η 0: the reconstruction"]
     for k, row_eta in enumerate(etas[1:], 1):
+        # The reconstruction begins the first row of the gallery, the original every other one.
         first_column = [original] if k > 1 else []
-        rows += [*first_column, result.pixels[k].cpu()]
+        tiles += [*first_column, result.pixels[k].cpu()]
         titles += [*["the original"] * len(first_column), *(f"η {row_eta:g} · seed {s}" for s in result.seeds)]
     reconstruction: list[KnownLatents | None] = [None]
     if guidance == 1:
         lab = model_cache.get(model)
         reconstruction = [*known_latents(inversion.bipartite, result.pixels[0, :1], lab, inversion.steps)]
     pictures = output_images(
-        torch.cat(rows),
+        torch.cat(tiles),
         titles,
         captions=[picture.caption] * len(titles),
         known_latents=[*reconstruction, *[None] * (len(titles) - 1)],
@@ -71,13 +72,13 @@ def run(model: str, picture: InputImage, eta: float, count: float, seed: int, st
 
 
 PAGE = Page(
-    "variations",
-    "Variations",
-    "The picture's z_i is decoded with fresh noise. What all variations share is what CLIP saw; what changes was only "
-    "in x_T.",
-    inputs,
-    run,
-    advanced,
+    key="variations",
+    title="Variations",
+    description="The picture's z_i is decoded with fresh noise. What all variations share is what CLIP saw; what "
+    "changes was only in x_T.",
+    controls=inputs,
+    run=run,
+    advanced=advanced,
     pictures=("Picture",),
     initial_examples=("taxi|bus",),
     rerun_controls=("eta",),
