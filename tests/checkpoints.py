@@ -336,6 +336,7 @@ def build(kind: type, config: dict) -> torch.nn.Module:
 
 def parts(repository: str, *, tiny: bool):
     """Each part with weights: its name, class and config."""
+    assert repository in REPOSITORIES, f"REPOSITORIES has no {repository}: add its parts with their published configs"
     for part, config in REPOSITORIES[repository][0].items():
         if isinstance(config, tuple) or part in KINDS:
             yield part, *config_of(part, config, tiny=tiny)

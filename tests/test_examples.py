@@ -7,6 +7,7 @@ import doctest
 import functools
 import importlib
 import inspect
+import json
 import re
 import sys
 import types
@@ -14,14 +15,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from conftest import toy_pictures
 from PIL import Image
+from typer.testing import CliRunner
 
 import latentlab
-from latentlab import models
+from latentlab import experiments, models
 from latentlab.analysis.pca import Directions
-from latentlab.app import running
+from latentlab.app import model_cache, running
+from latentlab.errors import UserError
 from latentlab.experiments import Progress
+from latentlab.experiments.stages import run_to_end
 from latentlab.latents import Latent
 from latentlab.models import registry
 
@@ -44,24 +49,67 @@ def test_the_examples_of_a_modules_docstrings_hold(name):
     assert results.attempted and not results.failed
 
 
-def test_the_example_experiment_runs_and_declares_itself(lab, monkeypatch):
-    module = types.ModuleType("agreement")
-    monkeypatch.setitem(sys.modules, "agreement", module)  # dataclasses look their module up
-    exec(python_blocks("CONTRIBUTING.md")[0], vars(module))
-    *progress, result = module.agree.stream(lab, "a cat", seeds=(3, 4), steps=2)
-    assert {p.stage for p in progress if isinstance(p, Progress)} <= set(module.agree.stages)
+@pytest.fixture
+def as_module(monkeypatch):
+    """Make a module of latentlab from its source, as if its file were there."""
+
+    def run(name, source):
+        module = types.ModuleType(name)
+        module.__package__ = name.rpartition(".")[0]
+        monkeypatch.setitem(sys.modules, name, module)  # dataclasses look their module up
+        exec(source, vars(module))
+        return module
+
+    return run
+
+
+@pytest.fixture
+def agree(as_module, monkeypatch):
+    """The example experiment, in its place among the others."""
+    agree = as_module("latentlab.experiments.agreement", python_blocks("CONTRIBUTING.md")[0]).agree
+    monkeypatch.setattr(experiments, "agree", agree, raising=False)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "agree", agree)
+    return agree
+
+
+def test_the_example_experiment_runs_and_declares_itself(lab, agree):
+    *progress, result = agree.stream(lab, "a cat", seeds=(3, 4), steps=2)
+    assert {p.stage for p in progress if isinstance(p, Progress)} <= set(agree.stages)
     assert "mean cosine" in result.summary() and result.figure().axes
     assert (result.settings["prompt"], result.settings["seeds"], result.settings["steps"]) == ("a cat", (3, 4), 2)
-    assert module.agree.count_images(lab, "a cat", seeds=(3, 4)) == len(result.pixels)
+    assert agree.count_images(lab, "a cat", seeds=(3, 4)) == len(result.pixels)
+    with pytest.raises(UserError, match=r"seeds are \[3\]: give at least two"):
+        agree(lab, "a cat", seeds=(3,))
 
 
-def test_the_example_family_is_recognised_loaded_and_runs_by_one_module_and_one_entry(monkeypatch, tmp_path):
-    _, source, entry, *_ = python_blocks("CONTRIBUTING.md")
-    module = types.ModuleType("latentlab.models.painter")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    exec(source, vars(module))
+def test_the_example_command_writes_and_reports(agree, tmp_path):
+    names = dict(vars(importlib.import_module("latentlab.cli.experiments")))
+    exec(python_blocks("CONTRIBUTING.md")[1], names)
+    app = typer.Typer()
+    app.command()(names["agree"])
+    words = ("a cat", "--model", "toy", "--count", "2", "--steps", "2", "--out", str(tmp_path), "--json")
+    outcome = CliRunner().invoke(app, words, catch_exceptions=False)
+    report = json.loads(outcome.stdout)
+    assert (outcome.exit_code, report["experiment"], report["seeds"]) == (0, "agree", [0, 1])
+    assert [row["quantity"] for row in report["table"]] == ["cosine"]
+    assert (tmp_path / "a-cat-agreement.png").is_file()
+
+
+def test_the_example_page_runs_and_has_the_key_that_the_experiment_declares(lab, agree, as_module, monkeypatch):
+    page = as_module("latentlab.app.pages.agreement", python_blocks("CONTRIBUTING.md")[2]).PAGE
+    assert page.key == agree.page
+    monkeypatch.setitem(model_cache._LOADED, "toy", lab)
+    fields = {name: control.value for name, control in page.controls().items()}
+    shown = run_to_end(page.run("toy", **{**fields, "count": 2}))
+    assert [image.title for image in shown.images] == ["seed 0", "seed 1"]
+    assert shown.images[0].caption == fields["prompt"] and "mean cosine" in shown.result.summary()
+
+
+def test_the_example_family_is_recognised_loaded_and_runs_by_one_module_and_one_entry(as_module, monkeypatch, tmp_path):
+    *_, source, entry = python_blocks("CONTRIBUTING.md")
+    painter = as_module("latentlab.models.painter", source)
     monkeypatch.setitem(models.REGISTRY, "painter", eval(entry, vars(registry)))
-    module.MeanPicture().save_pretrained(tmp_path / "ours" / "mean_picture")
+    painter.MeanPicture().save_pretrained(tmp_path / "ours" / "mean_picture")
     (tmp_path / "ours" / "model_index.json").write_text('{"_class_name": "PainterPipeline"}')
     lab = models.load(tmp_path / "ours", device="cpu")
     assert lab.name == "painter" and lab.weights.startswith("ours@")

@@ -23,7 +23,7 @@ from latentlab.latents import Latent
 from latentlab.models import checkpoint, configs, hub, offload
 
 FAMILIES = [row.name for row in models.REGISTRY.values() if row.sources]
-WITH_PRIOR = [name for name in FAMILIES if name != "stable-unclip-h"]
+WITH_PRIOR = [name for name in FAMILIES if "prior" in {source.role for source in models.spec(name).sources}]
 D = 32  # of the tiny checkpoints
 
 
@@ -114,7 +114,8 @@ def test_the_picture_depends_on_z_i_the_caption_and_guidance(family, name):
     assert (first - second).abs().max() > 1e-3
     assert (decoded(guidance=1.0) - decoded()).abs().max() > 1e-3
     changed = (decoded(caption="two blue dogs on the moon") - decoded()).abs().max()
-    assert changed > 1e-3 if name != "kandinsky22" else changed == 0
+    reads_captions = decoder.encode_prompt(["a red cat"]) is not None
+    assert changed > 1e-3 if reads_captions else changed == 0
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -263,7 +264,7 @@ def test_a_checkpoints_towers_are_open_clips_architecture(family, name, same):
     )
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [name for name in FAMILIES if models.spec(name).open_clip])
 def test_the_registrys_open_clip_tag_exists(name):
     assert models.spec(name).open_clip in open_clip.list_pretrained()
 

@@ -30,6 +30,11 @@ SHAPES = {  # z_i's width, x_T, the decoder's pixels, the caption as the decoder
 }
 
 
+def shapes(name):
+    assert name in SHAPES, f"{name} has no line in SHAPES: add one with the values that the comment there names"
+    return SHAPES[name]
+
+
 def count(network):
     return sum(weight.numel() for weight in network.parameters())
 
@@ -91,7 +96,7 @@ def test_the_registry_states_the_parameters_and_the_download(lab, name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_shapes_fit_from_the_caption_to_the_picture(lab, name):
     lab, *_ = lab(name)
-    width, shape, pixels, text = SHAPES[name]
+    width, shape, pixels, text = shapes(name)
     decoder, captions = lab.decoder, ["a red cat", "a dog"]
     assert (decoder.shape, decoder.image_size) == (shape, pixels)
     z_i = torch.empty(2, width, device=META)
@@ -118,7 +123,7 @@ def test_shapes_fit_from_the_caption_to_the_picture(lab, name):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_shapes_fit_from_the_picture_to_its_inversion(lab, name):
     lab, *_ = lab(name)
-    width, shape, pixels, _ = SHAPES[name]
+    width, shape, pixels, _ = shapes(name)
     original = torch.empty(1, 3, pixels, pixels, device=META)
     z_i, x_0 = lab.encoder.encode_image(original), lab.decoder.to_x0(original)  # as in experiments.reconstruct
     assert (z_i.shape, x_0.shape) == ((1, width), (1, *shape))

@@ -68,7 +68,7 @@ class ModelSpec:
         sources: the repositories of its parts; none for a model that comes with the library.
         parameters: the size of all networks together in billions.
         largest: the size of the largest network in billions.
-        open_clip: open_clip's name and tag of the same CLIP.
+        open_clip: open_clip's name and tag of the same CLIP; None where it does not offer it.
         signature: values by which a checkpoint's folder is recognised; the first one identifies the family's layout.
     """
 
