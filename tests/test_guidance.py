@@ -15,6 +15,21 @@ def test_a_guidance_sweep_holds_every_pair_and_guidance_1_of_both_is_generate(la
     torch.testing.assert_close(result.pixels[0, 0], plain.pixels, atol=1 / 255, rtol=0)
 
 
+def guided(table):
+    """A sweep of the decoder's guidance, 1 and 3, that measured this table."""
+    return experiments.Guided(
+        pixels=None,
+        latent=None,
+        captions=("a cat",),
+        prior_guidances=(1.0,),
+        guidances=(1.0, 3.0),
+        seeds=(0,),
+        by="classifier-free",
+        table=table,
+        settings={},
+    )
+
+
 @pytest.mark.parametrize(
     ("score", "distance", "sentence"),
     [
@@ -37,17 +52,7 @@ def test_what_guidance_gains_and_loses_follows_from_the_intervals(score, distanc
         rows("distance among samples", 1.0, 0.4, 0.35),
         rows("distance among samples", 3.0, *distance),
     )
-    result = experiments.Guided(
-        pixels=None,
-        latent=None,
-        captions=("a cat",),
-        prior_guidances=(1.0,),
-        guidances=(1.0, 3.0),
-        seeds=(0,),
-        by="classifier-free",
-        table=table,
-        settings={},
-    )
+    result = guided(table)
     assert sentence in result.summary()
     assert "lose in variety" not in result.summary()
 
@@ -57,17 +62,7 @@ def test_a_guidance_that_scores_best_unguided_is_compared_with_nothing():
     table = tuple(
         {**cell, "guidance": g, "value": v, "low": v - 0.01, "high": v + 0.01} for g, v in ((1, 0.9), (3, 0.5))
     )
-    result = experiments.Guided(
-        pixels=None,
-        latent=None,
-        captions=("a cat",),
-        prior_guidances=(1.0,),
-        guidances=(1.0, 3.0),
-        seeds=(0,),
-        by="classifier-free",
-        table=table,
-        settings={},
-    )
+    result = guided(table)
     assert result.summary() == "The CLIP score is highest, 0.90, at guidance 1 of the decoder and 1 of the prior."
 
 
