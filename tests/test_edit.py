@@ -9,6 +9,7 @@ import torch
 
 from latentlab import UserError, experiments
 from latentlab.clip import CaptionCheck
+from latentlab.experiments import Progress
 from latentlab.io import images
 from latentlab.outpainting import canvas
 
@@ -139,3 +140,8 @@ def test_a_lab_without_a_prior_edits_without_a_caption_only(lab, picture, mask):
     silent = dataclasses.replace(lab, prior=None)
     refused(silent, "has no prior.*leave the caption out", picture, mask, "a cat")
     assert experiments.edit(silent, picture, mask, steps=2).pixels.isfinite().all()
+
+
+def test_the_windows_of_a_growing_canvas_share_one_run_of_the_prior(lab, picture):
+    stream = experiments.edit.stream(lab, picture, None, "a cat", grow=["right", "bottom"], steps=2)
+    assert [p.stage for p in stream if isinstance(p, Progress)].count("prior") == 1

@@ -133,26 +133,20 @@ def _known(
 
 
 def _paint(
-    lab: Lab, window: Tensor, mask: Tensor, caption: str, seeds: tuple[int, ...], params: dict[str, Any]
+    lab: Lab, window: Tensor, mask: Tensor, wanted: Conditioning | None, seeds: tuple[int, ...], params: dict[str, Any]
 ) -> Generator[Progress, None, Tensor]:
     """`yield from` this: (N, 3, S, S), one window painted; its pictures are one for all seeds, or one each."""
     decoder, strength = lab.require_decoder(), params["strength"]
     filled = window if strength < 1 else inpainting.continued(window, mask)
     small = images.resize(filled, decoder.image_size)
     x_0, own = decoder.to_x0(small), lab.encoder.encode_image(filled)
-    text, z_i = None, own.expand(len(seeds), -1)
-    if caption:
-        yield Progress("prior", 0, 1)
-        z_i = prior.sample(lab.prior, [caption], seeds=seeds, **params["prior"])
-        text = decoder.encode_prompt([caption])
-        text = None if text is None else text.expand(len(seeds), -1, -1)
     times = inpainting.times_from(decoder.abar, params["steps"], strength)
     x_T = noise(decoder, seeds, device=x_0.device, dtype=x_0.dtype)
     start = x_T if strength == 1 else ddim_step(x_0, x_T, 1.0, abar_at(decoder.abar, times[0]))
     kind = "noised" if mask.all() else params["known"]
     for step in inpainting.inpaint_steps(
         decoder,
-        Conditioning(z_i, text),
+        Conditioning(own.expand(len(seeds), -1)) if wanted is None else wanted,
         inpainting.on_grid(mask, decoder),
         _known(lab, x_0, own, times, kind, seeds),
         start,
@@ -244,13 +238,20 @@ def edit(
         "steps": steps,
         "known": known,
         "preview_every": preview_every,
-        "prior": {"steps": prior_steps, "guidance": prior_guidance, "candidates": candidates},
         "decoder": {"guidance": guidance, "resamplings": resamplings, "eta": eta},
     }
+    wanted = None
+    if caption:
+        yield Progress("prior", 0, 1)
+        z_i = prior.sample(
+            lab.prior, [caption], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
+        )
+        text = decoder.encode_prompt([caption])
+        wanted = Conditioning(z_i, None if text is None else text.expand(len(seeds), -1, -1))
     pixels, missing = original, unknown.clone()
     for row, column in layout.windows or ((0, 0),):
         window = (..., slice(row * half, row * half + side), slice(column * half, column * half + side))
-        painted = yield from _paint(lab, pixels[window], missing[window], caption, seeds, params)
+        painted = yield from _paint(lab, pixels[window], missing[window], wanted, seeds, params)
         pixels = pixels.expand(len(seeds), -1, -1, -1).clone()
         pixels[window], missing[window] = painted, False
     yield Edited(
