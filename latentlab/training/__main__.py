@@ -74,12 +74,22 @@ def data() -> None:
 
 
 @app.command()
-def clip(minutes: Minutes = 30, resume: Resume = True, from_shipped: FromShipped = False, device: Device = "") -> None:
+def clip(
+    minutes: Minutes = 30,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    anchored: Annotated[
+        bool, typer.Option(help="Keep the shipped CLIP's text tower and space, so that the other parts stay valid.")
+    ] = False,
+) -> None:
     """Train CLIP, on which all other parts depend."""
+    from .anchored_clip import AnchoredClip
     from .clip import Clip
 
     where = _device(device)
-    _train(Clip(load_sprites(), run_folder("clip"), where), "clip", minutes, resume, from_shipped, where)
+    part = (AnchoredClip if anchored else Clip)(load_sprites(), run_folder("clip"), where)
+    _train(part, "clip", minutes, resume, from_shipped, where)
 
 
 @app.command()

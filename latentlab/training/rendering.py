@@ -29,16 +29,22 @@ class Renderer:
             self.mips.append(torch.cat(halves))
         self.device = torch.device(device)
 
-    def __call__(self, scenes: list[Scene], size: int = 64, *, vary: torch.Generator | None = None) -> Tensor:
+    def __call__(
+        self, scenes: list[Scene], size: int = 64, *, vary: torch.Generator | None = None, restyle: bool = True
+    ) -> Tensor:
         """Pictures of `size` pixels: (B, 3, size, size) in [-1, 1].
 
-        With `vary` every drawing is turned, stretched, bent and recoloured a little, and about half of the drawings are
-        outlined, drawn in lines, grey or of one colour, as if another artist had drawn them.
+        With `vary` every drawing is turned, stretched, bent and recoloured a little, and with `restyle` about half of
+        the drawings are outlined, drawn in lines, grey or of one colour, as if another artist had drawn them.  A
+        generator of the same seed varies the drawings in the same way with `restyle` and without.
         """
+        styles = torch.Generator().manual_seed(vary.initial_seed()) if vary is not None and restyle else None
         with torch.autocast(self.device.type, enabled=False):
-            return self._drawn(scenes, size, vary)
+            return self._drawn(scenes, size, vary, styles)
 
-    def _drawn(self, scenes: list[Scene], size: int, vary: torch.Generator | None) -> Tensor:
+    def _drawn(
+        self, scenes: list[Scene], size: int, vary: torch.Generator | None, styles: torch.Generator | None
+    ) -> Tensor:
         ground = torch.tensor([s.background for s in scenes], dtype=torch.float32, device=self.device)
         canvas = ground[:, :, None, None].expand(-1, -1, size, size).contiguous()  # (B, 3, H, W) in 0..255
         depth = max(len(s.layers) for s in scenes)
@@ -48,14 +54,22 @@ class Renderer:
                 if level < len(scene.layers):
                     groups.setdefault(self._mip(scene.layers[level].size * size), []).append(row)
             for mip, rows in groups.items():
-                drawn = self._draw([scenes[r].layers[level] for r in rows], ground[rows], mip, size, vary)
+                drawn = self._draw([scenes[r].layers[level] for r in rows], ground[rows], mip, size, vary, styles)
                 canvas[rows] = drawn[:, :3] + canvas[rows] * (1 - drawn[:, 3:] / 255)
         return canvas.clamp_(0, 255) / 127.5 - 1
 
     def _mip(self, pixels: float) -> int:
         return next((m for m in (2, 1) if self.mips[m].shape[-1] >= pixels), 0)
 
-    def _draw(self, layers: list[Layer], ground: Tensor, mip: int, size: int, vary: torch.Generator | None) -> Tensor:
+    def _draw(
+        self,
+        layers: list[Layer],
+        ground: Tensor,
+        mip: int,
+        size: int,
+        vary: torch.Generator | None,
+        styles: torch.Generator | None,
+    ) -> Tensor:
         rows = torch.tensor([self.sprites.index[la.key] for la in layers], device=self.device)
         sprites = self.mips[mip][rows].float()
         if inked := [k for k, la in enumerate(layers) if la.ink is not None]:
@@ -74,7 +88,8 @@ class Renderer:
         bend = torch.randn(len(layers), 2, 4, 4, generator=vary).to(self.device) * 0.08 * strength.view(-1, 1, 1, 1)
         bend = F.interpolate(bend, (size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
         drawn = F.grid_sample(sprites, grid + bend, align_corners=False)
-        return _restyled(_recoloured(drawn, strength, vary), ground, drawings.to(self.device), vary)
+        drawn = _recoloured(drawn, strength, vary)
+        return drawn if styles is None else _restyled(drawn, ground, drawings.to(self.device), styles)
 
     def _inked(self, sprites: Tensor, layers: list[Layer]) -> Tensor:
         """Drawings of one ink in the colours of their layers; the red channel holds the area that the lines enclose."""

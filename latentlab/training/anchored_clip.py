@@ -1,0 +1,82 @@
+"""CLIP trained on in the space of a CLIP that exists, so that prior, decoder and directions stay valid."""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..models.emoji import weights_folder
+from .clip import Clip
+from .curriculum import batch_for_clip
+from .drawings import Sprites
+from .icon_sets import FIRST_EDITION
+from .scenes import Layer, Scene
+
+if TYPE_CHECKING:
+    from open_clip import CustomTextCLIP
+
+
+def redrawn(rng: random.Random, sprites: Sprites, scene: Scene) -> Scene:
+    """The same scene, whose drawings by later artists are replaced by drawings of the first edition's artists."""
+    keys: dict[str, str] = {}
+
+    def first_edition(layer: Layer) -> Layer:
+        style, thing = layer.key.split("/")[:2]
+        if style in (*FIRST_EDITION, "solid", "sign", "label"):
+            return layer
+        drawings = [key for s in FIRST_EDITION for key in sprites.drawings_of(s, thing)]
+        return replace(layer, key=keys.setdefault(layer.key, rng.choice(drawings)), ink=None, fill=None)
+
+    return replace(scene, layers=tuple(first_edition(layer) for layer in scene.layers))
+
+
+class AnchoredClip(Clip):
+    """InfoNCE and the distance to z_i of a teacher, the shipped CLIP, with the teacher's text tower.
+
+    The teacher sees each scene as an artist of the first edition would have drawn it: without restyling, and in
+    colour where a later artist drew it.  The image tower learns to give the picture that it sees the same z_i:
+    L = InfoNCE + `anchor` · (1 - cos(z_i, z_i of the teacher)).  Scenes with signs have no second term, because the
+    teacher does not read well.
+    """
+
+    anchor = 10.0
+
+    def __init__(self, sprites: Sprites, folder: Path, device: torch.device) -> None:
+        from safetensors.torch import load_file
+
+        super().__init__(sprites, folder, device)
+        state = load_file(weights_folder() / "clip" / "open_clip_model.safetensors")
+        self.network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        self.teacher: CustomTextCLIP = copy.deepcopy(self.network).to(device).eval().requires_grad_(False)
+        self.network.text.requires_grad_(False)
+
+    def loss(self, step: int) -> Tensor:
+        scenes = batch_for_clip(step, self.sprites, self.batch)
+        images = self.render(scenes, 64, vary=torch.Generator().manual_seed(step))
+        images = images.contiguous(memory_format=torch.channels_last)
+        text = self.tokenizer([s.caption for s in scenes]).to(self.device)
+        z_i = F.normalize(self.network.encode_image(images).float(), dim=-1)
+        with torch.no_grad():
+            z_t = F.normalize(self.teacher.encode_text(text).float(), dim=-1)
+        logits = self.network.logit_scale.exp().clamp(max=100) * z_i @ z_t.T
+        target = torch.arange(len(scenes), device=self.device)
+        contrastive = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        return contrastive + self.anchor * self._distance(z_i, scenes, step)
+
+    def _distance(self, z_i: Tensor, scenes: list[Scene], step: int) -> Tensor:
+        """The mean of 1 - cos(z_i, z_i of the teacher) over the scenes without signs."""
+        rng = random.Random(step)
+        rows = [k for k, scene in enumerate(scenes) if scene.kind != "sign"]
+        redrawn_scenes = [redrawn(rng, self.sprites, scene) for scene in scenes]
+        generator = torch.Generator().manual_seed(step)
+        images = self.render(redrawn_scenes, 64, vary=generator, restyle=False)[rows]
+        with torch.no_grad():
+            wanted = self.teacher.encode_image(images.contiguous(memory_format=torch.channels_last)).float()
+        return 1 - F.cosine_similarity(z_i[rows], wanted, dim=-1).mean()
