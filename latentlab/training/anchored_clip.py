@@ -47,6 +47,7 @@ class AnchoredClip(Clip):
     """
 
     anchor = 10.0
+    preview_every = 480
 
     def __init__(self, sprites: Sprites, folder: Path, device: torch.device) -> None:
         from safetensors.torch import load_file
