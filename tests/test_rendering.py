@@ -124,3 +124,11 @@ def test_pictures_are_drawn_alike_under_autocast(render):
     with torch.autocast("cpu", torch.bfloat16):
         inside = varied(render, scenes)
     torch.testing.assert_close(inside, varied(render, scenes))
+
+
+def test_restyling_leaves_the_shapes_and_colours_of_the_drawings_that_it_does_not_touch(render):
+    scenes = [scene("noto/fox")] * 32 + [Scene((0, 0, 0), (Layer("noto/fox", size=0.2),), "", "single")] * 8
+    generators = (torch.Generator().manual_seed(3) for _ in range(2))
+    restyled, bent = (render(scenes, 32, vary=g, restyle=restyle) for g, restyle in zip(generators, (True, False)))
+    equal = (restyled == bent).flatten(1).all(1)
+    assert 0.2 < equal.float().mean() < 0.8  # about half of the drawings are restyled
