@@ -72,7 +72,9 @@ EXCLUDED = frozenset({
     "mdi/bee", "mdi/food", "mdi/liquor", "mdi/bolt", "mdi/flash-triangle", "mdi/gamepad", "mdi/box", "mdi/gift",
     "mdi/mail", "mdi/globe-light", "mdi/archive", "hugeicons/bolt", "hugeicons/sunglasses", "tabler/robot-face",
     "lucide/bolt", "lucide/university", "mingcute/clock", "mingcute/tree", "mingcute/chicken", "mingcute/wine",
-    "fa6-solid/tree",
+    "fa6-solid/tree", "hugeicons/alien-02", "hugeicons/star-face", "lucide/settings-2",
+    "mingcute/baseball-2", "mingcute/clock-2", "mingcute/palette", "mingcute/palette-2", "mingcute/palette-3",
+    "mingcute/settings-2", "mingcute/sun-2",
 })  # fmt: skip
 
 # fxemoji writes names without dashes and has its own words for some things.
