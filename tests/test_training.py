@@ -6,13 +6,16 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 from torch import nn
 
+from latentlab import experiments
 from latentlab.training import loop, report
+from latentlab.training.rendering import Renderer
 
 CPU = torch.device("cpu")
 
@@ -152,6 +155,16 @@ def test_an_embedding_that_is_not_finite_is_never_right(zero_shot, bad):
     z_i = torch.eye(len(zero_shot.names))[:2].clone()
     z_i[0, 1] = bad
     assert zero_shot.ranks(z_i, [zero_shot.names[0], zero_shot.names[1]]).tolist() == [len(zero_shot.names) - 1, 0]
+
+
+def test_the_report_generates_as_a_user_does_who_changes_no_default(miniature, sprites):
+    lab = replace(miniature, upsampler=None)
+    setup = report.Setup(lab, report.ZeroShot(lab), None, sprites, Renderer(sprites), 0)
+    captions = ["a cat", "a dog"]
+    pictures = report._generated(setup, captions, 7)
+    for k, caption in enumerate(captions):
+        own = experiments.generate(lab, caption, seeds=(7 + k,)).pixels
+        torch.testing.assert_close(pictures[k : k + 1], own, atol=1e-4, rtol=0)
 
 
 def test_the_comparison_uses_each_held_out_scene_once_and_measures_four_signals(miniature, sprites):

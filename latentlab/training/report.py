@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from .. import models
+from .. import experiments, models
 from ..analysis import intervals
 from ..decoding import decode
 from ..diffusion import Conditioning, Decoder, noise
@@ -169,7 +169,7 @@ def _judge_rows(setup: Setup) -> list[Row]:
 
 
 def _decoder_rows(setup: Setup) -> list[Row]:
-    lab, decoder, first_seed = setup.lab, setup.decoder, 10**6 * (setup.seed + 1)
+    first_seed = 10**6 * (setup.seed + 1)
     scenes = _things_on_colours(setup.sprites.first_edition(), setup.seed)
     names = [s.name for s in scenes]
     pictures = setup.decoded(setup.render(scenes), first_seed)
@@ -180,16 +180,24 @@ def _decoder_rows(setup: Setup) -> list[Row]:
     scenes = _by_unseen_artists(setup)
     pictures, wanted = setup.decoded(setup.render(scenes), first_seed), [s.name for s in scenes]
     rows += setup.judged("decode(z_i), unseen artists", pictures, wanted, 0.45, 0.70)
-    captions = [t.phrases[0] for t in things()]
-    seeds = [first_seed + k for k in range(len(captions))]
-    z_i, text = sample(lab.prior, captions, seeds=seeds), decoder.encode_prompt(captions)
-    latent = Latent(z_i, noise(decoder, seeds, device=lab.device))
-    pictures = decoder.to_pixels(decode(decoder, latent, text=text, steps=25, guidance=1.5))
+    pictures = _generated(setup, [t.phrases[0] for t in things()], first_seed)
     return [
         *rows,
         proportion("top-1 of encode(generate(“a thing”))", setup.clip.right(pictures, setup.clip.names), 0.92, 0.97),
         *setup.judged("generate(“a thing”)", pictures, setup.clip.names, 0.75, 0.92),
     ]
+
+
+def _generated(setup: Setup, captions: list[str], first_seed: int) -> Tensor:
+    """A picture of every caption by the defaults of `experiments.generate`, all in one batch: (B, 3, H, W)."""
+    lab, decoder = setup.lab, setup.decoder
+    params = experiments.generate.arguments(lab, "")
+    seeds = range(first_seed, first_seed + len(captions))
+    of_prior = {name: params[f"prior_{name}"] for name in ("steps", "guidance")}
+    z_i = sample(lab.prior, captions, seeds=seeds, candidates=params["candidates"], **of_prior)
+    latent = Latent(z_i, noise(decoder, seeds, device=lab.device))
+    of_decoder = {name: params[name] for name in ("steps", "guidance", "solver", "guidance_interval")}
+    return decoder.to_pixels(decode(decoder, latent, text=decoder.encode_prompt(captions), **of_decoder))
 
 
 def _round_trip_rows(setup: Setup) -> list[Row]:
