@@ -34,6 +34,7 @@ from latentlab.diffusion import Conditioning, noise
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import checkpoints
 import family_matrix
+import small_runs
 
 
 def random_z_t(width: int, device: torch.device):
@@ -96,7 +97,7 @@ def rows(
                 exact = eps if exact is None else exact
                 row = {"family": name, "precision": str(dtype).removeprefix("torch.")}
                 row["difference"] = round(float((eps - exact).square().mean().sqrt() / exact.std()), 5)
-                for experiment in only or family_matrix.EXPERIMENTS:
+                for experiment in only or small_runs.RUNS:
                     family_matrix.run(experiment, lab, 1)  # warm
                     with measured(device) as measurement:
                         status, _, _ = family_matrix.run(experiment, lab, steps)

@@ -48,7 +48,9 @@ def notebooks() -> list[Path]:
 
 def targets() -> dict[str, str]:
     """Where a link to a file of the repository leads on the site."""
-    pages = {source: page for page, source in PAGES.items()} | {"docs/checkpoints.md": "checkpoints.md"}
+    pages = {source: page for page, source in PAGES.items()} | {
+        f"docs/{page}": page for page in ("checkpoints.md", "experiments.md")
+    }
     pages |= {f"notebooks/{path.name}": f"course/{path.name}" for path in notebooks()}
     return pages | {"notebooks/README.md": "course/index.md"}
 
@@ -72,29 +74,6 @@ def relinked(text: str, source: str, page: str) -> str:
 
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)  # the Space's front matter
     return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, text)
-
-
-def experiments_page() -> str:
-    """A table of the experiments, and each one's documentation."""
-    from latentlab import experiments
-
-    lines = [
-        "# Experiments",
-        "",
-        "Each experiment is one function that takes a lab. `<experiment>.stream(…)` yields its",
-    ]
-    lines += ["progress and, last, its result.", "", "| experiment | what it does |", "|---|---|"]
-    registry = getattr(experiments, "EXPERIMENTS", None)
-    names = (
-        list(registry)
-        if registry
-        else [name for name in experiments.__all__ if hasattr(vars(experiments)[name], "stream")]
-    )
-    for name in names:
-        experiment = getattr(experiments, name)
-        summary = " ".join((experiment.__doc__ or "").strip().partition("\n\n")[0].split())
-        lines.append(f"| [`{name}`](api/{experiment.__module__}.md) | {summary} |")
-    return "\n".join(lines) + "\n"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -132,5 +111,4 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         add(f"api/{name}.md", f"# {name.removeprefix('latentlab.')}\n\n::: {name}\n")
     lines = [f"- [`{name}`]({name}.md)" for name in modules()]
     add("api/index.md", "# API\n\nThe modules, the theory first.\n\n" + "\n".join(lines) + "\n")
-    add("experiments.md", experiments_page())
     return files

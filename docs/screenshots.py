@@ -20,19 +20,10 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 from load import ROOT, started
 
-PAGES = {
-    "generate": "count=4",
-    "reconstruct": "",
-    "variations": "",
-    "interpolate": "",
-    "text-diff": "",
-    "pca": "",
-    "attack": "",
-    "prior": "",
-    "binding": "",
-    "clip": "",
-    "map": "",
-}
+from latentlab.app.pages import PAGES
+
+NAMES = [*(page.key for page in PAGES), "map"]
+QUERIES = {"generate": "&count=4"}
 WIDTHS, THEMES = (1280, 1600, 390), ("light", "dark")
 README_VIEWS = [(1280, "light"), (390, "dark")]
 
@@ -40,7 +31,7 @@ README_VIEWS = [(1280, "light"), (390, "dark")]
 def run_page(page: Page, address: str, name: str) -> str:
     """Open one page by its link, run it, and return the seconds from Run to the first picture and to the result."""
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-    page.goto(f"{address}/?page={name}&__theme=light&{PAGES[name]}")
+    page.goto(f"{address}/?page={name}&__theme=light{QUERIES.get(name, '')}")
     if name == "map":
         for count, row in enumerate((3, 5), 1):
             page.locator(".map button").nth(row).press("Enter")  # a neighbour may lie over its middle
@@ -73,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screens")
     parser.add_argument("--all", action="store_true", help="every width in both themes")
-    parser.add_argument("--only", default=",".join(PAGES), help="the pages, comma-separated")
+    parser.add_argument("--only", default=",".join(NAMES), help="the pages, comma-separated")
     parser.add_argument("--format", default="webp", choices=("webp", "png"))
     parser.add_argument("--url", help="the address of a running app")
     arguments = parser.parse_args()

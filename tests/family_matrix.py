@@ -1,7 +1,4 @@
-"""Which experiment works on which family, measured by running each of them on tiny checkpoints.
-
-python tests/family_matrix.py      writes the table into docs/checkpoints.md
-"""
+"""Which experiment works on which family, measured by the small run of each on tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -13,59 +10,33 @@ from pathlib import Path
 from unittest import mock
 
 import checkpoints
+import small_runs
 import torch
+from conftest import toy_pictures
 
-from latentlab import experiments, models
+from latentlab import models
 from latentlab.analysis.pca import Directions
 from latentlab.errors import UserError
+from latentlab.experiments import EXPERIMENTS, Result
 
-PAGE = Path(__file__).parent.parent / "docs" / "checkpoints.md"
-BEGINS, ENDS = "<!-- python tests/family_matrix.py -->", "<!-- the table ends here -->"
 FAMILIES = [row.name for row in models.REGISTRY.values() if row.sources]
 ALONE = "any open_clip"  # a CLIP without a decoder
 
 
-def pictures(count: int) -> torch.Tensor:
-    return torch.rand(count, 3, 24, 20, generator=torch.Generator().manual_seed(7)) * 2 - 1
-
-
-def left_half(height: int, width: int) -> torch.Tensor:
-    return (torch.arange(width) < width // 2).expand(height, width)
-
-
 @functools.cache
 def directions(lab: models.Lab) -> Directions:
-    width = lab.encoder.encode_image(pictures(1)).shape[1]
-    return Directions.fit(torch.randn(100, width, generator=torch.Generator().manual_seed(0)), 8)
+    width = lab.encoder.encode_image(toy_pictures(1)).shape[1]
+    return Directions.fit(torch.randn(100, width, generator=torch.Generator().manual_seed(0)), 12)
 
 
-# Each takes a lab and a number of steps.
-EXPERIMENTS = {
-    "generate": lambda lab, n: experiments.generate(lab, "a red cat", steps=n, prior_steps=n),
-    "reconstruct": lambda lab, n: experiments.reconstruct(lab, pictures(2), steps=n),
-    "vary": lambda lab, n: experiments.vary(lab, pictures(1), steps=n, seeds=[0, 1]),
-    "interpolate": lambda lab, n: experiments.interpolate(lab, pictures(2), thetas=3, steps=n),
-    "diff": lambda lab, n: experiments.diff(lab, pictures(1), "a dog", thetas=2, steps=n),
-    "attack": lambda lab, n: experiments.attack(lab, pictures(1), "a", "apple", variations=1, steps=n),
-    "truncate": lambda lab, n: experiments.truncate(lab, pictures(1), directions(lab), dims=[1, 4], steps=n),
-    "walk_components": lambda lab, n: experiments.walk_components(
-        lab, pictures(1), directions(lab), components=[0], sigmas=[-1, 1], steps=n
-    ),
-    "ablate": lambda lab, n: experiments.ablate(lab, "a red cat", steps=n),
-    "guide": lambda lab, n: experiments.guide(lab, "a cat", guidances=[1, 2], steps=n),
-    "edit": lambda lab, n: experiments.edit(lab, pictures(1), left_half(24, 20), steps=n),
-    "bind": lambda lab, n: experiments.bind(lab, "a red cube on top of a blue ball", seeds=[0], steps=n),
-    "spell": lambda lab, n: experiments.spell(lab, "deep", alternatives=["learning"], seeds=[0], steps=n),
-    "classify": lambda lab, _: experiments.classify(lab, pictures(2), ["cat", "dog"]),
-    "compare": lambda lab, _: experiments.compare(lab, pictures(2), ["a cat", "a dog"]),
-}
-
-
-def run(experiment: str, lab: models.Lab, steps: int = 2) -> tuple[str, str, experiments.Result | None]:
+def run(experiment: str, lab: models.Lab, steps: int = 2) -> tuple[str, str, Result | None]:
     """Whether an experiment works on a lab ("yes", "in part" or "no"), the reason where it does not, and its result."""
+    arguments = small_runs.arguments(experiment, directions(lab))
+    for name in {"steps", "prior_steps"} & EXPERIMENTS[experiment].signature.parameters.keys():
+        arguments[name] = steps
     with mock.patch("latentlab.typography.LEGIBLE", 0.1):  # tiny pictures have no room for letters
         try:
-            result = EXPERIMENTS[experiment](lab, steps)
+            result = EXPERIMENTS[experiment](lab, **arguments)
         except UserError as error:
             return "no", str(error), None
     missing = [note for note in result.notes if re.search(r"has no|reads no", note)]
@@ -77,7 +48,7 @@ def table(cells: dict[tuple[str, str], tuple[str, str]]) -> str:
     names = list(dict.fromkeys(family for _, family in cells))
     reasons = list(dict.fromkeys(reason for _, reason in cells.values() if reason))
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for experiment in EXPERIMENTS:
+    for experiment in small_runs.RUNS:
         row = [cells[experiment, name] for name in names]
         marks = [f"{word} ({reasons.index(reason) + 1})" if reason else word for word, reason in row]
         lines.append(f"| `{experiment}` | " + " | ".join(marks) + " |")
@@ -95,22 +66,13 @@ def labs(published: Path) -> dict[str, Callable[[], models.Lab]]:
     return {**loaders, ALONE: functools.partial(load, published / "open_clip")}
 
 
-def page(text: str, matrix: str) -> str:
-    """The page with another table in it."""
-    before, _, rest = text.partition(BEGINS)
-    return f"{before}{BEGINS}\n\n{matrix}\n\n{ENDS}{rest.partition(ENDS)[2]}"
-
-
-def main() -> None:
+def measured() -> str:
+    """The matrix of all experiments and families, which takes half a minute."""
     with tempfile.TemporaryDirectory() as folder:
         cells = {}
         for name, load in labs(checkpoints.write_all(Path(folder))).items():
             lab = load()
-            for experiment in EXPERIMENTS:
+            for experiment in small_runs.RUNS:
                 word, reason, _ = run(experiment, lab)
                 cells[experiment, name] = word, plain(reason)
-    PAGE.write_text(page(PAGE.read_text("utf-8"), table(cells)), "utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    return table(cells)

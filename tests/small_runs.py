@@ -1,48 +1,40 @@
-"""One small run of every experiment on the toy lab, for the tests that hold for all of them."""
+"""One small run of every experiment, from its own tests, for the tests that hold for all of them.
+
+`SMALL_RUN` in `tests/test_variation.py` has the arguments of `vary` but the lab and the components.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-import torch
-from conftest import toy_pictures
+from torch import Tensor
 
 from latentlab.analysis.pca import Directions
-from latentlab.experiments import EXPERIMENTS
-from latentlab.typography import Label
-
-# By experiment: the arguments that a result can record, and how many pictures the others hold.
-RUNS: dict[str, tuple[dict[str, Any], dict[str, int]]] = {
-    "generate": ({"prompt": "a cat", "seeds": range(3), "steps": 3}, {}),
-    "reconstruct": ({"steps": 3, "method": "naive", "seed": 4}, {"pixels": 2}),
-    "vary": ({"etas": (0, 0.7), "seeds": np.arange(3), "steps": 2}, {"picture": 1}),
-    "interpolate": ({"thetas": torch.linspace(0, 1, 4), "seeds": (5, 6), "steps": 2}, {"pictures": 2}),
-    "diff": ({"targets": ["a cat", "a dog"], "thetas": 3, "steps": 2}, {"picture": 1}),
-    "attack": (
-        {"words": ["pizza"], "truth": "a cat", "variations": 2, "label": Label("word"), "steps": 2}, {"pixels": 2},
-    ),
-    "truncate": ({"dims": (0, 1, 12), "steps": 3}, {"pixels": 2}),
-    "walk_components": (
-        {"components": [0, 2], "sigmas": [-1, 0, 1], "captions": ["a cat", "a dog", "a fox"], "steps": 2},
-        {"picture": 1},
-    ),
-    "ablate": ({"captions": ["a cat", "a dog"], "kinds": ["drawn", "painted"], "seeds": [0, 1]}, {"pictures": 2}),
-    "guide": ({"captions": "a cat", "guidances": (1, 2), "prior_guidances": (1.0,), "seeds": range(3), "steps": 3}, {}),
-    "edit": ({"caption": "a cat", "grow": ("right", "top"), "seeds": [0, 1], "steps": 2}, {"picture": 1}),
-    "bind": ({"prompts": "a red cube on top of a blue ball", "seeds": [0, 1], "steps": 3}, {}),
-    "spell": ({"words": ["stop", "go"], "alternatives": ["yes"], "seeds": [0, 1], "steps": 3}, {}),
-    "classify": ({"labels": ["a cat", "a dog"], "templates": ["{}"]}, {"pixels": 2}),
-    "compare": ({"captions": ["a cat", "a dog"]}, {"pixels": 2}),
-}  # fmt: skip
+from latentlab.experiments import EXPERIMENTS, Experiment, Result
 
 
-def pictures(name: str) -> dict[str, torch.Tensor]:
+def tests_of(experiment: Experiment) -> str:
+    """The name of the module with the experiment's tests."""
+    return f"test_{experiment.__module__.rpartition('.')[2]}"
+
+
+def small_run(experiment: Experiment) -> dict[str, Any] | None:
+    name = tests_of(experiment)
+    return getattr(import_module(name), "SMALL_RUN", None) if find_spec(name) else None
+
+
+MEASURING = [e for e in EXPERIMENTS.values() if issubclass(e.result, Result)]
+RUNS: dict[str, dict[str, Any]] = {e.name: run for e in MEASURING if (run := small_run(e)) is not None}
+
+
+def pictures(name: str) -> dict[str, Tensor]:
     """The pictures that a run takes, by parameter."""
-    return {parameter: toy_pictures(count) for parameter, count in RUNS[name][1].items()}
+    return {parameter: v for parameter, v in RUNS[name].items() if isinstance(v, Tensor) and v.ndim == 4}
 
 
 def arguments(name: str, directions: Directions) -> dict[str, Any]:
     """All arguments of a run but the lab."""
     components = {"directions": directions} if "directions" in EXPERIMENTS[name].signature.parameters else {}
-    return {**RUNS[name][0], **pictures(name), **components}
+    return {**RUNS[name], **components}

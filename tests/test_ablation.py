@@ -6,10 +6,18 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import spied_lab
+from conftest import spied_lab, toy_pictures
 
 from latentlab import UserError, experiments
 from latentlab.analysis.distances import cmmd, frechet
+from latentlab.experiments.stages import cosine
+
+SMALL_RUN = {
+    "captions": ["a cat", "a dog"],
+    "pictures": toy_pictures(2),
+    "kinds": ["drawn", "painted"],
+    "seeds": [0, 1],
+}
 
 
 def test_the_ablation_leaves_out_signals_that_the_lab_lacks_and_notes_them(lab):
@@ -58,5 +66,5 @@ def test_the_three_signals_differ_only_in_z_i(miniature):
     torch.testing.assert_close(cond.text[:2], cond.text[4:])
     assert not cond.z_i[:2].any()
     z_t = miniature.encoder.encode_text(["a red apple", "a fox"])
-    assert (experiments.stages.cosine(cond.z_i[2:4], z_t) > 0.9999).all()
+    assert (cosine(cond.z_i[2:4], z_t) > 0.9999).all()
     torch.testing.assert_close(cond.z_i[2:4].norm(dim=-1), cond.z_i[4:].norm(dim=-1).mean().expand(2))

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from test_examples import python_blocks
 
+from latentlab.app.pages import PAGES
 from latentlab.io import images
 
 ROOT = Path(__file__).parent.parent
@@ -107,9 +108,7 @@ def test_generate_shows_one_picture_a_seed_with_a_summary(visit):
     assert page.locator(".outputs:visible", has_text="seed 7").count() == 1
 
 
-@pytest.mark.parametrize(
-    "name", ["reconstruct", "variations", "interpolate", "text-diff", "pca", "attack", "prior", "binding", "clip"]
-)
+@pytest.mark.parametrize("name", [page.key for page in PAGES if page.key != "generate"])
 def test_each_page_runs_with_its_defaults(visit, name):
     page = visit(f"?page={name}&steps=4&count=2&frames=3")
     run(page)

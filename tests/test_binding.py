@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from latentlab import UserError, experiments
-from latentlab.experiments import Progress
+from latentlab.experiments import Progress, binding
+
+SMALL_RUN = {"prompts": "a red cube on top of a blue ball", "seeds": [0, 1], "steps": 3}
 
 
 def squares(boxes_and_colours, side=64):
@@ -39,7 +41,7 @@ def test_colours_are_measured_at_the_places_of_the_caption(lab, monkeypatch, rel
         yield Progress("prior", 0, 1)
         return None, squares(zip(parse(prompt).boxes, colours))[None].repeat(3, 1, 1, 1)
 
-    monkeypatch.setattr(experiments.binding, "draw_captions", decoded)
+    monkeypatch.setattr(binding, "draw_captions", decoded)
     result = experiments.bind(lab, prompt, seeds=[0, 1, 2])
     assert result.value("both colours at their place") == right
     assert result.value("the two colours exchanged") == 1 - right
@@ -53,7 +55,7 @@ def test_a_picture_nearest_to_its_own_caption_is_read_as_asked(lab, monkeypatch)
         yield Progress("prior", 0, 1)
         return None, lab.decoder.mean(lab.encoder.encode_text([prompt]))
 
-    monkeypatch.setattr(experiments.binding, "draw_captions", decoded)
+    monkeypatch.setattr(binding, "draw_captions", decoded)
     result = experiments.bind(lab, prompt, seeds=[0])
     assert result.read_as[0][0].caption == prompt and result.value("CLIP reads it as asked") == 1
 

@@ -7,6 +7,8 @@ from conftest import toy_pictures
 
 from latentlab import UserError, experiments
 
+SMALL_RUN = {"pixels": toy_pictures(2), "labels": ["a cat", "a dog"], "templates": ["{}"]}
+
 
 def test_the_accuracy_is_the_share_of_pictures_whose_truth_is_the_first_label(lab):
     labels = ["a cat", "a dog", "a fox"]

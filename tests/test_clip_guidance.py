@@ -9,6 +9,8 @@ import torch
 from latentlab import UserError, decoding, experiments, models
 from latentlab.clip_guidance import ClipGuidance, clip_guided
 from latentlab.diffusion import CLEAN, Conditioning, abar_at, ddim_step, noise
+from latentlab.experiments.guidance import GUIDANCES
+from latentlab.experiments.stages import cosine
 from latentlab.latents import Latent
 from latentlab.models import checkpoint, offload
 from latentlab.slerp import normalize
@@ -78,7 +80,7 @@ def test_decoding_guided_by_clip_scores_higher_and_only_within_its_interval(lab,
         return decoding.decode(lab.decoder, latent, steps=20, clip=ClipGuidance(lab.encoder, z_t, scale), **params)
 
     def score(x):
-        return experiments.stages.cosine(lab.encoder.encode_image(x), z_t)
+        return cosine(lab.encoder.encode_image(x), z_t)
 
     assert (score(decoded(4.0)) > score(decoded(1.0))).all() and (score(decoded(1.0)) > score(decoded(0.0))).all()
     assert torch.equal(decoded(4.0, guidance_interval=(999, 999)), decoded(0.0))
@@ -118,7 +120,7 @@ def test_the_miniature_is_guided_through_its_first_stage(miniature):
 
 
 def test_without_guidances_each_way_has_its_own(lab):
-    for by, scales in experiments.GUIDANCES.items():
+    for by, scales in GUIDANCES.items():
         result = experiments.guide(lab, "a cat", by=by, prior_guidances=(1,), steps=2)
         assert result.guidances == scales and result.settings["by"] == by
         assert experiments.guide.count_images(lab, "a cat", by=by, prior_guidances=(1,)) == len(scales)

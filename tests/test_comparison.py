@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from conftest import toy_pictures
+
 from latentlab import experiments
+
+SMALL_RUN = {"pixels": toy_pictures(2), "captions": ["a cat", "a dog"]}
 
 
 def test_own_pairs_are_recalled_when_each_picture_is_its_captions_own(lab):

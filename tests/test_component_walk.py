@@ -11,6 +11,14 @@ from conftest import spied_lab, toy_pictures
 from latentlab import UserError, experiments
 from latentlab.io import images
 
+SMALL_RUN = {
+    "picture": toy_pictures(1),
+    "components": [0, 2],
+    "sigmas": [-1, 0, 1],
+    "captions": ["a cat", "a dog", "a fox"],
+    "steps": 2,
+}
+
 
 def test_a_walk_along_a_component_at_0_reconstructs(lab, inversion, directions):
     result = experiments.walk_components(lab, inversion.row(0), directions, components=(0, 2), sigmas=(-1, 0, 1))

@@ -82,6 +82,13 @@ def test_the_example_experiment_runs_and_declares_itself(lab, agree):
         agree(lab, "a cat", seeds=(3,))
 
 
+def test_the_small_run_of_the_example_works(lab, agree):
+    (block,) = [block for block in python_blocks("CONTRIBUTING.md") if block.startswith("SMALL_RUN")]
+    names = {}
+    exec(block, names)
+    assert agree(lab, **names["SMALL_RUN"]).table
+
+
 def test_the_example_command_writes_and_reports(agree, tmp_path):
     names = dict(vars(importlib.import_module("latentlab.cli.experiments")))
     exec(python_blocks("CONTRIBUTING.md")[1], names)

@@ -1,6 +1,7 @@
 """The law of one place: what an experiment declares is what pages, commands, figures and the GPU lease find."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import small_runs
 import torch
 from typer.main import get_command
 
+import latentlab
 from latentlab import cli, decoding, experiments, inpainting
 from latentlab.app import links, running
 from latentlab.app.pages import PAGES
@@ -16,7 +18,7 @@ from latentlab.paper.drawings import DRAWINGS
 from latentlab.paper.figures import FIGURES
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
+ANEW = "python docs/experiments.py writes them anew"
 
 
 @pytest.fixture
@@ -38,8 +40,15 @@ def test_every_experiment_has_a_page_a_command_a_figure_and_a_place_in_the_docs_
     declared = EXPERIMENTS[name]
     assert declared.page in {"", *(page.key for page in PAGES)}
     assert declared.command in commands()
-    assert f"latentlab.{name}(" in README
-    assert declared.__doc__ and getattr(experiments, name) is declared
+    assert declared.__doc__ and getattr(latentlab, name) is getattr(experiments, name) is declared
+
+
+def test_the_stubs_and_the_page_of_the_docs_have_the_declared_experiments():
+    script = runpy.run_path(str(ROOT / "docs" / "experiments.py"))
+    written = {path: path.read_text("utf-8") for path in (script["STUB"], script["TOP"], script["PAGE"])}
+    assert written[script["STUB"]] == script["stub"](), ANEW
+    assert written[script["TOP"]] == script["top_stub"](written[script["TOP"]]), ANEW
+    assert script["listing"]() in written[script["PAGE"]], ANEW
 
 
 def test_every_declared_figure_has_a_drawing_and_every_drawing_one_experiment():
@@ -78,7 +87,8 @@ def test_the_picture_of_every_experiment_leads_back_to_its_page_and_task(name):
 
 
 def test_every_experiment_has_a_small_run_for_the_laws_of_all():
-    assert EXPERIMENTS.keys() - {"invert"} == small_runs.RUNS.keys(), "tests/small_runs.py has one run of each"
+    lacking = [small_runs.tests_of(e) for e in small_runs.MEASURING if e.name not in small_runs.RUNS]
+    assert lacking == [], "tests/NAME.py needs SMALL_RUN, the arguments of a small run"
 
 
 @pytest.mark.parametrize("name", small_runs.RUNS)

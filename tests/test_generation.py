@@ -10,6 +10,8 @@ import torch
 
 from latentlab import UserError, experiments
 
+SMALL_RUN = {"prompt": "a cat", "seeds": range(3), "steps": 3}
+
 
 def test_a_generated_picture_depends_on_its_own_seed_alone(lab):
     alone = experiments.generate(lab, "a cat", seeds=[7], steps=5)

@@ -7,6 +7,8 @@ import torch
 
 from latentlab import UserError, experiments
 
+SMALL_RUN = {"captions": "a cat", "guidances": (1, 2), "prior_guidances": (1.0,), "seeds": range(3), "steps": 3}
+
 
 def test_a_guidance_sweep_holds_every_pair_and_guidance_1_of_both_is_generate(lab):
     result = experiments.guide(lab, "a cat", guidances=(1, 3), prior_guidances=(1, 2), seeds=[0, 1], steps=4)

@@ -10,6 +10,8 @@ from latentlab import UserError, experiments
 from latentlab.diffusion import noise
 from latentlab.io import images
 
+SMALL_RUN = {"pictures": toy_pictures(2), "thetas": torch.linspace(0, 1, 4), "seeds": (5, 6), "steps": 2}
+
 
 def test_an_interpolation_of_x_T_too_begins_and_ends_at_the_two_pictures(lab, inversion):
     result = experiments.interpolate(lab, inversion, thetas=5)

@@ -14,6 +14,8 @@ from latentlab.experiments import Progress
 from latentlab.io import images
 from latentlab.latents import Latent
 
+SMALL_RUN = {"pixels": toy_pictures(2), "steps": 3, "method": "naive", "seed": 4}
+
 
 def test_an_inversion_shows_at_once_what_the_first_stage_keeps(miniature):
     pixels = toy_pictures(2, miniature.image_size)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from latentlab import UserError, experiments
-from latentlab.experiments import Progress
+from latentlab.experiments import Progress, spelling
+
+SMALL_RUN = {"words": ["stop", "go"], "alternatives": ["yes"], "seeds": [0, 1], "steps": 3}
 
 
 def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
@@ -14,7 +16,7 @@ def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
         captions = [f"a sign that says {w}" for w in ("hello", "stop", "stop", "stop")]
         return None, lab.decoder.mean(lab.encoder.encode_text(captions))
 
-    monkeypatch.setattr(experiments.spelling, "draw_captions", decoded)
+    monkeypatch.setattr(spelling, "draw_captions", decoded)
     result = experiments.spell(lab, ["hello", "stop"], alternatives=["go"], seeds=[0, 1])
     assert result.read == (("hello", "stop"), ("stop", "stop"))
     assert result.value("read back as written") == 0.75

@@ -9,6 +9,8 @@ from conftest import spied_lab, toy_pictures
 from latentlab import UserError, experiments
 from latentlab.io import images
 
+SMALL_RUN = {"picture": toy_pictures(1), "targets": ["a cat", "a dog"], "thetas": 3, "steps": 2}
+
 
 def test_the_first_frame_of_a_text_diff_reconstructs_for_every_target(lab, inversion):
     result = experiments.diff(lab, inversion.row(0), ["a cat", "a dog"], thetas=3)

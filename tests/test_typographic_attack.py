@@ -6,9 +6,20 @@ import dataclasses
 
 import pytest
 import torch
+from conftest import toy_pictures
 
 from latentlab import UserError, decoding, experiments
 from latentlab.analysis.intervals import proportion
+from latentlab.typography import Label
+
+SMALL_RUN = {
+    "pixels": toy_pictures(2),
+    "words": ["pizza"],
+    "truth": "a cat",
+    "variations": 2,
+    "label": Label("word"),
+    "steps": 2,
+}
 
 
 class Gullible:

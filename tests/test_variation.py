@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 import torch
-from conftest import Grain
+from conftest import Grain, toy_pictures
 
 from latentlab import UserError, experiments
 from latentlab.io import images
+
+SMALL_RUN = {"picture": toy_pictures(1), "etas": (0, 0.7), "seeds": np.arange(3), "steps": 2}
 
 
 def test_eta_0_reconstructs_whatever_the_seed_and_eta_above_0_differs(lab, inversion):

@@ -69,6 +69,7 @@ class Page:
         rows: whether the gallery keeps its rows on a phone, because they have a meaning.
         gallery: whether the page has a gallery.
         not_in_api: controls that the page's endpoint lacks.
+        order: the page's place among the tabs, which begin with the lowest.
     """
 
     key: str
@@ -89,6 +90,7 @@ class Page:
     rows: bool = False
     gallery: bool = True
     not_in_api: tuple[str, ...] = ()
+    order: int = 100
 
 
 def validated_params(controls_by_name: Controls, values: Sequence[Any]) -> dict[str, Any]:

@@ -133,11 +133,12 @@ def guide(
     The grid has the prior's scales and the decoder's.
     """
     from .. import experiments
+    from ..experiments.guidance import GUIDANCES
     from ..io import atomic
 
     folder = atomic.writable_folder(out)
-    if by not in experiments.GUIDANCES:
-        raise UserError(f"--by is {by!r}: give one of {', '.join(experiments.GUIDANCES)}")
+    if by not in GUIDANCES:
+        raise UserError(f"--by is {by!r}: give one of {', '.join(GUIDANCES)}")
     guidances, prior_guidances = numbers(decoder, "--decoder") if decoder else None, numbers(prior, "--prior")
     lab = model.load(as_json)
     stream = experiments.guide.stream(

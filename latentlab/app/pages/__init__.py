@@ -1,16 +1,9 @@
-"""The pages: each module describes one as a `Page`."""
+"""The pages: each module describes one as `PAGE`."""
 
-from . import attack, binding, clip, diff, generate, interpolate, pca, prior, reconstruct, variations
+from importlib import import_module
+from pkgutil import iter_modules
 
-PAGES = (
-    generate.PAGE,
-    reconstruct.PAGE,
-    variations.PAGE,
-    interpolate.PAGE,
-    diff.PAGE,
-    pca.PAGE,
-    attack.PAGE,
-    prior.PAGE,
-    binding.PAGE,
-    clip.PAGE,
-)
+from ..page import Page
+
+_DECLARED: list[Page] = [import_module(f"{__name__}.{info.name}").PAGE for info in iter_modules(__path__)]
+PAGES: tuple[Page, ...] = tuple(sorted(_DECLARED, key=lambda page: (page.order, page.title)))

@@ -251,4 +251,5 @@ PAGE = Page(
     not_in_api=("sketch",),
     preview=preview,
     connect=connect,
+    order=70,
 )

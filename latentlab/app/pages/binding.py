@@ -107,4 +107,5 @@ PAGE = Page(
     inputs,
     run,
     advanced,
+    order=90,
 )

@@ -90,4 +90,5 @@ PAGE = Page(
     pictures=("Picture",),
     initial_examples=("apple|strawberry",),
     gallery=False,
+    order=100,
 )

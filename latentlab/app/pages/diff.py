@@ -95,4 +95,5 @@ PAGE = Page(
     rerun_controls=("theta",),
     columns=3,
     rows=True,
+    order=50,
 )

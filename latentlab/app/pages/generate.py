@@ -100,4 +100,5 @@ PAGE = Page(
     inputs,
     run,
     advanced,
+    order=10,
 )

@@ -90,4 +90,5 @@ PAGE = Page(
     extras,
     pictures=("First picture", "Second picture"),
     initial_examples=("heart", "apple|strawberry"),
+    order=40,
 )

@@ -126,4 +126,5 @@ PAGE = Page(
     initial_examples=("strawberry|apple",),
     columns=5,
     rows=True,
+    order=60,
 )

@@ -90,4 +90,5 @@ PAGE = Page(
     advanced,
     columns=3,
     rows=True,
+    order=80,
 )

@@ -109,4 +109,5 @@ PAGE = Page(
     initial_examples=("strawberry|heart",),
     columns=3,
     rows=True,
+    order=20,
 )

@@ -84,4 +84,5 @@ PAGE = Page(
     rerun_controls=("eta",),
     columns=5,
     rows=True,
+    order=30,
 )

@@ -6,12 +6,15 @@ import dataclasses
 
 import pytest
 import torch
+from conftest import toy_pictures
 
 from latentlab import UserError, experiments
 from latentlab.clip import CaptionCheck
 from latentlab.experiments import Progress
 from latentlab.io import images
 from latentlab.outpainting import canvas
+
+SMALL_RUN = {"picture": toy_pictures(1), "caption": "a cat", "grow": ("right", "top"), "seeds": [0, 1], "steps": 2}
 
 
 @pytest.fixture
