@@ -29,6 +29,7 @@ from .experiments import attack as attack
 from .experiments import bind as bind
 from .experiments import classify as classify
 from .experiments import compare as compare
+from .experiments import decode as decode
 from .experiments import diff as diff
 from .experiments import edit as edit
 from .experiments import generate as generate

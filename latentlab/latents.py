@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -60,6 +61,10 @@ class Latent:
     def to(self, *args: Any, **kwargs: Any) -> Latent:
         """Both tensors moved or cast, as `Tensor.to` does."""
         return Latent(self.z_i.to(*args, **kwargs), self.x_T.to(*args, **kwargs))
+
+    def as_setting(self) -> dict[str, str | int]:
+        """How many rows, and a checksum of both tensors, as a result records them."""
+        return _identity(self.z_i, self.x_T)
 
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write a safetensors file with z_i, x_T and the metadata, whole or not at all."""
@@ -145,6 +150,10 @@ class PairLatent:
         z_i, first, second = (tensor.to(*args, **kwargs) for tensor in (self.z_i, self.first, self.second))
         return replace(self, z_i=z_i, first=first, second=second)
 
+    def as_setting(self) -> dict[str, str | int]:
+        """How many rows, and a checksum of the three tensors, as a result records them."""
+        return _identity(self.z_i, self.first, self.second)
+
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write a safetensors file with tensors, method, times, mix and metadata, whole or not at all."""
         tensors = {name: getattr(self, name).contiguous().cpu() for name in ("z_i", "first", "second")}
@@ -171,6 +180,16 @@ class PairLatent:
         return _checked(PairLatent, path, tensors, "z_i", "first", "second", how=how)
 
 
+def load(path: str | Path) -> Latent | PairLatent:
+    """Read what `Latent.save` or `PairLatent.save` wrote.
+
+    Raises:
+        UserError: no such file, not latents, or values that are not finite.
+    """
+    kind = _read(path)[1].get("format")
+    return PairLatent.load(path) if kind == "latentlab.PairLatent" else Latent.load(path)
+
+
 def metadata(path: str | Path) -> dict[str, str]:
     """The metadata in a file of `save`: `latentlab invert` writes the model, its weights, the steps and the method.
 
@@ -187,6 +206,13 @@ def _batch(rows: int | slice | Tensor, latent: Latent | PairLatent) -> slice | T
         kind = type(latent).__name__
         raise IndexError(f"row {rows} of a {kind} with {len(latent)} rows")  # ends `for` loops too
     return slice(int(rows), int(rows) + 1 or None)
+
+
+def _identity(*tensors: Tensor) -> dict[str, str | int]:
+    checksum = hashlib.sha256()
+    for tensor in tensors:
+        checksum.update(tensor.detach().cpu().contiguous().double().numpy().tobytes())
+    return {"rows": len(tensors[0]), "checksum": checksum.hexdigest()[:12]}
 
 
 def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

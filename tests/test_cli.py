@@ -121,6 +121,85 @@ def test_invert_writes_the_latents_and_the_reconstruction(run, photo, tmp_path):
     assert images.open_image(output["reconstruction"]).size == (8, 8)
 
 
+# Latents and many pictures on the command line
+
+
+@pytest.fixture
+def latents(run, photo, tmp_path):
+    """The output of an inversion of the photo."""
+    words = ("invert", photo, "--model", "toy", "--steps", 4, "--out", tmp_path / "inverted", "--json")
+    return json.loads(run(*words)[1])
+
+
+def test_decode_gives_the_reconstruction_of_the_inversion_again(run, latents, tmp_path):
+    code, out, _ = run("decode", latents["latent"], "--model", "toy", "--out", tmp_path / "again", "--json")
+    output = json.loads(out)
+    decoded = images.open_image(f"{output['pictures']}/000.png")
+    assert code == 0 and output["steps"] == 4
+    assert decoded.tobytes() == images.open_image(latents["reconstruction"]).tobytes()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("vary", "A", "--eta", "0,1", "--count", 2),
+        ("diff", "A", "--from", "a cat", "--to", "a dog", "--theta", "0,0.4"),
+        ("interpolate", "A", "B", "--frames", 3, "--animation", "none"),
+    ],
+)
+def test_the_latents_of_a_picture_give_what_the_picture_gives(run, photo, other, latents, tmp_path, words):
+    def pictures(first):
+        given = [{"A": first, "B": other}.get(word, word) for word in words]
+        options = ("--model", "toy", "--out", tmp_path / Path(first).suffix[1:], "--json")
+        steps = ("--steps", 4) if first == photo else ()  # the latents bring their own
+        output = json.loads(run(*given, *options, *steps)[1])
+        return [np.asarray(images.open_image(p), float) for p in sorted(Path(output["pictures"]).iterdir())]
+
+    ours, again = pictures(photo), pictures(latents["latent"])
+    assert len(ours) == len(again) > 1
+    assert max(np.abs(a - b).max() for a, b in zip(ours, again)) <= 1  # grey level
+
+
+@pytest.mark.parametrize("words", [("pca", "show"), ("pca", "walk", "--components", "0,1"), ("attack",), ("classify",)])
+def test_commands_of_pictures_take_latents(run, latents, directions, tmp_path, monkeypatch, words):
+    monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)
+    directions.save(tmp_path / "d.safetensors", {"weights": ""})
+    more = {"pca": ("--directions", tmp_path / "d.safetensors"), "attack": ("--text", "a", "--truth", "one")}
+    more["classify"] = ("--labels", "a cat,a dog")
+    out = () if words == ("classify",) else ("--out", tmp_path / "out", "--steps", 3)
+    code, output, err = run(*words, latents["latent"], *more[words[0]], "--model", "toy", *out, "--json")
+    assert code == 0, err
+    assert Path(latents["latent"]).name in output
+
+
+def test_a_folder_of_pictures_is_inverted_in_one_run_and_what_is_broken_is_named(run, folder, other, tmp_path):
+    (folder / "inside").mkdir()
+    other.rename(folder / "inside" / "photo of mine.png")
+    words = ("invert", folder, "--model", "toy", "--steps", 2, "--out", tmp_path / "out")
+    code, out, err = run(*words, "--json")
+    results = json.loads(out)["results"]
+    assert code == 0 and [r["image"] for r in results] == ["inside/photo of mine.png", "photo of mine.jpg"]
+    assert len({r["latent"] for r in results}) == 2 and err.count("skipped broken-") == 7
+    code, out, _ = run("decode", tmp_path / "out", "--model", "toy", "--out", tmp_path / "decoded", "--json")
+    assert code == 0 and len(json.loads(out)["results"]) == 2
+
+
+def test_two_files_of_one_name_have_results_of_their_own(run, photo, tmp_path):
+    (tmp_path / "a").mkdir()
+    twin = tmp_path / "a" / photo.name
+    Image.new("RGB", (9, 9), "red").save(twin)
+    words = ("invert", photo, twin, "--model", "toy", "--steps", 2, "--out", tmp_path / "out", "--json")
+    first, second = json.loads(run(*words)[1])["results"]
+    assert first["latent"] != second["latent"] and first["psnr"] != second["psnr"]
+
+
+def test_latents_of_another_model_are_refused(run, tmp_path):
+    path = tmp_path / "a.safetensors"
+    Latent(torch.zeros(1, 12), torch.zeros(1, 3, 8, 8)).save(path, {"model": "toy", "weights": "others"})
+    code, _, err = run("vary", path, "--model", "toy", "--out", tmp_path)
+    assert code == 2 and "a.safetensors holds latents of toy (others), this lab is toy ()" in err
+
+
 @pytest.fixture
 def folder(photo, tmp_path):
     """One picture, and seven text files named as pictures."""
@@ -214,7 +293,8 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("generate", "a cat", "--model", "emojj"), "did you mean emoji"),
         (("generate", "a cat", "--model", "toy", "--device", "teapot"), "device 'teapot' can't be used"),
         (("invert", "nowhere.png"), "is not there"),
-        (("invert", "{folder}"), "is a folder"),
+        (("decode", "{photo}"), "holds no latents: give a .safetensors file"),
+        (("interpolate", "{folder}", "{photo}"), "is a folder: give two pictures"),
         (("invert", "{photo}", "--fit", "stretch"), "give 'crop' or 'pad'"),
         (("invert", "{photo}", "--model", "toy", "--method", "magic"), "naive, fixed-point, bdia, edict"),
         (("generate", "a cat", "--model", "toy", "--out", "{photo}"), "is a file"),

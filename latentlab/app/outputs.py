@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
+from ..clip import square
 from ..errors import UserError
 from ..experiments import Inverted
 from ..io import images
@@ -55,9 +55,11 @@ class InputImage:
     example: str = ""
 
     def pixels(self, lab: Lab, fit: str = "crop") -> Tensor:
-        """Return the picture as (1, 3, H, W) in [-1, 1], at the lab's image size."""
+        """Return the picture as (1, 3, H, W) in [-1, 1], at the lab's image size, or by "model" at its CLIP's."""
         if self.known_latents and self.known_latents.key[:2] == (lab.name, lab.weights):
             return self.known_latents.inverted.original.cpu()
+        if fit == "model":
+            return images.to_tensor(square(lab.encoder, self.picture))
         return images.to_tensor(images.square(self.picture, lab.image_size, fit=fit))
 
 
@@ -200,16 +202,8 @@ def latent_row(latent: Latent, row: int) -> Latent:
 def known_latents(latent: Latent, pixels: Tensor, lab: Lab, steps: int) -> list[KnownLatents]:
     """Return the latents of pictures (B, 3, H, W) that were decoded from B latents without caption and guidance."""
     original = images.resize(pixels.cpu().float(), lab.require_decoder().image_size)
-    residuals, converged, spent = (
-        torch.zeros(1, steps),
-        torch.ones(1, dtype=torch.bool),
-        torch.zeros(1, dtype=torch.long),
-    )
-    settings = {"steps": steps, "method": "fixed-point"}
+    key = (lab.name, lab.weights, steps)
     return [
-        KnownLatents(
-            Inverted(original[k : k + 1], latent_row(latent, k), residuals, converged, spent, settings),
-            (lab.name, lab.weights, steps),
-        )
+        KnownLatents(Inverted.of_latents(latent_row(latent, k), original[k : k + 1], steps=steps), key)
         for k in range(len(original))
     ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UserError
-from .inputs import numbers, open_images, to_pixels
+from .inputs import Inputs, load_together, numbers, open_images
 from .options import (
     Count,
     Fit,
@@ -17,12 +18,17 @@ from .options import (
     ModelChoice,
     Out,
     Picture,
+    PictureOrLatents,
+    Pictures,
     RoundTripSteps,
     Seed,
     Steps,
     with_model_options,
 )
-from .output import report, run_with_progress_bar, save_result, slug
+from .output import report, report_each, run_with_progress_bar, save_result, slug
+
+if TYPE_CHECKING:
+    from ..experiments import Diffed
 
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="Number of frames.")]
 
@@ -30,8 +36,8 @@ Thetas = Annotated[int, typer.Option(min=2, max=64, help="Number of frames.")]
 @with_model_options
 def interpolate(
     model: ModelChoice,
-    first: Picture,
-    second: Picture,
+    first: PictureOrLatents,
+    second: PictureOrLatents,
     noise: Annotated[
         str,
         typer.Option(
@@ -56,11 +62,15 @@ def interpolate(
         raise UserError(f"--noise is {noise!r}: give 'slerp' or 'fixed'")
     if animation not in ("gif", "webp", "none"):
         raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
-    pictures, folder = open_images([first, second], fit), atomic.writable_folder(out)
+    for path in (first, second):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder: give two pictures, or latents of two")
+    inputs, folder = Inputs([first, second], fit), atomic.writable_folder(out)
     lab = model.load(as_json)
     seeds = range(seed, seed + count) if noise == "fixed" else ()
+    ends = load_together([*inputs], lab, fit, steps, as_json)
     stream = experiments.interpolate.stream(
-        lab, to_pixels(pictures, lab, fit), thetas=frames, seeds=seeds, steps=steps, guidance=guidance, preview_every=0
+        lab, ends, thetas=frames, seeds=seeds, steps=steps, guidance=guidance, preview_every=0
     )
     result = run_with_progress_bar(stream, as_json)
     stem = f"{slug(first.stem)}-to-{slug(second.stem)}"
@@ -74,7 +84,7 @@ def interpolate(
 @with_model_options
 def diff(
     model: ModelChoice,
-    image: Picture,
+    pictures: Pictures,
     to: Annotated[
         list[str], typer.Option("--to", help="Caption of the wanted picture; may be repeated, and each makes a row.")
     ],
@@ -90,29 +100,26 @@ def diff(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Turn a picture from one caption to another.
+    """Turn pictures from one caption to another.
 
     z_i moves in the direction of the difference of the two captions' embeddings; x_T stays.
     """
     from .. import experiments
     from ..io import atomic
 
-    picture, folder = open_images([image], fit), atomic.writable_folder(out)
+    inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
     thetas = numbers(theta, "--theta") if theta else frames
     lab = model.load(as_json)
-    stream = experiments.diff.stream(
-        lab,
-        to_pixels(picture, lab, fit),
-        to,
-        source=source,
-        thetas=thetas,
-        steps=steps,
-        guidance=guidance,
-        preview_every=0,
-    )
-    result = run_with_progress_bar(stream, as_json)
-    paths = save_result(result, folder, f"{slug(image.stem)}-to-{slug(' and '.join(to))}", image=image.name, fit=fit)
-    report(result, paths, as_json, image=image.name)
+    params: dict[str, Any] = {"source": source, "thetas": thetas, "guidance": guidance, "preview_every": 0}
+
+    def results() -> Iterator[tuple[Diffed, dict[str, str], dict[str, Any]]]:
+        for picture in inputs:
+            content, back = picture.load(lab, fit), picture.steps(steps)
+            result = run_with_progress_bar(experiments.diff.stream(lab, content, to, steps=back, **params), as_json)
+            stem, extra = f"{slug(picture.stem)}-to-{slug(' and '.join(to))}", {"image": picture.name}
+            yield result, save_result(result, folder, stem, fit=fit, **extra), extra
+
+    report_each(results(), as_json, inputs.several)
 
 
 @with_model_options

@@ -6,13 +6,13 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import __version__
 from ..errors import UserError
-from .inputs import check_fit, integers, numbers, open_images, to_pixels
+from .inputs import Inputs, check_fit, integers, numbers
 from .options import (
     ClipFit,
     Fit,
@@ -20,7 +20,7 @@ from .options import (
     Json,
     ModelChoice,
     Out,
-    Picture,
+    Pictures,
     RoundTripSteps,
     Seed,
     Steps,
@@ -31,7 +31,7 @@ from .output import (
     make_folder,
     print_notes,
     print_output,
-    report,
+    report_each,
     run_with_progress_bar,
     save_result,
     slug,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..analysis.pca import Directions
+    from ..experiments import Truncated, Walked
     from ..io.embeddings import Shard, Written
     from ..models import Lab
 
@@ -74,7 +75,7 @@ def _check_dims(dims: list[int], components: Directions) -> None:
 @with_model_options
 def show(
     model: ModelChoice,
-    image: Picture,
+    pictures: Pictures,
     dims: Annotated[
         str,
         typer.Option(
@@ -89,38 +90,34 @@ def show(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Decode a picture from its first k components."""
+    """Decode pictures from their first k components."""
     from .. import experiments
     from ..analysis.pca import Directions
     from ..io import atomic
 
-    picture, folder = open_images([image], fit), atomic.writable_folder(out)
+    inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
     kept_dims = integers(dims, "--dims") if dims else None
     if directions and kept_dims:  # refuse before the model loads
         _check_dims(kept_dims, Directions.load(directions))
     lab = model.load(as_json)
     components = _directions(lab, directions)
     _check_dims(kept_dims or [], components)
-    stream = experiments.truncate.stream(
-        lab,
-        to_pixels(picture, lab, fit),
-        components,
-        dims=kept_dims,
-        seed=seed,
-        steps=steps,
-        guidance=guidance,
-        preview_every=0,
-    )
-    result = run_with_progress_bar(stream, as_json)
-    curves = {"curves": result.curves()}
-    paths = save_result(result, folder, f"{slug(image.stem)}-components", figures=curves, image=image.name, fit=fit)
-    report(result, paths, as_json, image=image.name)
+    params: dict[str, Any] = {"dims": kept_dims, "seed": seed, "steps": steps, "guidance": guidance, "preview_every": 0}
+
+    def results() -> Iterator[tuple[Truncated, dict[str, str], dict[str, Any]]]:
+        for picture in inputs:
+            stream = experiments.truncate.stream(lab, picture.load(lab, fit), components, **params)
+            result, extra = run_with_progress_bar(stream, as_json), {"image": picture.name}
+            stem, curves = f"{slug(picture.stem)}-components", {"curves": result.curves()}
+            yield result, save_result(result, folder, stem, figures=curves, fit=fit, **extra), extra
+
+    report_each(results(), as_json, inputs.several)
 
 
 @with_model_options
 def walk(
     model: ModelChoice,
-    image: Picture,
+    pictures: Pictures,
     components: Annotated[str, typer.Option(help="Components, counted from 0, separated by commas.")] = "0,1,2,3",
     sigmas: Annotated[
         str, typer.Option(help="Distances along a component in standard deviations, separated by commas.")
@@ -132,30 +129,28 @@ def walk(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Move a picture along single components.
+    """Move pictures along single components.
 
     The captions that rise and fall along a component name it.
     """
     from .. import experiments
     from ..io import atomic
 
-    picture, folder = open_images([image], fit), atomic.writable_folder(out)
+    inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
     component_numbers, distances = integers(components, "--components"), numbers(sigmas, "--sigmas")
     lab = model.load(as_json)
-    stream = experiments.walk_components.stream(
-        lab,
-        to_pixels(picture, lab, fit),
-        _directions(lab, directions),
-        components=component_numbers,
-        sigmas=distances,
-        captions=lab.things,
-        steps=steps,
-        guidance=guidance,
-        preview_every=0,
-    )
-    result = run_with_progress_bar(stream, as_json)
-    paths = save_result(result, folder, f"{slug(image.stem)}-walk", image=image.name, fit=fit)
-    report(result, paths, as_json, image=image.name)
+    fitted = _directions(lab, directions)
+    params: dict[str, Any] = {"components": component_numbers, "sigmas": distances, "captions": lab.things}
+    params |= {"guidance": guidance, "preview_every": 0}
+
+    def results() -> Iterator[tuple[Walked, dict[str, str], dict[str, Any]]]:
+        for picture in inputs:
+            content, back = picture.load(lab, fit), picture.steps(steps)
+            stream = experiments.walk_components.stream(lab, content, fitted, steps=back, **params)
+            result, extra = run_with_progress_bar(stream, as_json), {"image": picture.name}
+            yield result, save_result(result, folder, f"{slug(picture.stem)}-walk", fit=fit, **extra), extra
+
+    report_each(results(), as_json, inputs.several)
 
 
 def _z_i(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:

@@ -8,15 +8,26 @@ from typing import Annotated
 import typer
 
 from ..errors import UserError
-from .inputs import numbers, open_images, parse_list, to_pixels
-from .options import Count, Fit, Guidance, Json, ModelChoice, Out, Seed, Steps, with_model_options
+from .inputs import Inputs, load_pixels, numbers, parse_list
+from .options import (
+    PICTURE_OR_LATENTS,
+    ClipFit,
+    Count,
+    Guidance,
+    Json,
+    ModelChoice,
+    Out,
+    Seed,
+    Steps,
+    with_model_options,
+)
 from .output import report, run_with_progress_bar, save_result, slug
 
 
 @with_model_options
 def attack(
     model: ModelChoice,
-    pictures: Annotated[list[Path], typer.Argument(help="One image, or several.")],
+    pictures: Annotated[list[Path], typer.Argument(help=f"One {PICTURE_OR_LATENTS}; or several, or folders.")],
     text: Annotated[str, typer.Option(help="Text to write on the picture; several are separated by commas.")],
     truth: Annotated[
         list[str],
@@ -37,7 +48,7 @@ def attack(
         typer.Option(help="Another CLIP to compare with the model's, as open_clip's NAME:TAG; may be repeated."),
     ] = None,
     seed: Seed = 0,
-    fit: Fit = "crop",
+    fit: ClipFit = "model",
     steps: Steps = 25,
     guidance: Guidance = 1.5,
     out: Out = Path("out"),
@@ -48,20 +59,22 @@ def attack(
     CLIP classifies each picture before and after, and the attacked z_i are decoded.
     """
     from .. import experiments, typography
+    from ..clip import FITS
     from ..io import atomic
     from ..models.clip_only import encoder as clip
 
-    opened, folder = open_images(pictures, fit), atomic.writable_folder(out)
+    inputs, folder = Inputs(pictures, fit, FITS), atomic.writable_folder(out)
     place = numbers(at, "--at") if at else []
     if place and len(place) != 3:
         raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
     placement = dict(zip(("x", "y", "size"), place))
     label = typography.Label("word", **placement, colour=colour, paper=paper, font=font)
     lab = model.load(as_json)
+    names, pixels = load_pixels(inputs, lab, fit, as_json)
     encoders = {name: clip(name, device=lab.device) for name in encoder or ()}
     stream = experiments.attack.stream(
         lab,
-        to_pixels(opened, lab, fit),
+        pixels,
         parse_list(text),
         truth[0] if len(truth) == 1 else truth,
         label=label,
@@ -74,10 +87,9 @@ def attack(
         preview_every=0,
     )
     result = run_with_progress_bar(stream, as_json)
-    figures = {f"picture-{k + 1}": result.figure(k) for k in range(1, len(opened))}
-    figures |= {"heat-map": result.heat_map()} if len(opened) * len(result.words) > 1 else {}
-    names = [path.name for path in pictures]
-    paths = save_result(result, folder, f"{slug(pictures[0].stem)}-attacked", figures=figures, images=names, fit=fit)
+    figures = {f"picture-{k + 1}": result.figure(k) for k in range(1, len(names))}
+    figures |= {"heat-map": result.heat_map()} if len(names) * len(result.words) > 1 else {}
+    paths = save_result(result, folder, f"{slug(Path(names[0]).stem)}-attacked", figures=figures, images=names, fit=fit)
     report(result, paths, as_json, images=names)
 
 

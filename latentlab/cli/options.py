@@ -39,6 +39,11 @@ Offload = Annotated[
     bool | None, typer.Option(help="Keep only the running network on the device; by default where they do not all fit.")
 ]
 Picture = Annotated[Path, typer.Argument(help="Image of any size: PNG, JPEG, WEBP, GIF or BMP.")]
+PICTURE_OR_LATENTS = "image of any size (PNG, JPEG, WEBP, GIF or BMP), or .safetensors file of `latentlab invert`"
+PictureOrLatents = Annotated[Path, typer.Argument(help=f"One {PICTURE_OR_LATENTS}.")]
+Pictures = Annotated[
+    list[Path], typer.Argument(help=f"One {PICTURE_OR_LATENTS}; or several, or folders of them, one after another.")
+]
 Fit = Annotated[str, typer.Option(help="How to make the image square: crop its middle, or pad it.")]
 ClipFit = Annotated[
     str,

@@ -144,12 +144,34 @@ def print_notes(sentences: Iterable[str]) -> None:
 
 def report(result: Result, paths: dict[str, str], as_json: bool, **extra: Any) -> None:
     """Print the result's numbers and files as one JSON object or as a short text."""
+    values, lines = _output(result, paths, **extra)
+    print_output(values, as_json, lines)
+
+
+def report_each(results: Iterable[tuple[Result, dict[str, str], dict[str, Any]]], as_json: bool, several: bool) -> None:
+    """Print the numbers and files of results, each with what else is known of it, as they come.
+
+    In JSON several results are the list `results` of one object.
+    """
+    print_each((_output(result, paths, **extra) for result, paths, extra in results), as_json, several)
+
+
+def print_each(outputs: Iterable[tuple[Mapping[str, object], list[str]]], as_json: bool, several: bool) -> None:
+    """Print values and lines as they come; in JSON several of them are the list `results` of one object."""
+    values = []
+    for value, lines in outputs:
+        values.append(value)
+        if not as_json:
+            print_output(value, as_json, lines)
+    if as_json:
+        print_output({"results": values} if several else values[0], as_json, [])
+
+
+def _output(result: Result, paths: dict[str, str], **extra: Any) -> tuple[dict[str, object], list[str]]:
+    """The result's numbers and files as plain values and as a short text; its notes are printed."""
     print_notes(result.notes)
-    print_output(
-        {**result.settings, **extra, **paths, "table": list(result.table), "notes": list(result.notes)},
-        as_json,
-        [*(f"{name:<9} {path}" for name, path in paths.items()), result.summary()],
-    )
+    values = {**result.settings, **extra, **paths, "table": list(result.table), "notes": list(result.notes)}
+    return values, [*(f"{name:<9} {path}" for name, path in paths.items()), result.summary()]
 
 
 def print_output(values: Mapping[str, object], as_json: bool, lines: list[str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UserError
-from .inputs import integers, numbers, open_images, to_pixels
+from .inputs import LATENTS, Input, Inputs, integers, numbers
 from .options import (
     Count,
     Fit,
@@ -16,13 +17,26 @@ from .options import (
     Json,
     ModelChoice,
     Out,
-    Picture,
+    Pictures,
     RoundTripSteps,
     Seed,
     Steps,
     with_model_options,
 )
-from .output import free_path, make_folder, print_notes, print_output, report, run_with_progress_bar, save_result, slug
+from .output import (
+    free_path,
+    make_folder,
+    print_each,
+    print_notes,
+    print_output,
+    report_each,
+    run_with_progress_bar,
+    save_result,
+    slug,
+)
+
+if TYPE_CHECKING:
+    from ..experiments import Decoded, Reconstructed, Varied
 
 
 @with_model_options
@@ -103,7 +117,7 @@ def generate(
 @with_model_options
 def invert(
     model: ModelChoice,
-    image: Picture,
+    pictures: Pictures,
     fit: Fit = "crop",
     steps: RoundTripSteps = 25,
     method: Annotated[
@@ -116,33 +130,42 @@ def invert(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Invert a picture to (z_i, x_T), and decode them.
+    """Invert pictures to (z_i, x_T), and decode them.
 
     z_i is also decoded from another x_T for comparison.
     """
     from .. import experiments, inversion
-    from ..io import atomic, images
+    from ..io import atomic
 
-    picture = open_images([image], fit)
+    inputs = Inputs(pictures, fit)
     if method not in inversion.METHODS:
         raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
-    stream = experiments.reconstruct.stream(
-        lab, to_pixels(picture, lab, fit), steps=steps, method=method, iterations=iterations, seed=seed, preview_every=0
-    )
-    result = run_with_progress_bar(stream, as_json)
-    settings = {**result.settings, "image": image.name, "fit": fit}
+    params = {"steps": steps, "method": method, "iterations": iterations, "seed": seed}
+
+    def outputs() -> Iterator[tuple[dict[str, Any], list[str]]]:
+        for picture in inputs:
+            pixels = picture.pixels(lab, fit, as_json)
+            stream = experiments.reconstruct.stream(lab, pixels, preview_every=0, **params)
+            yield _save_inversion(run_with_progress_bar(stream, as_json), picture, fit, folder)
+
+    print_each(outputs(), as_json, inputs.several)
+
+
+def _save_inversion(result: Reconstructed, picture: Input, fit: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Write the two pictures and the latents of an inversion; return its numbers and files as values and as lines."""
+    from ..io import images
+
+    settings = {**result.settings, "image": picture.name, "fit": fit}
     paths = {}
     make_folder(folder)
     for name, pixels in (("reconstruction", result.large), ("z_i-alone", result.large_from_z_i)):
         shows = {**settings, "shows": name}
-        path = free_path(folder / f"{slug(image.stem)}-{name}.png", shows)
+        path = free_path(folder / f"{slug(picture.stem)}-{name}.png", shows)
         paths[name.replace("-", "_")] = str(images.save_png(images.to_pil(pixels)[0], path, shows))
     reconstruction_path = Path(paths["reconstruction"])  # a numbered file keeps its number in the latents' name
-    latent = reconstruction_path.with_name(
-        "".join(reconstruction_path.stem.rsplit("-reconstruction", 1)) + ".safetensors"
-    )
+    latent = reconstruction_path.with_name("".join(reconstruction_path.stem.rsplit("-reconstruction", 1)) + LATENTS)
     result.inverted.latent.save(latent, {k: str(v) for k, v in settings.items()})
     paths["latent"] = str(latent)
     measured = result.numbers()
@@ -153,15 +176,52 @@ def invert(
         f"{measured['evaluations']} evaluations, residual "
         + ("unknown" if measured["residual"] is None else f"{measured['residual']:.1e}"),
     ]
-    if not measured["converged"] and method != "naive":
+    if not measured["converged"] and result.inverted.method != "naive":
         lines.append("note: the inversion did not reach its tolerance; give it more --iterations or --steps")
-    print_output({**settings, **measured, **paths}, as_json, lines)
+    return {**settings, **measured, **paths}, lines
+
+
+@with_model_options
+def decode(
+    model: ModelChoice,
+    latents: Annotated[
+        list[Path],
+        typer.Argument(help="File of latents that `latentlab invert` or the page wrote; or several, or folders."),
+    ],
+    prompt: Annotated[str, typer.Option(help="Caption that the decoder reads beside z_i.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the upsampler.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=980, help="Steps of the decoder; by default those of the inversion.")
+    ] = None,
+    guidance: Guidance = 1.0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Decode latents to pictures."""
+    from .. import experiments
+    from ..io import atomic
+
+    wrong = [path for path in latents if path.suffix != LATENTS and not path.is_dir()]
+    if wrong:
+        raise UserError(f"{wrong[0]} holds no latents: give a {LATENTS} file, which `latentlab invert IMAGE` writes")
+    inputs, folder = Inputs(latents, "crop", only_latents=True), atomic.writable_folder(out)
+    lab = model.load(as_json)
+    params: dict[str, Any] = {"prompt": prompt, "seed": seed, "guidance": guidance, "preview_every": 0}
+
+    def results() -> Iterator[tuple[Decoded, dict[str, str], dict[str, Any]]]:
+        for source in inputs:
+            latent, wanted = source.latents(lab), source.steps(25) if steps is None else steps
+            result = run_with_progress_bar(experiments.decode.stream(lab, latent, steps=wanted, **params), as_json)
+            extra = {"image": source.name}
+            yield result, save_result(result, folder, f"{slug(source.stem)}-decoded", **extra), extra
+
+    report_each(results(), as_json, inputs.several)
 
 
 @with_model_options
 def vary(
     model: ModelChoice,
-    image: Picture,
+    pictures: Pictures,
     eta: Annotated[
         str, typer.Option(help="Values of DDIM's η from 0 to 1, separated by commas; 0 reconstructs, 1 varies most.")
     ] = "0,0.5,1",
@@ -173,26 +233,24 @@ def vary(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Make variations of a picture that keep z_i."""
+    """Make variations of pictures that keep z_i."""
     from .. import experiments
     from ..io import atomic
 
-    picture, etas, folder = open_images([image], fit), numbers(eta, "--eta"), atomic.writable_folder(out)
+    inputs, etas, folder = Inputs(pictures, fit), numbers(eta, "--eta"), atomic.writable_folder(out)
     if not all(0 <= value <= 1 for value in etas):
         raise UserError(f"--eta is {eta!r}: give numbers from 0 to 1 separated by commas, like 0,0.5,1")
     lab = model.load(as_json)
-    stream = experiments.vary.stream(
-        lab,
-        to_pixels(picture, lab, fit),
-        etas=etas,
-        seeds=range(seed, seed + count),
-        steps=steps,
-        guidance=guidance,
-        preview_every=0,
-    )
-    result = run_with_progress_bar(stream, as_json)
-    paths = save_result(result, folder, f"{slug(image.stem)}-variations", image=image.name, fit=fit)
-    report(result, paths, as_json, image=image.name)
+    params: dict[str, Any] = {"etas": etas, "seeds": range(seed, seed + count), "guidance": guidance}
+
+    def results() -> Iterator[tuple[Varied, dict[str, str], dict[str, Any]]]:
+        for picture in inputs:
+            content, back = picture.load(lab, fit), picture.steps(steps)
+            stream = experiments.vary.stream(lab, content, steps=back, preview_every=0, **params)
+            result, extra = run_with_progress_bar(stream, as_json), {"image": picture.name}
+            yield result, save_result(result, folder, f"{slug(picture.stem)}-variations", fit=fit, **extra), extra
+
+    report_each(results(), as_json, inputs.several)
 
 
-COMMANDS = (generate, invert, vary)
+COMMANDS = (generate, invert, decode, vary)

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from .inputs import open_images, parse_list, to_pixels
-from .options import ClipFit, Json, ModelChoice, Out, with_model_options
+from .inputs import Inputs, load_pixels, parse_list
+from .options import PICTURE_OR_LATENTS, ClipFit, Json, ModelChoice, Out, with_model_options
 from .output import print_notes, print_output, report, save_result
 
 
 @with_model_options
 def classify(
     model: ModelChoice,
-    pictures: Annotated[list[Path], typer.Argument(help="Images.")],
+    pictures: Annotated[list[Path], typer.Argument(help=f"One {PICTURE_OR_LATENTS}; or several, or folders.")],
     labels: Annotated[
         str, typer.Option(help="Classes as captions, separated by commas; the model's own by default.")
     ] = "",
@@ -27,19 +27,20 @@ def classify(
     from .. import experiments
     from ..clip import FITS
 
-    opened = open_images(pictures, fit, FITS)
+    inputs = Inputs(pictures, fit, FITS)
     lab = model.load(as_json)
     classes = parse_list(labels) or lab.things
-    classification = experiments.classify(lab, to_pixels(opened, lab, fit), classes)
+    names, pixels = load_pixels(inputs, lab, fit, as_json)
+    classification = experiments.classify(lab, pixels, classes)
     rows = [
         {
-            "image": str(path),
+            "image": name,
             "labels": [{"label": x, "probability": round(p, 4)} for x, p in classification.top(k, top)],
         }
-        for k, path in enumerate(pictures)
+        for k, name in enumerate(names)
     ]
-    ranked = [", ".join(f"{label} {p:.0%}" for label, p in classification.top(k, top)) for k in range(len(pictures))]
-    lines = [f"{path}: {labels}" for path, labels in zip(pictures, ranked)]
+    ranked = [", ".join(f"{label} {p:.0%}" for label, p in classification.top(k, top)) for k in range(len(names))]
+    lines = [f"{name}: {labels}" for name, labels in zip(names, ranked)]
     print_notes(classification.notes)
     print_output(
         {"model": lab.name, "weights": lab.weights, "pictures": rows, "notes": list(classification.notes)},
@@ -51,7 +52,7 @@ def classify(
 @with_model_options
 def compare(
     model: ModelChoice,
-    pictures: Annotated[list[Path], typer.Argument(help="Two images or more.")],
+    pictures: Annotated[list[Path], typer.Argument(help="Two images or more, or folders; latents are decoded.")],
     captions: Annotated[
         str,
         typer.Option(
@@ -70,10 +71,11 @@ def compare(
     from ..clip import FITS
     from ..io import atomic
 
-    opened, folder = open_images(pictures, fit, FITS), atomic.writable_folder(out)
+    inputs, folder = Inputs(pictures, fit, FITS), atomic.writable_folder(out)
     lab = model.load(as_json)
-    comparison = experiments.compare(lab, to_pixels(opened, lab, fit), parse_list(captions))
-    names, figures = [path.name for path in pictures], {"gap": comparison.gap_figure()}
+    names, pixels = load_pixels(inputs, lab, fit, as_json)
+    comparison = experiments.compare(lab, pixels, parse_list(captions))
+    figures = {"gap": comparison.gap_figure()}
     paths = save_result(comparison, folder, "comparison", figures=figures, fit=fit, images=names)
     report(comparison, paths, as_json, images=names, similarity=comparison.similarity.round(decimals=4).tolist())
 

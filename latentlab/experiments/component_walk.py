@@ -14,7 +14,7 @@ from ..analysis.pca import Directions
 from ..errors import UserError
 from ..latents import Latent
 from .base import Progress, Result, experiment, size
-from .inversion import Inverted, ensure_inverted
+from .inversion import Inverted, Pictures, ensure_inverted
 from .stages import check_same_clip, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Walked(Result):
 )
 def walk_components(
     lab: Lab,
-    picture: Tensor | Inverted,
+    picture: Pictures,
     directions: Directions,
     *,
     components: Sequence[int] = (0, 1, 2, 3),
@@ -87,7 +87,7 @@ def walk_components(
     z_i + σ_c s e_c, with s in standard deviations of the component over the fitted set; 0 reconstructs.
 
     Args:
-        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned, or latents.
         components: which, from 0.
         captions: a vocabulary to name the components' ends by.
 

@@ -20,7 +20,7 @@ from ..io.atomic import atomic_write
 from ..latents import Latent
 from ..slerp import angle
 from .base import Progress, Result, experiment, size
-from .inversion import Inverted, ensure_inverted
+from .inversion import Inverted, Pictures, ensure_inverted
 from .stages import decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Interpolated(Result):
 )
 def interpolate(
     lab: Lab,
-    pictures: Tensor | Inverted,
+    pictures: Pictures,
     *,
     thetas: int | Sequence[float] = 9,
     seeds: Sequence[int] = (),
@@ -101,7 +101,7 @@ def interpolate(
     for each of `seeds`: there are infinitely many.
 
     Args:
-        pictures: (2, 3, H, W) in [-1, 1], or what `invert` returned.
+        pictures: (2, 3, H, W) in [-1, 1], or what `invert` returned, or latents.
         thetas: how many frames, or the fractions of the arc themselves.
         seeds: none turns x_T too.
         steps: of the inversion and the way back; what was inverted before keeps its own.

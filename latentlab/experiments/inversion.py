@@ -15,7 +15,7 @@ from ..inversion import invert_steps
 from ..io import images
 from ..latents import Latent, PairLatent
 from .base import Progress, experiment
-from .stages import PREVIEWED, checked_pixels, forward_progress
+from .stages import PREVIEWED, checked_pixels, decode_latents, forward_progress
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -71,6 +71,14 @@ class Inverted:
         """The evaluations of the decoder for the picture that needed most."""
         return int(self.spent.max())
 
+    @staticmethod
+    def of_latents(latent: Latent | PairLatent, original: Tensor, *, steps: int) -> Inverted:
+        """What latents stand for that were not inverted here: their pictures (B, 3, H, W) are what they decode to."""
+        method = latent.method if isinstance(latent, PairLatent) else "fixed-point"
+        rows = len(latent)
+        nothing = torch.zeros(rows, steps), torch.ones(rows, dtype=torch.bool), torch.zeros(rows, dtype=torch.long)
+        return Inverted(original, latent, *nothing, {"steps": steps, "method": method})
+
     def __len__(self) -> int:
         return len(self.original)
 
@@ -91,6 +99,9 @@ class Inverted:
 
     def __repr__(self) -> str:
         return f"Inverted({len(self)} pictures, {self.method}, {self.steps} steps, {self.evaluations} evaluations)"
+
+
+Pictures = Tensor | Inverted | Latent | PairLatent  # pictures, or latents of them: what experiments begin with
 
 
 @experiment(
@@ -141,8 +152,15 @@ def invert(
     yield Inverted(original, inversion.latent, inversion.residuals, inversion.converged, inversion.spent, params)
 
 
-def ensure_inverted(lab: Lab, pixels: Tensor | Inverted, **params: Any) -> Generator[Progress, None, Inverted]:
+def ensure_inverted(lab: Lab, pixels: Pictures, **params: Any) -> Generator[Progress, None, Inverted]:
     """`yield from` this: the pictures inverted, or what was inverted before as it is; parameters as in `invert`."""
     if isinstance(pixels, Inverted):
         return pixels
-    return (yield from forward_progress(invert.stream(lab, pixels, **params)))
+    if isinstance(pixels, Tensor):
+        return (yield from forward_progress(invert.stream(lab, pixels, **params)))
+    latent, steps = pixels.to(lab.device, torch.float32), params["steps"]
+    if isinstance(latent, PairLatent):
+        steps, original = len(latent.times) - 1, (yield from decode_latents(lab, latent))
+    else:
+        original = yield from decode_latents(lab, latent, steps=steps)
+    return Inverted.of_latents(latent, original, steps=steps)

@@ -16,7 +16,7 @@ from ..diffusion import noise
 from ..io import images
 from ..latents import Latent
 from .base import Progress, Result, experiment
-from .inversion import Inverted, ensure_inverted
+from .inversion import Inverted, Pictures, ensure_inverted
 from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Reconstructed(Result):
 )
 def reconstruct(
     lab: Lab,
-    pixels: Tensor | Inverted,
+    pixels: Pictures,
     *,
     steps: int = 25,
     method: str = "fixed-point",
@@ -108,7 +108,7 @@ def reconstruct(
     The result also holds the same z_i decoded from another x_T, which shows what z_i holds alone.
 
     Args:
-        pixels: (B, 3, H, W) in [-1, 1]; resized to the decoder's side.
+        pixels: (B, 3, H, W) in [-1, 1], resized to the decoder's side; or what `invert` returned, or latents.
         steps: of the inversion and of the way back.
         method, iterations, memory, tolerance: as in `inversion.invert_steps`.
         seed: of the first picture's other x_T and upsampler; the following pictures count up from it.

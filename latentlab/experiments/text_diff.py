@@ -18,7 +18,7 @@ from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
-from .inversion import Inverted, ensure_inverted
+from .inversion import Inverted, Pictures, ensure_inverted
 from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _moving(thetas: int | Sequence[float]) -> int:
 )
 def diff(
     lab: Lab,
-    picture: Tensor | Inverted,
+    picture: Pictures,
     targets: str | Sequence[str],
     *,
     source: str = "a photo",
@@ -102,7 +102,7 @@ def diff(
     z_d = norm(z_t - z_t0), z_θ = slerp(z_i, z_d, θ), so the first frame (θ = 0) reconstructs the picture.
 
     Args:
-        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned, or latents.
         targets: the caption wanted, or several: a row each, in one batch.
         source: a caption of the picture as it is; "a photo" or "" are the paper's other baselines.
         thetas: how many frames from 0 to 0.5, or the fractions of the arc themselves; the paper ends at 0.25 to 0.50.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
+from .inversion import Pictures, ensure_inverted
 from .stages import check_same_clip, checked_pixels, cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def default_dims(directions: Directions) -> tuple[int, ...]:
 )
 def truncate(
     lab: Lab,
-    pixels: Tensor,
+    pixels: Pictures,
     directions: Directions,
     *,
     dims: Sequence[int] | None = None,
@@ -99,7 +100,7 @@ def truncate(
     """Decode pictures from the first k components of z_i, from one fixed x_T.  Ramesh et al. 2022, section 4, figure 7.
 
     Args:
-        pixels: (B, 3, H, W) in [-1, 1].
+        pixels: (B, 3, H, W) in [-1, 1]; or what `invert` returned, or latents, whose z_i is taken as it is.
         directions: fitted on many z_i of the same CLIP.
         dims: how many components each column keeps; 0 is the mean embedding. By default `default_dims`.
         labels: captions of all classes, for zero-shot accuracy against k; truth: each picture's own label.
@@ -112,7 +113,8 @@ def truncate(
         UserError: no dims, one that is beyond the fitted components, components of another CLIP, or truth that is not
             among the labels.
     """
-    checked_pixels(pixels, lab.image_size)
+    if isinstance(pixels, Tensor):
+        checked_pixels(pixels, lab.image_size)
     dims = default_dims(directions) if dims is None else tuple(int(k) for k in dims)
     if not dims or len(set(dims)) < len(dims):
         raise UserError(f"dims are {list(dims)}: give at least one number of components, like 16, and each once")
@@ -121,8 +123,7 @@ def truncate(
     if (labels or truth) and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
     check_same_clip(lab, directions)
-    original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
-    z_i = lab.encoder.encode_image(original)
+    original, z_i = yield from _pictures_and_z_i(lab, pixels, steps)
     truncated = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
     x_T = noise(lab.require_decoder(), [seed], device=lab.device)
     latent = Latent(truncated.flatten(0, 1), x_T.expand(len(pixels) * len(dims), -1, -1, -1))
@@ -141,6 +142,15 @@ def truncate(
         table=table,
         explained=tuple(float(directions.explained(k)) for k in dims),
     )
+
+
+def _pictures_and_z_i(lab: Lab, pixels: Pictures, steps: int) -> Generator[Progress, None, tuple[Tensor, Tensor]]:
+    """`yield from` this: the pictures at the lab's image size and their z_i, which latents bring along."""
+    if isinstance(pixels, Tensor):
+        original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
+        return original, lab.encoder.encode_image(original)
+    inversion = yield from ensure_inverted(lab, pixels, steps=steps)
+    return images.resize(inversion.original, lab.image_size), inversion.latent.z_i
 
 
 def _table(

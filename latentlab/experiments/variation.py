@@ -14,7 +14,7 @@ from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..latents import Latent
 from .base import Progress, Result, experiment, size
-from .inversion import Inverted, ensure_inverted
+from .inversion import Inverted, Pictures, ensure_inverted
 from .stages import cosine, decode_latents, upsample_images
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Varied(Result):
 )
 def vary(
     lab: Lab,
-    picture: Tensor | Inverted,
+    picture: Pictures,
     *,
     etas: Sequence[float] = (0.0, 0.5, 1.0),
     seeds: Sequence[int] = (0, 1, 2, 3, 4, 5),
@@ -87,7 +87,7 @@ def vary(
     The samples share z_i, so what varies among them is what z_i leaves open.
 
     Args:
-        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned.
+        picture: (1, 3, H, W) in [-1, 1], or what `invert` returned, or latents.
         etas: a row of samples for each; 0 reconstructs.
         seeds: a sample each, the same noise for every η.
         steps: of the inversion and the way back; what was inverted before keeps its own.

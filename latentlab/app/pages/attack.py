@@ -169,7 +169,7 @@ def run(
     result = yield from run_experiment(
         model,
         experiments.attack,
-        picture.pixels(lab),
+        picture.pixels(lab, "model"),
         [word.strip()],
         truth.strip(),
         labels=names,
@@ -208,7 +208,7 @@ def _run_drawing(
     model: str, picture: InputImage, layer: Image.Image, word: str, names: list[str], steps: int, seed: int
 ) -> PageRun:
     """Attack with the visitor's own drawing: decode from its z_i, and classify all three pictures."""
-    clean = picture.pixels(model_cache.get(model))
+    clean = picture.pixels(model_cache.get(model), "model")
     attacked = typography.overlay(clean, layer)
     if word.strip():
         names = list(dict.fromkeys([*names, article(word.strip())]))

@@ -52,8 +52,8 @@ def run(model: str, picture: InputImage, task: str, labels: str, ensemble: bool)
     if task == "compare":
         return (yield from _compare(model, picture, names))
     lab = yield from model_cache.load_with_progress(model)
-    templates = TEMPLATES if ensemble else ("{}",)
-    result = yield from run_experiment(model, experiments.classify, picture.pixels(lab), names, templates=templates)
+    pixels, templates = picture.pixels(lab, "model"), TEMPLATES if ensemble else ("{}",)
+    result = yield from run_experiment(model, experiments.classify, pixels, names, templates=templates)
     return PageResult(result, extras={"answer": markup.probability_bars({picture.name: result.top(0, 10)})})
 
 
@@ -63,7 +63,7 @@ def _compare(model: str, picture: InputImage, labels: list[str]) -> PageRun:
     caption = picture.caption or picture.name
     # The caption may appear only once: the experiment pairs pictures and captions by their order.
     others = [example for example in load_examples() if example.caption != caption][:OTHERS]
-    pixels = torch.cat([image.pixels(lab) for image in (picture, *others)])
+    pixels = torch.cat([image.pixels(lab, "model") for image in (picture, *others)])
     captions = [caption, *(example.caption for example in others)]
     further = [label for label in labels if label not in captions]
     result = yield from run_experiment(model, experiments.compare, pixels, [*captions, *further[:MORE]])
