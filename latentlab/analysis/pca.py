@@ -12,24 +12,8 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..io.atomic import open_tensors, save_tensors
-from ..slerp import normalize
 from .covariance import EPS, Moments, rows
-
-ROUNDING = 1e-6  # of float32, in unit vectors and cosines
-
-
-@dataclass(frozen=True)
-class Name:
-    """A component in words.
-
-    Args:
-        component: which, from 0.
-        rising, falling: captions that go with it and against it, each with its cosine, the strongest first.
-    """
-
-    component: int
-    rising: tuple[tuple[str, float], ...]
-    falling: tuple[tuple[str, float], ...]
+from .naming import Name, name_directions
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -218,39 +202,17 @@ class Directions:
         return int(enough.int().argmax())
 
     def name(self, z_t: Tensor, captions: Sequence[str], *, top: int = 5) -> tuple[Name, ...]:
-        """The captions of a vocabulary that go most with and against each component.
-
-        cos(ẑ_t - mean ẑ_t, u_k), the mean taken over the vocabulary: texts lie apart from pictures in CLIP's space
-        (Liang et al. 2022, "Mind the gap"), so the pictures' own mean would leave the gap between the two in every
-        score. The vocabulary should therefore be of the same things as the pictures. The cosine, since a projection
-        would name every component after the captions that are farthest from the others.
+        """The captions of a vocabulary that go most with and against each component (`naming.name_directions`).
 
         Args:
             z_t: (V, D), of any length.
             captions: V of them.
             top: at most so many captions on either side; only such as have that sign.
 
-        Returns:
-            K names.
-
         Raises:
-            UserError: captions and z_t of different numbers, another D, not finite, fewer than two different z_t, or
-                top below 1.
+            UserError: as for `name_directions`.
         """
-        z = normalize(rows(z_t, "z_t", len(self.mean)))
-        if len(captions) != len(z):
-            raise UserError(
-                f"len(captions) is {len(captions)}, len(z_t) is {len(z)}: give one embedding for each caption"
-            )
-        if top < 1:
-            raise UserError(f"top is {top}: give how many captions to name, from 1")
-        centred = z - z.mean(0) if len(z) else z
-        apart = centred.norm(dim=1, keepdim=True) > ROUNDING  # what is nearer has no direction
-        if not apart.any():
-            raise UserError(f"of {len(captions)} z_t no two differ, so they name nothing: give two captions that do")
-        cosine = self.components @ (normalize(centred) * apart).T  # (K, V)
-        pairs = ((_strongest(captions, row, top), _strongest(captions, row, top, -1)) for row in cosine)
-        return tuple(Name(k, rising, falling) for k, (rising, falling) in enumerate(pairs))
+        return name_directions(self.components, z_t, captions, top=top)
 
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write a safetensors file with everything, and more metadata if given, whole or not at all."""
@@ -289,8 +251,3 @@ def _rank(values: Tensor, moments: Moments) -> int:
     of_scatter = EPS * values[0].item() * max(moments.count, len(values))
     of_mean = moments.count * (8 * EPS * moments.mean.norm().item()) ** 2
     return min(int((values > max(of_scatter, of_mean)).sum()), max(moments.count - 1, 0))
-
-
-def _strongest(captions: Sequence[str], cosine: Tensor, top: int, sign: int = 1) -> tuple[tuple[str, float], ...]:
-    order = (sign * cosine).argsort(descending=True, stable=True)[:top].tolist()
-    return tuple((captions[v], cosine[v].item()) for v in order if sign * cosine[v] > ROUNDING)
