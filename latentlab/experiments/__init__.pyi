@@ -22,6 +22,8 @@ from .interpolation import Interpolated as Interpolated
 from .interpolation import interpolate as interpolate
 from .inversion import Inverted as Inverted
 from .inversion import invert as invert
+from .latent_decoding import Decoded as Decoded
+from .latent_decoding import decode as decode
 from .reconstruction import Reconstructed as Reconstructed
 from .reconstruction import reconstruct as reconstruct
 from .spelling import Spelled as Spelled
