@@ -99,14 +99,20 @@ def autoencoder(
     from_shipped: FromShipped = False,
     device: Device = "",
     channels: Annotated[int, typer.Option(help="The number of latent channels; new ones are added.")] = 16,
-    same_latents: Annotated[bool, typer.Option(help="Train the decoding alone and keep the latents.")] = False,
+    same_latents: Annotated[
+        bool, typer.Option(help="Train the decoding alone, also on what the decoder predicts; the latents stay.")
+    ] = False,
     start: Start = None,
 ) -> None:
     """Train the decoder's first stage, from pictures of 64x64 to latents of 8x8."""
-    from .autoencoder import Autoencoder
+    from .autoencoder import Autoencoder, SameLatents
 
     where = _device(device)
-    part = Autoencoder(load_sprites(), where, channels=channels, same_latents=same_latents)
+    part: Autoencoder
+    if same_latents:
+        part = SameLatents(load_sprites(), load_decoder(where), where)
+    else:
+        part = Autoencoder(load_sprites(), where, channels=channels)
     _train(part, "autoencoder", minutes, resume, from_shipped, where, start=start)
 
 

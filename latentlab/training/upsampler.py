@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from ..diffusion import Conditioning, SeededNoise, abar_at, cosine_abar, ddim_step
+from ..diffusion import cosine_abar
 from ..io.images import psnr, to_pil
 from ..models.emoji import DETAIL, EmojiDecoder, EmojiUpsampler, bicubic, block_side, upsampler_v
 from ..upsampling import upsample
@@ -20,13 +20,13 @@ from .curriculum import for_decoder
 from .decoder import TIME_LIMIT
 from .drawings import Sprites
 from .loop import Part, save_half
+from .predictions import LATEST, predicted_x0
 from .rendering import Renderer
 
 if TYPE_CHECKING:
     from diffusers.models.unets.unet_2d import UNet2DModel
 
 LOW, HIGH = 64, 256
-LATEST = 300  # up to this time one evaluation of the decoder predicts the picture, with the decoder's frayed edges
 
 
 def build(channels: tuple[int, ...] = (64, 96), scale: int = HIGH // LOW) -> UNet2DModel:
@@ -120,15 +120,8 @@ class Upsampler(Part["UNet2DModel"]):
         """Encode and decode pictures by the decoder's first stage."""
         return self.decoder.to_pixels(self.decoder.to_x0(pixels)).float()
 
-    @torch.no_grad()
     def _predicted(self, pixels: Tensor, captions: list[str], t: int, seed: int) -> Tensor:
-        """Predict x_0 by the decoder from the pictures' x_t, with their z_i and captions."""
-        decoder, x_0 = self.decoder, self.decoder.to_x0(pixels)
-        noise = SeededNoise(range(seed, seed + len(x_0)), decoder.shape, stream="frays", device=self.device)()
-        x_t = ddim_step(x_0, noise, 1.0, abar_at(decoder.abar, t))
-        cond = Conditioning(decoder.encoder.encode_image(pixels), decoder.encode_prompt(captions))
-        eps = decoder.eps(x_t, t, cond)
-        return decoder.to_pixels(ddim_step(x_t, eps, abar_at(decoder.abar, t), 1.0)).float()
+        return self.decoder.to_pixels(predicted_x0(self.decoder, pixels, captions, t, seed)).float()
 
     def _pairs(self, count: int) -> tuple[Tensor, Tensor]:
         """Held-out pictures: the decoder predicts a third of the small ones, the first stage decodes the others."""
