@@ -1,5 +1,7 @@
 from . import analysis as analysis
 from . import app as app
+from . import ascent as ascent
+from . import canvas as canvas
 from . import cli as cli
 from . import clip as clip
 from . import clip_guidance as clip_guidance
@@ -20,7 +22,9 @@ from . import outpainting as outpainting
 from . import paper as paper
 from . import plotting as plotting
 from . import prior as prior
+from . import rasteriser as rasteriser
 from . import slerp as slerp
+from . import strokes as strokes
 from . import typography as typography
 from . import upsampling as upsampling
 from .errors import UserError as UserError

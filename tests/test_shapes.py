@@ -25,7 +25,9 @@ from latentlab import (
     inpainting,
     inversion,
     prior,
+    rasteriser,
     slerp,
+    strokes,
     upsampling,
 )
 from latentlab.analysis import covariance, distances, pca
@@ -41,6 +43,7 @@ Z = Float[Tensor, "B D"]
 X = Float[Tensor, "B C H W"]
 Pixels = Float[Tensor, "B 3 H W"]
 Square = Float[Tensor, "B 3 side side"]
+Curves = Float[Tensor, "B K M 4 2"]
 
 
 def signature_of(function):
@@ -88,7 +91,13 @@ def arguments(tmp_path_factory):
     small = torch.rand(3, 3, 8, 8, generator=rng) * 2 - 1
     real, generated = torch.randn(30, 12, generator=rng), torch.randn(20, 12, generator=rng)
     directions = pca.Directions.fit(real, 5)
-    others = {"small": small, "real": real, "generated": generated, "directions": directions, "photo": photo}
+    pen = {
+        "curves": torch.rand(2, 4, 3, 4, 2, generator=rng),
+        "knots": torch.rand(2, 5, 2, generator=rng),
+        "widths": torch.rand(2, 4, generator=rng),
+        "colours": torch.rand(2, 4, 3, generator=rng),
+    }
+    others = {**pen, "small": small, "real": real, "generated": generated, "directions": directions, "photo": photo}
     return {**z, **x, **pixels, **others}
 
 
@@ -355,6 +364,46 @@ def recalled(real: Float[Tensor, "N D"], generated: Float[Tensor, "M D"]) -> Boo
     return distances.recalled(real, generated)
 
 
+# Strokes
+
+
+@signature_of(rasteriser.rasterise)
+def rasterise(
+    curves: Curves, widths: Float[Tensor, "B K"], colours: Float[Tensor, "B K 3"]
+) -> Float[Tensor, "B 3 9 9"]:
+    return rasteriser.rasterise(curves, widths, colours, torch.ones(1, 3, 1, 1), 9)
+
+
+@signature_of(rasteriser.pieces)
+def pieces(curves: Curves) -> tuple[Float[Tensor, "B K V 2"], Float[Tensor, "B K V 2"]]:
+    return tuple(rasteriser.pieces(curves))
+
+
+@signature_of(rasteriser.coverage)
+def coverage(curves: Curves, widths: Float[Tensor, "B K"]) -> Float[Tensor, "B K 81"]:
+    return rasteriser.coverage(rasteriser.pieces(curves * 9), widths * 9, 9, closed=True)
+
+
+@signature_of(rasteriser.inside)
+def inside(curves: Curves) -> Bool[Tensor, "B K 5"]:
+    return rasteriser.inside(rasteriser.pieces(curves), torch.rand(5, 2))
+
+
+@signature_of(strokes.catmull_rom)
+def catmull_rom(knots: Float[Tensor, "B N 2"]) -> tuple[Float[Tensor, "B N 4 2"], Float[Tensor, "B N-1 4 2"]]:
+    return strokes.catmull_rom(knots, closed=True), strokes.catmull_rom(knots, closed=False)
+
+
+@signature_of(strokes.fitted)
+def fitted() -> Float[Tensor, "3 4 2"]:
+    return strokes.fitted([(0, 0), (0.4, 0.2), (1, 0.5)], 3)
+
+
+@signature_of(strokes.parsed_colours)
+def parsed_colours() -> Float[Tensor, "2 3"]:
+    return strokes.parsed_colours(["red", "#00ff00"])
+
+
 MODULES = (
     diffusion,
     slerp,
@@ -369,6 +418,8 @@ MODULES = (
     covariance,
     distances,
     pca,
+    rasteriser,
+    strokes,
 )
 
 
