@@ -23,7 +23,7 @@ from .slerp import normalize
 
 # Sentences around a label, over which its embedding is averaged (Radford et al. 2021, section 3.1.4).
 TEMPLATES = ("{}", "a picture of {}", "a drawing of {}", "{} on a white background", "{} on blue")
-FITS = ("model", "crop", "pad")  # ways to make a picture square
+FITS = ("model", *images.FITS)  # ways to make a picture square
 MAX_BATCH_SIZE = 64  # the largest number of pictures encoded at once, which bounds memory
 
 
@@ -118,7 +118,7 @@ class Encoder:
     @torch.no_grad()
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
         """`probabilities` of the labels: (B, labels)."""
-        return probabilities(self, self.encode_image(pixels), class_embeddings(self, labels, templates))
+        return classify(self, pixels, class_embeddings(self, labels, templates))
 
     @property
     def scale(self) -> float:
@@ -235,13 +235,13 @@ def square(encoder: Any, image: Image.Image, fit: str = "model") -> Image.Image:
     """A picture as a square of the encoder's size.
 
     Args:
-        fit: "model" for the model's own preprocessing, or "crop" or "pad" as in `images.square`.
+        fit: "model" for the model's own preprocessing, or one of `images.FITS` as in `images.square`.
 
     Raises:
         UserError: another fit.
     """
     if fit not in FITS:
-        raise UserError(f"fit is {fit!r}: give 'model', 'crop' or 'pad'")
+        raise UserError(f"fit is {fit!r}: give 'model', 'crop', 'pad' or 'subject'")
     return encoder.square(image) if fit == "model" else images.square(image, encoder.image_size, fit=fit)
 
 
@@ -261,6 +261,12 @@ def class_embeddings(encoder: Encoder, labels: Sequence[str], templates: Sequenc
     """ẑ_t of each label, averaged over prompt templates and normalised again: (labels, D)."""
     z_t = torch.stack([normalize(encoder.encode_text([t.format(x) for x in labels])) for t in templates])
     return normalize(z_t.mean(0))
+
+
+@torch.no_grad()
+def classify(encoder: Encoder, pixels: Tensor, classes: Tensor) -> Tensor:
+    """`probabilities` of pictures (B, 3, H, W): (B, L)."""
+    return probabilities(encoder, encoder.encode_image(pixels), classes.to(pixels.device))
 
 
 def probabilities(encoder: Encoder, z_i: Tensor, classes: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -273,13 +274,110 @@ def test_a_file_that_is_no_picture_is_refused_without_showing_a_path(visit, tmp_
     bad = tmp_path / "letter.png"
     bad.write_text("<svg onload='alert(1)'>dear latentlab</svg>")
     page = visit("?page=reconstruct")
+    before = page.locator(".note:visible b").inner_text()
     page.locator("input[type=file]").first.set_input_files(str(bad))
     message = status(page, "is not an image").inner_text()
     assert message.startswith("letter.png is not") and "Traceback" not in message and "/tmp" not in message
-    note = page.locator(".note:visible", has_text="Picture: ").inner_text()  # Run would use the picture before
-    page.locator(".picker:visible").get_by_label("Clear").click()
-    page.locator(".bar.wrong:visible").wait_for(state="detached")
-    assert page.locator(".note:visible", has_text="Picture: ").inner_text() == note
+    page.locator(".note:visible", has_text=f"Picture: {before}").wait_for()  # Run would use the picture before
+    page.locator(".picker:visible", has_text="Drop File Here").wait_for()  # and the next file can be dropped
+
+
+def test_the_drop_zone_takes_the_next_file_without_being_cleared(visit, tmp_path):
+    from PIL import Image
+
+    page = visit("?page=reconstruct")
+    for name, colour in (("first.png", "red"), ("second.png", "blue")):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / name)
+        page.locator("input[type=file]").first.set_input_files(str(tmp_path / name))
+        page.locator(".note:visible", has_text=f"Picture: {name}").wait_for()
+        page.locator(".picker:visible", has_text="Drop File Here").wait_for()
+
+
+@pytest.fixture
+def taxi(tmp_path):
+    """A visitor's own file of a taxi on a transparent ground, small and in a corner."""
+    from PIL import Image
+
+    whole = Image.new("RGBA", (300, 200), (255, 255, 255, 0))
+    path = next((ROOT / "latentlab/weights/emoji/gallery").glob("*-taxi.png"))
+    whole.paste(images.open_image(path).resize((60, 60)), (10, 120))
+    whole.save(tmp_path / "mine.png")
+    return str(tmp_path / "mine.png")
+
+
+@pytest.mark.parametrize(("name", "boxes"), [("text-diff", ["The picture shows", "It should show"]),
+                                             ("attack", ["What the picture shows"])])  # fmt: skip
+def test_the_texts_beside_a_picture_follow_from_it(visit, name, boxes, taxi):
+    page = visit(f"?page={name}")
+    values = [page.get_by_label(label).locator("visible=true").first for label in boxes]
+    before = [value.input_value() for value in values]
+    page.locator(".examples:visible .thumbnail-item").nth(9).click()
+    page.locator(".note:visible", has_text="Picture: pig").wait_for()
+    page.wait_for_timeout(500)
+    example = [value.input_value() for value in values]
+    page.locator("input[type=file]").first.set_input_files(taxi)
+    page.locator(".note:visible", has_text="CLIP").wait_for()
+    page.wait_for_timeout(500)
+    uploaded = [value.input_value() for value in values]
+    for texts in zip(before, example, uploaded):
+        assert len(set(texts)) == 3 and all(texts)
+    assert "a pig" in example[0] and "CLIP's guess" in page.locator("body").inner_text()
+    assert len({*uploaded}) == len(boxes)
+
+
+def test_an_upload_is_cropped_to_its_subject_unless_the_switch_is_off(visit, taxi):
+    page = visit("?page=reconstruct")
+    switch = page.get_by_label("Crop to the subject").locator("visible=true")
+    assert switch.count() == 0  # an example is not cropped
+    page.locator("input[type=file]").first.set_input_files(taxi)
+    page.locator(".note:visible", has_text="Picture: mine").wait_for()
+    switch.wait_for()
+    cropped = picture_at(page, ".picker:visible img")
+    switch.uncheck()
+    page.wait_for_function("src => document.querySelector('.picker:not([hidden]) img').src != src", arg=cropped[0])
+    whole = picture_at(page, ".picker:visible img")
+    assert white_share(cropped[1]) < 0.5 < 0.8 < white_share(whole[1])
+
+
+def picture_at(page, selector):
+    """The address of a picture on the page, and the picture."""
+    from PIL import Image
+
+    address = page.locator(selector).first.get_attribute("src")
+    return address, Image.open(io.BytesIO(urllib.request.urlopen(address, timeout=60).read())).convert("RGB")
+
+
+def white_share(picture):
+    import numpy as np
+
+    return float((np.asarray(picture).min(2) > 250).mean())
+
+
+def test_the_label_and_the_canvas_follow_the_picture_that_is_chosen(visit):
+    import numpy as np
+    from PIL import Image
+
+    page = visit("?page=attack")
+    page.locator("button:visible", has_text="Draw on the picture").first.click()
+    page.locator("canvas:visible").first.wait_for()
+    for row, colour in ((7, (70, 170, 85)), (9, (245, 140, 40)), (9, (245, 140, 40))):
+        page.locator(".examples:visible .thumbnail-item").nth(row).click()
+        page.wait_for_timeout(2500)
+        preview = np.asarray(picture_at(page, ".picker:visible img")[1])
+        assert np.abs(preview[8, 8].astype(int) - colour).max() < 30
+        assert (preview[150:180].min(2) > 230).mean() > 0.1  # the label's paper
+        shot = page.locator("canvas:visible").first.screenshot()
+        canvas = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).reshape(-1, 3).astype(int)
+        assert (np.abs(canvas - colour).max(1) < 30).mean() > 0.1
+
+
+def test_a_refusal_of_the_label_appears_once(visit):
+    page = visit("?page=attack&size=0.2&word=incomprehensibility&steps=4&count=1")
+    page.wait_for_timeout(1500)
+    run(page)
+    page.locator(".bar.wrong:visible").first.wait_for()
+    page.wait_for_timeout(500)
+    assert page.locator(".bar.wrong:visible").count() == 1
 
 
 def test_the_slider_lays_two_whole_pictures_over_each_other(visit):

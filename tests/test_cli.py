@@ -295,14 +295,14 @@ def test_json_is_one_object_and_nothing_else(run, command):
         (("invert", "nowhere.png"), "is not there"),
         (("decode", "{photo}"), "holds no latents: give a .safetensors file"),
         (("interpolate", "{folder}", "{photo}"), "is a folder: give two pictures"),
-        (("invert", "{photo}", "--fit", "stretch"), "give 'crop' or 'pad'"),
+        (("invert", "{photo}", "--fit", "stretch"), "give 'crop', 'pad' or 'subject'"),
         (("invert", "{photo}", "--model", "toy", "--method", "magic"), "naive, fixed-point, bdia, edict"),
         (("generate", "a cat", "--model", "toy", "--out", "{photo}"), "is a file"),
         (("embed", "nowhere", "--out", "a.parquet"), "nowhere is not a folder"),
         (("embed", "{photo}", "--out", "a.parquet"), "is not a folder"),
         (("embed", "{folder}", "--out", "a.csv"), "a file that ends in .parquet"),
         (("embed", "{folder}", "--out", "{photo}/a.parquet"), "is a file"),
-        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'model', 'crop' or 'pad'"),
+        (("embed", "{folder}", "--out", "a.parquet", "--fit", "stretch"), "give 'model', 'crop', 'pad' or 'subject'"),
     ],
 )
 def test_a_mistake_is_one_sentence_on_standard_error_and_exit_code_2(run, photo, tmp_path, words, message):

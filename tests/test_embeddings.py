@@ -162,7 +162,7 @@ def test_a_folder_without_a_readable_picture_is_refused_and_nothing_written(lab,
 
 @pytest.mark.parametrize(
     ("params", "message"),
-    [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'model', 'crop' or 'pad'")],
+    [({"batch": 0}, "batch is 0"), ({"fit": "stretch"}, "fit is 'stretch': give 'model', 'crop', 'pad' or 'subject'")],
 )
 def test_params_out_of_range_are_refused(lab, folder, params, message):
     with pytest.raises(UserError, match=message):

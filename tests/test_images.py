@@ -402,7 +402,7 @@ def test_square_leaves_a_square_picture_of_the_right_size_unchanged(picture, fit
 
 
 def test_an_unknown_fit_is_refused(picture):
-    with pytest.raises(UserError, match="fit is 'stretch': give 'crop' or 'pad'"):
+    with pytest.raises(UserError, match="fit is 'stretch': give 'crop', 'pad' or 'subject'"):
         images.square(picture, 16, fit="stretch")
 
 

@@ -172,10 +172,10 @@ def _inputs(page: Page, examples: list[InputImage]) -> tuple[Controls, list[pick
     """Build the left side: pictures, controls, Run and Cancel, and the advanced controls."""
     slots = gr.Column(visible=bool(page.pictures))
     controls = page.controls()
-    caption = controls.get(page.caption)
+    filled = {name: controls[name] for name in page.filled}
     with slots:
         pickers = [
-            picker.build(page, label, pattern, examples, caption if isinstance(caption, gr.Textbox) else None)
+            picker.build(page, label, pattern, examples, filled)
             for label, pattern in zip(page.pictures, page.initial_examples)
         ]
     with gr.Row(elem_classes="actions"):

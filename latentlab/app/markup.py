@@ -93,7 +93,10 @@ def results_table(rows: Sequence[Mapping[str, Any]], max_columns: int = 8) -> st
     fixed = ("quantity", "value", "n", "low", "high")
     keys = list(dict.fromkeys(k for row in rows for k in row if k not in fixed))
     across = keys[-1] if keys and len({row.get(keys[-1]) for row in rows}) > 1 else None
-    columns = list(dict.fromkeys(row.get(across) for row in rows if across in row))[:max_columns] if across else []
+    columns = list(dict.fromkeys(row.get(across) for row in rows if across in row)) if across else []
+    if all(isinstance(column, int | float) for column in columns):
+        columns.sort()  # some quantities lack the first place of a sweep, like a change since θ = 0
+    columns = columns[:max_columns]
     lines: dict[tuple[str, ...], dict[Any, Mapping[str, Any]]] = {}
     for row in rows:
         name = (row["quantity"], *(str(row[k]) for k in keys if k != across and k in row))

@@ -16,6 +16,7 @@ import latentlab
 from .. import models
 from ..errors import UserError
 from ..experiments import Progress
+from ..paper.inputs import thing
 
 DEFAULT_MODEL = os.environ.get("LATENTLAB_MODEL", "emoji")
 _LOADED: dict[str, models.Lab] = {}
@@ -25,6 +26,17 @@ AVAILABLE = "", ""
 
 def loaded_lab(name: str) -> models.Lab | None:
     return _LOADED.get(name)
+
+
+def current() -> models.Lab | None:
+    """The lab that is loaded; None while another one is being loaded."""
+    return next(iter(_LOADED.values()), None)
+
+
+def labels(lab: models.Lab) -> tuple[str, ...]:
+    """The captions among which CLIP chooses: the things that the lab knows, or those of the sample pictures."""
+    things = dict.fromkeys(thing(caption) for _, caption in gallery(lab.name))
+    return lab.things or tuple(things)
 
 
 def on_zero_gpu() -> bool:

@@ -9,7 +9,7 @@ import tempfile
 import zipfile
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ..clip import square
 from ..errors import UserError
 from ..experiments import Inverted
 from ..io import images
+from ..io.subject import crop_to_subject
 from ..latents import Latent, PairLatent
 from ..models import Lab
 
@@ -46,6 +47,8 @@ class InputImage:
         caption: its caption, empty if there is none.
         known_latents: its latents, None if they are unknown.
         example: the name of the example that it is, for links; empty for other pictures.
+        upload: a visitor's file before it was cropped to its subject, with its transparency; None for other pictures.
+        guesses: CLIP's labels of an upload with their probabilities, best first; the first one is its caption.
     """
 
     name: str
@@ -53,6 +56,8 @@ class InputImage:
     caption: str = ""
     known_latents: KnownLatents | None = None
     example: str = ""
+    upload: Image.Image | None = None
+    guesses: tuple[tuple[str, float], ...] = ()
 
     def pixels(self, lab: Lab, fit: str = "crop") -> Tensor:
         """Return the picture as (1, 3, H, W) in [-1, 1], at the lab's image size, or by "model" at its CLIP's."""
@@ -68,17 +73,26 @@ def example_image(path: Path, caption: str) -> InputImage:
     return InputImage(name, images.open_image(path), caption, example=path.stem)
 
 
-def uploaded_image(path: str | None) -> InputImage:
-    """Read a visitor's file.
+def uploaded_image(path: str | None, crop: bool = True) -> InputImage:
+    """Read a visitor's file, and crop it to its subject if it has a transparent or uniform ground.
 
     Raises:
         UserError: there is no file, or it is not a picture that can be read.
     """
     if not path:
         raise UserError("there is no picture yet: drop a file, or click one of the examples")
-    picture = images.open_image(path)
+    picture = images.open_image(path, alpha=True)
+    picture.thumbnail((2 * MAX_SIDE, 2 * MAX_SIDE), Image.Resampling.LANCZOS)  # its subject may be a small part
+    return cropped(InputImage(Path(path).name, picture, upload=picture), crop)
+
+
+def cropped(image: InputImage, crop: bool) -> InputImage:
+    """Return an upload cropped to its subject, or whole."""
+    if image.upload is None:
+        return image
+    picture = crop_to_subject(image.upload) if crop else images.to_rgb(image.upload.copy())
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
-    return InputImage(Path(path).name, picture)
+    return replace(image, picture=picture)
 
 
 @dataclass(frozen=True, eq=False)

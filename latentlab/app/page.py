@@ -49,6 +49,10 @@ class PageResult:
 PageRun = Generator[Progress, None, PageResult]
 
 
+def no_texts(image: InputImage) -> dict[str, str]:
+    return {}
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """A page, as its module describes it.
@@ -61,7 +65,7 @@ class Page:
         pictures: the labels of the input pictures.
         initial_examples: for each input picture a regular expression; the page starts with the first example whose
             caption it matches.
-        caption: the control that an example's caption fills, as `caption_from_example` rewrites it.
+        filled: the text boxes that follow from the chosen picture; `fill` returns their texts by name.
         rerun_controls: controls that run the page again when they are moved after a run.
         preview: draws the input picture before the run; by default it is a thumbnail.
         connect: (picker, controls) -> None, adds the page's own events.
@@ -81,8 +85,8 @@ class Page:
     extra_outputs: Callable[[], Controls] = dict
     pictures: tuple[str, ...] = ()
     initial_examples: tuple[str, ...] = ("heart", "apple")
-    caption: str = ""
-    caption_from_example: Callable[[str], str] = str
+    filled: tuple[str, ...] = ()
+    fill: Callable[[InputImage], dict[str, str]] = no_texts
     rerun_controls: tuple[str, ...] = ()
     preview: Callable[[InputImage], Image.Image] | None = None
     connect: Callable[[Picker, Controls], None] | None = None

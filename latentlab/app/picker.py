@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gradio as gr
 from gradio.components import Component
 from PIL import Image
 
 from ..errors import UserError
+from ..experiments.classification import answer
 from ..io import images
-from . import markup, model_cache, outputs
+from ..io.subject import subject_box
+from . import markup, model_cache, outputs, running
 from .buttons import RunButtons
+from .events import Controls, Update
 from .outputs import InputImage
 from .page import Page
+
+_SHOWN = itertools.count(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,18 +35,31 @@ class Picker:
     preview: gr.Image
     selection: gr.HTML
     file: gr.File
+    crop: gr.Checkbox
     examples: gr.Gallery
-    caption: gr.Textbox | None
-    caption_from_example: Callable[[str], str]
+    filled: Controls
+    fill: Callable[[InputImage], dict[str, str]]
 
     @property
     def outputs(self) -> list[Component]:
-        return [self.state, self.preview, self.selection, *([self.caption] if self.caption else [])]
+        return [self.state, self.preview, self.selection, self.crop, *self.filled.values()]
 
     def show(self, image: InputImage) -> list[object]:
-        """Return the values of `outputs` that show the picture as the chosen one."""
-        values = [image, outputs.file(thumbnail(image)), selection_line(self.label, image)]
-        return values + ([self.caption_from_example(image.caption) or gr.skip()] if self.caption else [])
+        """Return the values of `outputs` that show the picture as the chosen one, and its texts."""
+        texts = self.fill(image)
+        return [
+            image,
+            outputs.file(thumbnail(image)),
+            selection_line(self.label, image),
+            gr.update(visible=can_be_cropped(image)),
+            *(filled_update(box, texts.get(name, ""), image) for name, box in self.filled.items()),
+        ]
+
+
+def filled_update(box: Component, text: str, image: InputImage) -> Update:
+    """Return the update of a text box that follows from a picture, which says so if CLIP only guessed the text."""
+    info = "Filled in from CLIP's guess: change it if it is wrong." if image.guesses else getattr(box, "info", None)
+    return gr.update(value=text, info=info)
 
 
 def thumbnail(image: InputImage) -> Image.Image:
@@ -50,7 +69,25 @@ def thumbnail(image: InputImage) -> Image.Image:
 def selection_line(label: str, image: InputImage) -> str:
     """Return the name of the chosen picture as a line of the page."""
     latents_note = " Its z_i and x_T are known." if image.known_latents else ""
-    return f'<p class="note">{html.escape(label)}: <b>{html.escape(image.name[:60])}</b>.{latents_note}</p>'
+    guess = f" {html.escape(answer(image.guesses))}" if image.guesses else ""
+    name = html.escape(image.name[:60])
+    # The number makes each line differ from the one before, so that its event `change` fires for every choice.
+    number = next(_SHOWN)
+    return f'<p class="note" data-shown="{number}">{html.escape(label)}: <b>{name}</b>.{latents_note}{guess}</p>'
+
+
+def can_be_cropped(image: InputImage) -> bool:
+    """Return whether a visitor's file has a subject on a transparent or uniform ground."""
+    return image.upload is not None and subject_box(image.upload) is not None
+
+
+def with_guess(image: InputImage) -> InputImage:
+    """Return a picture without a caption with the one that CLIP guesses, if a model is loaded."""
+    lab = model_cache.current()
+    if lab is None:
+        return image
+    guesses = running.guess_label(lab, image)
+    return replace(image, guesses=guesses, caption=guesses[0][0])
 
 
 def load_examples() -> list[InputImage]:
@@ -62,14 +99,12 @@ def is_plain(image: InputImage) -> bool:
     return not re.search(r"\b(label|says|left|right|above|below|beside|on top)\b", image.caption)
 
 
-def build(
-    page: Page, label: str, first_example: str, examples: list[InputImage], caption: gr.Textbox | None = None
-) -> Picker:
+def build(page: Page, label: str, first_example: str, examples: list[InputImage], filled: Controls) -> Picker:
     """Build the input's components, with an example chosen, so that Run works at once."""
     plain = [example for example in examples if is_plain(example)] or examples
     chosen = next((example for example in plain if re.search(first_example, example.caption)), next(iter(plain), None))
-    if chosen and caption:
-        caption.value = page.caption_from_example(chosen.caption)
+    for name, text in (page.fill(chosen) if chosen else {}).items():
+        filled[name].value = text
     state = gr.State(chosen)
     line = gr.HTML(selection_line(label, chosen) if chosen else "", padding=False)
     preview_image = (page.preview or thumbnail)(chosen) if chosen else None
@@ -90,6 +125,7 @@ def build(
         file = gr.File(
             label=f"Your own {label.lower()}", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
         )
+    crop = gr.Checkbox(True, label="Crop to the subject", visible=False)
     classes = ["examples", "many"] if len(page.pictures) > 1 else ["examples"]
     gallery = gr.Gallery(
         [example.picture for example in examples],
@@ -104,26 +140,32 @@ def build(
         elem_classes=classes,
         visible=bool(examples),
     )
-    return Picker(page.key, label, state, preview, line, file, gallery, caption, page.caption_from_example)
+    return Picker(page.key, label, state, preview, line, file, crop, gallery, filled, page.fill)
 
 
 def connect(picker: Picker, examples: list[InputImage], buttons: RunButtons) -> None:
     """Show an example or a file when it is chosen; Run is disabled until it is loaded."""
 
     def show_example(selection: gr.SelectData) -> list[object]:
-        return [*picker.show(examples[selection.index]), None]
+        return picker.show(examples[selection.index])
 
-    def show_file(path: str | None, chosen: InputImage | None) -> list[object]:
-        line = selection_line(picker.label, chosen) if chosen else ""
-        skipped = [gr.skip()] * (len(picker.outputs) - 2)
-        if not path:
-            return [gr.skip(), gr.skip(), line, *skipped]
+    def show_file(path: str | None, chosen: InputImage | None, crop: bool) -> list[object]:
+        """Show a file and empty the drop zone, which then takes the next one."""
         try:
-            return [*picker.show(outputs.uploaded_image(path)), gr.update(selected_index=None)]
+            image = with_guess(outputs.uploaded_image(path, crop))
         except UserError as error:
-            return [gr.skip(), gr.skip(), markup.message(markup.error_sentence(error), "wrong") + line, *skipped]
+            line = selection_line(picker.label, chosen) if chosen else ""
+            refusal = markup.message(markup.error_sentence(error), "wrong") + line
+            unchanged = [refusal if output is picker.selection else gr.skip() for output in picker.outputs]
+            return [*unchanged, gr.skip(), None]
+        return [*picker.show(image), gr.update(selected_index=None), None]
 
-    buttons.block_run_while(picker.examples.select, show_example, None, [*picker.outputs, picker.file])
-    buttons.block_run_while(
-        picker.file.change, show_file, [picker.file, picker.state], [*picker.outputs, picker.examples]
-    )
+    def crop_again(chosen: InputImage | None, crop: bool) -> list[object]:
+        if chosen is None or chosen.upload is None:
+            return [gr.skip()] * len(picker.outputs)
+        return picker.show(with_guess(outputs.cropped(chosen, crop)))
+
+    buttons.block_run_while(picker.examples.select, show_example, None, picker.outputs)
+    file_inputs, file_outputs = [picker.file, picker.state, picker.crop], [picker.examples, picker.file]
+    buttons.block_run_while(picker.file.upload, show_file, file_inputs, [*picker.outputs, *file_outputs])
+    buttons.block_run_while(picker.crop.input, crop_again, [picker.state, picker.crop], picker.outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -11,9 +12,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
-from .. import models
+from .. import clip, models
 from ..errors import UserError
 from ..experiments import EXPERIMENTS, Experiment, Inverted, Progress, invert
+from ..slerp import normalize
 from . import model_cache
 from .outputs import InputImage
 
@@ -23,6 +25,7 @@ F = TypeVar("F", bound=Callable[..., Iterator[Any]])
 PREVIEW_EVERY = 3  # steps between two previews
 CACHE_BYTES = 64 * 2**20  # size of the cache of inversions, enough for a thousand of the miniature's
 _INVERSIONS: OrderedDict[tuple[object, ...], Inverted] = OrderedDict()
+_CLASSES: dict[tuple[str, str], Tensor] = {}
 CPU = torch.device("cpu")
 
 
@@ -76,10 +79,11 @@ def _stream(model: str, name: str, args: tuple[Any, ...], params: dict[str, Any]
 
 
 @on_gpu
-def _encode(model: str, method: str, args: tuple[Any, ...], params: dict[str, Any]) -> Iterator[Tensor]:
-    """Yield the embeddings that a method of the model's encoder returns, once and on the CPU."""
+def _encode(model: str, name: str, args: tuple[Any, ...], params: dict[str, Any]) -> Iterator[Tensor]:
+    """Yield what a method of the model's encoder, or a function of `clip` with it, returns, once and on the CPU."""
     encoder = model_cache.get(model).encoder
-    yield getattr(encoder, method)(*args, **params).cpu()
+    method = getattr(encoder, name, None) or functools.partial(getattr(clip, name), encoder)
+    yield method(*to_device(args, encoder.device), **params).cpu()
 
 
 def run_experiment(
@@ -108,6 +112,31 @@ def encode_images(model: str, pixels: Tensor) -> Tensor:
 def encode_captions(model: str, captions: Sequence[str]) -> Tensor:
     """Encode B captions to (B, D), on the CPU."""
     return next(iter(_encode(model, "encode_text", (captions,), {})))
+
+
+def class_embeddings(lab: models.Lab) -> Tensor:
+    """The embeddings of `model_cache.labels`, (L, D), computed once for these weights."""
+    key = (lab.name, lab.weights)
+    if key not in _CLASSES:
+        _CLASSES.clear()
+        _CLASSES[key] = next(iter(_encode(lab.name, "class_embeddings", (model_cache.labels(lab),), {})))
+    return _CLASSES[key]
+
+
+def guess_label(lab: models.Lab, image: InputImage, count: int = 8) -> tuple[tuple[str, float], ...]:
+    """CLIP's labels of a picture among all of the lab's, each with its probability, best first."""
+    pixels, classes = image.pixels(lab, "model"), class_embeddings(lab)
+    best = next(iter(_encode(lab.name, "classify", (pixels, classes), {})))[0].topk(min(count, len(classes)))
+    labels = model_cache.labels(lab)
+    return tuple((labels[k], p) for p, k in zip(best.values.tolist(), best.indices.tolist()))
+
+
+def nearest_label(lab: models.Lab, label: str) -> str:
+    """The label of the lab's whose embedding is nearest to that of this one, and which is another one."""
+    labels, classes = model_cache.labels(lab), class_embeddings(lab)
+    z_t = classes[labels.index(label)] if label in labels else normalize(encode_captions(lab.name, [label]))[0]
+    cosines = classes @ z_t
+    return next(labels[k] for k in cosines.argsort(descending=True).tolist() if labels[k] != label)
 
 
 def invert_images(

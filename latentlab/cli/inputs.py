@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..models import Lab
 
 LATENTS = ".safetensors"
-CROP_OR_PAD = ("crop", "pad")
+FITS = ("crop", "pad", "subject")  # those of `io.images`, which imports torch
 
 
 def check_fit(fit: str, fits: tuple[str, ...]) -> None:
@@ -93,13 +93,14 @@ class Inputs:
         self,
         paths: Sequence[Path],
         fit: str,
-        fits: tuple[str, ...] = CROP_OR_PAD,
+        fits: tuple[str, ...] = FITS,
         *,
         only_latents: bool = False,
     ) -> None:
         from ..io import embeddings
 
         check_fit(fit, fits)
+        self.fit = fit
         self.several = len(paths) > 1 or paths[0].is_dir()  # whether there may be several results
         self.files: list[tuple[Path, str]] = []  # each with its name
         names = Counter(path.name for path in paths)
@@ -109,7 +110,7 @@ class Inputs:
                 self.files += [(file, file.relative_to(path).as_posix()) for file in files]
             else:
                 self.files.append((path, path.name if names[path.name] == 1 else path.as_posix()))
-                for _ in _open(path, path.name):
+                for _ in _open(path, path.name, fit):
                     pass
         self.named = {path for path in paths if not path.is_dir()}
 
@@ -117,7 +118,7 @@ class Inputs:
         count = 0
         for path, name in self.files:
             try:
-                inputs = [*_open(path, name)]
+                inputs = [*_open(path, name, self.fit)]
             except UserError as error:
                 if path in self.named:
                     raise
@@ -135,14 +136,14 @@ def _may_be_input(path: Path, only_latents: bool) -> bool:
     return path.suffix == LATENTS or (not only_latents and embeddings.may_be_picture(path))
 
 
-def _open(path: Path, name: str) -> Iterator[Input]:
+def _open(path: Path, name: str, fit: str) -> Iterator[Input]:
     """The picture in a file, or every row of its latents."""
     from .. import latents
     from ..io import images
 
     stem = str(Path(name).with_suffix(""))
     if path.suffix != LATENTS:
-        yield Input(name, stem, images.open_image(path))
+        yield Input(name, stem, images.open_image(path, alpha=fit == "subject"))
         return
     latent, metadata = latents.load(path), latents.metadata(path)
     for k in range(len(latent)):
@@ -187,12 +188,12 @@ def load_pixels(inputs: Inputs, lab: Lab, fit: str, quiet: bool) -> tuple[list[s
     return [name for name, _ in loaded], torch.cat([pixels for _, pixels in loaded])
 
 
-def open_images(paths: list[Path], fit: str, fits: tuple[str, ...] = CROP_OR_PAD) -> list[Image.Image]:
+def open_images(paths: list[Path], fit: str, fits: tuple[str, ...] = FITS) -> list[Image.Image]:
     """Open the user's files as PIL images, so that a bad file is refused before a model is loaded."""
     from ..io import images
 
     check_fit(fit, fits)
-    return [images.open_image(path) for path in paths]
+    return [images.open_image(path, alpha=fit == "subject") for path in paths]
 
 
 def to_pixels(pictures: list[Image.Image], lab: Lab, fit: str) -> Tensor:

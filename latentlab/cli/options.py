@@ -44,10 +44,13 @@ PictureOrLatents = Annotated[Path, typer.Argument(help=f"One {PICTURE_OR_LATENTS
 Pictures = Annotated[
     list[Path], typer.Argument(help=f"One {PICTURE_OR_LATENTS}; or several, or folders of them, one after another.")
 ]
-Fit = Annotated[str, typer.Option(help="How to make the image square: crop its middle, or pad it.")]
+Fit = Annotated[str, typer.Option(help="How to make the image square: crop its middle, pad it, or take its subject.")]
 ClipFit = Annotated[
     str,
-    typer.Option(help="How to make the image square: as the model's own preprocessing does, crop its middle, or pad."),
+    typer.Option(
+        help="How to make the image square: as the model's own preprocessing does (model), crop its middle, pad it, or "
+        "take its subject."
+    ),
 ]
 Steps = Annotated[int, typer.Option(min=1, max=980, help="Steps of the decoder.")]
 RoundTripSteps = Annotated[int, typer.Option(min=1, max=980, help="Steps of the inversion, and of the decoder.")]

@@ -46,11 +46,21 @@ class Classified(Result):
         return grid(self.pixels, titles=titles)
 
     def summary(self) -> str:
-        label, p = self.top(0)[0]
         which = "the picture" if len(self.probabilities) == 1 else "the first picture"
-        return (
-            f"CLIP thinks that {which} shows “{label}”, with a probability of {p:.0%} among {len(self.labels)} labels."
-        )
+        return answer(self.top(0, 2), which)
+
+
+def answer(top: Sequence[tuple[str, float]], which: str = "the picture") -> str:
+    """CLIP's answer in words: it is sure where the first label is more probable than all others together.
+
+    Args:
+        top: the most probable labels, best first: (label, probability).
+    """
+    (label, p), *others = top
+    if p > 0.5 or not others:
+        return f"CLIP thinks that {which} shows {label} ({p:.0%})."
+    second, q = others[0]
+    return f"CLIP is unsure: {which} may show {label} ({p:.0%}) or {second} ({q:.0%})."
 
 
 @experiment(

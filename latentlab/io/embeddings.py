@@ -110,7 +110,7 @@ def embed(
     captions beside a picture, is passed over.
 
     Args:
-        fit: "model" sizes pictures by the model's own preprocessing, "crop" takes the middle square, "pad" pads it.
+        fit: "model" sizes pictures by the model's own preprocessing; the others are those of `images.square`.
         batch: the number of pictures that are encoded together.
         done: names of files that are passed over, since an earlier run encoded or skipped them.
 
@@ -126,7 +126,7 @@ def embed(
     todo = {path: name for path, name in _names(paths, Path(folder)).items() if name not in done}
     for step, (path, name) in enumerate(todo.items(), len(paths) - len(todo) + 1):
         try:
-            picture = images.open_image(path)
+            picture = images.open_image(path, alpha=fit == "subject")
         except UserError as error:
             if may_be_picture(path):
                 skipped[name] = utf8(str(error))

@@ -23,8 +23,14 @@ MAX_PIXELS = 40 * 10**6
 METADATA_KEY = "latentlab"
 
 
-def open_image(path: str | Path) -> Image.Image:
+FITS = ("crop", "pad", "subject")  # ways to make a picture square
+
+
+def open_image(path: str | Path, *, alpha: bool = False) -> Image.Image:
     """A user's file as an upright RGB image, transparency laid on white, the first frame of an animation.
+
+    Args:
+        alpha: keep transparency as RGBA, by which `square(..., fit="subject")` finds the subject.
 
     Raises:
         UserError: missing, empty, over 20 MB or 40 Mpx, not one of PNG, JPEG, WEBP, GIF, BMP, or broken.
@@ -53,11 +59,13 @@ def open_image(path: str | Path) -> Image.Image:
                     )
                 grey_key = _grey_key(file)
                 file.load()
-                if grey_key is None:
-                    return to_rgb(file)
-                grey = file.convert("L")
-                grey.info["transparency"] = grey_key
-                return to_rgb(grey)
+                picture: Image.Image = file
+                if grey_key is not None:
+                    picture = file.convert("L")
+                    picture.info["transparency"] = grey_key
+                if alpha and picture.has_transparency_data:
+                    return ImageOps.exif_transpose(picture).convert("RGBA")
+                return to_rgb(picture)
     except UserError:
         raise
     except Image.DecompressionBombError as error:  # before our own count, when it is far more
@@ -113,10 +121,11 @@ def _from_inks(image: Image.Image) -> Image.Image:
 
 
 def square(image: Image.Image, size: int, *, fit: str = "crop") -> Image.Image:
-    """The image as a square of `size` pixels: its middle cropped, or all of it padded with its border's colour.
+    """The image as a square of `size` pixels.
 
     Args:
-        fit: "crop" or "pad".
+        fit: "crop" keeps its middle; "pad" keeps all of it and adds its border's colour; "subject" keeps what stands
+            out from a transparent or uniform ground, and the middle where there is no such ground.
 
     Raises:
         UserError: another fit.
@@ -129,7 +138,11 @@ def square(image: Image.Image, size: int, *, fit: str = "crop") -> Image.Image:
         canvas = Image.new(image.mode, (size, size), image.getpixel((0, 0)))
         canvas.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
         return canvas
-    raise UserError(f"fit is {fit!r}: give 'crop' or 'pad'")
+    if fit == "subject":
+        from .subject import crop_to_subject
+
+        return ImageOps.fit(crop_to_subject(image), (size, size), Image.Resampling.LANCZOS)
+    raise UserError(f"fit is {fit!r}: give 'crop', 'pad' or 'subject'")
 
 
 def to_tensor(*images: Image.Image) -> Tensor:
@@ -161,7 +174,7 @@ def resize(pixels: Tensor, size: int) -> Tensor:
 
 def load(path: str | Path, size: int, *, fit: str = "crop") -> Tensor:
     """A user's file as (1, 3, size, size) in [-1, 1]: `open_image`, `square`, `to_tensor`."""
-    return to_tensor(square(open_image(path), size, fit=fit))
+    return to_tensor(square(open_image(path, alpha=fit == "subject"), size, fit=fit))
 
 
 def save_png(image: Image.Image, path: str | Path, metadata: dict | None = None) -> Path:

@@ -19,7 +19,7 @@ from .. import controls, markup, model_cache
 from ..events import QUIET, Controls, EventOptions
 from ..outputs import InputImage, file, latent_row, output_images
 from ..page import Page, PageResult, PageRun
-from ..picker import Picker, selection_line
+from ..picker import Picker
 from ..running import PREVIEW_EVERY, run_experiment
 
 LABELS = "a dog, a car, a clock, a house"
@@ -35,7 +35,7 @@ def inputs() -> Controls:
     gr.Examples([[example] for example in WORDS], word, label="Words to try", example_labels=list(WORDS))
     return {
         "word": word,
-        "truth": gr.Textbox("a strawberry", label="What the picture shows", max_length=120),
+        "truth": gr.Textbox(label="What the picture shows", max_length=120),
         "sketch": sketch_pad(),
     }
 
@@ -99,13 +99,11 @@ def connect(picker: Picker, controls_by_name: Controls) -> None:
     """Show the label before the run, and move it to where the picture is clicked."""
     _, x_slider, y_slider, size_slider = label = [controls_by_name[name] for name in ("word", "x", "y", "size")]
 
-    def show(picture: InputImage, word: str, x: float, y: float, size: float) -> tuple[str, str]:
+    def show(picture: InputImage, word: str, x: float, y: float, size: float) -> str:
         try:
-            return file(labelled(picture, word, x=x, y=y, size=size)), selection_line(picker.label, picture)
-        except UserError as error:
-            return file(images.square(picture.picture, PREVIEW_SIDE)), markup.message(
-                markup.error_sentence(error), "wrong"
-            )
+            return file(labelled(picture, word, x=x, y=y, size=size))
+        except UserError:  # the run says why
+            return file(images.square(picture.picture, PREVIEW_SIDE))
 
     def background(picture: InputImage) -> dict[str, object]:
         return {"background": file(images.square(picture.picture, PREVIEW_SIDE)), "layers": [], "composite": None}
@@ -118,14 +116,11 @@ def connect(picker: Picker, controls_by_name: Controls) -> None:
         ]
 
     latest: EventOptions = {**QUIET, "trigger_mode": "always_last"}
-    gr.on(
-        [picker.state.change, *(c.change for c in label if isinstance(c, gr.Textbox | gr.Slider))],
-        show,
-        [picker.state, *label],
-        [picker.preview, picker.selection],
-        **latest,
-    )
-    picker.state.change(background, picker.state, controls_by_name["sketch"], **QUIET)
+    # The line that names the picture changes with each picture; a change of the state would pass without an event.
+    chosen = picker.selection.change
+    texts = [c.change for c in label if isinstance(c, gr.Textbox | gr.Slider)]
+    gr.on([chosen, *texts], show, [picker.state, *label], picker.preview, **latest)
+    chosen(background, picker.state, controls_by_name["sketch"], **QUIET)
     picker.preview.select(place, size_slider, [x_slider, y_slider], **QUIET)
 
 
@@ -245,8 +240,8 @@ PAGE = Page(
     extras,
     pictures=("Picture",),
     initial_examples=("strawberry|apple",),
-    caption="truth",
-    caption_from_example=thing,
+    filled=("truth",),
+    fill=lambda picture: {"truth": thing(picture.caption)},
     columns=5,
     not_in_api=("sketch",),
     preview=preview,

@@ -15,7 +15,6 @@ from ..picker import load_examples
 from ..running import run_experiment
 
 TASKS = [("Zero-shot: which label?", "classify"), ("Similarity: pictures and captions", "compare")]
-LABELS = "an apple, a strawberry, cherries, a heart, a ball, a frog, a fish, a bus"
 OTHERS, MORE = 7, 8  # the largest numbers of examples and of captions beside the visitor's picture
 
 
@@ -23,11 +22,11 @@ def inputs() -> Controls:
     return {
         "task": gr.Radio(TASKS, value="classify", label="What to ask"),
         "labels": gr.Textbox(
-            LABELS,
-            label="Labels, with commas",
+            label="Your own labels, with commas",
+            placeholder="all things that the model knows",
             max_length=1500,
             lines=2,
-            info="Zero-shot chooses one of these labels for the picture. Similarity compares your picture and seven "
+            info="CLIP chooses one of these labels for the picture. Similarity compares your picture and seven "
             "examples with their own captions and these labels.",
         ),
     }
@@ -53,8 +52,9 @@ def run(model: str, picture: InputImage, task: str, labels: str, ensemble: bool)
         return (yield from _compare(model, picture, names))
     lab = yield from model_cache.load_with_progress(model)
     pixels, templates = picture.pixels(lab, "model"), TEMPLATES if ensemble else ("{}",)
+    names = names or [*model_cache.labels(lab)]
     result = yield from run_experiment(model, experiments.classify, pixels, names, templates=templates)
-    return PageResult(result, extras={"answer": markup.probability_bars({picture.name: result.top(0, 10)})})
+    return PageResult(result, extras={"answer": markup.probability_bars({picture.name: result.top(0, 8)})})
 
 
 def _compare(model: str, picture: InputImage, labels: list[str]) -> PageRun:

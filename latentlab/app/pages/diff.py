@@ -7,6 +7,7 @@ import gradio as gr
 from ... import experiments
 from ...edits import spaced, text_diff
 from ...experiments import Diffed
+from ...paper.inputs import thing as without_background
 from .. import controls, markup, model_cache, running
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, known_latents, output_images
@@ -16,8 +17,8 @@ from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 def inputs() -> Controls:
     return {
-        "source": gr.Textbox("a strawberry and a purple background", label="The picture shows", max_length=300),
-        "target": gr.Textbox("a watermelon and a purple background", label="It should show", max_length=300),
+        "source": gr.Textbox(label="The picture shows", max_length=300),
+        "target": gr.Textbox(label="It should show", max_length=300),
         "theta": gr.Slider(
             0.05,
             1,
@@ -81,6 +82,13 @@ def _curves(result: Diffed) -> str:
     )
 
 
+def captions(picture: InputImage) -> dict[str, str]:
+    """Return the picture's caption, and the same with the thing that CLIP finds most like its own."""
+    lab, thing = model_cache.current(), without_background(picture.caption)
+    other = running.nearest_label(lab, thing) + picture.caption[len(thing) :] if lab and thing else ""
+    return {"source": picture.caption, "target": other}
+
+
 PAGE = Page(
     "text-diff",
     "Text diff",
@@ -91,7 +99,8 @@ PAGE = Page(
     advanced,
     pictures=("Picture",),
     initial_examples=("strawberry",),
-    caption="source",
+    filled=("source", "target"),
+    fill=captions,
     rerun_controls=("theta",),
     columns=3,
     rows=True,
