@@ -29,7 +29,8 @@ import typer
 
 from latentlab import models
 from latentlab.analysis import intervals
-from latentlab.diffusion import Conditioning, noise
+from latentlab.diffusion import Conditioning
+from latentlab.noise import draw_x_T
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import checkpoints
@@ -61,7 +62,7 @@ def build(name: str, device: torch.device, dtype: torch.dtype, *, tiny: bool, to
 @torch.no_grad()
 def evaluation(lab: models.Lab) -> torch.Tensor:
     """One evaluation of the decoder, of a seed."""
-    x = noise(lab.decoder, [0], device=lab.device)
+    x = draw_x_T(lab.decoder, [0], device=lab.device)
     z_i = torch.randn(1, lab.encoder.width, generator=torch.Generator().manual_seed(0)).to(lab.device)
     return lab.decoder.eps(x, 500, Conditioning(z_i, lab.decoder.encode_prompt(["a red cat"]))).double().cpu()
 

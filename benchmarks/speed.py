@@ -30,9 +30,9 @@ from torch import Tensor
 from latentlab import experiments, models
 from latentlab.analysis import intervals
 from latentlab.decoding import decode, pictures
-from latentlab.diffusion import noise
 from latentlab.io import images
 from latentlab.latents import Latent
+from latentlab.noise import draw_x_T
 from latentlab.prior import sample
 
 PROMPT = "a red apple on a blue background"
@@ -80,7 +80,7 @@ def one(lab: Lab, params: dict) -> float:
     return time.perf_counter() - start
 
 
-def eight(lab: Lab, inverted: experiments.Inverted) -> float:
+def eight(lab: Lab, inverted: experiments.InversionResult) -> float:
     start = time.perf_counter()
     experiments.vary(lab, inverted, etas=(1.0,), seeds=range(8), preview_every=0)
     return time.perf_counter() - start
@@ -90,7 +90,7 @@ def generate_pictures(lab: Lab, names: list[str], params: dict) -> Tensor:
     """A picture of each name, before the upsampler."""
     seeds = range(len(names))
     z_i = sample(lab.prior, names, seeds=seeds, candidates=params.get("candidates", 2))
-    latent = Latent(z_i, noise(lab.decoder, seeds, device=lab.device))
+    latent = Latent(z_i, draw_x_T(lab.decoder, seeds, device=lab.device))
     steps, guidance = params.get("steps", 25), params.get("guidance", 2.0)
     x_0 = decode(lab.decoder, latent, text=lab.decoder.encode_prompt(names), steps=steps, guidance=guidance)
     return pictures(lab.decoder, x_0)

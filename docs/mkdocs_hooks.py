@@ -17,6 +17,7 @@ PAGES = {
 }
 THEORY = [
     "diffusion",
+    "noise",
     "clip_guidance",
     "prior",
     "latents",

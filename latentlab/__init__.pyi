@@ -18,6 +18,7 @@ from . import inversion as inversion
 from . import io as io
 from . import latents as latents
 from . import models as models
+from . import noise as noise
 from . import outpainting as outpainting
 from . import paper as paper
 from . import plotting as plotting

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from . import exact_inversion
 from .clip_guidance import ClipGuidance, clip_guided
-from .diffusion import Conditioning, Decoder, SeededNoise, abar_at, checked_times, ddim_step, dpm_solver_step, levels
+from .diffusion import Conditioning, Decoder, abar_at, checked_times, ddim_step, dpm_solver_step, levels
 from .errors import UserError
 from .latents import Latent, PairLatent
+from .noise import SeededNoise
 
 SOLVERS = ("ddim", "dpm++")
 

@@ -40,13 +40,11 @@ def interpolate(
     z_i = _arc(a.z_i, b.z_i, theta)
     if isinstance(noise, Tensor):
         if noise.shape != a.x_T.shape:
-            raise UserError(
-                f"noise is {tuple(noise.shape)}, wanted {tuple(a.x_T.shape)}: diffusion.noise(decoder, [0])"
-            )
+            raise UserError(f"noise is {tuple(noise.shape)}, wanted {tuple(a.x_T.shape)}: noise.draw_x_T(decoder, [0])")
         return Latent(z_i, noise.to(a.x_T).expand(len(theta), -1, -1, -1))
     if noise != "slerp":
         raise UserError(
-            f"noise is {noise!r}: give 'slerp', or the x_T to hold fixed, like diffusion.noise(decoder, [0])"
+            f"noise is {noise!r}: give 'slerp', or the x_T to hold fixed, like noise.draw_x_T(decoder, [0])"
         )
     return Latent(z_i, _arc(a.x_T, b.x_T, theta))
 

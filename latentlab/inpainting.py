@@ -12,8 +12,9 @@ from torch import Tensor
 
 from .clip_guidance import ClipGuidance, clip_guided
 from .decoding import Step
-from .diffusion import CLEAN, Conditioning, Decoder, SeededNoise, abar_at, ddim_step, evaluate, levels
+from .diffusion import CLEAN, Conditioning, Decoder, abar_at, ddim_step, evaluate, levels
 from .errors import UserError
+from .noise import SeededNoise
 
 KNOWN = ("trajectory", "noised")
 Known = Callable[[int], Tensor]  # a time to the state (1 or B, C, H, W) of the part of x_0 that is known

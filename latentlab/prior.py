@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .diffusion import SeededNoise, abar_at, ddim_step, levels, to_eps
+from .diffusion import abar_at, ddim_step, levels, to_eps
 from .errors import UserError
+from .noise import SeededNoise
 from .slerp import normalize
 
 

@@ -11,9 +11,9 @@ import torch
 from PIL import ImageColor
 from torch import Tensor, nn
 
-from .diffusion import SeededNoise
 from .errors import UserError
 from .io import images
+from .noise import SeededNoise
 from .rasteriser import rasterise
 
 STYLES = ("strokes", "shapes", "line")

@@ -9,8 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .diffusion import SeededNoise, abar_at, ddim_step, levels
+from .diffusion import abar_at, ddim_step, levels
 from .errors import UserError
+from .noise import SeededNoise
 
 
 class Upsampler(Protocol):

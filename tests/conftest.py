@@ -16,8 +16,9 @@ from filelock import FileLock
 
 from latentlab import experiments, models
 from latentlab.analysis.pca import Directions
-from latentlab.diffusion import SeededNoise, abar_at, cosine_abar
+from latentlab.diffusion import abar_at, cosine_abar
 from latentlab.models.toy import D, ToyDecoder
+from latentlab.noise import SeededNoise
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Background services of the browser itself would be counted as requests of the page.

@@ -7,8 +7,8 @@ import torch
 
 from latentlab import decoding
 from latentlab.canvas import Decoded, FirstStage, Fourier, Pixels
-from latentlab.diffusion import noise
 from latentlab.latents import Latent
+from latentlab.noise import draw_x_T
 from latentlab.strokes import STYLES, Strokes
 
 SIDE = 8
@@ -24,7 +24,7 @@ def canvas_of(name, lab, pixels):
     if name in STYLES:
         return Strokes.random(2, seeds=(0, 1), paper=torch.ones(1, 3, 1, 1), style=name)
     if name in ("x_T", "z_i"):
-        z_i, x_T = lab.encoder.encode_image(pixels), noise(lab.decoder, range(2))
+        z_i, x_T = lab.encoder.encode_image(pixels), draw_x_T(lab.decoder, range(2))
         return Decoded(lab.decoder, z_i * 0.5, x_T, free=name, steps=3)
     return (
         FirstStage(lab.decoder, pixels) if name == "latents" else {"pixels": Pixels, "fourier": Fourier}[name](pixels)

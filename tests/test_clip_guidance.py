@@ -8,11 +8,12 @@ import torch
 
 from latentlab import UserError, decoding, experiments, models
 from latentlab.clip_guidance import ClipGuidance, clip_guided
-from latentlab.diffusion import CLEAN, Conditioning, abar_at, ddim_step, noise
+from latentlab.diffusion import CLEAN, Conditioning, abar_at, ddim_step
 from latentlab.experiments.guidance import GUIDANCES
 from latentlab.experiments.stages import cosine
 from latentlab.latents import Latent
 from latentlab.models import checkpoint, offload
+from latentlab.noise import draw_x_T
 from latentlab.slerp import normalize
 
 
@@ -73,7 +74,7 @@ def test_a_scale_of_0_costs_and_changes_nothing(spy, lab, cond, x_t, clip):
 
 
 def test_decoding_guided_by_clip_scores_higher_and_only_within_its_interval(lab, cond, x_0):
-    latent = Latent(cond.z_i.float(), noise(lab.decoder, [0, 1, 2]))
+    latent = Latent(cond.z_i.float(), draw_x_T(lab.decoder, [0, 1, 2]))
     z_t = lab.encoder.encode_text(["a cat"])
 
     def decoded(scale, **params):
@@ -90,7 +91,7 @@ def test_decoding_guided_by_clip_scores_higher_and_only_within_its_interval(lab,
 @pytest.mark.parametrize("name", ["karlo", "kandinsky22", "stable-unclip-h"])
 def test_every_family_passes_the_gradient_to_x_t(family, name):
     lab = family(name)
-    x_t = noise(lab.decoder, [0, 1])
+    x_t = draw_x_T(lab.decoder, [0, 1])
     z_i = lab.encoder.encode_image(torch.rand(2, 3, 24, 20) * 2 - 1)
     clip = ClipGuidance(lab.encoder, z_i.flip(0), 5.0)
     eps = clip_guided(lab.decoder, x_t, 500, Conditioning(z_i), 1.0, clip)
@@ -102,7 +103,7 @@ def test_networks_that_take_turns_are_guided_alike(published, family, monkeypatc
     monkeypatch.setattr(offload, "LARGE", 100)
     monkeypatch.setattr(checkpoint.Checkpoint, "_plan", lambda self, *_: offload.Turns(self.device, on_disk=True))
     turns, whole = models.load(published, family="kandinsky22", device="cpu"), family("kandinsky22")
-    x_t, z_i = noise(whole.decoder, [0]), whole.encoder.encode_image(torch.zeros(1, 3, 24, 20))
+    x_t, z_i = draw_x_T(whole.decoder, [0]), whole.encoder.encode_image(torch.zeros(1, 3, 24, 20))
     guided = [
         clip_guided(lab.decoder, x_t, 500, Conditioning(z_i), 1.0, ClipGuidance(lab.encoder, -z_i, 5.0))
         for lab in (turns, whole)
@@ -133,7 +134,7 @@ def test_a_scale_that_is_negative_or_not_finite_is_refused(lab, scale):
 
 
 def test_another_number_of_captions_and_an_unknown_kind_of_guidance_are_refused(lab, cond, clip):
-    latent = Latent(cond.z_i.float(), noise(lab.decoder, [0, 1, 2]))
+    latent = Latent(cond.z_i.float(), draw_x_T(lab.decoder, [0, 1, 2]))
     with pytest.raises(UserError, match="2 captions guide 3 pictures: give one z_t for all"):
         decoding.decode(lab.decoder, latent, clip=dataclasses.replace(clip, z_t=clip.z_t[:2]))
     with pytest.raises(UserError, match="by is 'magic': give one of classifier-free, clip"):

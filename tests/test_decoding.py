@@ -5,16 +5,17 @@ import pytest
 import torch
 
 from latentlab.decoding import SOLVERS, decode, pictures, sample_steps
-from latentlab.diffusion import CLEAN, levels, noise
+from latentlab.diffusion import CLEAN, levels
 from latentlab.errors import UserError
 from latentlab.io import images
 from latentlab.latents import Latent
+from latentlab.noise import draw_x_T
 
 
 @pytest.fixture
 def latent(lab, z_i):
     """Three rows in the precision that models run in."""
-    return Latent(z_i.float(), noise(lab.decoder, [3, 4, 5]))
+    return Latent(z_i.float(), draw_x_T(lab.decoder, [3, 4, 5]))
 
 
 def grey_levels(decoder, x_0):
@@ -62,7 +63,7 @@ def test_sample_k_alone_is_sample_k_in_a_batch_to_one_grey_level(lab, z_i, eta, 
     seeds = [3, 4, 5]
 
     def pictures(rows):
-        latent = Latent(z_i[rows].float(), noise(lab.decoder, seeds[rows]))
+        latent = Latent(z_i[rows].float(), draw_x_T(lab.decoder, seeds[rows]))
         return grey_levels(lab.decoder, decode(lab.decoder, latent, eta=eta, seeds=seeds[rows]))
 
     assert abs(pictures(slice(k, k + 1))[0] - pictures(slice(0, 3))[k]).max() <= 1
@@ -90,7 +91,7 @@ def test_one_x_T_under_several_seeds_gives_several_variations(lab, latent):
 
 def test_with_eta_1_the_pictures_have_the_toys_own_mean_and_spread(lab, z_i):
     count = 200
-    latent = Latent(z_i[:1].expand(count, -1), noise(lab.decoder, range(count), dtype=torch.float64))
+    latent = Latent(z_i[:1].expand(count, -1), draw_x_T(lab.decoder, range(count), dtype=torch.float64))
     x_0 = decode(lab.decoder, latent, eta=1.0, seeds=range(1000, 1000 + count), steps=400)
     rest = x_0 - lab.decoder.mean(z_i[:1])
     assert rest.mean().abs() < 5 * lab.decoder.spread / rest.numel() ** 0.5

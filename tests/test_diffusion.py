@@ -1,4 +1,4 @@
-"""Noise levels, the DDIM step, guidance and seeded noise, against diffusers and algebra, and what is refused."""
+"""Noise levels, the DDIM step, and guidance, against diffusers and algebra, and what is refused."""
 
 import itertools
 import math
@@ -11,7 +11,6 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler, DPMSolverMultistepSch
 from latentlab.diffusion import (
     CLEAN,
     Conditioning,
-    SeededNoise,
     abar_at,
     cosine_abar,
     ddim_step,
@@ -19,14 +18,12 @@ from latentlab.diffusion import (
     evaluate,
     guided,
     levels,
-    noise,
     to_eps,
 )
 from latentlab.errors import UserError
 
 LINEAR = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).neg().add(1).cumprod(0)
 STOCK = {"beta_schedule": "squaredcos_cap_v2", "clip_sample": False, "set_alpha_to_one": True}
-STREAMS = ("x_T", "eta", "prior", "upsampler")
 
 
 # Schedules and levels
@@ -291,57 +288,6 @@ def test_another_number_of_conditioning_rows_is_refused(normal):
         Conditioning(normal(2, 5)).expand(3)
 
 
-# Seeded noise
-
-
-@pytest.mark.parametrize("stream", STREAMS)
-def test_a_sample_draws_the_same_alone_and_in_any_batch(stream):
-    batch = SeededNoise([5, 6, 7], (3, 4, 9), stream=stream)
-    alone = SeededNoise([6], (3, 4, 9), stream=stream)
-    assert all(torch.equal(batch()[1:2], alone()) for _ in range(3))
-
-
-def test_noise_for_a_decoder_has_its_shape_and_the_seeds_order(lab):
-    x_T = noise(lab.decoder, [4, 9])
-    assert x_T.shape == (2, *lab.decoder.shape)
-    assert torch.equal(x_T.flip(0), noise(lab.decoder, [9, 4]))
-    assert noise(lab.decoder, [4], dtype=torch.float64).dtype == torch.float64
-
-
-def correlation(a, b):
-    return torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].abs().item()
-
-
-@pytest.mark.parametrize("pair", [*itertools.combinations(STREAMS, 2)], ids="-".join)
-@pytest.mark.parametrize("seed", [0, 1, 2**31, 2**40 + 3, -1])
-def test_streams_of_one_seed_are_uncorrelated(pair, seed):
-    a, b = (SeededNoise([seed], (3, 64, 64), stream=stream)() for stream in pair)
-    assert correlation(a, b) < 5 / math.sqrt(a.numel())
-
-
-@pytest.mark.parametrize("other", [1, 2, -7, 2**31, 2**32, 2**32 + 7])
-def test_seeds_of_one_stream_are_uncorrelated(other):
-    a, b = SeededNoise([7, 7 + other], (3, 64, 64))()
-    assert correlation(a, b) < 5 / math.sqrt(a.numel())
-
-
-def test_successive_draws_are_uncorrelated():
-    draw = SeededNoise([3], (3, 64, 64))
-    assert correlation(draw(), draw()) < 5 / math.sqrt(3 * 64 * 64)
-
-
-def test_noise_is_standard_normal():
-    sample = SeededNoise(range(8), (3, 64, 64))()
-    assert sample.mean().abs() < 5 / math.sqrt(sample.numel())
-    assert (sample.var() - 1).abs() < 5 * math.sqrt(2 / sample.numel())
-
-
-def test_drawing_leaves_torchs_global_generator_alone():
-    before = torch.get_rng_state()
-    SeededNoise([1, 2], (4,))()
-    assert torch.equal(torch.get_rng_state(), before)
-
-
 # Many rows
 
 
@@ -361,13 +307,5 @@ def test_evaluating_zero_rows_gives_zero_rows(lab):
     assert nothing.shape == (0, 3, 8, 8)
 
 
-@pytest.mark.parametrize("seeds", ["12", [1.5], [], 3, [None]])
-def test_seeds_that_are_no_integers_are_refused_wherever_noise_is_drawn(lab, seeds):
-    with pytest.raises(UserError, match="seeds is"):
-        noise(lab.decoder, seeds)
-
-
-def test_steps_and_seeds_may_be_integers_of_numpy_or_torch(lab):
+def test_steps_may_be_an_integer_of_numpy(lab):
     assert levels(lab.decoder.abar, np.int64(7)) == levels(lab.decoder.abar, 7)
-    for seeds in (np.arange(2), torch.arange(2)):
-        assert torch.equal(noise(lab.decoder, seeds), noise(lab.decoder, [0, 1]))

@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from latentlab.decoding import decode
-from latentlab.diffusion import Conditioning, abar_at, cosine_abar, noise
+from latentlab.diffusion import Conditioning, abar_at, cosine_abar
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import emoji
 from latentlab.models.attention import merged
+from latentlab.noise import draw_x_T
 from latentlab.prior import PriorConditioning, sample
 from latentlab.upsampling import upsample
 
@@ -79,7 +80,7 @@ def z_i(miniature):
 
 @pytest.fixture
 def x_T(miniature):
-    return noise(miniature.decoder, [3, 4, 5])
+    return draw_x_T(miniature.decoder, [3, 4, 5])
 
 
 def test_no_caption_is_the_empty_caption(miniature, z_i, x_T):
@@ -159,7 +160,7 @@ class KnowsPicture:
 def test_a_network_that_knows_the_picture_decodes_to_it(miniature, z_i, rng, steps, guidance):
     x_0 = torch.rand(1, 3, 10, 10, generator=rng) * 2 - 1
     decoder = emoji.EmojiDecoder(KnowsPicture(x_0, sample_size=10, in_channels=3), None, miniature.encoder)
-    decoded = decode(decoder, Latent(z_i, noise(decoder, [1, 2, 3])), steps=steps, guidance=guidance)
+    decoded = decode(decoder, Latent(z_i, draw_x_T(decoder, [1, 2, 3])), steps=steps, guidance=guidance)
     torch.testing.assert_close(decoded, x_0.expand(3, -1, -1, -1), rtol=0, atol=1e-4)
 
 
@@ -184,7 +185,7 @@ def test_sample_k_alone_is_sample_k_in_a_batch_to_one_grey_level(miniature, z_i,
     seeds = [3, 4, 5]
 
     def picture(rows):
-        latent = Latent(z_i[rows], noise(miniature.decoder, seeds[rows]))
+        latent = Latent(z_i[rows], draw_x_T(miniature.decoder, seeds[rows]))
         x_0 = decode(miniature.decoder, latent, steps=4, guidance=2.0, eta=eta, seeds=seeds[rows])
         return [np.asarray(image, int) for image in images.to_pil(miniature.decoder.to_pixels(x_0))]
 

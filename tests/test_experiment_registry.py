@@ -13,7 +13,7 @@ import latentlab
 from latentlab import cli, decoding, experiments, inpainting
 from latentlab.app import links, running
 from latentlab.app.pages import PAGES
-from latentlab.experiments import EXPERIMENTS, Inverted
+from latentlab.experiments import EXPERIMENTS, InversionResult
 from latentlab.paper.drawings import DRAWINGS
 from latentlab.paper.figures import FIGURES
 
@@ -41,6 +41,12 @@ def test_every_experiment_has_a_page_a_command_a_figure_and_a_place_in_the_docs_
     assert declared.page in {"", *(page.key for page in PAGES)}
     assert declared.command in commands()
     assert declared.__doc__ and getattr(latentlab, name) is getattr(experiments, name) is declared
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_result_is_named_after_its_experiments_module(name):
+    module = EXPERIMENTS[name].__module__.rpartition(".")[2]
+    assert EXPERIMENTS[name].result.__name__ == module.title().replace("_", "") + "Result"
 
 
 def test_the_stubs_and_the_page_of_the_docs_have_the_declared_experiments():
@@ -75,8 +81,8 @@ def test_the_type_checker_knows_the_parameters_and_the_result_of_an_experiment(t
     options = ("--config-file", tmp_path / "mypy.ini", "--cache-dir", tmp_path / "cache")
     output, _, _ = api.run([str(word) for word in (*options, tmp_path / "script.py")])
     declared, generated, misspelt, *_ = output.splitlines()
-    assert re.search(r"Experiment\[\[lab: .*Lab, pixels: .*, \*, steps: int =.*Reconstructed\]", declared)
-    assert re.search(r"Revealed type is .*generation\.Generated", generated)
+    assert re.search(r"Experiment\[\[lab: .*Lab, pixels: .*, \*, steps: int =.*ReconstructionResult\]", declared)
+    assert re.search(r"Revealed type is .*generation\.GenerationResult", generated)
     assert 'Unexpected keyword argument "step"' in misspelt
 
 
@@ -133,5 +139,5 @@ def test_a_row_of_several_inversions_has_its_own_residual_and_evaluations(lab, p
         assert row.evaluations == alone.evaluations
         torch.testing.assert_close(row.residual, alone.residual, rtol=0.2, atol=1e-6)
     assert both.evaluations == max(both.row(k).evaluations for k in range(2))
-    again = Inverted.stack([both.row(0), both.row(1)])
+    again = InversionResult.stack([both.row(0), both.row(1)])
     assert torch.equal(again.residuals, both.residuals) and torch.equal(again.spent, both.spent)

@@ -47,8 +47,8 @@ def test_every_experiment_reports_progress_then_numbers_with_intervals_a_figure_
 
 
 def test_help_says_what_a_call_returns():
-    assert inspect.signature(experiments.generate).return_annotation == "Generated"
-    assert inspect.signature(experiments.vary).return_annotation == "Varied"
+    assert inspect.signature(experiments.generate).return_annotation == "GenerationResult"
+    assert inspect.signature(experiments.vary).return_annotation == "VariationResult"
 
 
 def test_what_was_inverted_is_not_inverted_again(lab, inversion):

@@ -15,12 +15,13 @@ from huggingface_hub import errors as hub_errors
 from latentlab import experiments, models
 from latentlab.clip import caption_warnings, local
 from latentlab.decoding import decode
-from latentlab.diffusion import CLEAN, Conditioning, noise
+from latentlab.diffusion import CLEAN, Conditioning
 from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import checkpoint, configs, hub, offload
+from latentlab.noise import draw_x_T
 
 FAMILIES = [row.name for row in models.REGISTRY.values() if row.sources]
 WITH_PRIOR = [name for name in FAMILIES if "prior" in {source.role for source in models.spec(name).sources}]
@@ -53,7 +54,7 @@ def test_shapes_of_a_familys_parts_fit_one_another(family, name):
     assert len(json.loads(lab.clip_metadata()["probe"])) == D
     for part in filter(None, (lab.prior, lab.decoder, lab.upsampler)):
         assert (part.abar.diff() < 0).all() and part.abar.dtype == torch.float64
-    pixels = lab.decoder.to_pixels(noise(lab.decoder, [0, 1]))
+    pixels = lab.decoder.to_pixels(draw_x_T(lab.decoder, [0, 1]))
     assert pixels.shape == (2, 3, lab.decoder.image_size, lab.decoder.image_size)
     assert lab.decoder.to_x0(pixels).shape[1:] == lab.decoder.shape
     assert lab.upsampler is None or (lab.upsampler.low, lab.upsampler.high) == (lab.decoder.image_size, 16)
@@ -103,7 +104,7 @@ def test_inverting_and_decoding_gives_x_0_back(family, name):
 def test_the_picture_depends_on_z_i_the_caption_and_guidance(family, name):
     decoder = family(name).decoder
     z_i = torch.randn(2, D, generator=torch.Generator().manual_seed(1))
-    x_T = noise(decoder, [0, 0])
+    x_T = draw_x_T(decoder, [0, 0])
 
     def decoded(z_i=z_i, caption="a red cat", guidance=3.0):
         return decode(
@@ -122,7 +123,7 @@ def test_the_picture_depends_on_z_i_the_caption_and_guidance(family, name):
 def test_a_network_in_half_precision_gives_float32_results(published, name):
     lab = load(published, name, dtype="bfloat16")
     z_i = lab.encoder.encode_image(pictures())
-    x_T = noise(lab.decoder, [0, 1])
+    x_T = draw_x_T(lab.decoder, [0, 1])
     eps = lab.decoder.eps(x_T, 500, Conditioning(z_i, lab.decoder.encode_prompt(["a cat", "a dog"])), 2.0)
     assert lab.decoder.network.dtype == torch.bfloat16
     assert z_i.dtype == eps.dtype == lab.decoder.to_x0(pictures()).dtype == torch.float32

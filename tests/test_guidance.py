@@ -19,7 +19,7 @@ def test_a_guidance_sweep_holds_every_pair_and_guidance_1_of_both_is_generate(la
 
 def guided(table):
     """A sweep of the decoder's guidance, 1 and 3, that measured this table."""
-    return experiments.Guided(
+    return experiments.GuidanceResult(
         pixels=None,
         latent=None,
         captions=("a cat",),

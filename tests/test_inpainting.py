@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from latentlab import UserError, decoding, inpainting
-from latentlab.diffusion import CLEAN, Conditioning, SeededNoise, abar_at, levels, noise
+from latentlab.diffusion import CLEAN, Conditioning, abar_at, levels
 from latentlab.latents import Latent
+from latentlab.noise import SeededNoise, draw_x_T
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_the_noised_part_has_the_mean_and_the_spread_of_its_level(lab):
 
 
 def test_a_mask_of_everything_is_plain_decoding(lab, cond, x_0):
-    times, x_T = levels(lab.decoder.abar, 7), noise(lab.decoder, [0, 1, 2], dtype=torch.float64)
+    times, x_T = levels(lab.decoder.abar, 7), draw_x_T(lab.decoder, [0, 1, 2], dtype=torch.float64)
     known = inpainting.noised(x_0, lab.decoder.abar, lambda: torch.zeros_like(x_0))
     last = painted(lab.decoder, cond, torch.ones(1, 1, 8, 8).bool(), known, x_T, times, guidance=2.0)
     wanted = decoding.decode(lab.decoder, Latent(cond.z_i, x_T), steps=times, guidance=2.0)
@@ -80,7 +81,7 @@ def test_the_painted_part_has_the_toys_own_mean_and_spread(lab, z_i, mask, resam
         cond,
         mask,
         known,
-        noise(lab.decoder, range(count), dtype=z_i.dtype),
+        draw_x_T(lab.decoder, range(count), dtype=z_i.dtype),
         times,
         seeds=range(count),
         resamplings=resamplings,

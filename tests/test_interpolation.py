@@ -7,8 +7,8 @@ import torch
 from conftest import spied_lab, toy_pictures
 
 from latentlab import UserError, experiments
-from latentlab.diffusion import noise
 from latentlab.io import images
+from latentlab.noise import draw_x_T
 
 SMALL_RUN = {"pictures": toy_pictures(2), "thetas": torch.linspace(0, 1, 4), "seeds": (5, 6), "steps": 2}
 
@@ -31,7 +31,7 @@ def test_an_interpolation_with_x_T_fixed_decodes_from_the_seeds_noise(lab, inver
     from latentlab.decoding import decode
     from latentlab.latents import Latent
 
-    x_T = noise(lab.decoder, [6]).expand(2, -1, -1, -1)
+    x_T = draw_x_T(lab.decoder, [6]).expand(2, -1, -1, -1)
     expected = lab.decoder.to_pixels(decode(lab.decoder, Latent(inversion.latent.z_i, x_T), steps=inversion.steps))
     torch.testing.assert_close(result.pixels[1], expected, atol=1 / 255, rtol=0)
 

@@ -11,10 +11,11 @@ import torch
 
 from latentlab import UserError, experiments, models, prior
 from latentlab.decoding import decode
-from latentlab.diffusion import Conditioning, abar_at, noise, to_eps
+from latentlab.diffusion import Conditioning, abar_at, to_eps
 from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models import emoji
+from latentlab.noise import draw_x_T
 from latentlab.slerp import normalize
 
 THINGS = ("a red apple", "a banana", "a penguin", "a rocket", "a castle", "a guitar", "a cactus", "a heart")
@@ -65,7 +66,7 @@ def test_merging_the_empty_tokens_into_one_does_not_change_the_networks_output(l
     from diffusers import SD3Transformer2DModel
 
     stock = SD3Transformer2DModel.from_pretrained(emoji.weights_folder() / "decoder").eval()
-    x_t, z_i, t = noise(lab.decoder, [0, 1]), lab.encoder.encode_image(gallery[:2]), 500
+    x_t, z_i, t = draw_x_T(lab.decoder, [0, 1]), lab.encoder.encode_image(gallery[:2]), 500
     text = None if captions is None else lab.decoder.encode_prompt(captions)
     context = emoji.context(emoji.scaled(z_i), lab.decoder.empty.expand(2, -1, -1) if text is None else text)
     with torch.no_grad():
@@ -134,7 +135,7 @@ def test_the_priors_z_i_is_nearer_to_a_captions_picture_than_z_t(lab):
 
 
 def test_the_null_conditioning_is_the_same_for_every_picture(lab):
-    x_T = noise(lab.decoder, [0]).expand(2, -1, -1, -1)
+    x_T = draw_x_T(lab.decoder, [0]).expand(2, -1, -1, -1)
     z_i = lab.encoder.encode_text(["a dog", "a banana"])
     eps = lab.decoder.eps(x_T, 500, Conditioning(z_i), guidance=0.0)
     torch.testing.assert_close(eps[0], eps[1], atol=1e-4, rtol=0)
@@ -143,7 +144,7 @@ def test_the_null_conditioning_is_the_same_for_every_picture(lab):
 def test_eps_is_linear_in_the_guidance(lab):
     text = lab.decoder.encode_prompt(["a dog", "a dog"])
     z_i = lab.encoder.encode_text(["a dog", "a dog"])
-    x_t = noise(lab.decoder, [0, 1])
+    x_t = draw_x_T(lab.decoder, [0, 1])
     one, two, three = (lab.decoder.eps(x_t, 700, Conditioning(z_i, text), guidance=g) for g in (1.0, 2.0, 3.0))
     torch.testing.assert_close(three - two, two - one, atol=1e-3, rtol=1e-2)
 

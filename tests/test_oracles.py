@@ -38,10 +38,11 @@ from transformers import (
 
 from latentlab import upsampling
 from latentlab.decoding import decode
-from latentlab.diffusion import CLEAN, Conditioning, SeededNoise, noise
+from latentlab.diffusion import CLEAN, Conditioning
 from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.models.unclip_prior import UnclipPrior
+from latentlab.noise import SeededNoise, draw_x_T
 from latentlab.prior import sample
 
 CAPTIONS, SEEDS = ["a red cat", "two blue dogs on the moon"], [3, 4]
@@ -168,7 +169,7 @@ def test_kandinskys_decoder_and_movq_are_the_stock_pipelines(family, part, same)
     movq = part(VQModel, repository, "movq")
     stock = quiet(KandinskyV22Pipeline(part(UNet2DConditionModel, repository, "unet"), scheduler, movq))
     rng = torch.Generator().manual_seed(0)
-    z_i, x_T = torch.randn(2, lab.prior.width, generator=rng), noise(lab.decoder, SEEDS)
+    z_i, x_T = torch.randn(2, lab.prior.width, generator=rng), draw_x_T(lab.decoder, SEEDS)
     wanted = stock(
         z_i,
         lab.decoder.null.expand(2, -1),
@@ -206,7 +207,7 @@ def karlo_parts(part):
 def karlo_noise(lab):
     high = lab.upsampler.high
     return {
-        "decoder_latents": noise(lab.decoder, SEEDS),
+        "decoder_latents": draw_x_T(lab.decoder, SEEDS),
         "super_res_latents": SeededNoise(SEEDS, (3, high, high), stream="upsampler")(),
     }
 
@@ -235,7 +236,7 @@ def test_karlos_pictures_from_captions_are_the_stock_pipelines(family, karlo_par
     ).images
     z_i = sample(lab.prior, CAPTIONS, seeds=SEEDS, steps=TIMES, guidance=4.0, candidates=1)
     same("karlo", "prior, 10 steps, guidance 4", z_i, stock.prior.post_process_latents(schedulers[0].last).detach())
-    latent, text = Latent(z_i, noise(lab.decoder, SEEDS)), lab.decoder.encode_prompt(CAPTIONS)
+    latent, text = Latent(z_i, draw_x_T(lab.decoder, SEEDS)), lab.decoder.encode_prompt(CAPTIONS)
     x_0 = decode(lab.decoder, latent, text=text, steps=TIMES, guidance=8.0)
     same("karlo", "decoder, 10 steps, guidance 8", x_0, schedulers[1].last)
     large = upsampling.upsample(lab.upsampler, lab.decoder.to_pixels(x_0), seeds=SEEDS, steps=SUPER_TIMES)
@@ -272,7 +273,7 @@ def test_karlos_variations_are_the_stock_pipelines(family, karlo_parts, part, pi
     )
     stock(pictures, 1, 10, 7, **karlo_noise(lab), output_type="np")
     z_i = lab.encoder.encode_image(images.to_tensor(*pictures))
-    x_0 = decode(lab.decoder, Latent(z_i, noise(lab.decoder, SEEDS)), steps=TIMES, guidance=8.0)
+    x_0 = decode(lab.decoder, Latent(z_i, draw_x_T(lab.decoder, SEEDS)), steps=TIMES, guidance=8.0)
     same("karlo", "variations of pictures, no caption", x_0, schedulers["decoder_scheduler"].last)
 
 
@@ -328,11 +329,11 @@ def test_stable_unclip_is_the_stock_pipeline(family, stable, pictures, same, nam
         guidance_scale=10.0,
         eta=eta,
         generator=generators,
-        latents=noise(decoder, SEEDS),
+        latents=draw_x_T(decoder, SEEDS),
         noise_level=level,
         output_type="latent",
     ).images
-    latent, text = Latent(z_i, noise(decoder, SEEDS)), decoder.encode_prompt(CAPTIONS)
+    latent, text = Latent(z_i, draw_x_T(decoder, SEEDS)), decoder.encode_prompt(CAPTIONS)
     x_0 = decode(decoder, latent, text=text, steps=TIMES, guidance=10.0, eta=eta, seeds=SEEDS)
     same(name, f"decoder, 10 steps, level {level}, eta {eta}", x_0, wanted)
     with torch.no_grad():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from latentlab.diffusion import SeededNoise, abar_at, cosine_abar, ddim_step, levels, to_eps
+from latentlab.diffusion import abar_at, cosine_abar, ddim_step, levels, to_eps
 from latentlab.errors import UserError
+from latentlab.noise import SeededNoise
 from latentlab.prior import PriorConditioning, sample
 from latentlab.slerp import normalize
 

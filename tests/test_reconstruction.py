@@ -9,10 +9,10 @@ import torch
 from conftest import Grain, toy_pictures
 
 from latentlab import UserError, experiments
-from latentlab.diffusion import noise
 from latentlab.experiments import Progress
 from latentlab.io import images
 from latentlab.latents import Latent
+from latentlab.noise import draw_x_T
 
 SMALL_RUN = {"pixels": toy_pictures(2), "steps": 3, "method": "naive", "seed": 4}
 
@@ -33,7 +33,7 @@ def test_both_latents_bring_a_picture_back_and_z_i_alone_does_not(lab):
 
 
 def test_another_x_T_loses_nothing_where_it_is_the_same_x_T(lab, inversion):
-    x_T = noise(lab.require_decoder(), [3, 4])
+    x_T = draw_x_T(lab.require_decoder(), [3, 4])
     inversion = dataclasses.replace(inversion, latent=Latent(inversion.latent.z_i, x_T))
     result = experiments.reconstruct(lab, inversion, seed=3)
     assert result.value("PSNR from another x_T") == pytest.approx(result.value("PSNR"), abs=0.01)

@@ -24,6 +24,7 @@ from latentlab import (
     exact_inversion,
     inpainting,
     inversion,
+    noise,
     prior,
     rasteriser,
     slerp,
@@ -141,9 +142,9 @@ def guided(x_t: X, z_i: Z) -> X:
     return diffusion.guided(lambda x, cond: 2 * x, x_t, Conditioning(z_i), Conditioning(z_i), 2.0)
 
 
-@signature_of(diffusion.noise)
-def noise() -> Float[Tensor, "4 3 8 12"]:
-    return diffusion.noise(Wide(), range(4))
+@signature_of(noise.draw_x_T)
+def draw_x_T() -> Float[Tensor, "4 3 8 12"]:
+    return noise.draw_x_T(Wide(), range(4))
 
 
 # Directions and edits
@@ -412,6 +413,7 @@ MODULES = (
     inversion,
     exact_inversion,
     inpainting,
+    noise,
     prior,
     upsampling,
     images,

@@ -15,7 +15,7 @@ from .events import QUIET, Update
 from .layout import BuiltPage
 from .outputs import InputImage, RunOutput
 from .page import picture_names
-from .picker import Picker, thumbnail
+from .picker import Picker, framed_image, thumbnail
 
 Selected = tuple[RunOutput, int] | None  # a run and the row of its selected picture
 LATENTS, NO_LATENTS = "Its latents (safetensors)", "Its latents are unknown"
@@ -64,18 +64,7 @@ class OutputBar:
 
     def _build_selected(self) -> None:
         with gr.Row(equal_height=True):
-            self.picture = gr.Image(
-                label="Selected picture",
-                show_label=False,
-                height=150,
-                interactive=False,
-                buttons=[],
-                format="png",
-                elem_classes="frame",
-                min_width=120,
-                scale=1,
-                alt_text="The selected picture",
-            )
+            self.picture = framed_image("Selected picture", "The selected picture", min_width=120, scale=1)
             with gr.Column(scale=2, min_width=150):
                 self.description = gr.HTML(
                     '<p class="note">Run a page: its first picture is selected here. Click another to select it.</p>',

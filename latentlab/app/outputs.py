@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..clip import square
 from ..errors import UserError
-from ..experiments import Inverted
+from ..experiments import InversionResult
 from ..io import images
 from ..io.subject import crop_to_subject
 from ..latents import Latent, PairLatent
@@ -33,7 +33,7 @@ _ROOT = tempfile.TemporaryDirectory(prefix="latentlab-", ignore_cleanup_errors=T
 class KnownLatents:
     """The latents from which a picture was decoded, and the model, weights and steps of the decoding."""
 
-    inverted: Inverted
+    inverted: InversionResult
     key: tuple[str, str, int]
 
 
@@ -218,6 +218,6 @@ def known_latents(latent: Latent, pixels: Tensor, lab: Lab, steps: int) -> list[
     original = images.resize(pixels.cpu().float(), lab.require_decoder().image_size)
     key = (lab.name, lab.weights, steps)
     return [
-        KnownLatents(Inverted.of_latents(latent_row(latent, k), original[k : k + 1], steps=steps), key)
+        KnownLatents(InversionResult.of_latents(latent_row(latent, k), original[k : k + 1], steps=steps), key)
         for k in range(len(original))
     ]

@@ -62,6 +62,25 @@ def filled_update(box: Component, text: str, image: InputImage) -> Update:
     return gr.update(value=text, info=info)
 
 
+def framed_image(
+    label: str, alt_text: str, value: Image.Image | None = None, *, min_width: int, scale: int
+) -> gr.Image:
+    """Build a chosen picture in a frame."""
+    return gr.Image(
+        value,
+        label=label,
+        show_label=False,
+        height=150,
+        interactive=False,
+        buttons=[],
+        format="png",
+        elem_classes="frame",
+        min_width=min_width,
+        scale=scale,
+        alt_text=alt_text,
+    )
+
+
 def thumbnail(image: InputImage) -> Image.Image:
     return images.square(image.picture, 256)
 
@@ -109,19 +128,7 @@ def build(page: Page, label: str, first_example: str, examples: list[InputImage]
     line = gr.HTML(selection_line(label, chosen) if chosen else "", padding=False)
     preview_image = (page.preview or thumbnail)(chosen) if chosen else None
     with gr.Row(equal_height=True, elem_classes="picker"):
-        preview = gr.Image(
-            preview_image,
-            label=label,
-            show_label=False,
-            height=150,
-            interactive=False,
-            buttons=[],
-            format="png",
-            elem_classes="frame",
-            min_width=130,
-            scale=2,
-            alt_text=f"{label}: the chosen one",
-        )
+        preview = framed_image(label, f"{label}: the chosen one", preview_image, min_width=130, scale=2)
         file = gr.File(
             label=f"Your own {label.lower()}", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .. import clip, models
 from ..errors import UserError
-from ..experiments import EXPERIMENTS, Experiment, Inverted, Progress, invert
+from ..experiments import EXPERIMENTS, Experiment, InversionResult, Progress, invert
 from ..slerp import normalize
 from . import model_cache
 from .outputs import InputImage
@@ -24,7 +24,7 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Iterator[Any]])
 PREVIEW_EVERY = 3  # steps between two previews
 CACHE_BYTES = 64 * 2**20  # size of the cache of inversions, enough for a thousand of the miniature's
-_INVERSIONS: OrderedDict[tuple[object, ...], Inverted] = OrderedDict()
+_INVERSIONS: OrderedDict[tuple[object, ...], InversionResult] = OrderedDict()
 _CLASSES: dict[tuple[str, str], Tensor] = {}
 CPU = torch.device("cpu")
 
@@ -147,7 +147,7 @@ def invert_images(
     steps: int = 25,
     method: str = "fixed-point",
     iterations: int = 20,
-) -> Generator[Progress, None, Inverted]:
+) -> Generator[Progress, None, InversionResult]:
     """`yield from` this: the inversion's progress; it returns the pictures' latents, cached for all visitors.
 
     Args:
@@ -168,15 +168,15 @@ def invert_images(
         for row, key in enumerate(missing):
             _cache(key, inverted.row(row))
     inversions = [_INVERSIONS[key] for key in keys]
-    return inversions[0] if len(inversions) == 1 else Inverted.stack(inversions)
+    return inversions[0] if len(inversions) == 1 else InversionResult.stack(inversions)
 
 
-def _cache(key: tuple[object, ...], inverted: Inverted) -> None:
+def _cache(key: tuple[object, ...], inverted: InversionResult) -> None:
     _INVERSIONS[key] = inverted
     _INVERSIONS.move_to_end(key)
     while len(_INVERSIONS) > 1 and sum(map(_bytes, _INVERSIONS.values())) > CACHE_BYTES:
         _INVERSIONS.popitem(last=False)
 
 
-def _bytes(inverted: Inverted) -> int:
+def _bytes(inverted: InversionResult) -> int:
     return 2 * inverted.original.nbytes + inverted.latent.z_i.nbytes  # the latents take about what the picture takes

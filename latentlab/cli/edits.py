@@ -28,7 +28,7 @@ from .options import (
 from .output import report, report_each, run_with_progress_bar, save_result, slug
 
 if TYPE_CHECKING:
-    from ..experiments import Diffed
+    from ..experiments import TextDiffResult
 
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="Number of frames.")]
 
@@ -112,7 +112,7 @@ def diff(
     lab = model.load(as_json)
     params: dict[str, Any] = {"source": source, "thetas": thetas, "guidance": guidance, "preview_every": 0}
 
-    def results() -> Iterator[tuple[Diffed, dict[str, str], dict[str, Any]]]:
+    def results() -> Iterator[tuple[TextDiffResult, dict[str, str], dict[str, Any]]]:
         for picture in inputs:
             content, back = picture.load(lab, fit), picture.steps(steps)
             result = run_with_progress_bar(experiments.diff.stream(lab, content, to, steps=back, **params), as_json)

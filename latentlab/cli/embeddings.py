@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..analysis.pca import Directions
-    from ..experiments import Truncated, Walked
+    from ..experiments import ComponentWalkResult, TruncationResult
     from ..io.embeddings import Shard, Written
     from ..models import Lab
 
@@ -104,7 +104,7 @@ def show(
     _check_dims(kept_dims or [], components)
     params: dict[str, Any] = {"dims": kept_dims, "seed": seed, "steps": steps, "guidance": guidance, "preview_every": 0}
 
-    def results() -> Iterator[tuple[Truncated, dict[str, str], dict[str, Any]]]:
+    def results() -> Iterator[tuple[TruncationResult, dict[str, str], dict[str, Any]]]:
         for picture in inputs:
             stream = experiments.truncate.stream(lab, picture.load(lab, fit), components, **params)
             result, extra = run_with_progress_bar(stream, as_json), {"image": picture.name}
@@ -143,7 +143,7 @@ def walk(
     params: dict[str, Any] = {"components": component_numbers, "sigmas": distances, "captions": lab.things}
     params |= {"guidance": guidance, "preview_every": 0}
 
-    def results() -> Iterator[tuple[Walked, dict[str, str], dict[str, Any]]]:
+    def results() -> Iterator[tuple[ComponentWalkResult, dict[str, str], dict[str, Any]]]:
         for picture in inputs:
             content, back = picture.load(lab, fit), picture.steps(steps)
             stream = experiments.walk_components.stream(lab, content, fitted, steps=back, **params)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
-    from ..experiments import Inverted
+    from ..experiments import InversionResult
     from ..latents import Latent, PairLatent
     from ..models import Lab
 
@@ -150,7 +150,7 @@ def _open(path: Path, name: str, fit: str) -> Iterator[Input]:
         yield Input(name, stem if len(latent) == 1 else f"{stem}-{k:03d}", latent[k], metadata)
 
 
-def load_together(inputs: Sequence[Input], lab: Lab, fit: str, steps: int, quiet: bool) -> Tensor | Inverted:
+def load_together(inputs: Sequence[Input], lab: Lab, fit: str, steps: int, quiet: bool) -> Tensor | InversionResult:
     """Pictures as one batch; beside latents, as one inversion by the steps that the latents record.
 
     Raises:
@@ -158,7 +158,7 @@ def load_together(inputs: Sequence[Input], lab: Lab, fit: str, steps: int, quiet
     """
     import torch
 
-    from ..experiments import Inverted, invert
+    from ..experiments import InversionResult, invert
     from ..experiments.inversion import ensure_inverted
     from ..experiments.stages import run_to_end
 
@@ -168,7 +168,7 @@ def load_together(inputs: Sequence[Input], lab: Lab, fit: str, steps: int, quiet
     if len(recorded) > 1:
         raise UserError(f"the latents were inverted by {sorted(recorded)} steps: invert the pictures by the same steps")
     steps = recorded.pop() if recorded else steps
-    return Inverted.stack(
+    return InversionResult.stack(
         [
             run_to_end(ensure_inverted(lab, source.latents(lab), steps=steps))
             if source.is_latents

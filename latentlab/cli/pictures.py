@@ -36,7 +36,7 @@ from .output import (
 )
 
 if TYPE_CHECKING:
-    from ..experiments import Decoded, Reconstructed, Varied
+    from ..experiments import LatentDecodingResult, ReconstructionResult, VariationResult
 
 
 @with_model_options
@@ -153,7 +153,9 @@ def invert(
     print_each(outputs(), as_json, inputs.several)
 
 
-def _save_inversion(result: Reconstructed, picture: Input, fit: str, folder: Path) -> tuple[dict[str, Any], list[str]]:
+def _save_inversion(
+    result: ReconstructionResult, picture: Input, fit: str, folder: Path
+) -> tuple[dict[str, Any], list[str]]:
     """Write the two pictures and the latents of an inversion; return its numbers and files as values and as lines."""
     from ..io import images
 
@@ -208,7 +210,7 @@ def decode(
     lab = model.load(as_json)
     params: dict[str, Any] = {"prompt": prompt, "seed": seed, "guidance": guidance, "preview_every": 0}
 
-    def results() -> Iterator[tuple[Decoded, dict[str, str], dict[str, Any]]]:
+    def results() -> Iterator[tuple[LatentDecodingResult, dict[str, str], dict[str, Any]]]:
         for source in inputs:
             latent, wanted = source.latents(lab), source.steps(25) if steps is None else steps
             result = run_with_progress_bar(experiments.decode.stream(lab, latent, steps=wanted, **params), as_json)
@@ -243,7 +245,7 @@ def vary(
     lab = model.load(as_json)
     params: dict[str, Any] = {"etas": etas, "seeds": range(seed, seed + count), "guidance": guidance}
 
-    def results() -> Iterator[tuple[Varied, dict[str, str], dict[str, Any]]]:
+    def results() -> Iterator[tuple[VariationResult, dict[str, str], dict[str, Any]]]:
         for picture in inputs:
             content, back = picture.load(lab, fit), picture.steps(steps)
             stream = experiments.vary.stream(lab, content, steps=back, preview_every=0, **params)

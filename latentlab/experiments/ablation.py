@@ -13,11 +13,11 @@ from .. import prior
 from ..analysis.distances import GROUPS, cmmd, frechet, jackknife, recalled
 from ..analysis.intervals import mean, proportion
 from ..clip import caption_warnings
-from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
+from ..noise import checked_seeds, draw_x_T
 from .base import Progress, Result, experiment, size
-from .stages import checked_pixels, cosine, decode_latents, upsample_images
+from .stages import checked_pixels, cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Ablated(Result):
+class AblationResult(Result):
     """The same captions and noise under three signals in the CLIP slot.
 
     Args:
@@ -95,7 +95,7 @@ def _to_real(real: Tensor, decoded: Tensor, kinds: Sequence[str], **where: Any) 
 
 
 @experiment(
-    Ablated,
+    AblationResult,
     page="prior",
     task="ablate",
     command="ablate",
@@ -113,7 +113,7 @@ def ablate(
     steps: int = 25,
     guidance: float = 2.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Ablated]:
+) -> Iterator[Progress | AblationResult]:
     """Decode captions with zero, z_t or the prior's z_i in the CLIP slot.  Ramesh et al. 2022, section 5.1, figure 8.
 
     The caption is always given to the decoder, where it takes one, and x_T is the same for all signals.
@@ -144,12 +144,12 @@ def ablate(
     signals, notes = _signals(lab, columns, own)
     if real is not None:
         signals["real z_i"] = real.repeat_interleave(len(seeds), 0)
-    x_T = noise(lab.require_decoder(), own, device=lab.device)
+    x_T = draw_x_T(lab.require_decoder(), own, device=lab.device)
     text = lab.require_decoder().encode_prompt(columns)
     latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
     text = None if text is None else text.repeat(len(signals), 1, 1)
     params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
-    pixels = yield from decode_latents(lab, latent, **params)
+    pixels = yield from sample_images(lab, latent, **params)
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
     z_t = lab.encoder.encode_text(captions)
     scores = cosine(z, z_t.repeat_interleave(len(seeds), 0))
@@ -164,7 +164,7 @@ def ablate(
         notes.append(f"{len(real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
     pixels = yield from upsample_images(lab, pixels, own * len(signals))
     notes += caption_warnings(readings)
-    yield Ablated(
+    yield AblationResult(
         pixels=pixels.unflatten(0, (len(signals), -1)),
         latent=latent,
         signals=tuple(signals),

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ..analysis.intervals import proportion
 from ..clip import caption_warnings
-from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..grammar import Arrangement, colour_at, parse
 from ..latents import Latent
+from ..noise import checked_seeds
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
 from .stages import draw_captions, upsample_images
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Bound(Result):
+class BindingResult(Result):
     """Prompts of two coloured solids, drawn and checked.
 
     Args:
@@ -84,7 +84,7 @@ def _exchanged(a: Arrangement, colours: tuple[str, str]) -> bool:
 
 
 @experiment(
-    Bound,
+    BindingResult,
     page="binding",
     task="bind",
     command="bind",
@@ -100,7 +100,7 @@ def bind(
     steps: int = 25,
     guidance: float = 2.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Bound]:
+) -> Iterator[Progress | BindingResult]:
     """Draw prompts like “a red cube on top of a blue ball”, and see which colour is where.
 
     Ramesh et al. 2022, section 7, figure 14.  Each picture is checked twice: by CLIP, against the caption with its
@@ -143,7 +143,7 @@ def bind(
         proportion(swapped.flatten(), quantity="the two colours exchanged"),
     )
     pixels = yield from upsample_images(lab, pixels, list(seeds) * len(asked))
-    yield Bound(
+    yield BindingResult(
         pixels=pixels.unflatten(0, grid),
         latent=latent,
         arrangements=asked,

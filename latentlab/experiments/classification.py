@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Classified(Result):
+class ClassificationResult(Result):
     """Zero-shot probabilities.
 
     Args:
@@ -64,7 +64,7 @@ def answer(top: Sequence[tuple[str, float]], which: str = "the picture") -> str:
 
 
 @experiment(
-    Classified,
+    ClassificationResult,
     page="clip",
     task="classify",
     command="classify",
@@ -79,7 +79,7 @@ def classify(
     *,
     templates: Sequence[str] = TEMPLATES,
     truth: Sequence[str] = (),
-) -> Iterator[Progress | Classified]:
+) -> Iterator[Progress | ClassificationResult]:
     """Zero-shot classification with prompt ensembles.  Radford et al. 2021, section 3.1.
 
     Args:
@@ -109,7 +109,7 @@ def classify(
         own = torch.tensor([labels.index(t) for t in truth], device=probabilities.device)
         ranks = (probabilities >= probabilities.gather(1, own[:, None])).sum(1)
         table += [proportion(ranks <= k, quantity=f"top-{k} accuracy") for k in (1, 5) if k < len(labels)]
-    yield Classified(
+    yield ClassificationResult(
         pixels=pixels,
         probabilities=probabilities,
         labels=labels,

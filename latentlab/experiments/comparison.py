@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Compared(Result):
+class ComparisonResult(Result):
     """Pictures against captions.
 
     Args:
@@ -64,7 +64,7 @@ class Compared(Result):
 
 
 @experiment(
-    Compared,
+    ComparisonResult,
     page="clip",
     task="compare",
     command="compare",
@@ -72,7 +72,7 @@ class Compared(Result):
     stages=("CLIP",),
     images=lambda a: 0,
 )
-def compare(lab: Lab | Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterator[Progress | Compared]:
+def compare(lab: Lab | Encoder, pixels: Tensor, captions: Sequence[str]) -> Iterator[Progress | ComparisonResult]:
     """Cosines of all pictures with all captions, and the modality gap.  Radford et al. 2021; Liang et al. 2022.
 
     gap = |mean ẑ_i - mean ẑ_t|  (Liang et al. 2022, arXiv 2203.02053, section 2).
@@ -104,7 +104,7 @@ def compare(lab: Lab | Encoder, pixels: Tensor, captions: Sequence[str]) -> Iter
         table.append(mean(similarity.diagonal(), quantity="cosine of own pairs"))
         right = torch.cat([similarity.argmax(1) == own, similarity.argmax(0) == own])
         table.append(proportion(right, quantity="recall@1, both ways"))
-    yield Compared(
+    yield ComparisonResult(
         pixels=pixels,
         captions=captions,
         similarity=similarity,

@@ -14,8 +14,8 @@ from ..analysis.pca import Directions
 from ..errors import UserError
 from ..latents import Latent
 from .base import Progress, Result, experiment, size
-from .inversion import Inverted, Pictures, ensure_inverted
-from .stages import check_same_clip, cosine, decode_latents, upsample_images
+from .inversion import InversionResult, Pictures, ensure_inverted
+from .stages import check_same_clip, cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -27,7 +27,7 @@ def _words(end: Sequence[tuple[str, float]], count: int = 2) -> str:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Walked(Result):
+class ComponentWalkResult(Result):
     """One picture moved along single components, a row each.
 
     Args:
@@ -37,7 +37,7 @@ class Walked(Result):
         names: C, the words for each component's two ends, if a vocabulary was given.
     """
 
-    inverted: Inverted
+    inverted: InversionResult
     pixels: Tensor
     components: tuple[int, ...]
     sigmas: tuple[float, ...]
@@ -62,7 +62,7 @@ class Walked(Result):
 
 
 @experiment(
-    Walked,
+    ComponentWalkResult,
     page="pca",
     task="walk",
     command="pca walk",
@@ -81,7 +81,7 @@ def walk_components(
     steps: int = 25,
     guidance: float = 1.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Walked]:
+) -> Iterator[Progress | ComponentWalkResult]:
     """Move a picture's z_i along single principal components, x_T fixed.
 
     z_i + σ_c s e_c, with s in standard deviations of the component over the fitted set; 0 reconstructs.
@@ -104,7 +104,7 @@ def walk_components(
         raise UserError(f"{len(inversion)} pictures: this walk is of one; pass pixels[:1]")
     z_i = torch.cat([directions.traverse(inversion.latent.z_i, c, sigmas) for c in components])
     latent = Latent(z_i, inversion.bipartite.x_T.expand(len(z_i), -1, -1, -1))
-    pixels = yield from decode_latents(
+    pixels = yield from sample_images(
         lab, latent, steps=inversion.steps, guidance=guidance, preview_every=preview_every
     )
     names = [""] * len(components)
@@ -120,7 +120,7 @@ def walk_components(
         for j, s in enumerate(sigmas)
     ]
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
-    yield Walked(
+    yield ComponentWalkResult(
         inverted=inversion,
         pixels=pixels.unflatten(0, grid),
         components=tuple(components),

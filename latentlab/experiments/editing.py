@@ -14,9 +14,10 @@ from torch import Tensor
 from .. import decoding, inpainting, prior
 from ..analysis.intervals import mean, proportion
 from ..clip import caption_warnings
-from ..diffusion import Conditioning, SeededNoise, abar_at, checked_seeds, ddim_step, noise
+from ..diffusion import Conditioning, abar_at, ddim_step
 from ..errors import UserError
 from ..io import images
+from ..noise import SeededNoise, checked_seeds, draw_x_T
 from ..outpainting import canvas
 from .base import Progress, Result, experiment, size
 from .stages import PREVIEWED, checked_pixels, cosine, upsample_images
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Edited(Result):
+class EditingResult(Result):
     """Edits of one picture, one a seed.
 
     Args:
@@ -141,7 +142,7 @@ def _paint(
     small = images.resize(filled, decoder.image_size)
     x_0, own = decoder.to_x0(small), lab.encoder.encode_image(filled)
     times = inpainting.times_from(decoder.abar, params["steps"], strength)
-    x_T = noise(decoder, seeds, device=x_0.device, dtype=x_0.dtype)
+    x_T = draw_x_T(decoder, seeds, device=x_0.device, dtype=x_0.dtype)
     start = x_T if strength == 1 else ddim_step(x_0, x_T, 1.0, abar_at(decoder.abar, times[0]))
     kind = "noised" if mask.all() else params["known"]
     for step in inpainting.inpaint_steps(
@@ -164,7 +165,7 @@ def _paint(
 
 
 @experiment(
-    Edited,
+    EditingResult,
     page="",
     command="edit",
     figures=(),
@@ -189,7 +190,7 @@ def edit(
     prior_guidance: float = 1.0,
     candidates: int = 2,
     preview_every: int = 5,
-) -> Iterator[Progress | Edited]:
+) -> Iterator[Progress | EditingResult]:
     """Paint a part of a picture anew, without training.  Nichol et al. 2021 (GLIDE), section 4; `inpainting`.
 
     Args:
@@ -254,7 +255,7 @@ def edit(
         painted = yield from _paint(lab, pixels[window], missing[window], wanted, seeds, params)
         pixels = pixels.expand(len(seeds), -1, -1, -1).clone()
         pixels[window], missing[window] = painted, False
-    yield Edited(
+    yield EditingResult(
         original=original,
         mask=unknown,
         pixels=pixels,

@@ -11,11 +11,11 @@ from torch import Tensor
 from .. import prior
 from ..analysis.intervals import mean
 from ..clip import caption_warnings
-from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
+from ..noise import checked_seeds, draw_x_T
 from .base import Progress, Result, experiment, size
-from .stages import cosine, decode_latents, upsample_images
+from .stages import cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Generated(Result):
+class GenerationResult(Result):
     """Pictures of a caption.
 
     Args:
@@ -42,7 +42,7 @@ class Generated(Result):
         """What the PNG of one picture carries."""
         return {**self.settings, "seed": self.seeds[row]}
 
-    def best(self, count: int) -> Generated:
+    def best(self, count: int) -> GenerationResult:
         """The `count` pictures that CLIP finds nearest to the caption, best first.  Ramesh et al. 2021, section 2.6."""
         if not 1 <= count <= len(self.seeds):
             raise UserError(f"the best {count} of {len(self.seeds)} pictures: give a number from 1 to that")
@@ -66,7 +66,7 @@ class Generated(Result):
 
 
 @experiment(
-    Generated,
+    GenerationResult,
     page="generate",
     command="generate",
     figures=(),
@@ -86,7 +86,7 @@ def generate(
     prior_guidance: float = 1.0,
     candidates: int = 2,
     preview_every: int = 5,
-) -> Iterator[Progress | Generated]:
+) -> Iterator[Progress | GenerationResult]:
     """Caption -> prior -> decoder -> upsampler: one picture a seed.  Ramesh et al. 2022, section 2.
 
     Args:
@@ -106,15 +106,15 @@ def generate(
     z_i = prior.sample(
         lab.prior, [prompt], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
     )
-    latent = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
+    latent = Latent(z_i, draw_x_T(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
     text = lab.require_decoder().encode_prompt([prompt])
     params: dict[str, Any] = {"steps": steps, "guidance": guidance, "solver": solver}
     params |= {"guidance_interval": guidance_interval, "preview_every": preview_every}
-    pixels = yield from decode_latents(lab, latent, text=text, **params)
+    pixels = yield from sample_images(lab, latent, text=text, **params)
     similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([prompt]))
     pixels = yield from upsample_images(lab, pixels, seeds)
     table = (mean(similarity, quantity="cosine to the caption"),)
-    yield Generated(
+    yield GenerationResult(
         pixels=pixels,
         latent=latent,
         similarity=similarity,

@@ -13,11 +13,11 @@ from .. import prior
 from ..analysis.intervals import mean, mean_of_pairs
 from ..clip import caption_warnings
 from ..clip_guidance import ClipGuidance
-from ..diffusion import checked_seeds, noise
 from ..errors import UserError
 from ..latents import Latent
+from ..noise import checked_seeds, draw_x_T
 from .base import Progress, Result, experiment, size
-from .stages import cosine, decode_latents, upsample_images
+from .stages import cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -28,7 +28,7 @@ GUIDANCES = {"classifier-free": (1.0, 1.5, 2.0, 3.0, 4.0), "clip": (0.0, 0.5, 1.
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Guided(Result):
+class GuidanceResult(Result):
     """One caption over a grid of the prior's and the decoder's guidance.
 
     Args:
@@ -113,7 +113,7 @@ def _table(
 
 
 @experiment(
-    Guided,
+    GuidanceResult,
     page="prior",
     task="sweep",
     command="guide",
@@ -136,7 +136,7 @@ def guide(
     seeds: Sequence[int] = (0,),
     steps: int = 25,
     preview_every: int = 0,
-) -> Iterator[Progress | Guided]:
+) -> Iterator[Progress | GuidanceResult]:
     """Captions at every pair of the prior's and the decoder's guidance.  Ramesh et al. 2022, section 5.3, figure 9.
 
     Args:
@@ -165,7 +165,7 @@ def guide(
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
-    latent = Latent(torch.cat(z_i), noise(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
+    latent = Latent(torch.cat(z_i), draw_x_T(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
     text = lab.require_decoder().encode_prompt(columns)
     text = None if text is None else text.repeat(len(z_i), 1, 1)
     z_t = lab.encoder.encode_text(columns)
@@ -176,14 +176,14 @@ def guide(
             params["clip"] = ClipGuidance(lab.encoder, z_t.repeat(len(z_i), 1), guidance)
         else:
             params["guidance"] = guidance
-        grids.append((yield from decode_latents(lab, latent, **params)))
+        grids.append((yield from sample_images(lab, latent, **params)))
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
     pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
     table = _table(z, z_t, prior_guidances, guidances, captions=len(captions))
     shape = pixels.shape[:3]
     pixels = yield from upsample_images(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
-    yield Guided(
+    yield GuidanceResult(
         pixels=pixels.unflatten(0, shape),
         latent=latent,
         prior_guidances=tuple(prior_guidances),

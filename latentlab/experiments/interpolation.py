@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from ..analysis.intervals import mean
-from ..diffusion import checked_seeds, noise
 from ..edits import fractions, spaced
 from ..edits import interpolate as between
 from ..errors import UserError
 from ..io import images
 from ..io.atomic import atomic_write
 from ..latents import Latent
+from ..noise import checked_seeds, draw_x_T
 from ..slerp import angle
 from .base import Progress, Result, experiment, size
-from .inversion import Inverted, Pictures, ensure_inverted
-from .stages import decode_latents, upsample_images
+from .inversion import InversionResult, Pictures, ensure_inverted
+from .stages import sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Interpolated(Result):
+class InterpolationResult(Result):
     """Paths between two pictures, a row each.
 
     Args:
@@ -39,7 +39,7 @@ class Interpolated(Result):
         seeds: of the paths whose x_T is held fixed; empty when x_T is interpolated too.
     """
 
-    ends: Inverted
+    ends: InversionResult
     pixels: Tensor
     thetas: tuple[float, ...]
     seeds: tuple[int, ...]
@@ -78,7 +78,7 @@ class Interpolated(Result):
 
 
 @experiment(
-    Interpolated,
+    InterpolationResult,
     page="interpolate",
     command="interpolate",
     figures=("4",),
@@ -94,7 +94,7 @@ def interpolate(
     steps: int = 25,
     guidance: float = 1.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Interpolated]:
+) -> Iterator[Progress | InterpolationResult]:
     """Turn z_i from one picture to another.  Ramesh et al. 2022, section 3.2, figure 4.
 
     z_θ = slerp(z_i1, z_i2, θ).  x_T is turned in the same way, so that both ends reconstruct; or held fixed, one path
@@ -121,12 +121,10 @@ def interpolate(
     arc = angle(inversion.latent.z_i[:1], inversion.latent.z_i[1:])
     if arc < 1e-4:
         raise UserError("the two pictures have one z_i, so there is no way between them: give two that differ")
-    held = noise(lab.require_decoder(), seeds, device=lab.device).split(1) if seeds else ["slerp"]
+    held = draw_x_T(lab.require_decoder(), seeds, device=lab.device).split(1) if seeds else ["slerp"]
     a, b = inversion.bipartite[0], inversion.bipartite[1]
     paths = Latent.stack(between(a, b, thetas, noise=kind) for kind in held)
-    pixels = yield from decode_latents(
-        lab, paths, steps=inversion.steps, guidance=guidance, preview_every=preview_every
-    )
+    pixels = yield from sample_images(lab, paths, steps=inversion.steps, guidance=guidance, preview_every=preview_every)
     grid = (len(held), len(thetas))
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
     turns = angle(z[:, 1:], z[:, :-1])  # (K, T - 1)
@@ -138,7 +136,7 @@ def interpolate(
         ends = images.psnr(inversion.original, pixels[[0, -1]])
         table.append(mean(ends, quantity="PSNR of the ends"))
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
-    yield Interpolated(
+    yield InterpolationResult(
         ends=inversion,
         pixels=pixels.unflatten(0, grid),
         thetas=tuple(thetas),

@@ -15,17 +15,17 @@ from ..inversion import invert_steps
 from ..io import images
 from ..latents import Latent, PairLatent
 from .base import Progress, experiment
-from .stages import PREVIEWED, checked_pixels, decode_latents, forward_progress
+from .stages import PREVIEWED, checked_pixels, forward_progress, sample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
 
 
-PER_PICTURE = ("original", "residuals", "converged", "spent")  # the tensors of Inverted that have a row for each
+PER_PICTURE = ("original", "residuals", "converged", "spent")  # the tensors of InversionResult that have a row for each
 
 
 @dataclass(frozen=True, repr=False)
-class Inverted:
+class InversionResult:
     """Pictures and their two latents: what every experiment on a picture begins with, so that it is done once.
 
     Args:
@@ -72,24 +72,24 @@ class Inverted:
         return int(self.spent.max())
 
     @staticmethod
-    def of_latents(latent: Latent | PairLatent, original: Tensor, *, steps: int) -> Inverted:
+    def of_latents(latent: Latent | PairLatent, original: Tensor, *, steps: int) -> InversionResult:
         """What latents stand for that were not inverted here: their pictures (B, 3, H, W) are what they decode to."""
         method = latent.method if isinstance(latent, PairLatent) else "fixed-point"
         rows = len(latent)
         nothing = torch.zeros(rows, steps), torch.ones(rows, dtype=torch.bool), torch.zeros(rows, dtype=torch.long)
-        return Inverted(original, latent, *nothing, {"steps": steps, "method": method})
+        return InversionResult(original, latent, *nothing, {"steps": steps, "method": method})
 
     def __len__(self) -> int:
         return len(self.original)
 
-    def row(self, k: int) -> Inverted:
+    def row(self, k: int) -> InversionResult:
         """One picture of several."""
         rows = slice(k, k + 1 or None)
         parts: dict[str, Any] = {name: getattr(self, name)[rows] for name in PER_PICTURE}
         return replace(self, latent=self.latent[k], **parts)
 
     @staticmethod
-    def stack(inversions: Sequence[Inverted]) -> Inverted:
+    def stack(inversions: Sequence[InversionResult]) -> InversionResult:
         """Several inversions by the same settings as one batch."""
         first = inversions[0]
         parts: dict[str, Any] = {
@@ -98,14 +98,16 @@ class Inverted:
         return replace(first, latent=Latent.stack(inversion.bipartite for inversion in inversions), **parts)
 
     def __repr__(self) -> str:
-        return f"Inverted({len(self)} pictures, {self.method}, {self.steps} steps, {self.evaluations} evaluations)"
+        return (
+            f"InversionResult({len(self)} pictures, {self.method}, {self.steps} steps, {self.evaluations} evaluations)"
+        )
 
 
-Pictures = Tensor | Inverted | Latent | PairLatent  # pictures, or latents of them: what experiments begin with
+Pictures = Tensor | InversionResult | Latent | PairLatent  # pictures, or latents of them: what experiments begin with
 
 
 @experiment(
-    Inverted,
+    InversionResult,
     page="",
     command="invert",
     figures=(),
@@ -122,7 +124,7 @@ def invert(
     memory: int = 2,
     tolerance: float = 2e-4,
     preview_every: int = 5,
-) -> Iterator[Progress | Inverted]:
+) -> Iterator[Progress | InversionResult]:
     """Find pictures' two latents (z_i, x_T).  Ramesh et al. 2022, section 3.
 
     Args:
@@ -149,18 +151,18 @@ def invert(
     }
     for number, total, inversion in invert_steps(lab.require_decoder(), x_0, Conditioning(z_i), **params):  # noqa: B007
         yield Progress("inversion", number, total)
-    yield Inverted(original, inversion.latent, inversion.residuals, inversion.converged, inversion.spent, params)
+    yield InversionResult(original, inversion.latent, inversion.residuals, inversion.converged, inversion.spent, params)
 
 
-def ensure_inverted(lab: Lab, pixels: Pictures, **params: Any) -> Generator[Progress, None, Inverted]:
+def ensure_inverted(lab: Lab, pixels: Pictures, **params: Any) -> Generator[Progress, None, InversionResult]:
     """`yield from` this: the pictures inverted, or what was inverted before as it is; parameters as in `invert`."""
-    if isinstance(pixels, Inverted):
+    if isinstance(pixels, InversionResult):
         return pixels
     if isinstance(pixels, Tensor):
         return (yield from forward_progress(invert.stream(lab, pixels, **params)))
     latent, steps = pixels.to(lab.device, torch.float32), params["steps"]
     if isinstance(latent, PairLatent):
-        steps, original = len(latent.times) - 1, (yield from decode_latents(lab, latent))
+        steps, original = len(latent.times) - 1, (yield from sample_images(lab, latent))
     else:
-        original = yield from decode_latents(lab, latent, steps=steps)
-    return Inverted.of_latents(latent, original, steps=steps)
+        original = yield from sample_images(lab, latent, steps=steps)
+    return InversionResult.of_latents(latent, original, steps=steps)

@@ -13,8 +13,8 @@ from ..analysis.intervals import format_interval, mean
 from ..errors import UserError
 from ..latents import Latent, PairLatent
 from .base import Progress, Result, experiment
-from .inversion import Inverted, Pictures, ensure_inverted
-from .stages import cosine, decode_latents, upsample_images
+from .inversion import InversionResult, Pictures, ensure_inverted
+from .stages import cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Decoded(Result):
+class LatentDecodingResult(Result):
     """The pictures of latents.
 
     Args:
@@ -47,7 +47,7 @@ class Decoded(Result):
 
 
 @experiment(
-    Decoded,
+    LatentDecodingResult,
     page="",
     command="decode",
     figures=(),
@@ -63,7 +63,7 @@ def decode(
     steps: int = 25,
     guidance: float = 1.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Decoded]:
+) -> Iterator[Progress | LatentDecodingResult]:
     """Decode latents with DDIM, η = 0.  Ramesh et al. 2022, section 3.
 
     Args:
@@ -79,12 +79,14 @@ def decode(
     decoder = lab.require_decoder()
     if not len(latents):
         raise UserError("the latents have no rows: give at least one")
-    if isinstance(latents, Tensor | Inverted):
+    if isinstance(latents, Tensor | InversionResult):
         latents = (yield from ensure_inverted(lab, latents, steps=steps, preview_every=preview_every)).latent
     latent = latents.to(lab.device, torch.float32)
     params = {} if isinstance(latent, PairLatent) else {"steps": steps, "guidance": guidance}
     text = decoder.encode_prompt([prompt]) if prompt else None
-    pixels = yield from decode_latents(lab, latent, text=text, preview_every=preview_every, **params)
+    pixels = yield from sample_images(lab, latent, text=text, preview_every=preview_every, **params)
     likeness = cosine(lab.encoder.encode_image(pixels), latent.z_i)
     pixels = yield from upsample_images(lab, pixels, range(seed, seed + len(pixels)))
-    yield Decoded(latent=latent, pixels=pixels, table=(mean(likeness, quantity="cosine of the picture to z_i"),))
+    yield LatentDecodingResult(
+        latent=latent, pixels=pixels, table=(mean(likeness, quantity="cosine of the picture to z_i"),)
+    )

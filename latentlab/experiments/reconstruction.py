@@ -12,12 +12,12 @@ from torch import Tensor
 
 from ..analysis.intervals import mean
 from ..decoding import pictures, sample_steps
-from ..diffusion import noise
 from ..io import images
 from ..latents import Latent
+from ..noise import draw_x_T
 from .base import Progress, Result, experiment
-from .inversion import Inverted, Pictures, ensure_inverted
-from .stages import cosine, decode_latents, upsample_images
+from .inversion import InversionResult, Pictures, ensure_inverted
+from .stages import cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Reconstructed(Result):
+class ReconstructionResult(Result):
     """A picture as (z_i, x_T), and back.
 
     Args:
@@ -39,7 +39,7 @@ class Reconstructed(Result):
         cosine: (B,), between z_i and the encoding of pixels.
     """
 
-    inverted: Inverted
+    inverted: InversionResult
     pixels: Tensor
     from_z_i: Tensor
     large: Tensor
@@ -84,7 +84,7 @@ class Reconstructed(Result):
 
 
 @experiment(
-    Reconstructed,
+    ReconstructionResult,
     page="reconstruct",
     command="invert",
     figures=("inversion", "15"),
@@ -102,7 +102,7 @@ def reconstruct(
     tolerance: float = 2e-4,
     seed: int = 0,
     preview_every: int = 5,
-) -> Iterator[Progress | Reconstructed]:
+) -> Iterator[Progress | ReconstructionResult]:
     """Invert pictures to (z_i, x_T) and decode them again.  Ramesh et al. 2022, section 3.
 
     The result also holds the same z_i decoded from another x_T, which shows what z_i holds alone.
@@ -128,7 +128,7 @@ def reconstruct(
     )
     z_i = inversion.latent.z_i
     seeds = [*range(seed, seed + len(z_i))]
-    other = Latent(z_i, noise(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
+    other = Latent(z_i, draw_x_T(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
     both, spent = yield from _decode_both(lab, inversion, other, preview_every=preview_every)
     reconstruction, from_z_i = both.chunk(2)
     large = yield from upsample_images(lab, both, seeds * 2)
@@ -144,7 +144,7 @@ def reconstruct(
         "PSNR from another x_T": images.psnr(original, from_z_i),
         "cosine to z_i from another x_T": likeness_from_z_i,
     }
-    yield Reconstructed(
+    yield ReconstructionResult(
         inverted=inversion,
         pixels=reconstruction,
         from_z_i=from_z_i,
@@ -160,14 +160,14 @@ def reconstruct(
 
 
 def _decode_both(
-    lab: Lab, inversion: Inverted, other: Latent, *, preview_every: int
+    lab: Lab, inversion: InversionResult, other: Latent, *, preview_every: int
 ) -> Generator[Progress, None, tuple[Tensor, int]]:
     """`yield from` this: the pictures of the inversion, then of the other latent, and the first's evaluations."""
     decoder, steps = lab.require_decoder(), inversion.steps
     if isinstance(inversion.latent, Latent):
         both = Latent.stack([inversion.latent, other])
-        return (yield from decode_latents(lab, both, steps=steps, preview_every=preview_every)), steps
+        return (yield from sample_images(lab, both, steps=steps, preview_every=preview_every)), steps
     for step in sample_steps(decoder, inversion.latent):  # a pair goes back by its own steps, which x_T can't share
         yield Progress("decoder", step.number, step.total)
-    from_other = yield from decode_latents(lab, other, steps=steps)
+    from_other = yield from sample_images(lab, other, steps=steps)
     return torch.cat([pictures(decoder, step.x_t), from_other]), step.evaluations

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..analysis.intervals import proportion
 from ..clip import caption_warnings
-from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..latents import Latent
+from ..noise import checked_seeds
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
 from .stages import draw_captions, upsample_images
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Spelled(Result):
+class SpellingResult(Result):
     """Signs with words on them, read back by CLIP.
 
     Args:
@@ -59,7 +59,7 @@ class Spelled(Result):
 
 
 @experiment(
-    Spelled,
+    SpellingResult,
     page="binding",
     task="spell",
     command="spell",
@@ -77,7 +77,7 @@ def spell(
     steps: int = 25,
     guidance: float = 2.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Spelled]:
+) -> Iterator[Progress | SpellingResult]:
     """Draw signs with words, and read them back with CLIP.  Ramesh et al. 2022, section 7, figure 16.
 
     Args:
@@ -104,7 +104,7 @@ def spell(
     read = tuple(tuple(choices[k] for k in best[i : i + len(seeds)]) for i in range(0, len(best), len(seeds)))
     right = torch.tensor([r == w for w, row in zip(words, read) for r in row])
     pixels = yield from upsample_images(lab, pixels, list(seeds) * len(words))
-    yield Spelled(
+    yield SpellingResult(
         pixels=pixels.unflatten(0, (len(words), len(seeds))),
         latent=latent,
         words=words,

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from .. import decoding, prior, upsampling
 from ..clip import probe
-from ..diffusion import noise
 from ..errors import UserError
 from ..latents import Latent, PairLatent
+from ..noise import draw_x_T
 from ..slerp import normalize
 from .base import Progress
 
@@ -84,7 +84,7 @@ def forward_progress(stream: Iterator[Progress | T]) -> Generator[Progress, None
     return value  # type: ignore[return-value]
 
 
-def decode_latents(
+def sample_images(
     lab: Lab, latent: Latent | PairLatent, *, preview_every: int = 0, **params: Any
 ) -> Generator[Progress, None, Tensor]:
     """`yield from` this: pictures (B, 3, H, W) of latents; parameters as in `decoding.sample_steps`."""
@@ -121,10 +121,10 @@ def upsample_images(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Generator
 def draw_captions(
     lab: Lab, captions: Sequence[str], *, seeds: Sequence[int], **params: Any
 ) -> Generator[Progress, None, tuple[Latent, Tensor]]:
-    """`yield from` this: latents and pictures of every caption from every seed; parameters as in `decode_latents`."""
+    """`yield from` this: latents and pictures of every caption from every seed; parameters as in `sample_images`."""
     prompts, noises = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     z_i = prior.sample(lab.prior, prompts, seeds=noises)
     decoder = lab.require_decoder()
-    latent = Latent(z_i, noise(decoder, noises, device=lab.device))
-    return latent, (yield from decode_latents(lab, latent, text=decoder.encode_prompt(prompts), **params))
+    latent = Latent(z_i, draw_x_T(decoder, noises, device=lab.device))
+    return latent, (yield from sample_images(lab, latent, text=decoder.encode_prompt(prompts), **params))

@@ -18,8 +18,8 @@ from ..io import images
 from ..latents import Latent
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
-from .inversion import Inverted, Pictures, ensure_inverted
-from .stages import cosine, decode_latents, upsample_images
+from .inversion import InversionResult, Pictures, ensure_inverted
+from .stages import cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Diffed(Result):
+class TextDiffResult(Result):
     """A picture turned towards each of several captions, a row each.
 
     Args:
@@ -37,7 +37,7 @@ class Diffed(Result):
         targets: K captions. thetas: T fractions of the arc.
     """
 
-    inverted: Inverted
+    inverted: InversionResult
     pixels: Tensor
     source: str
     targets: tuple[str, ...]
@@ -79,7 +79,7 @@ def _moving(thetas: int | Sequence[float]) -> int:
 
 
 @experiment(
-    Diffed,
+    TextDiffResult,
     page="text-diff",
     command="diff",
     figures=("5",),
@@ -96,7 +96,7 @@ def diff(
     steps: int = 25,
     guidance: float = 1.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Diffed]:
+) -> Iterator[Progress | TextDiffResult]:
     """Turn z_i along the difference of two captions, x_T fixed.  Ramesh et al. 2022, section 3.3, figure 5.
 
     z_d = norm(z_t - z_t0), z_θ = slerp(z_i, z_d, θ), so the first frame (θ = 0) reconstructs the picture.
@@ -141,7 +141,7 @@ def diff(
     )
     # θ = 0 is one frame for all targets, and the measures want it anyway: decoded once, as row 0.
     latent = Latent.stack([inversion.bipartite, *turned])
-    pixels = yield from decode_latents(
+    pixels = yield from sample_images(
         lab, latent, steps=inversion.steps, guidance=guidance, preview_every=preview_every
     )
     z = lab.encoder.encode_image(pixels)
@@ -156,7 +156,7 @@ def diff(
         thetas=thetas,
     )
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
-    yield Diffed(
+    yield TextDiffResult(
         inverted=inversion,
         pixels=pixels[rows],
         source=source,

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ..analysis.intervals import mean, proportion
 from ..analysis.pca import Directions
-from ..diffusion import noise
 from ..errors import UserError
 from ..io import images
 from ..latents import Latent
+from ..noise import draw_x_T
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
 from .inversion import Pictures, ensure_inverted
-from .stages import check_same_clip, checked_pixels, cosine, decode_latents, upsample_images
+from .stages import check_same_clip, checked_pixels, cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Truncated(Result):
+class TruncationResult(Result):
     """Pictures decoded from the first k principal components of z_i.
 
     Args:
@@ -76,7 +76,7 @@ def default_dims(directions: Directions) -> tuple[int, ...]:
 
 
 @experiment(
-    Truncated,
+    TruncationResult,
     page="pca",
     task="truncate",
     command="pca show",
@@ -96,7 +96,7 @@ def truncate(
     steps: int = 25,
     guidance: float = 1.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Truncated]:
+) -> Iterator[Progress | TruncationResult]:
     """Decode pictures from the first k components of z_i, from one fixed x_T.  Ramesh et al. 2022, section 4, figure 7.
 
     Args:
@@ -125,16 +125,16 @@ def truncate(
     check_same_clip(lab, directions)
     original, z_i = yield from _pictures_and_z_i(lab, pixels, steps)
     truncated = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
-    x_T = noise(lab.require_decoder(), [seed], device=lab.device)
+    x_T = draw_x_T(lab.require_decoder(), [seed], device=lab.device)
     latent = Latent(truncated.flatten(0, 1), x_T.expand(len(pixels) * len(dims), -1, -1, -1))
-    decoded = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+    decoded = yield from sample_images(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
     grid = (len(pixels), len(dims))
     z = lab.encoder.encode_image(decoded).unflatten(0, grid)
     z_t = normalize(lab.encoder.encode_text(labels)) if labels else z_i[:0]
     own = torch.tensor([list(labels).index(t) for t in truth], device=z.device)
     table = _table(directions, dims, z_i, {"z_i": truncated, "the picture": z}, z_t, own)
     decoded = yield from upsample_images(lab, decoded, [seed] * len(decoded))
-    yield Truncated(
+    yield TruncationResult(
         original=original,
         pixels=decoded.unflatten(0, grid),
         dims=dims,

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from ..analysis.intervals import mean, proportion
 from ..clip import TEMPLATES, caption_warnings, class_embeddings, probabilities
-from ..diffusion import noise
 from ..errors import UserError
 from ..grammar import article
 from ..io import images
 from ..latents import Latent
+from ..noise import draw_x_T
 from ..typography import Label, paste
 from .base import Progress, Result, experiment, size
-from .stages import checked_pixels, decode_latents, upsample_images
+from .stages import checked_pixels, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..clip import Encoder
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Attacked(Result):
+class TypographicAttackResult(Result):
     """Pictures with words on them, before and after decoding.
 
     Args:
@@ -139,7 +139,7 @@ def _all_labels(
 
 
 @experiment(
-    Attacked,
+    TypographicAttackResult,
     page="attack",
     command="attack",
     figures=("6",),
@@ -161,7 +161,7 @@ def attack(
     templates: Sequence[str] = TEMPLATES,
     encoders: Mapping[str, Encoder] | None = None,
     preview_every: int = 5,
-) -> Iterator[Progress | Attacked]:
+) -> Iterator[Progress | TypographicAttackResult]:
     """Put words on pictures, ask CLIP what they show, and decode variations of them.  Ramesh et al. 2022, figure 6.
 
     Args:
@@ -204,9 +204,9 @@ def attack(
         yield Progress("CLIP", number, 1 + len(encoders or {}))
     shape, latent = (*grid, variations), None
     if variations:
-        x_T = noise(lab.require_decoder(), range(seed, seed + variations), device=lab.device)
+        x_T = draw_x_T(lab.require_decoder(), range(seed, seed + variations), device=lab.device)
         latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
-        decoded = yield from decode_latents(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
+        decoded = yield from sample_images(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
         after = probabilities(lab.encoder, lab.encoder.encode_image(decoded), z_t)
         decoded = yield from upsample_images(lab, decoded, [*range(seed, seed + variations)] * len(z_i))
     else:
@@ -217,7 +217,7 @@ def attack(
     table = _table(seen, lab.name, after, own, spelled)
     notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
     notes += [] if lab.has_decoder else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
-    yield Attacked(
+    yield TypographicAttackResult(
         original=original,
         pixels=worn,
         variations=decoded.view(*shape, *decoded.shape[1:]),

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean, mean_of_pairs
-from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..latents import Latent
+from ..noise import checked_seeds
 from .base import Progress, Result, experiment, size
-from .inversion import Inverted, Pictures, ensure_inverted
-from .stages import cosine, decode_latents, upsample_images
+from .inversion import InversionResult, Pictures, ensure_inverted
+from .stages import cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Varied(Result):
+class VariationResult(Result):
     """Variations of one picture, a row for each η.
 
     Args:
@@ -33,7 +33,7 @@ class Varied(Result):
         etas: E. seeds: N.
     """
 
-    inverted: Inverted
+    inverted: InversionResult
     pixels: Tensor
     spread: Tensor
     etas: tuple[float, ...]
@@ -65,7 +65,7 @@ class Varied(Result):
 
 
 @experiment(
-    Varied,
+    VariationResult,
     page="variations",
     command="vary",
     figures=("3",),
@@ -81,7 +81,7 @@ def vary(
     steps: int = 25,
     guidance: float = 1.0,
     preview_every: int = 5,
-) -> Iterator[Progress | Varied]:
+) -> Iterator[Progress | VariationResult]:
     """Decode a picture's own (z_i, x_T) with η above 0.  Ramesh et al. 2022, section 3.1, figure 3.
 
     The samples share z_i, so what varies among them is what z_i leaves open.
@@ -105,7 +105,7 @@ def vary(
     grid = (len(etas), len(seeds))
     count = grid[0] * grid[1]
     latent = Latent(inversion.latent.z_i.expand(count, -1), inversion.latent.x_T.expand(count, -1, -1, -1))
-    pixels = yield from decode_latents(
+    pixels = yield from sample_images(
         lab,
         latent,
         steps=inversion.steps,
@@ -124,7 +124,7 @@ def vary(
             table.append(mean_of_pairs(pairwise[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
     pixels = yield from upsample_images(lab, pixels, seeds * len(etas))
-    yield Varied(
+    yield VariationResult(
         inverted=inversion,
         pixels=pixels.unflatten(0, grid),
         spread=spread,

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from ..clip import Encoder, local
-from ..diffusion import Conditioning, SeededNoise, abar_at, guided, to_eps
+from ..diffusion import Conditioning, abar_at, guided, to_eps
 from ..errors import UserError
 from ..io import images
+from ..noise import SeededNoise
 from .checkpoint import Checkpoint
 from .configs import abar_of, prediction, same_width, side_of
 from .lab import Lab

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from .. import decoding
 from ..analysis.pca import Directions
-from ..diffusion import noise
 from ..errors import UserError
 from ..experiments import Progress
 from ..io import embeddings, images
 from ..latents import Latent
+from ..noise import draw_x_T
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -111,7 +111,7 @@ def ranked(lab: Lab, inputs: Inputs) -> Iterator[Progress | Inputs]:
     among all the things here and all that the model knows, on average.
     """
     z_i = lab.encoder.encode_image(inputs.pixels.to(lab.device)).repeat(3, 1)
-    x_T = noise(lab.require_decoder(), range(3), device=lab.device).repeat_interleave(len(inputs.captions), 0)
+    x_T = draw_x_T(lab.require_decoder(), range(3), device=lab.device).repeat_interleave(len(inputs.captions), 0)
     for step in decoding.sample_steps(lab.require_decoder(), Latent(z_i, x_T), steps=12):
         yield Progress("ranking", step.number, step.total)
     decoded = decoding.pictures(lab.require_decoder(), step.x_t)

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import experiments
 from ..analysis.intervals import format_interval, markdown
-from ..experiments import Ablated
+from ..experiments import AblationResult
 from ..models import Lab
 from .drawings import Sprites
 from .rendering import Renderer
@@ -28,7 +28,7 @@ def held_out_scenes(sprites: Sprites, count: int, *, seed: int = 0) -> list[Scen
     raise RuntimeError(f"the world has no {count} captions that differ")
 
 
-def compare(lab: Lab, sprites: Sprites, *, count: int = 512, seed: int = 0, **params: Any) -> Ablated:
+def compare(lab: Lab, sprites: Sprites, *, count: int = 512, seed: int = 0, **params: Any) -> AblationResult:
     """Decode the captions of held-out scenes with every signal in the CLIP slot.
 
     Ramesh et al. 2022, table 2 and figure 8.
@@ -46,7 +46,7 @@ def compare(lab: Lab, sprites: Sprites, *, count: int = 512, seed: int = 0, **pa
     return experiments.ablate(small, captions, pictures=pictures, kinds=kinds, **params)
 
 
-def table(ablation: Ablated) -> str:
+def table(ablation: AblationResult) -> str:
     """A Markdown table with a row for every signal and a column for every quantity and its interval."""
     kinds = [("quantity", q) for q in ("Fréchet distance", "CMMD", "CLIP score", "accuracy", "recall")]
     kinds += [("kind", k) for k in dict.fromkeys(row["kind"] for row in ablation.table if "kind" in row)]

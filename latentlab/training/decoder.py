@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from ..clip import Encoder, local
 from ..decoding import decode
-from ..diffusion import SeededNoise, cosine_abar
+from ..diffusion import cosine_abar
 from ..io.atomic import atomic_write
 from ..io.images import to_pil
 from ..latents import Latent
 from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
+from ..noise import SeededNoise
 from ..slerp import normalize, slerp
 from .curriculum import for_decoder
 from .drawings import Sprites

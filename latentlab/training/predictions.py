@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..diffusion import Conditioning, SeededNoise, abar_at, ddim_step
+from ..diffusion import Conditioning, abar_at, ddim_step
+from ..noise import SeededNoise
 
 if TYPE_CHECKING:
     from ..models.emoji import EmojiDecoder

@@ -15,12 +15,13 @@ from torch import Tensor
 from .. import experiments, models
 from ..analysis import intervals
 from ..decoding import decode
-from ..diffusion import Conditioning, Decoder, noise
+from ..diffusion import Conditioning, Decoder
 from ..inversion import invert
 from ..io.images import psnr
 from ..latents import Latent
 from ..models import precision
 from ..models.emoji import load_folder, weights_folder
+from ..noise import draw_x_T
 from ..prior import sample
 from ..slerp import normalize
 from .clip import class_embeddings, validation_scenes
@@ -106,7 +107,7 @@ class Setup:
     def decoded(self, pictures: Tensor, first_seed: int) -> Tensor:
         """Decode every picture's z_i with noise of a seed of its own: (B, 3, H, W)."""
         seeds = range(first_seed, first_seed + len(pictures))
-        latent = Latent(self.lab.encoder.encode_image(pictures), noise(self.decoder, seeds, device=self.lab.device))
+        latent = Latent(self.lab.encoder.encode_image(pictures), draw_x_T(self.decoder, seeds, device=self.lab.device))
         return self.decoder.to_pixels(decode(self.decoder, latent, steps=25, guidance=1.5))
 
 
@@ -195,7 +196,7 @@ def _generated(setup: Setup, captions: list[str], first_seed: int) -> Tensor:
     seeds = range(first_seed, first_seed + len(captions))
     of_prior = {name: params[f"prior_{name}"] for name in ("steps", "guidance")}
     z_i = sample(lab.prior, captions, seeds=seeds, candidates=params["candidates"], **of_prior)
-    latent = Latent(z_i, noise(decoder, seeds, device=lab.device))
+    latent = Latent(z_i, draw_x_T(decoder, seeds, device=lab.device))
     of_decoder = {name: params[name] for name in ("steps", "guidance", "solver", "guidance_interval")}
     return decoder.to_pixels(decode(decoder, latent, text=decoder.encode_prompt(captions), **of_decoder))
 

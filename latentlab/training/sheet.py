@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 
 from .. import experiments
-from ..diffusion import noise
-from ..experiments.stages import decode_latents, run_to_end
+from ..experiments.stages import run_to_end, sample_images
 from ..grammar import COLOURS, article
 from ..latents import Latent
 from ..models import Lab
+from ..noise import draw_x_T
 from ..plotting import Figure, grid, rows
 from ..prior import sample
 from .drawings import Sprites
@@ -43,9 +43,9 @@ def generated(lab: Lab, rng: random.Random) -> Figure:
         ground = f" on {article(rng.choice(list(COLOURS)))} background" if k % 2 else ""
         captions.append(thing.phrases[0] + ground)
     decoder = lab.require_decoder()
-    latent = Latent(sample(lab.prior, captions, seeds=range(64)), noise(decoder, range(64), device=lab.device))
+    latent = Latent(sample(lab.prior, captions, seeds=range(64)), draw_x_T(decoder, range(64), device=lab.device))
     text = decoder.encode_prompt(captions)
-    pixels = run_to_end(decode_latents(lab, latent, text=text, steps=25, guidance=2.0))
+    pixels = run_to_end(sample_images(lab, latent, text=text, steps=25, guidance=2.0))
     return grid(pixels, titles=[caption.replace(" on ", "\non ") for caption in captions], columns=8)
 
 

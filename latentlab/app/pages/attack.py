@@ -178,7 +178,7 @@ def run(
     return _attack_result(result, word)
 
 
-def _attack_result(result: experiments.Attacked, word: str) -> PageResult:
+def _attack_result(result: experiments.TypographicAttackResult, word: str) -> PageResult:
     side, count = result.variations.shape[-1], result.variations.shape[2]
     clean, attacked = (images.resize(pixels.cpu(), side) for pixels in (result.original, result.pixels[:, 0]))
     probabilities = {"clean": result.before[0], f"wearing “{word}”": result.attacked[0, 0]}

@@ -6,7 +6,7 @@ import gradio as gr
 
 from ... import experiments
 from ...edits import spaced, text_diff
-from ...experiments import Diffed
+from ...experiments import TextDiffResult
 from ...paper.inputs import thing as without_background
 from .. import controls, markup, model_cache, running
 from ..events import Controls
@@ -72,7 +72,7 @@ def run(
     return PageResult(result, pictures, figures=_curves(result))
 
 
-def _curves(result: Diffed) -> str:
+def _curves(result: TextDiffResult) -> str:
     from ...plotting import curves
 
     quantities = ["directional similarity", "drift", "cosine to the target"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ... import diffusion, edits, experiments
+from ... import edits, experiments
 from ...errors import UserError
 from ...latents import Latent
+from ...noise import draw_x_T
 from .. import controls, model_cache
 from ..events import Controls
 from ..outputs import InputImage, folder, known_latents, output_images
@@ -70,7 +71,7 @@ def run(
         preview_every=PREVIEW_EVERY,
     )
     lab, latent = model_cache.get(model), ends.bipartite
-    x_T = diffusion.noise(lab.require_decoder(), seeds).to(latent.x_T) if seeds else "slerp"
+    x_T = draw_x_T(lab.require_decoder(), seeds).to(latent.x_T) if seeds else "slerp"
     path = Latent.stack([edits.interpolate(latent[0], latent[1], result.thetas, noise=x_T)])
     pixels = result.pixels[0].cpu()
     frame_latents = known_latents(path, pixels, lab, ends.steps) if guidance == 1 else ()

@@ -7,11 +7,11 @@ import torch
 
 from ... import experiments, models
 from ...analysis.pca import Directions
-from ...diffusion import noise
-from ...experiments import Inverted
+from ...experiments import InversionResult
 from ...experiments.truncation import default_dims
 from ...io import images
 from ...latents import Latent
+from ...noise import draw_x_T
 from .. import controls, markup, model_cache, running
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, known_latents, output_images
@@ -72,7 +72,7 @@ def run(model: str, picture: InputImage, task: str, first: float, reach: float, 
     )
     titles = [f"first {k} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
     plot = markup.figure_html(result.curves(), "Variance explained and cosines against the number of components kept")
-    x_T = noise(lab.require_decoder(), [result.seed]).expand(len(dims), -1, -1, -1)
+    x_T = draw_x_T(lab.require_decoder(), [result.seed]).expand(len(dims), -1, -1, -1)
     z_i = running.encode_images(model, pixels)  # not the inversion's z_i, from which an output may have been decoded
     truncated = Latent(torch.cat([directions.reconstruct(z_i, k) for k in dims]), x_T.to(inversion.bipartite.x_T))
     latents = [
@@ -87,7 +87,7 @@ def run(model: str, picture: InputImage, task: str, first: float, reach: float, 
 def _walk(
     model: str,
     lab: models.Lab,
-    inversion: Inverted,
+    inversion: InversionResult,
     directions: Directions,
     notes: tuple[str, ...],
     first: int,

@@ -6,11 +6,11 @@ import gradio as gr
 import torch
 
 from ... import experiments
-from ...diffusion import noise
-from ...experiments import Inverted, Reconstructed
+from ...experiments import InversionResult, ReconstructionResult
 from ...io import images
 from ...latents import Latent
 from ...models import Lab
+from ...noise import draw_x_T
 from .. import controls, model_cache
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, files, known_latents, output_images
@@ -82,12 +82,14 @@ def run(model: str, picture: InputImage, steps: float, method: str, iterations: 
     return PageResult(result, pictures, {"slider": pair}, notes=notes)
 
 
-def _latents(inversion: Inverted, result: Reconstructed, lab: Lab, seed: int) -> list[KnownLatents | None]:
+def _latents(
+    inversion: InversionResult, result: ReconstructionResult, lab: Lab, seed: int
+) -> list[KnownLatents | None]:
     """Return the latents with which each of the three pictures can be used as an input; an exact method gives none."""
     latent = inversion.latent
     if not isinstance(latent, Latent):
         return [None, None, None]
-    other = Latent(latent.z_i, noise(lab.require_decoder(), [seed]).to(latent.x_T))
+    other = Latent(latent.z_i, draw_x_T(lab.require_decoder(), [seed]).to(latent.x_T))
     exact = bool(inversion.converged.all())
     return [
         KnownLatents(inversion, (lab.name, lab.weights, inversion.steps)) if exact else None,

@@ -74,8 +74,8 @@ def run(model: str, picture: InputImage, eta: float, count: float, seed: int, st
 PAGE = Page(
     key="variations",
     title="Variations",
-    description="The picture's z_i is decoded with fresh noise. What all variations share is what CLIP saw; what "
-    "changes was only in x_T.",
+    description="The picture's z_i is decoded with fresh noise. z_i does not fix what changes between the pictures. "
+    "What stays the same can come from z_i, from the part of x_T that is kept where η is below 1, or from the decoder.",
     controls=inputs,
     run=run,
     advanced=advanced,
