@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..clip import TEMPLATES
 from .curriculum import batch_for_clip
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MODEL = {
     "embed_dim": 256,
     "custom_text": True,
-    "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 32, "head_width": 64},
+    "vision_cfg": {"image_size": 64, "layers": [1, 2, 3, 2], "width": 32, "head_width": 64},
     "text_cfg": {
         "context_length": CONTEXT,
         "vocab_size": 0,
@@ -53,6 +53,17 @@ def write_config(folder: Path, model: dict[str, Any] | None = None) -> dict[str,
     labels = {"things": [t.phrases[0] for t in things()], "words": list(sign_words())}
     (folder / "labels.json").write_text(json.dumps(labels, indent=1, ensure_ascii=False))
     return config
+
+
+@torch.no_grad()
+def deepened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Extend the weights of a CLIP with fewer blocks to `network`, whose further blocks start as the identity."""
+    own = network.state_dict()
+    further = {key: value.clone() for key, value in own.items() if key not in state}
+    for key, value in further.items():
+        if key.endswith("bn3.weight"):
+            value.zero_()
+    return {**state, **further}
 
 
 def class_embeddings(
@@ -101,6 +112,9 @@ class Clip(Part["CustomTextCLIP"]):
         self.network = open_clip.CustomTextCLIP(**config)
         self.network.visual.to(memory_format=torch.channels_last)  # a convolution's step is twice as fast on a CPU
         self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
+
+    def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+        return deepened(state, self.network)
 
     def loss(self, step: int) -> Tensor:
         scenes = batch_for_clip(step, self.sprites, self.batch)

@@ -23,7 +23,7 @@ def batch_for_clip(seed: int, sprites: Sprites, size: int, mix: Mapping[str, flo
     CLIP is not trained on labelled things: like the CLIP of the paper, it must not have learnt that a word on a thing
     does not name the thing.
     """
-    rng, wide = random.Random(seed), mix is TRAINED
+    rng, wide = random.Random(seed), mix is not REPORTED
     shuffled = [t.name for t in things()]
     rng.shuffle(shuffled)
     names: Iterator[str] = cycle(shuffled)
