@@ -152,12 +152,14 @@ def _things_on_colours(sprites: Sprites, seed: int) -> list[Scene]:
 
 
 def _by_unseen_artists(setup: Setup) -> list[Scene]:
-    """Every thing that the held-out artists drew, once by every artist."""
-    return [
-        scene
-        for style in HELD_OUT_STYLES
-        for scene in validation_scenes(setup.sprites, style=style, per_thing=1, seed=setup.seed)
-    ]
+    """Every thing that the held-out artists drew, once by every artist, centred as in `_things_on_colours`.
+
+    So the two rows of decoded pictures differ by the artist alone.
+    """
+    rng, names = random.Random(f"unseen {setup.seed}"), [t.name for t in things()]
+    drawn = [(style, n) for style in HELD_OUT_STYLES for n in names if setup.sprites.drawings_of(style, n)]
+    options: dict[str, Any] = {"split": "held-out", "centred": True, "full": True}
+    return [single(rng, setup.sprites, name, style=style, **options) for style, name in drawn]
 
 
 def _judge_rows(setup: Setup) -> list[Row]:
