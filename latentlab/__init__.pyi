@@ -37,6 +37,7 @@ from .experiments import compare as compare
 from .experiments import decode as decode
 from .experiments import diff as diff
 from .experiments import edit as edit
+from .experiments import features as features
 from .experiments import generate as generate
 from .experiments import guide as guide
 from .experiments import interpolate as interpolate

@@ -15,6 +15,7 @@ import torch
 from filelock import FileLock
 
 from latentlab import experiments, models
+from latentlab.analysis.dictionary import Dictionary
 from latentlab.analysis.pca import Directions
 from latentlab.diffusion import abar_at, cosine_abar
 from latentlab.models.toy import D, ToyDecoder
@@ -117,6 +118,13 @@ def inversion(lab):
 def directions(lab):
     """The principal components of forty toy pictures."""
     return Directions.fit(lab.encoder.encode_image(toy_pictures(40)))
+
+
+def as_dictionary(directions):
+    """A dictionary whose features are these components."""
+    rows = directions.components.float()
+    ones = torch.ones(len(rows))
+    return Dictionary(directions.mean.float(), 1.0, rows, 0 * ones, rows, 2, ones, ones, 0.9, 40)
 
 
 class Curved(ToyDecoder):

@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from conftest import as_dictionary
 from torch import Tensor
 
 from latentlab.analysis.pca import Directions
@@ -36,5 +37,5 @@ def pictures(name: str) -> dict[str, Tensor]:
 
 def arguments(name: str, directions: Directions) -> dict[str, Any]:
     """All arguments of a run but the lab."""
-    components = {"directions": directions} if "directions" in EXPERIMENTS[name].signature.parameters else {}
-    return {**RUNS[name], **components}
+    fitted = {"directions": directions, "dictionary": as_dictionary(directions)}
+    return {**RUNS[name], **{k: v for k, v in fitted.items() if k in EXPERIMENTS[name].signature.parameters}}

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import toy_pictures
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -501,6 +502,23 @@ def test_pca_is_fitted_on_a_folder_and_its_components_are_shown_on_a_picture(run
         code, out, err = run("pca", *words, *shared_options)
         assert code == 0, err
         assert json.loads(out)["table"]
+
+
+def test_features_are_fitted_on_a_file_and_shown_and_walked_on_pictures(run, lab, photo, other, tmp_path):
+    z_i, path = lab.encoder.encode_image(toy_pictures(60)), tmp_path / "z.npy"
+    np.save(path, z_i.numpy())
+    out = tmp_path / "features.safetensors"
+    code, output, err = run(
+        "features", "fit", path, "--features", 6, "--active", 2, "--steps", 20, "--out", out, "--json"
+    )
+    assert code == 0, err
+    assert json.loads(output)["features"] == 6
+    options = ("--dictionary", out, "--steps", 2, "--model", "toy", "--out", tmp_path / "out", "--json")
+    for words in (("show", photo, other, "--features", "0,2"), ("walk", photo, "--strengths=0,1")):
+        code, output, err = run("features", *words, *options)
+        assert code == 0, err
+        assert json.loads(output)["table"]
+    assert "ships no features" in run("features", "show", photo, "--model", "toy")[2]
 
 
 def test_components_beyond_the_pca_are_refused_before_the_model_is_loaded(run, photo, tmp_path, monkeypatch):

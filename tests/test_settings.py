@@ -28,7 +28,7 @@ def test_a_run_from_recorded_settings_has_the_same_numbers_and_the_same_settings
     assert set(named) - settings.keys() <= {"lab", "preview_every", *small_runs.pictures(name)}
     recorded = {k: v for k, v in settings.items() if k in experiment.signature.parameters}
     # Components and labels are recorded by what identifies them, from which the caller takes them again.
-    identified = {k: arguments[k] for k in ("directions", "label") if k in arguments}
+    identified = {k: arguments[k] for k in ("directions", "dictionary", "label") if k in arguments}
     again = experiment(lab, **{**recorded, **small_runs.pictures(name), **identified})
     assert again.settings == first.settings and again.table == first.table
 

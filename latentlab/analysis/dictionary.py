@@ -136,7 +136,7 @@ class Dictionary:
     def save(self, path: str | Path, metadata: dict[str, str] | None = None) -> None:
         """Write a safetensors file with everything, and more metadata if given, whole or not at all."""
         values = {name: getattr(self, name) for name in TENSORS} | {"active": self.active}
-        tensors = {name: torch.as_tensor(value).contiguous() for name, value in values.items()}
+        tensors = {name: torch.as_tensor(value).contiguous().clone() for name, value in values.items()}
         save_tensors(path, tensors, {**self.metadata, **(metadata or {}), "format": "latentlab.Dictionary"})
 
     @staticmethod

@@ -44,6 +44,8 @@ class Directions:
     metadata: dict[str, str] = field(default_factory=dict)
     file: str = ""
 
+    kind, unit = "component", "σ"  # what a figure calls one of them, and its distances: standard deviations
+
     def __post_init__(self) -> None:
         shapes = [tuple(t.shape) for t in (self.mean, self.components, self.variance)]
         if [len(s) for s in shapes] != [1, 2, 1] or shapes[1] != (*shapes[2], *shapes[0]):

@@ -13,19 +13,22 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads
 
 from .. import __version__
 from ..errors import UserError
-from . import edits, embeddings, experiments, manage, pictures, zero_shot
+from . import edits, embeddings, experiments, features, manage, pictures, zero_shot
 
 
-class PcaBesideEmbed(TyperGroup):
+class GroupsBesideEmbed(TyperGroup):
     """The commands in the order of their registration; typer lists groups after all commands."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        names = [name for name in super().list_commands(ctx) if name != "pca"]
-        return [*names[: names.index("embed")], "pca", *names[names.index("embed") :]]
+        names = [name for name in super().list_commands(ctx) if name not in GROUPS]
+        return [*names[: names.index("embed")], *GROUPS, *names[names.index("embed") :]]
+
+
+GROUPS = {"features": features.features, "pca": embeddings.pca}
 
 
 app = typer.Typer(
-    cls=PcaBesideEmbed,
+    cls=GroupsBesideEmbed,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # plain help: rich alone costs half of the start-up
@@ -48,7 +51,8 @@ def root(
 
 for command in (*pictures.COMMANDS, *edits.COMMANDS, *experiments.COMMANDS, *zero_shot.COMMANDS):
     app.command()(command)
-app.add_typer(embeddings.pca, name="pca")
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
 app.command()(embeddings.embed)
 for name, function in manage.COMMANDS.items():
     app.command(name)(function)

@@ -116,7 +116,8 @@ def diff(
         for picture in inputs:
             content, back = picture.load(lab, fit), picture.steps(steps)
             result = run_with_progress_bar(experiments.diff.stream(lab, content, to, steps=back, **params), as_json)
-            stem, extra = f"{slug(picture.stem)}-to-{slug(' and '.join(to))}", {"image": picture.name}
+            stem = f"{slug(picture.stem)}-to-{slug(' and '.join(to))}"
+            extra: dict[str, Any] = {"image": picture.name}
             yield result, save_result(result, folder, stem, fit=fit, **extra), extra
 
     report_each(results(), as_json, inputs.several)

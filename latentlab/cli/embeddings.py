@@ -107,7 +107,8 @@ def show(
     def results() -> Iterator[tuple[TruncationResult, dict[str, str], dict[str, Any]]]:
         for picture in inputs:
             stream = experiments.truncate.stream(lab, picture.load(lab, fit), components, **params)
-            result, extra = run_with_progress_bar(stream, as_json), {"image": picture.name}
+            result = run_with_progress_bar(stream, as_json)
+            extra: dict[str, Any] = {"image": picture.name}
             stem, curves = f"{slug(picture.stem)}-components", {"curves": result.curves()}
             yield result, save_result(result, folder, stem, figures=curves, fit=fit, **extra), extra
 
@@ -147,13 +148,14 @@ def walk(
         for picture in inputs:
             content, back = picture.load(lab, fit), picture.steps(steps)
             stream = experiments.walk_components.stream(lab, content, fitted, steps=back, **params)
-            result, extra = run_with_progress_bar(stream, as_json), {"image": picture.name}
+            result = run_with_progress_bar(stream, as_json)
+            extra: dict[str, Any] = {"image": picture.name}
             yield result, save_result(result, folder, f"{slug(picture.stem)}-walk", fit=fit, **extra), extra
 
     report_each(results(), as_json, inputs.several)
 
 
-def _z_i(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:
+def batches_of(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:
     """Yield the shards' embeddings, and add the files that they skipped to `skipped`."""
     for shard in shards:
         skipped.update(shard.skipped)
@@ -192,7 +194,7 @@ def fit_directions(
     else:
         shards = embeddings.shards(source)
         recorded = {**embeddings.clip_metadata(source), "fitted on": source.name}
-    batches = _z_i(with_progress_bar(shards, as_json), skipped)
+    batches = batches_of(with_progress_bar(shards, as_json), skipped)
     fitted = Directions.fit(batches, components, metadata=recorded)
     metadata = {name: value for name, value in recorded.items() if name != "probe"}
     make_folder(out.parent)

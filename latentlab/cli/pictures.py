@@ -142,7 +142,7 @@ def invert(
         raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
-    params = {"steps": steps, "method": method, "iterations": iterations, "seed": seed}
+    params: dict[str, Any] = {"steps": steps, "method": method, "iterations": iterations, "seed": seed}
 
     def outputs() -> Iterator[tuple[dict[str, Any], list[str]]]:
         for picture in inputs:
@@ -214,7 +214,7 @@ def decode(
         for source in inputs:
             latent, wanted = source.latents(lab), source.steps(25) if steps is None else steps
             result = run_with_progress_bar(experiments.decode.stream(lab, latent, steps=wanted, **params), as_json)
-            extra = {"image": source.name}
+            extra: dict[str, Any] = {"image": source.name}
             yield result, save_result(result, folder, f"{slug(source.stem)}-decoded", **extra), extra
 
     report_each(results(), as_json, inputs.several)
@@ -249,7 +249,8 @@ def vary(
         for picture in inputs:
             content, back = picture.load(lab, fit), picture.steps(steps)
             stream = experiments.vary.stream(lab, content, steps=back, preview_every=0, **params)
-            result, extra = run_with_progress_bar(stream, as_json), {"image": picture.name}
+            result = run_with_progress_bar(stream, as_json)
+            extra: dict[str, Any] = {"image": picture.name}
             yield result, save_result(result, folder, f"{slug(picture.stem)}-variations", fit=fit, **extra), extra
 
     report_each(results(), as_json, inputs.several)

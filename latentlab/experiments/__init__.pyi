@@ -12,6 +12,8 @@ from .comparison import ComparisonResult as ComparisonResult
 from .comparison import compare as compare
 from .component_walk import ComponentWalkResult as ComponentWalkResult
 from .component_walk import walk_components as walk_components
+from .dictionary_features import DictionaryFeaturesResult as DictionaryFeaturesResult
+from .dictionary_features import features as features
 from .editing import EditingResult as EditingResult
 from .editing import edit as edit
 from .generation import GenerationResult as GenerationResult

@@ -1,4 +1,4 @@
-"""A walk along single principal components of z_i."""
+"""A walk along single principal components or features of z_i."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..analysis.dictionary import Dictionary
 from ..analysis.intervals import mean
 from ..analysis.pca import Directions
 from ..errors import UserError
@@ -33,8 +34,9 @@ class ComponentWalkResult(Result):
     Args:
         inverted: the picture and its latents.
         pixels: (C, S, 3, H, W), upsampled where the lab can.
-        components: C. sigmas: S, in standard deviations of the component.
+        components: C. sigmas: S, in standard deviations of the component, or multiples of a feature's strength.
         names: C, the words for each component's two ends, if a vocabulary was given.
+        kind, unit: what a direction and its distances are called: component and σ, or feature and ×.
     """
 
     inverted: InversionResult
@@ -42,23 +44,23 @@ class ComponentWalkResult(Result):
     components: tuple[int, ...]
     sigmas: tuple[float, ...]
     names: tuple[str, ...]
+    kind: str = "component"
+    unit: str = "σ"
 
     def figure(self) -> Figure:
         from ..plotting import rows
 
         labels = [f"{c}: {name}".strip(": ") for c, name in zip(self.components, self.names)]
-        titles = [f"{s:+g} σ" if s else "0 σ" for s in self.sigmas]
+        titles = [f"{s:+g} {self.unit}" if s else f"0 {self.unit}" for s in self.sigmas]
         return rows(dict(zip(labels, self.pixels)), titles=titles, wide_labels=any(self.names))
 
     def summary(self) -> str:
         ends = [name.replace(", ", " and ").replace(" … ", " to ") for name in self.names]
-        named = [f"component {c} goes from {end}" for c, end in zip(self.components, ends) if end]
+        named = [f"{self.kind} {c} goes from {end}" for c, end in zip(self.components, ends) if end]
         meaning = f" To CLIP, {', '.join(named)}." if named else ""
         cosines = [float(row["value"]) for row in self.table]
-        return (
-            f"Moved along one component by up to {max(map(abs, self.sigmas)):g} σ, z_i gives pictures whose cosines to "
-            f"the moved z_i are {min(cosines):.2f} to {max(cosines):.2f}.{meaning}"
-        )
+        reach = f"{max(map(abs, self.sigmas)):g} {self.unit}"
+        return f"Moved along one {self.kind} by up to {reach}, z_i gives pictures whose cosines to the moved z_i are {min(cosines):.2f} to {max(cosines):.2f}.{meaning}"
 
 
 @experiment(
@@ -73,7 +75,7 @@ class ComponentWalkResult(Result):
 def walk_components(
     lab: Lab,
     picture: Pictures,
-    directions: Directions,
+    directions: Directions | Dictionary,
     *,
     components: Sequence[int] = (0, 1, 2, 3),
     sigmas: Sequence[float] = (-4, -2, 0, 2, 4),
@@ -82,12 +84,14 @@ def walk_components(
     guidance: float = 1.0,
     preview_every: int = 5,
 ) -> Iterator[Progress | ComponentWalkResult]:
-    """Move a picture's z_i along single principal components, x_T fixed.
+    """Move a picture's z_i along single principal components or features, x_T fixed.
 
-    z_i + σ_c s e_c, with s in standard deviations of the component over the fitted set; 0 reconstructs.
+    z_i + σ_c s e_c, with s in standard deviations of the component over the fitted set, or in mean strengths of the
+    feature; 0 reconstructs.
 
     Args:
         picture: (1, 3, H, W) in [-1, 1], or what `invert` returned, or latents.
+        directions: principal components, or a dictionary of features.
         components: which, from 0.
         captions: a vocabulary to name the components' ends by.
 
@@ -126,5 +130,7 @@ def walk_components(
         components=tuple(components),
         sigmas=tuple(sigmas),
         names=tuple(names),
+        kind=directions.kind,
+        unit=directions.unit,
         table=tuple(table),
     )

@@ -18,6 +18,7 @@ from ..slerp import normalize
 from .base import Progress
 
 if TYPE_CHECKING:
+    from ..analysis.dictionary import Dictionary
     from ..analysis.pca import Directions
     from ..clip import Encoder
     from ..models.lab import Lab
@@ -43,16 +44,18 @@ def checked_pixels(pixels: Tensor, side: int) -> Tensor:
     return pixels
 
 
-def check_same_clip(lab: Lab, directions: Directions) -> None:
-    """Refuse components of another CLIP's z_i, or of normalised ones, where their metadata records either.
+def check_same_clip(lab: Lab, directions: Directions | Dictionary) -> None:
+    """Refuse components or features of another CLIP's z_i, or of normalised ones, where their metadata records either.
 
     Raises:
         UserError: the z_i that the components were fitted on are of another CLIP, or normalised.
     """
     metadata = directions.metadata
-    fit = f"fit them with `latentlab pca fit FOLDER --model {lab.name}`"
+    command = "features" if directions.kind == "feature" else "pca"
+    fit = f"fit them with `latentlab {command} fit FOLDER --model {lab.name}`"
     if metadata.get("normalised") == "yes":
-        raise UserError(f"the components are of normalised z_i, {lab.name} wants z_i in CLIP's own scale: {fit}")
+        wanted = f"{lab.name} wants z_i in CLIP's own scale"
+        raise UserError(f"the {directions.kind}s are of normalised z_i, {wanted}: {fit}")
     if "probe" in metadata:
         recorded, own = torch.tensor(json.loads(metadata["probe"])), probe(lab.encoder)
         same = recorded.shape == own.shape and bool(cosine(recorded, own) > SAME_CLIP)
@@ -61,7 +64,7 @@ def check_same_clip(lab: Lab, directions: Directions) -> None:
     if not same:
         fitted_on = f"{metadata.get('model', 'a CLIP')} ({metadata.get('weights') or 'no weights'})"
         wanted = f"{lab.name} ({lab.weights or 'no weights'})"
-        raise UserError(f"the components are of the CLIP of {fitted_on}, this lab has that of {wanted}: {fit}")
+        raise UserError(f"the {directions.kind}s are of the CLIP of {fitted_on}, this lab has that of {wanted}: {fit}")
 
 
 def encoder_of(lab: Lab | Encoder) -> Encoder:

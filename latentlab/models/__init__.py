@@ -2,7 +2,7 @@
 
 from .lab import Lab
 from .loading import check, fetch, load
-from .registry import REGISTRY, HubSource, ModelSpec, availability, directions, gallery, listing, spec
+from .registry import REGISTRY, HubSource, ModelSpec, availability, dictionary, directions, gallery, listing, spec
 
 __all__ = [
     "REGISTRY",
@@ -11,6 +11,7 @@ __all__ = [
     "ModelSpec",
     "availability",
     "check",
+    "dictionary",
     "directions",
     "fetch",
     "gallery",

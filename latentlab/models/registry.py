@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from ..analysis.dictionary import Dictionary
     from ..analysis.pca import Directions
 
 
@@ -264,3 +265,11 @@ def directions(name: str) -> Directions | None:
 
     path = REGISTRY[name].folder / "directions" / "directions.safetensors" if name in REGISTRY else None
     return Directions.load(path) if path and path.is_file() else None
+
+
+def dictionary(name: str) -> Dictionary | None:
+    """The dictionary of features of z_i that comes with a model, or None for a model that ships none."""
+    from ..analysis.dictionary import Dictionary
+
+    path = REGISTRY[name].folder / "dictionary" / "dictionary.safetensors" if name in REGISTRY else None
+    return Dictionary.load(path) if path and path.is_file() else None

@@ -198,6 +198,28 @@ def directions(device: Device = "", scenes: Scenes = 32_000) -> None:
     print(json.dumps(counts))
 
 
+@app.command()
+def dictionary(
+    device: Device = "",
+    scenes: Scenes = 32_000,
+    features: Annotated[int, typer.Option(min=1, help="The number of features.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="The steps of the fit.")] = 2000,
+) -> None:
+    """Fit a dictionary of sparse features of z_i on the training scenes."""
+    from ..analysis.dictionary import fit
+
+    where, sprites = _device(device), load_sprites()
+    encoder, first_stage = load_encoder(where), load_autoencoder(where)
+    pool = load_pool(sprites, encoder, first_stage, count=scenes, side=64, progress=console)
+    metadata = {"model": "emoji", "fitted on": f"{scenes} training scenes"}
+    fitted = fit(pool.z_i.float(), features, steps=steps, metadata=metadata)
+    folder = run_folder("dictionary") / "export"
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted.save(folder / "dictionary.safetensors")
+    dead = int((fitted.frequency == 0).sum())
+    print(json.dumps({"n": fitted.count, "features": len(fitted), "dead": dead, "explained": fitted.explained}))
+
+
 # The shares of the time that the parts get in `all`.
 SHARES = {"clip": 0.24, "autoencoder": 0.12, "prior": 0.06, "decoder": 0.46, "upsampler": 0.06, "judge": 0.06}
 
@@ -286,6 +308,23 @@ def compare(
         print(json.dumps({"settings": ablation.settings, "rows": ablation.table}, indent=1))
     else:
         print(comparison.table(ablation))
+
+
+@app.command()
+def factors(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every direction's row.")] = False,
+    count: Annotated[
+        int, typer.Option(min=64, help="The number of scenes; half of them choose, half are held out.")
+    ] = 4096,
+    features: Annotated[int, typer.Option(min=1, help="The number of features of the dictionary.")] = 512,
+    seed: Annotated[int, typer.Option(help="The seed of the scenes and of the dictionary.")] = 0,
+) -> None:
+    """Score features, components, coordinates and texts against the true factors of scenes."""
+    from .. import models
+    from . import factors as module
+
+    measured = module.measure(models.load("emoji"), load_sprites(), count=count, features=features, seed=seed)
+    print(json.dumps(measured, indent=1) if as_json else module.table(measured))
 
 
 def main() -> None:
