@@ -60,7 +60,8 @@ class ComponentWalkResult(Result):
         meaning = f" To CLIP, {', '.join(named)}." if named else ""
         cosines = [float(row["value"]) for row in self.table]
         reach = f"{max(map(abs, self.sigmas)):g} {self.unit}"
-        return f"Moved along one {self.kind} by up to {reach}, z_i gives pictures whose cosines to the moved z_i are {min(cosines):.2f} to {max(cosines):.2f}.{meaning}"
+            f"Moved along one {self.kind} by up to {reach}, z_i gives pictures whose cosines to the moved z_i are "
+            f"{min(cosines):.2f} to {max(cosines):.2f}.{meaning}"
 
 
 @experiment(
