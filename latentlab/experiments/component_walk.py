@@ -60,8 +60,10 @@ class ComponentWalkResult(Result):
         meaning = f" To CLIP, {', '.join(named)}." if named else ""
         cosines = [float(row["value"]) for row in self.table]
         reach = f"{max(map(abs, self.sigmas)):g} {self.unit}"
+        return (
             f"Moved along one {self.kind} by up to {reach}, z_i gives pictures whose cosines to the moved z_i are "
             f"{min(cosines):.2f} to {max(cosines):.2f}.{meaning}"
+        )
 
 
 @experiment(
