@@ -1,4 +1,10 @@
-"""Whether networks fit into memory, and how they share a GPU when they don't."""
+"""Whether networks fit into memory, and how they share a GPU when they don't.
+
+accelerate's `cpu_offload_with_hook` moves out one fixed predecessor of each network.  Our calls come in any order: an
+encoder that is called again after the decoder would leave both on the device.  Its `disk_offload` reads each layer
+anew for each evaluation and writes a copy of the weights to disk, so 25 evaluations took ten times as long as with
+`Turns`, which reads a network once for all of them (`benchmarks/offload.py`).
+"""
 
 from __future__ import annotations
 
