@@ -13,27 +13,10 @@ from torch import Tensor
 from ..errors import UserError
 
 
-def wilson(hits: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval of a proportion, within 0 to 1 and never empty, even when all or none are hits.
-
-    (p + z²/2n ± z √(p(1 - p)/n + z²/4n²)) / (1 + z²/n), p = hits/n.  Wilson 1927.
-
-    Args:
-        z: 1.96 for 95%.
-
-    Raises:
-        UserError: no trials, or more hits than trials.
-    """
-    if not (n >= 1 and 0 <= hits <= n):
-        raise UserError(f"{hits} hits of {n}: an interval wants at least one trial, and 0 to n of them hits")
-    p, d = hits / n, 1 + z * z / n
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # The end at p is p itself, where rounding would put it a hair beyond.
-    return (0.0 if hits == 0 else (middle - half) / d), (1.0 if hits == n else (middle + half) / d)
-
-
 def proportion(hits: Tensor | Sequence[bool], /, **where: Any) -> dict:
-    """How many of N are right: {**where, value, n, low, high}, the interval Wilson's.
+    """How many of N are right: {**where, value, n, low, high}, the interval Wilson's (1927) of 95%.
+
+    It lies within 0 to 1 and is never empty, even when all or none are right.
 
     Args:
         hits: (N,), True or False each.
@@ -49,8 +32,13 @@ def proportion(hits: Tensor | Sequence[bool], /, **where: Any) -> dict:
     if not ((column == 0) | (column == 1)).all():
         raise UserError("hits hold other values than True and False: compare first, like ranks == 0")
     n, right = len(column), int(column.sum())
-    low, high = (round(x, 4) for x in wilson(right, n)) if n > 1 else (None, None)
-    return {**where, "value": round(right / n, 4), "n": n, "low": low, "high": high}
+    row = {**where, "value": round(right / n, 4), "n": n, "low": None, "high": None}
+    if n > 1:
+        from scipy.stats import binomtest  # slow to import; whoever loads a model has it already
+
+        ends = binomtest(right, n).proportion_ci(method="wilson")
+        row |= {"low": round(float(ends.low), 4), "high": round(float(ends.high), 4)}
+    return row
 
 
 def mean(values: Tensor | Sequence[float], /, **where: Any) -> dict:
