@@ -23,7 +23,7 @@ from load import ROOT, started
 from latentlab.app.pages import PAGES
 
 NAMES = [*(page.key for page in PAGES), "map"]
-QUERIES = {"generate": "&count=4"}
+QUERIES = {"generate": "&count=4", "edit": "&strength=0.6&caption=a penguin on a yellow background"}
 WIDTHS, THEMES = (1280, 1600, 390), ("light", "dark")
 README_VIEWS = [(1280, "light"), (390, "dark")]
 
@@ -42,7 +42,10 @@ def run_page(page: Page, address: str, name: str) -> str:
         page.wait_for_timeout(1000)
         start, seconds = time.monotonic(), []
         page.locator(f"#run-{name}").click()
-        for selector in (".outputs:visible img, .probabilities:visible li", ".bar.done:visible, .bar.wrong:visible"):
+        for selector in (
+            ".outputs:visible img, .probabilities:visible li, .strip:visible img",
+            ".bar.done:visible, .bar.wrong:visible",
+        ):
             page.locator(selector).first.wait_for()
             seconds.append(time.monotonic() - start)
         timing = "first picture {:.1f} s after Run, the result {:.1f} s".format(*seconds)

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .clip_guidance import ClipGuidance, clip_guided
-from .decoding import Step
+from .decoding import Step, sample_steps
 from .diffusion import CLEAN, Conditioning, Decoder, abar_at, ddim_step, evaluate, levels
 from .errors import UserError
+from .latents import Latent
 from .noise import SeededNoise
 
 KNOWN = ("trajectory", "noised")
@@ -52,6 +53,21 @@ def trajectory(decoder: Decoder, x_0: Tensor, cond: Conditioning, times: Sequenc
     for s, t in itertools.pairwise(reversed(times)):
         eps = evaluate(decoder, x_t, max(s, 0), cond)
         x_t = states[t] = ddim_step(x_t, eps, abar_at(decoder.abar, s), abar_at(decoder.abar, t))
+    return states.__getitem__
+
+
+def decoded_trajectory(decoder: Decoder, x_0: Tensor, latent: Latent, steps: int) -> Known:
+    """The known part on the path of a picture that was inverted: what its (z_i, x_T) is decoded through.
+
+    It is as exact as the inversion was, and costs one evaluation a step like `trajectory`.
+
+    Args:
+        x_0: (1, C, H, W), which stands at the end in place of the decoded one.
+        latent: one row. steps: those of the inversion.
+    """
+    times = levels(decoder.abar, steps)
+    path = sample_steps(decoder, latent, steps=times)
+    states = {times[0]: latent.x_T, **{t: step.x_t for t, step in zip(times[1:], path)}, CLEAN: x_0}
     return states.__getitem__
 
 

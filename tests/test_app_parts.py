@@ -21,7 +21,7 @@ from latentlab.app import controls, layout, links, markup, model_cache, outputs,
 from latentlab.app.main import build, main
 from latentlab.app.output_bar import OutputBar
 from latentlab.app.page import validated_params, with_settings
-from latentlab.app.pages import PAGES, attack, clip, generate, interpolate, pca
+from latentlab.app.pages import PAGES, attack, clip, edit, generate, interpolate, pca
 from latentlab.experiments import Progress
 from latentlab.io import images
 
@@ -378,3 +378,54 @@ def test_the_app_prints_its_address_and_nothing_of_gradios_about_sharing(lab, mo
     main()
     out = capsys.readouterr().out
     assert re.match(r"latentlab is at http://127.0.0.1:\d+/", out) and "public" not in out
+
+
+# The page Edit
+
+
+def canvas(box=None, side=512):
+    """The canvas of the editor, with a box painted half transparent."""
+    layer = Image.new("RGBA", (side, side))
+    if box:
+        layer.paste((236, 72, 153, 170), box)
+    return {"background": Image.new("RGBA", (side, side)), "layers": [layer], "composite": None}
+
+
+def run_edit(lab, drawn, history=None, caption="a cat", grow="", strength=1):
+    model_cache.set_lab(lab)
+    return collect(edit.run("toy", picture(), caption, grow, strength, 1, 0, 4, 2.0, drawn, history))[1]
+
+
+def test_what_is_painted_on_the_canvas_is_the_mask_in_the_pictures_size():
+    mask = edit.painted(canvas((128, 256, 256, 512)), (8, 8))
+    assert mask.nonzero().tolist() == [[row, column] for row in (4, 5, 6, 7) for column in (2, 3)]
+    assert edit.painted(canvas(), (8, 8)) is None and edit.painted(None, (8, 8)) is None
+
+
+def test_an_edit_on_the_page_starts_from_the_last_one_and_becomes_a_state_of_the_history(lab):
+    drawn = canvas((128, 128, 384, 384))
+    first = run_edit(lab, drawn).extras["history"]["value"]
+    result = run_edit(lab, drawn, first, "a dog")
+    history = result.extras["history"]["value"]
+    assert [state.title for state in history.states] == ["the picture", "a cat", "a dog"]
+    assert (len(first.states), history.path()) == (2, [0, 1, 2]), "the history of a run that is cancelled is unchanged"
+    outside = ~history.states[2].mask
+    assert torch.equal(history.pixels.where(outside, 0), first.pixels.where(outside, 0))
+    titles = [title for _, title in result.extras["strip"]["value"]]
+    assert titles == ["0. the picture", "1. a cat", "▸ 2. a dog"]
+    assert [result.extras[name]["interactive"] for name in ("undo", "redo")] == [True, False]
+
+
+def test_the_page_says_what_an_edit_lacks(lab):
+    for drawn, params, message in (
+        (None, {}, "nothing is painted yet: paint over"),
+        (canvas((0, 0, 99, 99)), {"grow": "top"}, "a canvas grows without a mask"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_edit(lab, drawn, **params)
+
+
+def test_the_examples_of_edits_are_finished_histories_that_begin_with_a_picture():
+    histories = edit.example_histories()
+    assert len(histories) >= 3 and {image.example for image in edit.examples()} == histories.keys()
+    assert all(len(history.states) > 1 and history.path()[0] == 0 for history in histories.values())

@@ -19,6 +19,7 @@ from latentlab import cli, models
 from latentlab.analysis.pca import Directions
 from latentlab.cli import diagnostics
 from latentlab.cli.output import free_path, slug
+from latentlab.experiments.history import History
 from latentlab.io import embeddings, images
 from latentlab.latents import Latent, PairLatent
 
@@ -435,7 +436,25 @@ def test_an_experiment_writes_its_figure_and_pictures_and_prints_its_table(
     assert inside and images.read_metadata(inside[0])["experiment"] == output["experiment"]
     if "animation" in output:
         with Image.open(output["animation"]) as movie:
-            assert movie.n_frames > 3
+            assert movie.n_frames >= 3
+
+
+def test_the_json_of_an_edit_is_continued_from_any_of_its_states(run, photo, tmp_path):
+    def edit(image, *words):
+        words = ("edit", image, *words, "--steps", 2, "--count", 1, "--model", "toy", "--out", tmp_path, "--json")
+        code, out, err = run(*words)
+        assert code == 0, err
+        return json.loads(out)
+
+    first = edit(photo, "--grow", "right")
+    second = edit(first["history"], "--grow", "top", "--animation", "none")
+    third = edit(second["history"], "--strength", "0.5", "--prompt", "a cat", "--state", 1, "--animation", "webp")
+    states = History.load(third["history"]).states
+    assert [state.parent for state in states] == [None, 0, 1, 1]
+    assert [tuple(state.pixels.shape[-2:]) for state in states] == [(8, 8), (8, 12), (12, 12), (8, 12)]
+    assert "animation" not in second and third["animation"].endswith(".webp")
+    code, _, err = run("edit", second["history"], "--mask", photo, "--model", "toy", "--out", tmp_path)
+    assert code == 2 and "the mask is 90x60 and the picture 12x12 pixels" in err
 
 
 def test_without_json_an_experiment_prints_its_files_and_summary(run, photo, tmp_path):
@@ -467,6 +486,10 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("edit", "A", "--mask", "B"), "the mask is 256x256 and the picture 90x60 pixels"),
         (("edit", "A", "--strength", "1.5"), "strength is 1.5"),
         (("edit", "A", "--grow", "up"), "grow is 'up'"),
+        (("edit", "A", "--strength", "0.5", "--state", "1"), "--state is 1, but photo of mine.jpg is a picture"),
+        (("edit", "A", "--strength", "0.5", "--animation", "mp4"), "--animation is 'mp4'"),
+        (("edit", "A", "--strength", "0.5", "--by", "clip"), "guidance by clip goes towards a caption"),
+        (("edit", "nowhere.json", "--grow", "right"), "nowhere.json is not there"),
         (("bind", "a dog"), "relates no two solids"),
         (("guide", "a cat", "--by", "magic"), "--by is 'magic'"),
         (("generate", "a cat", "--count", 2, "--best", 3), "--best is"),

@@ -148,3 +148,20 @@ def test_a_lab_without_a_prior_edits_without_a_caption_only(lab, picture, mask):
 def test_the_windows_of_a_growing_canvas_share_one_run_of_the_prior(lab, picture):
     stream = experiments.edit.stream(lab, picture, None, "a cat", grow=["right", "bottom"], steps=2)
     assert [p.stage for p in stream if isinstance(p, Progress)].count("prior") == 1
+
+
+def test_of_a_picture_that_was_inverted_its_own_path_stands_outside_the_mask(lab, picture, mask):
+    inverted = experiments.invert(lab, picture, steps=6)
+    result = experiments.edit(lab, inverted, mask, "a cat", steps=3)
+    assert result.settings["steps"] == 6 and torch.equal(result.pixels.where(~mask, 0), picture.where(~mask, 0))
+    assert result.settings["method"] == "fixed-point"
+
+
+def test_guidance_by_clip_leads_an_edit_towards_its_caption_and_wants_one(lab, picture, mask):
+    def score(guidance):
+        edited = experiments.edit(lab, picture, mask, "a cat", by="clip", guidance=guidance, steps=6, seeds=range(6))
+        return edited.value("CLIP score")
+
+    assert score(4.0) > score(0.0)
+    refused(lab, "guidance by clip goes towards a caption", picture, mask, by="clip")
+    refused(lab, "by is 'magic': give one of", picture, mask, by="magic")

@@ -1,10 +1,13 @@
 """Inpainting: closed forms on the toy, the identities of masks and seams, and refusals."""
 
+import itertools
+
 import pytest
 import torch
 
 from latentlab import UserError, decoding, inpainting
-from latentlab.diffusion import CLEAN, Conditioning, abar_at, levels
+from latentlab.diffusion import CLEAN, Conditioning, abar_at, ddim_step, levels
+from latentlab.inversion import invert
 from latentlab.latents import Latent
 from latentlab.noise import SeededNoise, draw_x_T
 
@@ -50,6 +53,22 @@ def test_the_trajectory_nears_the_exact_path_of_x_0_as_steps_grow(lab, cond, x_0
         return (known(t) - lab.decoder.exact_x_t(x_0, cond.z_i, t)).abs().mean()
 
     assert error(160) < 0.3 * error(40) and error(160) < 0.02
+
+
+def test_the_path_of_an_inverted_picture_is_nearer_to_the_exact_one_than_the_naive_trajectory(lab, cond, x_0):
+    steps = 20
+    times = levels(lab.decoder.abar, steps)
+    inversion = invert(lab.decoder, x_0, cond, steps=steps)
+    naive = inpainting.trajectory(lab.decoder, x_0, cond, times)
+    decoded = inpainting.decoded_trajectory(lab.decoder, x_0, inversion.latent, steps)
+    assert torch.equal(decoded(times[0]), inversion.latent.x_T) and torch.equal(decoded(CLEAN), x_0)
+    error = {known: 0.0 for known in (naive, decoded)}
+    for t, s in itertools.pairwise(times):  # a path is consistent where DDIM's step from each state gives the next one
+        for known in error:
+            eps = lab.decoder.eps(known(t), t, cond)
+            step = ddim_step(known(t), eps, abar_at(lab.decoder.abar, t), abar_at(lab.decoder.abar, s))
+            error[known] += float((step - known(s)).abs().mean())
+    assert error[decoded] < 0.1 * error[naive]
 
 
 def test_the_noised_part_has_the_mean_and_the_spread_of_its_level(lab):

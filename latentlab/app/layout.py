@@ -23,13 +23,12 @@ from .outputs import InputImage, RunOutput
 from .page import Page, PageResult, PageRun, picture_names, validated_params, with_settings
 
 log = logging.getLogger("latentlab.app")
-READY = markup.message("Press Run: the inputs are filled in already.")
 MIN_INTERVAL = 0.25  # seconds between two updates: drawing one takes the browser a tenth of a second
 
 
 @dataclass(frozen=True, eq=False)
 class RunComponents:
-    """The components that a run updates, except the buttons."""
+    """The components that a run updates, except the buttons; `live` shows previews, if there is one but the gallery."""
 
     status: gr.HTML
     gallery: gr.Gallery
@@ -37,6 +36,7 @@ class RunComponents:
     numbers: gr.HTML
     run_output: gr.State
     extras: Controls
+    live: Component | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,7 @@ class BuiltPage:
     page: Page
     controls: Controls
     pickers: list[picker.Picker]
+    examples: list[InputImage]
     run: gr.Button
     status: gr.HTML
     gallery: gr.Gallery
@@ -66,9 +67,12 @@ def handler(
             if None in input_images:
                 raise UserError("there is no picture yet: drop a file, or click one of the examples")
             stream = page.run(model_cache.validated_name(model), *input_images, **params)
-            gallery = components.gallery if page.gallery else None
+            first_update = buttons.running_update()
+            if components.live:
+                first_update[components.live] = None
+            gallery = components.gallery if page.gallery else components.live
             page_result = yield from _stream_updates(
-                stream, components.status, gallery, components.run_output, buttons.running_update()
+                stream, components.status, gallery, components.run_output, first_update
             )
         except UserError as error:
             yield {components.status: markup.message(markup.error_sentence(error), "wrong")}
@@ -90,7 +94,7 @@ def handler(
 
 
 def _stream_updates(
-    stream: PageRun, status: gr.HTML, gallery: gr.Gallery | None, run_output: gr.State, first_update: Updates
+    stream: PageRun, status: gr.HTML, gallery: Component | None, run_output: gr.State, first_update: Updates
 ) -> Generator[Updates, None, PageResult]:
     """`yield from` this: progress and previews; it returns the PageResult.
 
@@ -112,16 +116,19 @@ def _stream_updates(
         update: Updates = {status: bar, **first_update}
         first_update, stage, status_time = {}, progress.stage, now
         if gallery is not None and preview is not None:
-            if not preview_time:
+            if not preview_time and isinstance(gallery, gr.Gallery):
                 update[run_output] = RunOutput()
-            title = _preview_title(progress)
-            update[gallery] = [(path, title) for path in outputs.files(images.to_pil(preview))]
+            update[gallery] = _preview(gallery, progress, outputs.files(images.to_pil(preview)))
             preview_time = now
         yield update
 
 
-def _preview_title(progress: Progress) -> str:
-    return f"unfinished, step {progress.step} of {progress.steps}" if progress.steps > 1 else "unfinished"
+def _preview(component: Component, progress: Progress, paths: list[str]) -> object:
+    """The value that shows unfinished pictures: a gallery shows all of them, and an image the first."""
+    if not isinstance(component, gr.Gallery):
+        return paths[0]
+    title = f"unfinished, step {progress.step} of {progress.steps}" if progress.steps > 1 else "unfinished"
+    return [(path, title) for path in paths]
 
 
 def _result_update(
@@ -140,7 +147,8 @@ def _result_update(
         components.run_output: run_output,
     }
     for name, value in page_result.extras.items():
-        update[components.extras[name]] = gr.update(value=value, visible=True)
+        is_update = isinstance(value, dict) and value.get("__type__") == "update"
+        update[components.extras[name]] = value if is_update else gr.update(value=value, visible=True)
     if page.gallery:
         pictures = [(path, image.title) for path, image in zip(outputs.save_pictures(run_output), output_images)]
         update[components.gallery] = gr.update(value=pictures, columns=page_result.columns or page.columns)
@@ -149,9 +157,10 @@ def _result_update(
 
 def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPage:
     """Build the page's tab and its events."""
+    examples = [*page.examples(), *examples]
     with gr.Tab(page.title, id=page.key):
         gr.HTML(f"<h2>{page.title}</h2><p>{page.description}</p>", padding=False, elem_classes="description")
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=False, elem_classes=f"page-{page.key}"):
             with gr.Column(scale=1, min_width=330):
                 controls, pickers, run, stop = _inputs(page, examples)
             with gr.Column(scale=2, min_width=330):
@@ -159,13 +168,17 @@ def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPa
                 components = _results(page)
         buttons = RunButtons(run, stop, cancelled, components.status)
         endpoint(page, model, pickers, controls)
-    events = _events(page, controls, buttons, components, [model, *(p.state for p in pickers), *controls.values()])
+    both = {name: components.extras[name] for name in page.both}
+    inputs = [model, *(p.state for p in pickers), *controls.values(), *both.values()]
+    events = _events(page, controls, both, buttons, components, inputs)
     for input_picker in pickers:
         picker.connect(input_picker, examples, buttons)
         if page.connect:
-            page.connect(input_picker, controls)
+            page.connect(input_picker, {**controls, **components.extras})
     buttons.connect_cancel(events)
-    return BuiltPage(page, controls, pickers, run, components.status, components.gallery, components.run_output, events)
+    return BuiltPage(
+        page, controls, pickers, examples, run, components.status, components.gallery, components.run_output, events
+    )
 
 
 def _inputs(page: Page, examples: list[InputImage]) -> tuple[Controls, list[picker.Picker], gr.Button, gr.Button]:
@@ -189,7 +202,7 @@ def _inputs(page: Page, examples: list[InputImage]) -> tuple[Controls, list[pick
 
 def _results(page: Page) -> RunComponents:
     """Build the right side: the status, the pictures, the page's own outputs, and the numbers."""
-    status = gr.HTML(READY, padding=False, elem_classes="status")
+    status = gr.HTML(markup.message(page.ready), padding=False, elem_classes="status")
     gallery = gr.Gallery(
         label=f"Pictures: {page.title}",
         show_label=False,
@@ -206,14 +219,19 @@ def _results(page: Page) -> RunComponents:
     extras = page.extra_outputs()
     with gr.Accordion("Numbers", open=not page.gallery, visible=False, elem_classes="result") as drawer:
         numbers = gr.HTML(padding=False)
-    return RunComponents(status, gallery, drawer, numbers, gr.State(RunOutput()), extras)
+    return RunComponents(status, gallery, drawer, numbers, gr.State(RunOutput()), extras, extras.get(page.live))
 
 
 def _events(
-    page: Page, controls: Controls, buttons: RunButtons, components: RunComponents, inputs: list[Component]
+    page: Page,
+    controls: Controls,
+    both: Controls,
+    buttons: RunButtons,
+    components: RunComponents,
+    inputs: list[Component],
 ) -> list[Dependency]:
     """Connect Run, Enter in a text box, and the controls that run the page again."""
-    handle = handler(page, controls, buttons, components)
+    handle = handler(page, {**controls, **both}, buttons, components)
     options = run_options(components.status)
     outputs = [
         components.status,
@@ -230,7 +248,7 @@ def _events(
         if run_output.images:
             yield from handle(model, *values)
         else:
-            yield {components.status: READY}
+            yield {components.status: markup.message(page.ready)}
 
     buttons.on_start([buttons.run.click, *enter])
     events = [gr.on([buttons.run.click, *enter], handle, inputs, outputs, **options)]

@@ -46,7 +46,8 @@ class OutputBar:
         examples: Sequence[InputImage],
     ):
         self.built_pages, self.tabs, self.model, self.notice = list(built_pages), tabs, model, notice
-        self.examples = {image.example: image for image in examples}
+        own = (image for built in built_pages for image in built.examples)
+        self.examples = {image.example: image for image in (*examples, *own)}
         self.slots = input_slots(built_pages)
         self.other_tabs: list[str] = []  # keys of tabs that have no settings
         self.selected, self.own_images, self.offered = gr.State(), gr.State([]), gr.State()

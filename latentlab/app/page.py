@@ -30,7 +30,7 @@ class PageResult:
     """What a page's run returns.
 
     Args:
-        extras: values for the page's own outputs, by name.
+        extras: values for the page's own outputs, by name; or what `gr.update` returns.
         figures: figures as HTML, which stand above the numbers.
         summary: the page's own sentence about the result, which replaces the result's summary.
         notes: the page's own notes, which stand before the result's.
@@ -68,7 +68,12 @@ class Page:
         filled: the text boxes that follow from the chosen picture; `fill` returns their texts by name.
         rerun_controls: controls that run the page again when they are moved after a run.
         preview: draws the input picture before the run; by default it is a thumbnail.
-        connect: (picker, controls) -> None, adds the page's own events.
+        connect: (picker, controls and extra outputs) -> None, adds the page's own events.
+        examples: the page's own examples of an input picture, which come before those of all pages; the page starts
+            with the first of them.
+        both: the extra outputs that are parameters of `run` as well; the page's endpoint lacks them.
+        ready: the sentence that the page starts with.
+        live: the extra output that shows previews; by default the gallery does.
         columns: the gallery's number of columns.
         rows: whether the gallery keeps its rows on a phone, because they have a meaning.
         gallery: whether the page has a gallery.
@@ -90,6 +95,10 @@ class Page:
     rerun_controls: tuple[str, ...] = ()
     preview: Callable[[InputImage], Image.Image] | None = None
     connect: Callable[[Picker, Controls], None] | None = None
+    examples: Callable[[], list[InputImage]] = list
+    both: tuple[str, ...] = ()
+    live: str = ""
+    ready: str = "Press Run: the inputs are filled in already."
     columns: int = 4
     rows: bool = False
     gallery: bool = True

@@ -121,7 +121,9 @@ def is_plain(image: InputImage) -> bool:
 def build(page: Page, label: str, first_example: str, examples: list[InputImage], filled: Controls) -> Picker:
     """Build the input's components, with an example chosen, so that Run works at once."""
     plain = [example for example in examples if is_plain(example)] or examples
-    chosen = next((example for example in plain if re.search(first_example, example.caption)), next(iter(plain), None))
+    own = page.examples()[:1]
+    suitable = [*own, *(example for example in plain if re.search(first_example, example.caption)), *plain]
+    chosen = next(iter(suitable), None)
     for name, text in (page.fill(chosen) if chosen else {}).items():
         filled[name].value = text
     state = gr.State(chosen)

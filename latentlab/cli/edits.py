@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +18,6 @@ from .options import (
     Json,
     ModelChoice,
     Out,
-    Picture,
     PictureOrLatents,
     Pictures,
     RoundTripSteps,
@@ -29,6 +29,7 @@ from .output import report, report_each, run_with_progress_bar, save_result, slu
 
 if TYPE_CHECKING:
     from ..experiments import TextDiffResult
+    from ..experiments.history import History
 
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="Number of frames.")]
 
@@ -60,8 +61,7 @@ def interpolate(
 
     if noise not in ("slerp", "fixed"):
         raise UserError(f"--noise is {noise!r}: give 'slerp' or 'fixed'")
-    if animation not in ("gif", "webp", "none"):
-        raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
+    _check_animation(animation)
     for path in (first, second):
         if path.is_dir():
             raise UserError(f"{path} is a folder: give two pictures, or latents of two")
@@ -126,7 +126,9 @@ def diff(
 @with_model_options
 def edit(
     model: ModelChoice,
-    image: Picture,
+    image: Annotated[
+        Path, typer.Argument(help="Image of any size; or the JSON file of earlier edits, which are continued.")
+    ],
     mask: Annotated[
         Path | None, typer.Option(help="Image of the same size, white where something is to be painted.")
     ] = None,
@@ -141,6 +143,13 @@ def edit(
         float,
         typer.Option(help="From above 0 to 1: how much changes of what the mask covers, or of everything without one."),
     ] = 1.0,
+    by: Annotated[
+        str, typer.Option(help="How to guide the decoder: classifier-free, or clip, by the gradient of CLIP's score.")
+    ] = "classifier-free",
+    state: Annotated[
+        int | None, typer.Option(help="Number of the picture in the JSON file to continue from, 0 being the first one.")
+    ] = None,
+    animation: Annotated[str, typer.Option(help="Format of the history's animation: gif, webp or none.")] = "gif",
     count: Count = 4,
     seed: Seed = 0,
     fit: Fit = "crop",
@@ -151,35 +160,65 @@ def edit(
 ) -> None:
     """Inpaint, outpaint or change a whole picture.
 
-    --mask marks the part to paint anew, --grow the sides to paint beyond, and --strength alone changes all of it.
+    --mask marks the part to paint anew, --grow the sides to paint beyond, and --strength alone changes all of it. The
+    edit is added to a history, whose JSON file can be given as IMAGE for the next edit.
     """
     from .. import experiments
+    from ..experiments.guidance import GUIDANCES
     from ..io import atomic, images
 
-    opened = open_images([image, *([mask] if mask else [])], fit)
-    if opened[-1].size != opened[0].size:
-        sizes = " and the picture ".join(f"{w}x{h}" for w, h in (opened[-1].size, opened[0].size))
-        raise UserError(f"the mask is {sizes} pixels: make them one size")
+    if by not in GUIDANCES:
+        raise UserError(f"--by is {by!r}: give one of {', '.join(GUIDANCES)}")
+    _check_animation(animation)
+    start = _history(image, state) if image.suffix == ".json" else None
+    if state is not None and start is None:
+        raise UserError(f"--state is {state}, but {image.name} is a picture: give the JSON file of earlier edits")
+    pictures = images.to_pil(start.pixels) if start else open_images([image], fit)
+    masks = open_images([mask], fit) if mask else []
+    for other in masks:
+        if other.size != pictures[0].size:
+            sizes = " and the picture ".join(f"{w}x{h}" for w, h in (other.size, pictures[0].size))
+            raise UserError(f"the mask is {sizes} pixels: make them one size")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
-    side = max(lab.image_size, lab.output_size)
-    picture, *masks = (images.to_tensor(images.square(x, side, fit=fit)) for x in opened)
+    if not start:
+        side = max(lab.image_size, lab.output_size)
+        pictures, masks = ([images.square(x, side, fit=fit) for x in part] for part in (pictures, masks))
     stream = experiments.edit.stream(
         lab,
-        picture,
-        masks[0][0].mean(0) > 0 if masks else None,
+        start or images.to_tensor(*pictures),
+        images.to_tensor(*masks)[0].mean(0) > 0 if masks else None,
         prompt,
         grow=grow or (),
         strength=strength,
         seeds=range(seed, seed + count),
         steps=steps,
+        by=by,
         guidance=guidance,
         preview_every=0,
     )
     result = run_with_progress_bar(stream, as_json)
     names = {"image": image.name, "mask": mask.name if mask else "", "fit": fit}
-    paths = save_result(result, folder, f"{slug(image.stem)}-edited", figures=None, **names)
+    stem = slug(re.sub(r"-edited(-[0-9]+)?$", "", image.stem))
+    paths = save_result(result, folder, f"{stem}-edited", figures=None, **names)
+    paths["history"] = str(result.history.save(Path(paths["figure"]).with_suffix(".json")))
+    if animation != "none":
+        path = Path(paths["figure"]).with_suffix(f".{animation}")
+        paths["animation"] = str(result.history.save_animation(path))
     report(result, paths, as_json, **names)
+
+
+def _history(path: Path, state: int | None) -> History:
+    """The history in a JSON file, at the state of that number or at its current one."""
+    from ..experiments.history import History
+
+    history = History.load(path)
+    return history if state is None else history.at(state)
+
+
+def _check_animation(animation: str) -> None:
+    if animation not in ("gif", "webp", "none"):
+        raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
 
 
 COMMANDS = (interpolate, diff, edit)

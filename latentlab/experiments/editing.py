@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import decoding, inpainting, prior
-from ..analysis.intervals import mean, proportion
+from .. import inpainting, outpainting, prior
 from ..clip import caption_warnings
-from ..diffusion import Conditioning, abar_at, ddim_step
+from ..diffusion import Conditioning
 from ..errors import UserError
 from ..io import images
-from ..noise import SeededNoise, checked_seeds, draw_x_T
-from ..outpainting import canvas
+from ..noise import checked_seeds
 from .base import Progress, Result, experiment, size
-from .stages import PREVIEWED, checked_pixels, cosine, upsample_images
+from .guidance import guidance_params
+from .history import History, State
+from .inversion import InversionResult
+from .painting import Brush, measured, paint_window
+from .stages import checked_pixels
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -37,6 +39,9 @@ class EditingResult(Result):
         pixels: (N, 3, H, W), the original's own outside the mask.
         caption: of the whole picture as wanted; "" without one.
         seeds: N.
+        before: the history at the state that was edited.
+        place: the row and the column at which that state's picture lies in the canvas.
+        inverted: the picture's latents, where it was given with them.
     """
 
     original: Tensor
@@ -44,6 +49,18 @@ class EditingResult(Result):
     pixels: Tensor
     caption: str
     seeds: tuple[int, ...]
+    before: History
+    place: tuple[int, int]
+    inverted: InversionResult | None = None
+
+    @property
+    def history(self) -> History:
+        """The history with these pictures as new states, of which the first is the current one."""
+        start, history = self.before.position, self.before
+        for k, seed in enumerate(self.seeds):
+            settings = {**self.settings, "seeds": [seed]}
+            history = history.add(State(self.pixels[k : k + 1], start, self.mask[0, 0].cpu(), self.place, settings))
+        return history.at(len(self.before.states))
 
     def figure(self) -> Figure:
         from ..plotting import grid
@@ -123,58 +140,67 @@ def _checked_mask(mask: Tensor | None, picture: Tensor, sides: Sequence[str], st
     return mask
 
 
-def _known(
-    lab: Lab, x_0: Tensor, z_i: Tensor, times: Sequence[int], kind: str, seeds: Sequence[int]
-) -> inpainting.Known:
-    decoder = lab.require_decoder()
-    if kind == "trajectory":
-        return inpainting.trajectory(decoder, x_0, Conditioning(z_i), times)
-    draw = SeededNoise(seeds, decoder.shape, stream="known", device=x_0.device, dtype=x_0.dtype)
-    return inpainting.noised(x_0, decoder.abar, draw)
+def _as_history(lab: Lab, picture: Tensor | InversionResult | History) -> History:
+    """The picture as the first state of a history, square and as large as it is painted; a history as it is."""
+    if isinstance(picture, History):
+        return picture
+    pixels = picture.original if isinstance(picture, InversionResult) else checked_pixels(picture, lab.image_size)
+    if len(pixels) != 1:
+        raise UserError(f"{len(pixels)} pictures: an edit is of one; pass pixels[:1]")
+    low = lab.require_decoder().image_size
+    side = lab.output_size if min(pixels.shape[-2:]) >= lab.output_size else low
+    return History((State(images.resize(pixels.to(torch.float32), side)),), 0, side)
 
 
-def _paint(
-    lab: Lab, window: Tensor, mask: Tensor, wanted: Conditioning | None, seeds: tuple[int, ...], params: dict[str, Any]
-) -> Generator[Progress, None, Tensor]:
-    """`yield from` this: (N, 3, S, S), one window painted; its pictures are one for all seeds, or one each."""
-    decoder, strength = lab.require_decoder(), params["strength"]
-    filled = window if strength < 1 else inpainting.continued(window, mask)
-    small = images.resize(filled, decoder.image_size)
-    x_0, own = decoder.to_x0(small), lab.encoder.encode_image(filled)
-    times = inpainting.times_from(decoder.abar, params["steps"], strength)
-    x_T = draw_x_T(decoder, seeds, device=x_0.device, dtype=x_0.dtype)
-    start = x_T if strength == 1 else ddim_step(x_0, x_T, 1.0, abar_at(decoder.abar, times[0]))
-    kind = "noised" if mask.all() else params["known"]
-    for step in inpainting.inpaint_steps(
-        decoder,
-        Conditioning(own.expand(len(seeds), -1)) if wanted is None else wanted,
-        inpainting.on_grid(mask, decoder),
-        _known(lab, x_0, own, times, kind, seeds),
-        start,
-        times,
-        seeds=seeds,
-        **params["decoder"],
-    ):
-        due = params["preview_every"] and step.number % params["preview_every"] == 0 and step.number < step.total
-        preview = decoding.pictures(decoder, step.x_0[:PREVIEWED]) if due else None
-        yield Progress("decoder", step.number, step.total, preview)
-    painted = decoding.pictures(decoder, step.x_t)
-    if window.shape[-1] > decoder.image_size:
-        painted = yield from upsample_images(lab, painted, seeds)
-    return inpainting.composed(painted, window, mask, window.shape[-1] // decoder.shape[-1])
+def _layout(history: History, mask: Tensor | None, sides: Sequence[str]) -> outpainting.Canvas:
+    """The canvas in half windows, and in pixels its windows and the picture's place."""
+    half = history.side // 2
+    height, width = history.pixels.shape[-2:]
+    layout = outpainting.canvas(sides, height // half, width // half)
+    if sides:
+        corners = [(row * half, column * half) for row, column in layout.windows]
+    else:
+        painted = torch.ones(height, width, dtype=torch.bool) if mask is None else mask[0, 0].cpu()
+        corners = outpainting.windows(painted, history.side)
+    return layout._replace(top=layout.top * half, left=layout.left * half, windows=tuple(corners))
+
+
+def _canvas(lab: Lab, history: History, layout: outpainting.Canvas, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The picture on its canvas (1, 3, H, W), what is visible continued to where there is nothing, and what to paint.
+
+    Args:
+        mask: (1, 1, H, W) in the picture's size, or None: all that lies beside the picture, or all where nothing does.
+    """
+    half, (height, width) = history.side // 2, history.pixels.shape[-2:]
+    unknown = torch.ones(1, 1, layout.height * half, layout.width * half, dtype=torch.bool, device=lab.device)
+    drawn = torch.zeros(1, 3, *unknown.shape[-2:], device=lab.device)
+    place = (..., slice(layout.top, layout.top + height), slice(layout.left, layout.left + width))
+    drawn[place] = history.pixels.to(lab.device)
+    grown = drawn.shape != history.pixels.shape
+    if grown or mask is not None:
+        unknown[place] = False if mask is None else mask.to(lab.device)
+    return inpainting.continued(drawn, unknown) if grown else drawn, unknown
+
+
+def _count_windows(arguments: dict[str, Any]) -> int:
+    """The windows of a run, at most: a mask need not touch all of a canvas."""
+    sides, picture = _sides(arguments["grow"]), arguments["picture"]
+    if isinstance(picture, History):
+        return len(_layout(picture, None, sides).windows)
+    return max(1, len(outpainting.canvas(sides).windows))
 
 
 @experiment(
     EditingResult,
-    page="",
+    page="edit",
     command="edit",
     figures=(),
     stages=("prior", "decoder", "upsampler"),
-    images=lambda a: size(a["seeds"]) * max(1, len(canvas(_sides(a["grow"])).windows)),
+    images=lambda a: size(a["seeds"]) * _count_windows(a),
 )
 def edit(
     lab: Lab,
-    picture: Tensor,
+    picture: Tensor | InversionResult | History,
     mask: Tensor | None = None,
     caption: str = "",
     *,
@@ -182,6 +208,7 @@ def edit(
     strength: float = 1.0,
     seeds: Sequence[int] = (0,),
     steps: int = 25,
+    by: str = "classifier-free",
     guidance: float = 2.0,
     known: str = "trajectory",
     resamplings: int = 1,
@@ -195,13 +222,18 @@ def edit(
 
     Args:
         picture: (1, 3, H, W) in [-1, 1], made square; where the lab has an upsampler and the picture is as large, the
-            result has the upsampler's size, and the decoder's elsewhere.
+            result has the upsampler's size, and the decoder's elsewhere. Or what `invert` returned, whose own path
+            then stands outside the mask and whose steps are taken. Or the `history` of an edit: this one starts from
+            its current state, on a canvas of that state's shape.
         mask: (H, W), True where something is to be painted. None: everything, from `strength`, or what `grow` adds.
-        caption: of the whole picture as wanted; without one z_i comes from what is visible, which erases.
-        grow: sides on which the canvas grows by half a picture, one after another: outpainting.
+        caption: of the picture as wanted; without one z_i comes from what is visible, which erases. A canvas that
+            needs several windows gets what the caption names once: in the first window that `grow` opens, or the one
+            that holds most of the mask; the others continue what is visible.
+        grow: sides on which the canvas grows by half a window, one after another: outpainting.
         strength: how far up the noise levels the painted part starts; below 1 it keeps something of what was there.
         seeds: a picture each.
-        steps, guidance: the decoder's.
+        by, guidance: how the decoder is guided, as in `guide`, and the scale.
+        steps: the decoder's.
         known: what stands outside the mask on the way, the picture's own "trajectory", or "noised" as in RePaint.
         resamplings, eta: as in `inpainting.inpaint_steps`.
         prior_steps, prior_guidance, candidates: the prior's.
@@ -212,35 +244,30 @@ def edit(
 
     Raises:
         UserError: more than one picture; a mask of another size, empty or covering everything; nothing to do; a caption
-            without a known word; a lab without a prior for a caption; a strength outside 0 to 1; a canvas too large.
+            without a known word; a lab without a prior for a caption; guidance by CLIP without a caption; a strength
+            outside 0 to 1; a canvas too large.
     """
-    sides, seeds = _sides(grow), checked_seeds(seeds)
-    picture = checked_pixels(picture, lab.image_size)
-    if len(picture) != 1:
-        raise UserError(f"{len(picture)} pictures: an edit is of one; pass pixels[:1]")
+    sides, seeds, decoder = _sides(grow), checked_seeds(seeds), lab.require_decoder()
+    before = _as_history(lab, picture)
+    inverted = picture if isinstance(picture, InversionResult) else None
+    steps = inverted.steps if inverted else steps
     if known not in inpainting.KNOWN:
         raise UserError(f"known is {known!r}: give one of {', '.join(inpainting.KNOWN)}")
-    decoder = lab.require_decoder()
     inpainting.times_from(decoder.abar, steps, strength)
-    layout, notes = canvas(sides), _check_words(lab, caption)
-    mask = _checked_mask(mask, picture, sides, strength)
-    side = lab.output_size if min(picture.shape[-2:]) >= lab.output_size else decoder.image_size
-    half = side // 2
-    top, left = layout.top * half, layout.left * half
-    unknown = torch.ones(1, 1, layout.height * half, layout.width * half, dtype=torch.bool, device=lab.device)
-    place = unknown[..., top : top + side, left : left + side]
-    if sides or mask is not None:
-        place[:] = False if mask is None else F.adaptive_max_pool2d(mask.to(lab.device).float(), side) > 0
-    drawn = torch.zeros(1, 3, *unknown.shape[-2:], device=lab.device)
-    drawn[..., top : top + side, left : left + side] = images.resize(picture.to(lab.device, torch.float32), side)
-    original = inpainting.continued(drawn, unknown) if sides else drawn
-    params = {
-        "strength": strength,
-        "steps": steps,
-        "known": known,
-        "preview_every": preview_every,
-        "decoder": {"guidance": guidance, "resamplings": resamplings, "eta": eta},
-    }
+    shape = (
+        picture.original if isinstance(picture, InversionResult) else before.pixels if picture is before else picture
+    )
+    mask = _checked_mask(mask, shape, sides, strength)
+    outpainting.canvas(sides)
+    notes = _check_words(lab, caption)
+    if mask is not None:
+        mask = F.adaptive_max_pool2d(mask.float(), before.pixels.shape[-2:]) > 0
+    z_t = lab.encoder.encode_text([caption]) if caption else None
+    params = {**guidance_params(lab, by, guidance, z_t), "resamplings": resamplings, "eta": eta}
+    latent = inverted.bipartite if inverted and not sides else None
+    brush = Brush(before.side, seeds, strength, steps, known, params, latent, preview_every)
+    layout = _layout(before, mask, sides)
+    original, unknown = _canvas(lab, before, layout, mask)
     wanted = None
     if caption:
         yield Progress("prior", 0, 1)
@@ -250,47 +277,19 @@ def edit(
         text = decoder.encode_prompt([caption])
         wanted = Conditioning(z_i, None if text is None else text.expand(len(seeds), -1, -1))
     pixels, missing = original, unknown.clone()
-    for row, column in layout.windows or ((0, 0),):
-        window = (..., slice(row * half, row * half + side), slice(column * half, column * half + side))
-        painted = yield from _paint(lab, pixels[window], missing[window], wanted, seeds, params)
-        pixels = pixels.expand(len(seeds), -1, -1, -1).clone()
-        pixels[window], missing[window] = painted, False
+    for number, corner in enumerate(layout.windows):
+        pixels = yield from paint_window(lab, pixels, missing, corner, None if number else wanted, brush)
+        row, column = corner
+        missing[..., row : row + before.side, column : column + before.side] = False
     yield EditingResult(
         original=original,
         mask=unknown,
         pixels=pixels,
         caption=caption,
         seeds=seeds,
+        before=before,
+        place=(layout.top, layout.left),
+        inverted=inverted,
         notes=tuple(notes),
-        table=tuple(_measured(lab, pixels, original, unknown, caption)),
+        table=tuple(measured(lab, pixels, original, unknown, caption)),
     )
-
-
-def _measured(lab: Lab, pixels: Tensor, original: Tensor, mask: Tensor, caption: str) -> Iterator[dict]:
-    if caption:
-        z_t = lab.encoder.encode_text([caption])
-        yield mean(cosine(lab.encoder.encode_image(pixels), z_t), quantity="CLIP score")
-        named = [thing for thing in lab.things if re.search(rf"\b{re.escape(thing)}\b", caption)]
-        if named:
-            inside = lab.encoder.zero_shot(_inside(pixels, mask), lab.things)
-            wanted = lab.things.index(max(named, key=len))
-            yield proportion(inside.argmax(1) == wanted, quantity="accuracy inside the mask")
-    if mask.all():
-        return
-    outside = (~mask).expand_as(original)[0]
-    psnr = torch.stack([images.psnr(row[outside][None], original[0][outside][None])[0] for row in pixels])
-    yield mean(psnr, quantity="PSNR outside")
-    yield mean(inpainting.seam(pixels, mask), quantity="change across the border")
-    wider = F.max_pool2d(mask.float(), 3, 1, 1) > 0
-    if not wider.all():
-        yield mean(inpainting.seam(pixels, wider), quantity="change beside the border")
-
-
-def _inside(pixels: Tensor, mask: Tensor) -> Tensor:
-    """The smallest square around what is painted, or the most of it that fits into the picture."""
-    rows, columns = mask[0, 0].any(1).nonzero().flatten(), mask[0, 0].any(0).nonzero().flatten()
-    height, width = pixels.shape[-2:]
-    side = min(max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1, height, width)
-    top = min(max(int(rows[0] + rows[-1] + 1 - side) // 2, 0), height - side)
-    left = min(max(int(columns[0] + columns[-1] + 1 - side) // 2, 0), width - side)
-    return pixels[..., top : top + side, left : left + side]

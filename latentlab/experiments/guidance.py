@@ -76,6 +76,25 @@ class GuidanceResult(Result):
         return f"guidance {guidance:g} of the decoder and {prior_guidance:g} of the prior"
 
 
+def guidance_params(lab: Lab, by: str, scale: float, z_t: Tensor | None) -> dict[str, Any]:
+    """The parameters `guidance` and `clip` of a sampler that is guided so.
+
+    Args:
+        by: a key of `GUIDANCES`.
+        z_t: (1 or B, D), what guidance by CLIP goes towards.
+
+    Raises:
+        UserError: an unknown way to guide, or guidance by CLIP without a caption.
+    """
+    if by not in GUIDANCES:
+        raise UserError(f"by is {by!r}: give one of {', '.join(GUIDANCES)}")
+    if by == "classifier-free":
+        return {"guidance": scale, "clip": None}
+    if z_t is None:
+        raise UserError(f"guidance by {by} goes towards a caption: give one, or take by='classifier-free'")
+    return {"guidance": 1.0, "clip": ClipGuidance(lab.encoder, z_t, scale)}
+
+
 def _comparison(name: str, row: dict, reference: dict) -> str:
     """What the 95% intervals of two rows allow to be said: higher or lower only where they do not overlap."""
     if None not in (row["low"], reference["low"]):
@@ -171,12 +190,9 @@ def guide(
     z_t = lab.encoder.encode_text(columns)
     grids = []
     for guidance in guidances:
-        params: dict[str, Any] = {"text": text, "steps": steps, "preview_every": preview_every}
-        if by == "clip":
-            params["clip"] = ClipGuidance(lab.encoder, z_t.repeat(len(z_i), 1), guidance)
-        else:
-            params["guidance"] = guidance
-        grids.append((yield from sample_images(lab, latent, **params)))
+        params = guidance_params(lab, by, guidance, z_t.repeat(len(z_i), 1))
+        stream = sample_images(lab, latent, text=text, steps=steps, preview_every=preview_every, **params)
+        grids.append((yield from stream))
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
     pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
     z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])

@@ -15,7 +15,6 @@ from ..edits import fractions, spaced
 from ..edits import interpolate as between
 from ..errors import UserError
 from ..io import images
-from ..io.atomic import atomic_write
 from ..latents import Latent
 from ..noise import checked_seeds, draw_x_T
 from ..slerp import angle
@@ -65,16 +64,8 @@ class InterpolationResult(Result):
         Raises:
             UserError: another suffix than .gif or .webp.
         """
-        path = Path(path)
-        if path.suffix not in (".gif", ".webp"):
-            raise UserError(f"{path.name} is no animation: give a name that ends in .gif or .webp")
         frames = images.to_pil(self.pixels[row])
-        frames += frames[-2:0:-1]
-        with atomic_write(path) as part:
-            frames[0].save(
-                part, path.suffix[1:].upper(), save_all=True, append_images=frames[1:], duration=milliseconds, loop=0
-            )
-        return path
+        return images.save_animation(frames + frames[-2:0:-1], path, milliseconds=milliseconds)
 
 
 @experiment(

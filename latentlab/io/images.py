@@ -6,6 +6,7 @@ import io
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,23 @@ def save_png(image: Image.Image, path: str | Path, metadata: dict | None = None)
         info.add_itxt(METADATA_KEY, utf8(json.dumps(metadata, ensure_ascii=False)))
     with atomic_write(path) as part:
         image.save(part, "PNG", pnginfo=info)
+    return path
+
+
+def save_animation(frames: Sequence[Image.Image], path: str | Path, *, milliseconds: int) -> Path:
+    """Write pictures of one size as a GIF or WebP that runs without end, by the path's suffix.
+
+    Raises:
+        UserError: another suffix than .gif or .webp.
+    """
+    path = Path(path)
+    if path.suffix not in (".gif", ".webp"):
+        raise UserError(f"{path.name} is no animation: give a name that ends in .gif or .webp")
+    with atomic_write(path) as part:
+        first, *others = (
+            frames if path.suffix == ".webp" else [f.quantize(method=Image.Quantize.FASTOCTREE) for f in frames]
+        )
+        first.save(part, path.suffix[1:].upper(), save_all=True, append_images=others, duration=milliseconds, loop=0)
     return path
 
 

@@ -1,0 +1,285 @@
+"""Edit: paint a mask on the picture, write what should be there, and see it sharpen in place."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ... import experiments
+from ...errors import UserError
+from ...experiments.history import History
+from ...io import images
+from ...outpainting import SIDES
+from .. import controls, model_cache, outputs
+from ..events import QUIET, Controls
+from ..outputs import InputImage, output_images
+from ..page import Page, PageResult, PageRun
+from ..picker import Picker
+from ..running import PREVIEW_EVERY, run_experiment
+
+EXAMPLES = Path(__file__).parents[1] / "edits"
+CANVAS_SIDE = 512  # pixels of the canvas on its longer side
+BRUSH = "#ec4899aa"  # the picture shows through
+GROW = [("no", ""), *((side, side) for side in SIDES)]
+
+
+@cache
+def example_histories() -> dict[str, History]:
+    """The finished examples, by the name that a link gives them."""
+    return {f"edit-{path.stem}": History.load(path) for path in sorted(EXAMPLES.glob("*.json"))}
+
+
+def examples() -> list[InputImage]:
+    """The examples' last pictures; choosing one shows its whole history."""
+    return [
+        InputImage(name.split("-", 2)[2].replace("-", " "), images.to_pil(history.pixels)[0], example=name)
+        for name, history in example_histories().items()
+    ]
+
+
+def inputs() -> Controls:
+    return {
+        "caption": gr.Textbox(
+            "",
+            label="What the whole picture should show",
+            max_length=300,
+            info="Leave it empty to erase what you have painted over.",
+            placeholder="a penguin on a yellow background",
+        ),
+        "grow": gr.Radio(GROW, value="", label="Grow the canvas", info="Adds half a picture on this side."),
+        "strength": gr.Slider(
+            0.1,
+            1,
+            1,
+            step=0.05,
+            label="Strength",
+            info="At 1 the painted part is new; below 1 it keeps something of what was there. Without a mask it "
+            "changes the whole picture.",
+        ),
+    }
+
+
+def advanced() -> Controls:
+    return {
+        "count": controls.count(1, 4),
+        "seed": controls.seed("Seed of the first picture"),
+        "steps": controls.steps(),
+        "guidance": controls.guidance(),
+    }
+
+
+def extras() -> Controls:
+    """The canvas, the previews that cover it during a run, undo and redo, the history and its downloads."""
+    start = next(iter(example_histories().values()), None)
+    shown = shown_history(start)
+    with gr.Column(elem_classes="stage"):
+        canvas = gr.ImageEditor(
+            shown["canvas"],
+            label="Paint over what should change",
+            show_label=False,
+            type="pil",
+            image_mode="RGBA",
+            sources=(),
+            layers=False,
+            transforms=(),
+            buttons=[],
+            height=CANVAS_SIDE + 90,
+            canvas_size=(CANVAS_SIDE, CANVAS_SIDE),
+            eraser=gr.Eraser(default_size=30),
+            brush=gr.Brush(default_size=30, colors=[BRUSH], default_color=BRUSH, color_mode="fixed"),
+            elem_id="edit-canvas",
+        )
+        live = gr.Image(
+            label="Preview",
+            show_label=False,
+            interactive=False,
+            buttons=[],
+            format="png",
+            elem_classes="live",
+            alt_text="unfinished",
+        )
+    with gr.Row(elem_classes="history-actions"):
+        undo = gr.Button("Undo edit", size="md", min_width=110, **shown["undo"])
+        redo = gr.Button("Redo edit", size="md", min_width=110, **shown["redo"])
+        json_file = gr.DownloadButton("History (JSON)", size="md", min_width=120, **shown["json_file"])
+        animation = gr.DownloadButton("Animation (GIF)", size="md", min_width=120, **shown["animation"])
+    gr.HTML('<p class="note strip-label">History: press a picture to go back to it.</p>', padding=False)
+    strip = gr.Gallery(
+        shown["strip"],
+        label="History",
+        show_label=False,
+        columns=6,
+        height="auto",
+        object_fit="contain",
+        format="png",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_classes="strip",
+        elem_id="edit-strip",
+    )
+    return {
+        "canvas": canvas,
+        "live": live,
+        "undo": undo,
+        "redo": redo,
+        "json_file": json_file,
+        "animation": animation,
+        "strip": strip,
+        "history": gr.State(start),
+    }
+
+
+def shown_history(history: History | None, picture: InputImage | None = None) -> dict[str, Any]:
+    """The values of the extra outputs that show a history; without one, those that show a picture."""
+    if history is None:
+        square = images.square(picture.picture, CANVAS_SIDE) if picture else None
+        nothing = {"value": None, "interactive": False}
+        off = {"interactive": False}
+        return {
+            "canvas": _background(square),
+            "undo": off,
+            "redo": off,
+            "json_file": nothing,
+            "animation": nothing,
+            "strip": [],
+            "history": None,
+        }
+    folder = outputs.folder()
+    files = outputs.files([images.to_pil(state.pixels)[0] for state in history.states])
+    titles = [f"{'▸ ' * (k == history.position)}{k}. {state.title}" for k, state in enumerate(history.states)]
+    return {
+        "canvas": _background(_enlarged(images.to_pil(history.pixels)[0])),
+        "undo": {"interactive": history.undo() is not history},
+        "redo": {"interactive": history.redo() is not history},
+        "json_file": {"value": str(history.save(folder / "history.json")), "interactive": True},
+        "animation": {"value": str(history.save_animation(folder / "history.gif")), "interactive": True},
+        "strip": list(zip(files, titles)),
+        "history": history,
+    }
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    scale = CANVAS_SIDE / max(picture.size)
+    return picture.resize([round(side * scale) for side in picture.size], Image.Resampling.LANCZOS)
+
+
+def _background(picture: Image.Image | None) -> dict[str, Any] | None:
+    """The canvas with this picture and nothing painted over it."""
+    return picture and {"background": outputs.file(picture), "layers": [], "composite": None}
+
+
+def _updates(history: History | None, picture: InputImage | None = None) -> dict[str, Any]:
+    """`shown_history` as updates of the extra outputs, by name."""
+    values = shown_history(history, picture)
+    named = ("undo", "redo", "json_file", "animation")
+    return {name: gr.update(**value) if name in named else gr.update(value=value) for name, value in values.items()}
+
+
+def connect(picker: Picker, components: Controls) -> None:
+    """Show a picture when it is chosen, and move along the history."""
+    names = [name for name in _updates(None)]
+    shown = [components[name] for name in names]
+
+    def show(history: History | None, picture: InputImage | None = None) -> list[object]:
+        updates = _updates(history, picture)
+        return [updates[name] for name in names]
+
+    def choose(picture: InputImage | None) -> list[object]:
+        return show(example_histories().get(picture.example) if picture else None, picture)
+
+    def undo(history: History | None) -> list[object]:
+        return show(history.undo()) if history else [gr.skip()] * len(names)
+
+    def redo(history: History | None) -> list[object]:
+        return show(history.redo()) if history else [gr.skip()] * len(names)
+
+    def go_back(history: History | None, selection: gr.SelectData) -> list[object]:
+        valid = history is not None and isinstance(selection.index, int) and 0 <= selection.index < len(history.states)
+        return show(history.at(selection.index)) if history and valid else [gr.skip()] * len(names)
+
+    picker.state.change(choose, picker.state, shown, **QUIET)
+    for name, handler in (("undo", undo), ("redo", redo)):
+        button = components[name]
+        assert isinstance(button, gr.Button)
+        button.click(handler, components["history"], shown, **QUIET)
+    strip = components["strip"]
+    assert isinstance(strip, gr.Gallery)
+    strip.select(go_back, components["history"], shown, **QUIET)
+
+
+def painted(canvas: dict[str, Any] | None, size: tuple[int, int]) -> Tensor | None:
+    """The painted part of the canvas as a mask (H, W) of this size; None if nothing is painted."""
+    layer = next(iter((canvas or {}).get("layers") or ()), None)
+    if not isinstance(layer, Image.Image):
+        return None
+    alpha = layer.convert("RGBA").getchannel("A")
+    if not alpha.getbbox():
+        return None
+    mask = (images.to_tensor(alpha.convert("RGB"))[:, :1] > -0.8).float()  # the rim of a stroke is nearly transparent
+    return F.adaptive_max_pool2d(mask, size)[0, 0] > 0
+
+
+def run(
+    model: str,
+    picture: InputImage,
+    caption: str,
+    grow: str,
+    strength: float,
+    count: float,
+    seed: int,
+    steps: float,
+    guidance: float,
+    canvas: dict[str, Any] | None = None,
+    history: History | None = None,
+) -> PageRun:
+    lab = yield from model_cache.load_with_progress(model)
+    side = max(lab.image_size, lab.output_size)
+    source = history or images.to_tensor(images.square(picture.picture, side))
+    mask = painted(canvas, tuple((source.pixels if history else source).shape[-2:]))
+    if mask is None and not grow and strength == 1:
+        raise UserError("nothing is painted yet: paint over what should change, or grow the canvas, or lower Strength")
+    if mask is not None and grow:
+        raise UserError("a canvas grows without a mask: remove what you have painted, or choose “no” for Grow")
+    result = yield from run_experiment(
+        model,
+        experiments.edit,
+        source,
+        mask,
+        caption.strip(),
+        grow=grow,
+        strength=strength,
+        seeds=controls.seeds(seed, count),
+        steps=int(steps),
+        guidance=guidance,
+        preview_every=PREVIEW_EVERY,
+    )
+    titles = [f"{caption.strip() or 'edited'} · seed {k}" for k in result.seeds]
+    pictures = output_images(result.pixels, titles, captions=[caption.strip()] * len(titles))
+    return PageResult(result, pictures, {**_updates(result.history), "live": None})
+
+
+PAGE = Page(
+    "edit",
+    "Edit",
+    "Paint over a part of the picture and write what the picture should show. The painted part is generated anew, and "
+    "the rest stays exactly as it is. Each edit starts from the last one, and you can go back to every picture below.",
+    inputs,
+    run,
+    advanced,
+    extras,
+    pictures=("Picture",),
+    connect=connect,
+    examples=examples,
+    both=("canvas", "history"),
+    live="live",
+    ready="Paint over a part of the picture, write what it should show, and press Run.",
+    gallery=False,
+    order=55,
+)

@@ -1,0 +1,139 @@
+"""How an edit paints: one square window of a canvas after another, and what is measured in the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import decoding, inpainting
+from ..analysis.intervals import mean, proportion
+from ..diffusion import Conditioning, abar_at, ddim_step
+from ..io import images
+from ..latents import Latent
+from ..noise import SeededNoise, draw_x_T
+from .base import Progress
+from .stages import PREVIEWED, cosine, upsample_images
+
+if TYPE_CHECKING:
+    from ..models import Lab
+
+
+@dataclass(frozen=True, eq=False)
+class Brush:
+    """How every window of an edit is painted.
+
+    Args:
+        side: of the window.
+        seeds: N, a picture each.
+        strength, steps, known: as in `edit`.
+        decoder: parameters of `inpainting.inpaint_steps`.
+        latent: of the picture where it was inverted before; None otherwise.
+        preview_every: steps between two previews; 0 for none.
+    """
+
+    side: int
+    seeds: tuple[int, ...]
+    strength: float
+    steps: int
+    known: str
+    decoder: dict[str, Any]
+    latent: Latent | None
+    preview_every: int
+
+    def known_part(self, lab: Lab, x_0: Tensor, z_i: Tensor, times: Sequence[int], *, whole: bool) -> inpainting.Known:
+        """What stands outside the mask at every time; `whole`: the mask covers everything."""
+        decoder = lab.require_decoder()
+        if whole or self.known == "noised":
+            draw = SeededNoise(self.seeds, decoder.shape, stream="known", device=x_0.device, dtype=x_0.dtype)
+            return inpainting.noised(x_0, decoder.abar, draw)
+        if self.latent is None:
+            return inpainting.trajectory(decoder, x_0, Conditioning(z_i), times)
+        return inpainting.decoded_trajectory(decoder, x_0, self.latent, self.steps)
+
+
+def paint_window(
+    lab: Lab, pixels: Tensor, missing: Tensor, corner: tuple[int, int], wanted: Conditioning | None, brush: Brush
+) -> Generator[Progress, None, Tensor]:
+    """`yield from` this: the canvas (N, 3, H, W) with what is missing in one window painted; previews show the canvas.
+
+    Args:
+        pixels: (1 or N, 3, H, W). missing: (1, 1, H, W). corner: the window's row and column.
+        wanted: what is painted; None continues what is visible.
+    """
+    row, column, side = *corner, brush.side
+    window = (..., slice(row, row + side), slice(column, column + side))
+    mask = missing[window]
+
+    def placed(painted: Tensor) -> Tensor:
+        canvas = pixels.expand(len(painted), -1, -1, -1).clone() if len(pixels) == 1 else pixels[: len(painted)].clone()
+        canvas[window] = torch.where(mask, images.resize(painted, side), canvas[window])
+        return canvas
+
+    stream = _paint(lab, pixels[window], mask, wanted, brush)
+    while True:
+        try:
+            progress = next(stream)
+        except StopIteration as end:
+            return placed(end.value)
+        yield progress if progress.pixels is None else progress._replace(pixels=placed(progress.pixels))
+
+
+def _paint(
+    lab: Lab, window: Tensor, mask: Tensor, wanted: Conditioning | None, brush: Brush
+) -> Generator[Progress, None, Tensor]:
+    """`yield from` this: (N, 3, S, S), a window painted, with previews of itself alone."""
+    decoder, seeds, params = lab.require_decoder(), brush.seeds, brush.decoder
+    filled = window if brush.strength < 1 else inpainting.continued(window, mask)
+    x_0, own = decoder.to_x0(images.resize(filled, decoder.image_size)), lab.encoder.encode_image(filled)
+    times = inpainting.times_from(decoder.abar, brush.steps, brush.strength)
+    x_T = draw_x_T(decoder, seeds, device=x_0.device, dtype=x_0.dtype)
+    start = x_T if brush.strength == 1 else ddim_step(x_0, x_T, 1.0, abar_at(decoder.abar, times[0]))
+    if wanted is None:
+        wanted, params = Conditioning(own.expand(len(seeds), -1)), {**params, "clip": None}
+    known = brush.known_part(lab, x_0, own, times, whole=bool(mask.all()))
+    grid = inpainting.on_grid(mask, decoder)
+    for step in inpainting.inpaint_steps(decoder, wanted, grid, known, start, times, seeds=seeds, **params):
+        due = brush.preview_every and step.number % brush.preview_every == 0 and step.number < step.total
+        preview = decoding.pictures(decoder, step.x_0[:PREVIEWED]) if due else None
+        yield Progress("decoder", step.number, step.total, preview)
+    painted = decoding.pictures(decoder, step.x_t)
+    if window.shape[-1] > decoder.image_size:
+        painted = yield from upsample_images(lab, painted, seeds)
+    return inpainting.composed(painted, window, mask, window.shape[-1] // decoder.shape[-1])
+
+
+def measured(lab: Lab, pixels: Tensor, original: Tensor, mask: Tensor, caption: str) -> Iterator[dict]:
+    """The rows of an edit's table: as in `edit`."""
+    if caption:
+        z_t = lab.encoder.encode_text([caption])
+        yield mean(cosine(lab.encoder.encode_image(pixels), z_t), quantity="CLIP score")
+        named = [thing for thing in lab.things if re.search(rf"\b{re.escape(thing)}\b", caption)]
+        if named:
+            inside = lab.encoder.zero_shot(_inside(pixels, mask), lab.things)
+            wanted = lab.things.index(max(named, key=len))
+            yield proportion(inside.argmax(1) == wanted, quantity="accuracy inside the mask")
+    if mask.all():
+        return
+    outside = (~mask).expand_as(original)[0]
+    psnr = torch.stack([images.psnr(row[outside][None], original[0][outside][None])[0] for row in pixels])
+    yield mean(psnr, quantity="PSNR outside")
+    yield mean(inpainting.seam(pixels, mask), quantity="change across the border")
+    wider = F.max_pool2d(mask.float(), 3, 1, 1) > 0
+    if not wider.all():
+        yield mean(inpainting.seam(pixels, wider), quantity="change beside the border")
+
+
+def _inside(pixels: Tensor, mask: Tensor) -> Tensor:
+    """The smallest square around what is painted, or the most of it that fits into the picture."""
+    rows, columns = mask[0, 0].any(1).nonzero().flatten(), mask[0, 0].any(0).nonzero().flatten()
+    height, width = pixels.shape[-2:]
+    side = min(max(int(rows[-1] - rows[0]), int(columns[-1] - columns[0])) + 1, height, width)
+    top = min(max(int(rows[0] + rows[-1] + 1 - side) // 2, 0), height - side)
+    left = min(max(int(columns[0] + columns[-1] + 1 - side) // 2, 0), width - side)
+    return pixels[..., top : top + side, left : left + side]
