@@ -177,7 +177,11 @@ def bystander():
 
 @pytest.fixture(scope="module")
 def chromium():
-    """A browser for the tests of one file: while playwright runs, no test may start an event loop of its own."""
+    """A browser for the tests of one file.
+
+    Playwright's own event loop runs until the browser is closed, and `asyncio.run` of another file's tests would be
+    refused meanwhile.  A start takes 3 s, and two files have one.
+    """
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     from playwright.sync_api import sync_playwright
