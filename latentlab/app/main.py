@@ -91,8 +91,8 @@ def launch(
         share=False,
         ssr_mode=False,
         show_error=False,
-        # Else gradio asks itself for the page, and ends the app if that takes more than three seconds.  No public option
-        # turns it off; `gradio.mount_gradio_app` does not ask, but ZeroGPU starts its workers in `launch`.
+        # Else gradio asks itself for the page, and ends the app if that takes more than three seconds.  No public
+        # option turns it off; `gradio.mount_gradio_app` does not ask, but ZeroGPU starts its workers in `launch`.
         _frontend=False,
         max_file_size=images.MAX_BYTES,
         theme=style.theme(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,19 @@ def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[s
     return lab.encoder.encode_image(pictures.to(lab.device, torch.float32))
 
 
+def _to_captions(z: Mapping[str, Tensor], z_t: Tensor, seeds: int) -> list[dict]:
+    """How near the pictures of each signal, (N, D), are to their captions, z_t (N / seeds, D), and to the others."""
+    table = [
+        mean(cosine(row, z_t.repeat_interleave(seeds, 0)), quantity="CLIP score", signal=name)
+        for name, row in z.items()
+    ]
+    if len(z_t) > 1:
+        truth = torch.arange(len(z_t), device=z_t.device).repeat_interleave(seeds)
+        nearest = {name: cosine(row[:, None], z_t).argmax(-1) for name, row in z.items()}  # (N,) each
+        table += [proportion(row == truth, quantity="accuracy", signal=name) for name, row in nearest.items()]
+    return table
+
+
 def _to_real(real: Tensor, decoded: Tensor, kinds: Sequence[str], **where: Any) -> Iterator[dict]:
     """How far the embeddings of decoded pictures lie from the real ones, and which of these they reach."""
     yield jackknife(frechet, real, decoded, quantity="Fréchet distance", **where)
@@ -151,13 +164,7 @@ def ablate(
     params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
     pixels = yield from sample_images(lab, latent, **params)
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
-    z_t = lab.encoder.encode_text(captions)
-    scores = cosine(z, z_t.repeat_interleave(len(seeds), 0))
-    truth = torch.arange(len(captions), device=z.device).repeat_interleave(len(seeds))
-    table = [mean(row, quantity="CLIP score", signal=name) for name, row in zip(signals, scores)]
-    if len(captions) > 1:
-        nearest = cosine(z[:, :, None], z_t).argmax(-1)  # (S, N)
-        table += [proportion(row == truth, quantity="accuracy", signal=name) for name, row in zip(signals, nearest)]
+    table = _to_captions(dict(zip(signals, z)), lab.encoder.encode_text(captions), len(seeds))
     if real is not None and len(real) >= 2 * GROUPS:
         table += [row for name, z_decoded in zip(signals, z) for row in _to_real(real, z_decoded, kinds, signal=name)]
     elif real is not None:

@@ -123,24 +123,10 @@ def bind(
     params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
     latent, pixels = yield from draw_captions(lab, captions, seeds=seeds, **params)
     grid = (len(asked), len(seeds))
-    z = normalize(lab.encoder.encode_image(pixels)).unflatten(0, grid)  # (P, N, D)
-    readings = [tuple(a.swaps().values()) for a in asked]
-    read_as = tuple(
-        tuple(swaps[k] for k in (row @ normalize(lab.encoder.encode_text([s.caption for s in swaps])).T).argmax(-1))
-        for swaps, row in zip(readings, z)
-    )
+    read_as = _readings(lab, asked, pixels.unflatten(0, grid))
     colours = tuple(
         tuple(zip(*([name for name, _ in colour_at(row, box)] for box in a.boxes)))
         for a, row in zip(asked, pixels.unflatten(0, grid))
-    )
-    places = torch.tensor([[_at_place(a, pair) for pair in row] for a, row in zip(asked, colours)])
-    swapped = torch.tensor([[_exchanged(a, pair) for pair in row] for a, row in zip(asked, colours)])
-    as_asked = torch.tensor([[reading == a for reading in row] for a, row in zip(asked, read_as)])
-    table = (
-        proportion(as_asked.flatten(), quantity="CLIP reads it as asked"),
-        proportion(places.all(-1).flatten(), quantity="both colours at their place"),
-        proportion(places.flatten(), quantity="a colour at its place"),
-        proportion(swapped.flatten(), quantity="the two colours exchanged"),
     )
     pixels = yield from upsample_images(lab, pixels, list(seeds) * len(asked))
     yield BindingResult(
@@ -150,6 +136,32 @@ def bind(
         seeds=seeds,
         read_as=read_as,
         colours=colours,
-        table=table,
+        table=_table(asked, read_as, colours),
         notes=notes,
+    )
+
+
+def _readings(lab: Lab, asked: Sequence[Arrangement], pixels: Tensor) -> tuple[tuple[Arrangement, ...], ...]:
+    """Which reading of its words CLIP finds nearest to each picture; pixels (P, N, 3, H, W)."""
+
+    def nearest(swaps: Sequence[Arrangement], row: Tensor) -> Iterator[Arrangement]:
+        z, z_t = lab.encoder.encode_image(row), lab.encoder.encode_text([swap.caption for swap in swaps])
+        yield from (swaps[k] for k in (normalize(z) @ normalize(z_t).T).argmax(-1))
+
+    return tuple(tuple(nearest(list(a.swaps().values()), row)) for a, row in zip(asked, pixels))
+
+
+def _table(
+    asked: Sequence[Arrangement],
+    read_as: Sequence[Sequence[Arrangement]],
+    colours: Sequence[Sequence[tuple[str, str]]],
+) -> tuple[dict, ...]:
+    places = torch.tensor([[_at_place(a, pair) for pair in row] for a, row in zip(asked, colours)])  # (P, N, 2)
+    swapped = torch.tensor([[_exchanged(a, pair) for pair in row] for a, row in zip(asked, colours)])
+    as_asked = torch.tensor([[reading == a for reading in row] for a, row in zip(asked, read_as)])
+    return (
+        proportion(as_asked.flatten(), quantity="CLIP reads it as asked"),
+        proportion(places.all(-1).flatten(), quantity="both colours at their place"),
+        proportion(places.flatten(), quantity="a colour at its place"),
+        proportion(swapped.flatten(), quantity="the two colours exchanged"),
     )

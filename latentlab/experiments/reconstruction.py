@@ -130,33 +130,36 @@ def reconstruct(
     seeds = [*range(seed, seed + len(z_i))]
     other = Latent(z_i, draw_x_T(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
     both, spent = yield from _decode_both(lab, inversion, other, preview_every=preview_every)
-    reconstruction, from_z_i = both.chunk(2)
     large = yield from upsample_images(lab, both, seeds * 2)
-    original = inversion.original
-    psnr, ssim = images.psnr(original, reconstruction), images.ssim(original, reconstruction)
-    psnr_first_stage = images.psnr(original, pictures(lab.require_decoder(), lab.require_decoder().to_x0(original)))
+    measured = _measured(lab, inversion, *both.chunk(2))
+    yield ReconstructionResult(
+        inverted=inversion,
+        pixels=both.chunk(2)[0],
+        from_z_i=both.chunk(2)[1],
+        large=large.chunk(2)[0],
+        large_from_z_i=large.chunk(2)[1],
+        psnr=measured["PSNR"],
+        ssim=measured["SSIM"],
+        psnr_first_stage=measured["PSNR of the first stage"],
+        evaluations=inversion.evaluations + spent,
+        cosine=measured["cosine to z_i"],
+        table=tuple(mean(v, quantity=k) for k, v in measured.items()),
+    )
+
+
+def _measured(lab: Lab, inversion: InversionResult, reconstruction: Tensor, from_z_i: Tensor) -> dict[str, Tensor]:
+    """What the table holds, (B,) each."""
+    original, z_i, decoder = inversion.original, inversion.latent.z_i, lab.require_decoder()
+    both = torch.cat([reconstruction, from_z_i])
     likeness, likeness_from_z_i = cosine(lab.encoder.encode_image(both), z_i.repeat(2, 1)).chunk(2)
-    measured = {
-        "PSNR": psnr,
-        "SSIM": ssim,
-        "PSNR of the first stage": psnr_first_stage,
+    return {
+        "PSNR": images.psnr(original, reconstruction),
+        "SSIM": images.ssim(original, reconstruction),
+        "PSNR of the first stage": images.psnr(original, pictures(decoder, decoder.to_x0(original))),
         "cosine to z_i": likeness,
         "PSNR from another x_T": images.psnr(original, from_z_i),
         "cosine to z_i from another x_T": likeness_from_z_i,
     }
-    yield ReconstructionResult(
-        inverted=inversion,
-        pixels=reconstruction,
-        from_z_i=from_z_i,
-        large=large.chunk(2)[0],
-        large_from_z_i=large.chunk(2)[1],
-        psnr=psnr,
-        ssim=ssim,
-        psnr_first_stage=psnr_first_stage,
-        evaluations=inversion.evaluations + spent,
-        cosine=likeness,
-        table=tuple(mean(v, quantity=k) for k, v in measured.items()),
-    )
 
 
 def _decode_both(

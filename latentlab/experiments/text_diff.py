@@ -73,6 +73,25 @@ def _checked_direction(z_t: Tensor, captions: Sequence[str], notes: Sequence[str
             ) from error
 
 
+def _checked_targets(targets: str | Sequence[str], source: str) -> tuple[str, ...]:
+    targets = (targets,) if isinstance(targets, str) else tuple(targets)
+    if not targets:
+        raise UserError("targets is empty: give the caption that is wanted, or several")
+    if source in targets:
+        raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
+    if len(set(targets)) < len(targets):
+        raise UserError(f"targets are {list(targets)}: give each of them once")
+    return targets
+
+
+def _checked_thetas(thetas: int | Sequence[float]) -> list[float]:
+    thetas = spaced(int(thetas), 0.5) if isinstance(thetas, int | Integral) else [float(t) for t in thetas]
+    if not thetas or len(set(thetas)) < len(thetas):
+        raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
+    fractions(thetas)  # refuses what is no fraction
+    return thetas
+
+
 def _moving(thetas: int | Sequence[float]) -> int:
     """How many frames lie beyond θ = 0, where all targets share one frame."""
     return sum(theta > 0 for theta in (spaced(int(thetas), 0.5) if isinstance(thetas, int | Integral) else thetas))
@@ -117,20 +136,10 @@ def diff(
     Raises:
         UserError: more than one picture, no target, a target that equals the source, or θ outside 0..1.
     """
-    targets = (targets,) if isinstance(targets, str) else tuple(targets)
-    if not targets:
-        raise UserError("targets is empty: give the caption that is wanted, or several")
-    if source in targets:
-        raise UserError(f"the captions from and to are both “{source}”: give two that say different things")
-    if len(set(targets)) < len(targets):
-        raise UserError(f"targets are {list(targets)}: give each of them once")
-    thetas = spaced(int(thetas), 0.5) if isinstance(thetas, int | Integral) else [float(t) for t in thetas]
-    if not thetas or len(set(thetas)) < len(thetas):
-        raise UserError(f"thetas are {thetas}: give at least one fraction of the arc, like 0.4, and each of them once")
+    targets, thetas = _checked_targets(targets, source), _checked_thetas(thetas)
     readings = [lab.encoder.check_caption(t) for t in (*targets, *([source] if source else []))]
     notes = tuple(caption_warnings(readings))
     z_t = lab.encoder.encode_text([source, *targets])
-    fractions(thetas)  # refuse before the inversion
     _checked_direction(z_t, (source, *targets), notes)
     inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(inversion) != 1:

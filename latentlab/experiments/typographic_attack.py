@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -188,39 +188,27 @@ def attack(
     if len(truth) != len(pixels):
         raise UserError(f"{len(truth)} truths for {len(pixels)} pictures: give one for all, or one each")
     labels, word_labels = _all_labels(words, truth, labels)
-    style = label or Label("word")
-    variations = variations if lab.has_decoder else 0
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
+    style = label or Label("word")
     worn = torch.stack([paste(original, replace(style, word=word)) for word in words], 1)  # (B, W, 3, H, W)
-    grid = worn.shape[:2]
     yield Progress("CLIP", 0, 1 + len(encoders or {}))
     z_i, z_t = lab.encoder.encode_image(worn.flatten(0, 1)), class_embeddings(lab.encoder, labels, templates)
     before = probabilities(lab.encoder, lab.encoder.encode_image(original), z_t)
-    attacked = probabilities(lab.encoder, z_i, z_t).unflatten(0, grid)
-    seen = {lab.name: (before, attacked)}  # each attacked reading beside the same encoder's clean one
-    for number, (name, encoder) in enumerate((encoders or {}).items(), 1):
-        both = encoder.zero_shot(torch.cat([original, worn.flatten(0, 1)]), labels, templates).to(z_i.device)
-        seen[name] = both[: grid[0]], both[grid[0] :].unflatten(0, grid)
-        yield Progress("CLIP", number, 1 + len(encoders or {}))
-    shape, latent = (*grid, variations), None
-    if variations:
-        x_T = draw_x_T(lab.require_decoder(), range(seed, seed + variations), device=lab.device)
-        latent = Latent(z_i.repeat_interleave(variations, 0), x_T.repeat(len(z_i), 1, 1, 1))
-        decoded = yield from sample_images(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
-        after = probabilities(lab.encoder, lab.encoder.encode_image(decoded), z_t)
-        decoded = yield from upsample_images(lab, decoded, [*range(seed, seed + variations)] * len(z_i))
-    else:
-        decoded, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
-    after = after.view(*shape, len(labels))
-    own = torch.tensor([labels.index(t) for t in truth], device=z_i.device)
-    spelled = torch.tensor([labels.index(w) for w in word_labels], device=z_i.device)
-    table = _table(seen, lab.name, after, own, spelled)
+    attacked = probabilities(lab.encoder, z_i, z_t).unflatten(0, worn.shape[:2])
+    seen = {lab.name: (before, attacked), **(yield from _others(encoders or {}, original, worn, labels, templates))}
+    seeds, latent = range(seed, seed + variations) if lab.has_decoder else range(0), None
+    decoded, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
+    if seeds:
+        params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
+        latent, decoded, after = yield from _decode(lab, z_i, z_t, seeds, **params)
+    after = after.view(*worn.shape[:2], len(seeds), len(labels))
+    own, spelled = (torch.tensor([labels.index(x) for x in xs], device=z_i.device) for xs in (truth, word_labels))
     notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
     notes += [] if lab.has_decoder else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     yield TypographicAttackResult(
         original=original,
         pixels=worn,
-        variations=decoded.view(*shape, *decoded.shape[1:]),
+        variations=decoded.view(*after.shape[:3], *decoded.shape[1:]),
         latent=latent,
         before=before,
         attacked=attacked,
@@ -230,9 +218,34 @@ def attack(
         truth=truth,
         words=words,
         word_labels=word_labels,
-        table=table,
+        table=_table(seen, lab.name, after, own, spelled),
         notes=tuple(notes),
     )
+
+
+def _others(
+    encoders: Mapping[str, Encoder], original: Tensor, worn: Tensor, labels: Sequence[str], templates: Sequence[str]
+) -> Generator[Progress, None, dict[str, tuple[Tensor, Tensor]]]:
+    """`yield from` this: for each further encoder (B, L) of the clean pictures and (B, W, L) of those with words."""
+    both, seen = torch.cat([original, worn.flatten(0, 1)]), {}
+    for number, (name, encoder) in enumerate(encoders.items(), 1):
+        clean, attacked = encoder.zero_shot(both, labels, templates).to(worn.device).tensor_split([len(original)])
+        seen[name] = clean, attacked.unflatten(0, worn.shape[:2])
+        yield Progress("CLIP", number, 1 + len(encoders))
+    return seen
+
+
+def _decode(
+    lab: Lab, z_i: Tensor, z_t: Tensor, seeds: Sequence[int], **params: Any
+) -> Generator[Progress, None, tuple[Latent, Tensor, Tensor]]:
+    """`yield from` this: latents, pictures and probabilities of every z_i with every seed; parameters as in
+    `sample_images`."""
+    x_T = draw_x_T(lab.require_decoder(), seeds, device=lab.device)
+    latent = Latent(z_i.repeat_interleave(len(seeds), 0), x_T.repeat(len(z_i), 1, 1, 1))
+    decoded = yield from sample_images(lab, latent, **params)
+    after = probabilities(lab.encoder, lab.encoder.encode_image(decoded), z_t)
+    decoded = yield from upsample_images(lab, decoded, [*seeds] * len(z_i))
+    return latent, decoded, after
 
 
 def _table(
