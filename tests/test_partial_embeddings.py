@@ -50,11 +50,11 @@ def opened(monkeypatch):
 
     names, open_image = Opened(), images.open_image
 
-    def watched(path):
+    def watched(path, **options):
         if path.name == names.stop_at:
             raise KeyboardInterrupt
         names.append(path.name)
-        return open_image(path)
+        return open_image(path, **options)
 
     monkeypatch.setattr(images, "open_image", watched)
     return names

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..io.atomic import open_tensors, save_tensors
 
 ROWS = 8192  # so many are centred at once, in float64: bounds the memory, not the result
 EPS = torch.finfo(torch.float64).eps
@@ -61,6 +64,43 @@ class Moments:
             UserError: z_i is not (B, D) of the same D, or not finite.
         """
         return self.merge(Moments.of(z_i))
+
+    @staticmethod
+    def merge_all(parts: Iterable[Moments]) -> Moments | None:
+        """The moments of all parts together, merged in a tree; None of no parts.
+
+        Only as many parts are held as the tree is deep.
+
+        Raises:
+            UserError: parts of different widths.
+        """
+        stack: list[tuple[int, Moments]] = []  # each with the depth of its tree, which falls from left to right
+        for part in parts:
+            depth = 0
+            while stack and stack[-1][0] == depth:
+                part, depth = stack.pop()[1].merge(part), depth + 1
+            stack.append((depth, part))
+        return functools.reduce(Moments.merge, [part for _, part in stack]) if stack else None
+
+    def save(self, path: str | Path, metadata: dict[str, str]) -> None:
+        """Write a safetensors file with the three and the metadata, whole or not at all."""
+        tensors = {"count": torch.tensor(self.count), "mean": self.mean, "scatter": self.scatter}
+        save_tensors(path, tensors, {**metadata, "format": "latentlab.Moments"})
+
+    @staticmethod
+    def load(path: str | Path) -> tuple[Moments, dict[str, str]]:
+        """Read what `save` wrote, and its metadata.
+
+        Raises:
+            UserError: no such file, not one of moments, or values that are not finite.
+        """
+        hint = "`latentlab embed` writes such a file beside each shard"
+        with open_tensors(path, "count", "mean", "scatter", kind="file of moments", hint=hint) as file:
+            count, mean, scatter = (file.get_tensor(name) for name in ("count", "mean", "scatter"))
+            metadata = dict(file.metadata() or {})
+        if scatter.shape != (len(mean), len(mean)) or not scatter.isfinite().all() or not mean.isfinite().all():
+            raise UserError(f"{Path(path).name} holds no moments: embed its shard again")
+        return Moments(int(count), mean, scatter), metadata
 
     def merge(self, other: Moments) -> Moments:
         """The moments of both sets together.

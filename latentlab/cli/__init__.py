@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads
 
 from .. import __version__
 from ..errors import UserError
-from . import edits, embeddings, experiments, features, manage, pictures, zero_shot
+from . import corpora, edits, embeddings, experiments, features, manage, pictures, zero_shot
 
 
 class GroupsBesideEmbed(TyperGroup):
@@ -53,7 +53,7 @@ for command in (*pictures.COMMANDS, *edits.COMMANDS, *experiments.COMMANDS, *zer
     app.command()(command)
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
-app.command()(embeddings.embed)
+app.command()(corpora.embed)
 for name, function in manage.COMMANDS.items():
     app.command(name)(function)
 

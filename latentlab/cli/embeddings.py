@@ -1,9 +1,7 @@
-"""The commands about many embeddings: a folder's z_i as a file, and their principal components."""
+"""The commands about the principal components of many embeddings."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
 
     from ..analysis.pca import Directions
     from ..experiments import ComponentWalkResult, TruncationResult
-    from ..io.embeddings import Shard, Written
+    from ..io.embeddings import Shard
     from ..models import Lab
 
 pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Fit and show principal components of z_i.")
@@ -162,11 +160,26 @@ def batches_of(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Ten
         yield shard.z_i
 
 
+def read_or_embed(model: ModelChoice, source: Path, fit: str, quiet: bool) -> tuple[Iterator[Shard], dict[str, str]]:
+    """The z_i of a file, or of a folder of pictures, and what is known of their CLIP."""
+    from ..io import embeddings
+
+    if not source.is_dir():
+        return embeddings.shards(source), {**embeddings.clip_metadata(source), "fitted on": source.name}
+    embeddings.list_files(source)  # refuse an empty one before loading the model
+    lab = model.load(quiet)
+    recorded = {"normalised": "no", **lab.clip_metadata(), "fitted on": str(source)}
+    return embeddings.embed(lab.encoder, source, fit=fit), recorded
+
+
 @with_model_options
 def fit_directions(
     model: ModelChoice,
     source: Annotated[
-        Path, typer.Argument(help="Folder of pictures, or a .parquet, .npy or .safetensors file of z_i.")
+        Path,
+        typer.Argument(
+            help="Folder of pictures or of the shards of `latentlab embed`, or a .parquet, .npy or .safetensors file."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="New .safetensors file to write.")] = Path("directions.safetensors"),
     components: Annotated[
@@ -179,23 +192,21 @@ def fit_directions(
     from .. import plotting
     from ..analysis.pca import Directions
     from ..clip import FITS
-    from ..io import atomic, embeddings
+    from ..io import atomic, partitions
 
     check_fit(fit, FITS)
     if out.suffix != ".safetensors" or out.exists():
         raise UserError(f"--out is {out}: give a file that ends in .safetensors and is not there yet")
     atomic.writable_folder(out.parent)
     skipped: dict[str, str] = {}
-    if source.is_dir():
-        embeddings.list_files(source)  # refuse an empty one before loading the model
-        lab = model.load(as_json)
-        shards = embeddings.embed(lab.encoder, source, fit=fit)
-        recorded = {"normalised": "no", **lab.clip_metadata(), "fitted on": str(source)}
+    if partitions.is_partitioned(source):
+        moments, clip, skipped = partitions.merged(source)
+        recorded = {**clip, "fitted on": str(source)}
+        fitted = Directions.from_moments(moments, components, metadata=recorded)
     else:
-        shards = embeddings.shards(source)
-        recorded = {**embeddings.clip_metadata(source), "fitted on": source.name}
-    batches = batches_of(with_progress_bar(shards, as_json), skipped)
-    fitted = Directions.fit(batches, components, metadata=recorded)
+        shards, recorded = read_or_embed(model, source, fit, as_json)
+        batches = batches_of(with_progress_bar(shards, as_json), skipped)
+        fitted = Directions.fit(batches, components, metadata=recorded)
     metadata = {name: value for name, value in recorded.items() if name != "probe"}
     make_folder(out.parent)
     fitted.save(out)
@@ -212,66 +223,6 @@ def fit_directions(
     paths = {"path": str(out), "figure": str(figure_path)}
     numbers = {"count": fitted.count, "components": len(fitted), "needed": shares, "skipped": skipped}
     print_output({"latentlab": __version__, **metadata, **paths, **numbers}, as_json, lines)
-
-
-def _embed_folder(lab: Lab, folder: Path, out: Path, fit: str, batch: int, quiet: bool) -> Written:
-    """Encode what no earlier run has encoded, and write the Parquet."""
-    from ..io import embeddings, partial_embeddings
-
-    with partial_embeddings.resume(out, {**lab.clip_metadata(), "fit": fit}) as partial:
-        done = frozenset(partial.done)
-        if done:
-            print_notes([f"an earlier run left {len(done)} files in {partial.folder}; this one goes on from there"])
-        stream = embeddings.embed(lab.encoder, folder, fit=fit, batch=batch, done=done)
-        try:
-            # Close the stream here, so that the progress bar is gone before an error is printed.
-            with contextlib.closing(with_progress_bar(stream, quiet)) as shards:
-                for shard in shards:
-                    partial.add(shard)
-        except KeyboardInterrupt:
-            partial.flush()
-            if partial.shards:
-                progress = f"{len(partial.done)} files are done and kept in {partial.folder}"
-                print_notes([f"{progress}; the same command goes on from there"])
-            raise
-        return partial.join()
-
-
-@with_model_options
-def embed(
-    model: ModelChoice,
-    folder: Annotated[Path, typer.Argument(help="Folder with pictures; its subfolders are read too.")],
-    out: Annotated[Path, typer.Option(help="New .parquet file to write.")],
-    fit: ClipFit = "model",
-    batch: Annotated[int, typer.Option(min=1, max=4096, help="Number of pictures to encode at a time.")] = 64,
-    as_json: Json = False,
-) -> None:
-    """Encode a folder's pictures to a file of z_i.
-
-    The file is a Parquet. The same command goes on where a run was stopped.
-    """
-    from ..clip import FITS
-    from ..io import atomic, embeddings
-
-    embeddings.list_files(folder)  # refuse an empty one before loading the model
-    check_fit(fit, FITS)
-    if out.suffix != ".parquet":
-        raise UserError(f"--out is {out}: give a file that ends in .parquet")
-    if out.exists():
-        raise UserError(f"{out} is there already: give another --out, or remove it")
-    atomic.writable_folder(out.parent)
-    lab = model.load(as_json)
-    make_folder(out.parent)
-    metadata = {"model": lab.name, "weights": lab.weights, "fit": fit}
-    summary = _embed_folder(lab, folder, out, fit, batch, as_json)
-    lines = [
-        f"{out}  {summary.count} picture{'s' * (summary.count > 1)}, width {summary.width}, "
-        f"{len(summary.skipped)} skipped"
-    ]
-    lines += [f"skipped {name}: {reason}" for name, reason in itertools.islice(summary.skipped.items(), 5)]
-    lines += [f"… and {len(summary.skipped) - 5} more; --json names them all"] if len(summary.skipped) > 5 else []
-    numbers = {"path": str(out), "count": summary.count, "width": summary.width, "skipped": summary.skipped}
-    print_output({"latentlab": __version__, **metadata, "folder": str(folder), **numbers}, as_json, lines)
 
 
 for name, command in {"fit": fit_directions, "show": show, "walk": walk}.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from .embeddings import batches_of
+from .embeddings import batches_of, read_or_embed
 from .inputs import Inputs, check_fit, integers, load_pixels, numbers
 from .options import (
     PICTURE_OR_LATENTS,
@@ -68,7 +69,10 @@ def _dictionary(lab: Lab, path: Path | None) -> Dictionary:
 def fit_features(
     model: ModelChoice,
     source: Annotated[
-        Path, typer.Argument(help="Folder of pictures, or a .parquet, .npy or .safetensors file of z_i.")
+        Path,
+        typer.Argument(
+            help="Folder of pictures or of the shards of `latentlab embed`, or a .parquet, .npy or .safetensors file."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="New .safetensors file to write.")] = Path("features.safetensors"),
     count: Annotated[int, typer.Option("--features", min=1, help="Number of features.")] = 512,
@@ -82,9 +86,11 @@ def fit_features(
 
     It is a top-k sparse autoencoder. A file of z_i is read a part at a time, so it may be larger than the memory.
     """
+    import torch
+
     from ..analysis import dictionary
     from ..clip import FITS
-    from ..io import atomic, embeddings
+    from ..io import atomic, embeddings, partitions
 
     check_fit(fit, FITS)
     if out.suffix != ".safetensors" or out.exists():
@@ -92,17 +98,15 @@ def fit_features(
     atomic.writable_folder(out.parent)
     skipped: dict[str, str] = {}
     source_of_z_i: Tensor | Callable[[], Iterable[Tensor]]
-    if source.is_dir():
-        import torch
-
-        embeddings.list_files(source)  # refuse an empty one before loading the model
-        lab = model.load(as_json)
-        shards = with_progress_bar(embeddings.embed(lab.encoder, source, fit=fit), as_json)
-        source_of_z_i = torch.cat([*batches_of(shards, skipped)])
-        recorded = {"normalised": "no", **lab.clip_metadata(), "fitted on": str(source)}
+    if partitions.is_partitioned(source):
+        _, clip, skipped = partitions.merged(source)
+        recorded, source_of_z_i = {**clip, "fitted on": str(source)}, functools.partial(partitions.batches, source)
+    elif source.is_dir():
+        shards, recorded = read_or_embed(model, source, fit, as_json)
+        source_of_z_i = torch.cat([*batches_of(with_progress_bar(shards, as_json), skipped)])
     else:
         recorded = {**embeddings.clip_metadata(source), "fitted on": source.name}
-        source_of_z_i = lambda: embeddings.batches(source)  # noqa: E731
+        source_of_z_i = functools.partial(embeddings.batches, source)
     steps = dictionary.fit_steps(source_of_z_i, count, active, steps=rounds, seed=seed, metadata=recorded)
     *_, fitted = with_progress_bar(steps, as_json)
     make_folder(out.parent)

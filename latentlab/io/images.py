@@ -42,20 +42,40 @@ def open_image(path: str | Path, *, alpha: bool = False) -> Image.Image:
     if not os.path.isfile(path):
         raise UserError(f"{path} is not there: give the path of an image ({', '.join(FORMATS)})")
     size = path.stat().st_size
+    _check_size(path.name, size)
+    try:
+        return decode_image(path.read_bytes(), path.name, alpha=alpha)
+    except OSError as error:
+        raise UserError(f"{path.name} can't be read ({error}): give another image") from error
+
+
+def _check_size(name: str, size: int) -> None:
     if size == 0:
-        raise UserError(f"{path.name} is empty: give an image of one of {', '.join(FORMATS)}")
+        raise UserError(f"{name} is empty: give an image of one of {', '.join(FORMATS)}")
     if size > MAX_BYTES:
-        raise UserError(f"{path.name} has {size / 2**20:.1f} MB, at most {MAX_BYTES / 2**20:.0f} MB is read: shrink it")
+        raise UserError(f"{name} has {size / 2**20:.1f} MB, at most {MAX_BYTES / 2**20:.0f} MB is read: shrink it")
+
+
+def decode_image(data: bytes, name: str, *, alpha: bool = False) -> Image.Image:
+    """The bytes of a user's file as `open_image` gives them.
+
+    Args:
+        name: what the refusals call the file. alpha: as for `open_image`.
+
+    Raises:
+        UserError: as for `open_image`.
+    """
+    _check_size(name, len(data))
     try:
         with warnings.catch_warnings():
             # Of a large picture, where our limit below is stricter, and of metadata that we do not use.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as file:
+            with Image.open(io.BytesIO(data), formats=FORMATS) as file:
                 width, height = file.size
                 if width * height > MAX_PIXELS:
                     raise UserError(
-                        f"{path.name} is {width}x{height} = {width * height / 1e6:.0f} Mpx, at most "
+                        f"{name} is {width}x{height} = {width * height / 1e6:.0f} Mpx, at most "
                         f"{MAX_PIXELS / 1e6:.0f} Mpx is read: shrink it"
                     )
                 grey_key = _grey_key(file)
@@ -71,12 +91,12 @@ def open_image(path: str | Path, *, alpha: bool = False) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:  # before our own count, when it is far more
         raise UserError(
-            f"{path.name} has far too many pixels, at most {MAX_PIXELS / 1e6:.0f} Mpx is read: shrink it"
+            f"{name} has far too many pixels, at most {MAX_PIXELS / 1e6:.0f} Mpx is read: shrink it"
         ) from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path.name} is not an image that can be read: give one of {', '.join(FORMATS)}") from error
+        raise UserError(f"{name} is not an image that can be read: give one of {', '.join(FORMATS)}") from error
     except (OSError, ValueError, SyntaxError, NotImplementedError) as error:
-        raise UserError(f"{path.name} is broken ({error}): save it again, or give another image") from error
+        raise UserError(f"{name} is broken ({error}): save it again, or give another image") from error
 
 
 def _grey_key(image: ImageFile.ImageFile) -> int | None:
