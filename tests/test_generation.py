@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
@@ -30,16 +29,23 @@ def test_a_pictures_metadata_is_enough_to_generate_it_again(lab):
 
 
 def test_the_best_pictures_are_those_nearest_to_the_caption_in_order(lab):
-    generated = experiments.generate(lab, "a cat", seeds=range(6), steps=3)
-    generated = dataclasses.replace(generated, similarity=torch.tensor([0.1, 0.9, 0.3, 0.8, 0.2, 0.5]))
-    best = generated.best(2)
-    assert best.seeds == (1, 3)
-    assert torch.equal(best.pixels, generated.pixels[[1, 3]]) and torch.equal(
-        best.latent.x_T, generated.latent.x_T[[1, 3]]
-    )
-    for count in (0, 7):
-        with pytest.raises(UserError, match="from 1 to"):
-            generated.best(count)
+    drawn = experiments.generate(lab, "a cat", seeds=range(6), steps=3)
+    ranked = experiments.generate(lab, "a cat", seeds=range(6), steps=3, best=2)
+    order = drawn.similarity.argsort(descending=True).tolist()
+    assert [*ranked.seeds, *ranked.others.seeds] == order and len(ranked.seeds) == 2
+    for part, rows in ((ranked, order[:2]), (ranked.others, order[2:])):
+        assert torch.equal(part.latent.x_T, drawn.latent.x_T[rows])
+        torch.testing.assert_close(part.similarity, drawn.similarity[rows])
+    torch.testing.assert_close(ranked.pixels, drawn.pixels[order[:2]], atol=1 / 255, rtol=0)
+    assert ranked.value("cosine to the caption") == pytest.approx(ranked.similarity.mean().item())
+    assert "The best 2 of 6 pictures" in ranked.summary() and ranked.settings["best"] == 2
+    assert experiments.generate(lab, "a cat", seeds=[4], steps=3, best=1).others is None
+
+
+@pytest.mark.parametrize("best", [0, 3, -1])
+def test_more_best_pictures_than_seeds_or_none_are_refused(lab, best):
+    with pytest.raises(UserError, match=f"best is {best} of 2 pictures"):
+        experiments.generate(lab, "a cat", seeds=range(2), best=best)
 
 
 @pytest.mark.parametrize(("caption", "seeds"), [("", [0]), ("  ", [0]), ("a cat", []), ("a cat", "12"), ("a cat", 3)])

@@ -100,10 +100,10 @@ def generate(
         guidance_interval=(interval[0], interval[1]) if interval else None,
         prior_steps=prior_steps,
         prior_guidance=prior_guidance,
+        best=best,
         preview_every=0,
     )
     result = run_with_progress_bar(stream, as_json)
-    result = result if best is None else result.best(best)
     make_folder(folder)
     rows = []
     for k, picture in enumerate(images.to_pil(result.pixels)):

@@ -31,27 +31,18 @@ class GenerationResult(Result):
         latent: z_i from the prior, x_T from the seeds.
         similarity: (B,), cosine of encode(picture) and z_t.
         seeds: one a picture.
+        others: the pictures that were drawn as well and that CLIP ranks lower, best first and not upsampled.
     """
 
     pixels: Tensor
     latent: Latent
     similarity: Tensor
     seeds: tuple[int, ...]
+    others: GenerationResult | None = None
 
     def metadata(self, row: int) -> dict:
         """What the PNG of one picture carries."""
         return {**self.settings, "seed": self.seeds[row]}
-
-    def best(self, count: int) -> GenerationResult:
-        """The `count` pictures that CLIP finds nearest to the caption, best first.  Ramesh et al. 2021, section 2.6."""
-        if not 1 <= count <= len(self.seeds):
-            raise UserError(f"the best {count} of {len(self.seeds)} pictures: give a number from 1 to that")
-        rows = self.similarity.argsort(descending=True)[:count]
-        seeds = tuple(self.seeds[k] for k in rows.tolist())
-        similarity = self.similarity[rows]
-        table = (mean(similarity, quantity="cosine to the caption"),)
-        pixels, latent = self.pixels[rows], self.latent[rows]
-        return replace(self, pixels=pixels, latent=latent, similarity=similarity, seeds=seeds, table=table)
 
     def figure(self) -> Figure:
         from ..plotting import grid
@@ -62,7 +53,10 @@ class GenerationResult(Result):
     def summary(self) -> str:
         count, best = len(self.seeds), f"{self.similarity.max():.2f}"
         likeness = best if count == 1 else f"{self.similarity.mean():.2f} on average, {best} for the best"
-        return f"{count} picture{'s' * (count > 1)} of “{self.settings['prompt']}”; cosine to the caption {likeness}."
+        drawn = count + (len(self.others.seeds) if self.others else 0)
+        which = f"The best {count} of {drawn}" if drawn > count else f"{count}"
+        pictures = f"{which} picture{'s' * (drawn > 1)} of “{self.settings['prompt']}”"
+        return f"{pictures}; cosine to the caption {likeness}."
 
 
 @experiment(
@@ -85,6 +79,7 @@ def generate(
     prior_steps: int = 16,
     prior_guidance: float = 1.0,
     candidates: int = 2,
+    best: int | None = None,
     preview_every: int = 5,
 ) -> Iterator[Progress | GenerationResult]:
     """Caption -> prior -> decoder -> upsampler: one picture a seed.  Ramesh et al. 2022, section 2.
@@ -95,6 +90,8 @@ def generate(
         steps, guidance, solver, guidance_interval: the decoder's, as in `decoding.sample_steps`; "dpm++" needs half of
             the steps, and "ddim" is the path that inversion and every experiment on (z_i, x_T) follow.
         prior_steps, prior_guidance, candidates: the prior's; of so many z_i the one nearest to z_t is kept.
+        best: rank the pictures by their cosine to the caption and keep so many, best first (Ramesh et al. 2021, section
+            2.6); the result's `others` are not upsampled. By default all are kept, in the order of their seeds.
         preview_every: `.stream` shows pictures each so many steps.
 
     Raises:
@@ -102,6 +99,8 @@ def generate(
     """
     reading = lab.encoder.check_caption(prompt)
     seeds = checked_seeds(seeds)
+    if best is not None and not 1 <= best <= len(seeds):
+        raise UserError(f"best is {best} of {len(seeds)} pictures: give a number from 1 to that")
     yield Progress("prior", 0, 1)
     z_i = prior.sample(
         lab.prior, [prompt], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
@@ -112,13 +111,25 @@ def generate(
     params |= {"guidance_interval": guidance_interval, "preview_every": preview_every}
     pixels = yield from sample_images(lab, latent, text=text, **params)
     similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([prompt]))
-    pixels = yield from upsample_images(lab, pixels, seeds)
-    table = (mean(similarity, quantity="cosine to the caption"),)
-    yield GenerationResult(
-        pixels=pixels,
-        latent=latent,
-        similarity=similarity,
-        seeds=seeds,
-        table=table,
-        notes=tuple(caption_warnings([reading])),
+    drawn = GenerationResult(pixels=pixels, latent=latent, similarity=similarity, seeds=seeds)
+    kept, others = (drawn, None) if best is None else _ranked(drawn, best)
+    pixels = yield from upsample_images(lab, kept.pixels, kept.seeds)
+    table = (mean(kept.similarity, quantity="cosine to the caption"),)
+    notes = tuple(caption_warnings([reading]))
+    yield replace(kept, pixels=pixels, others=others, table=table, notes=notes)
+
+
+def _ranked(drawn: GenerationResult, best: int) -> tuple[GenerationResult, GenerationResult | None]:
+    """The pictures nearest to the caption, best first, and the others."""
+    rows = drawn.similarity.argsort(descending=True, stable=True)
+    kept, others = _rows(drawn, rows[:best]), _rows(drawn, rows[best:])
+    return kept, others if others.seeds else None
+
+
+def _rows(drawn: GenerationResult, rows: Tensor) -> GenerationResult:
+    return GenerationResult(
+        pixels=drawn.pixels[rows],
+        latent=drawn.latent[rows],
+        similarity=drawn.similarity[rows],
+        seeds=tuple(drawn.seeds[k] for k in rows.tolist()),
     )
