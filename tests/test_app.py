@@ -102,11 +102,33 @@ def field(page, label: str):
 
 
 def test_generate_shows_one_picture_a_seed_with_a_summary(visit):
-    page = visit("?page=generate&steps=6&count=3&seed=5")
+    page = visit("?page=generate&drawn=1&steps=6&count=3&seed=5")
     run(page)
     status(page, "3 pictures of “a red apple on a blue background”")
     assert page.locator(".outputs .thumbnail-item:visible").count() == 3
     assert page.locator(".outputs:visible", has_text="seed 7").count() == 1
+
+
+def test_generate_shows_the_best_pictures_first_and_the_others_at_a_click(visit):
+    page = visit("?page=generate&steps=4&count=2&drawn=5&seed=30")
+    run(page)
+    status(page, "The model drew 5 pictures of")
+    pictures = page.locator(".outputs .thumbnail-item:visible")
+    assert pictures.count() == 2
+    page.get_by_role("button", name="Show or hide the other 3").click()
+    assert pictures.count() == 5
+    assert page.locator(".outputs .thumbnail-item:visible", has_text="ranked lower").count() == 3
+    page.get_by_role("button", name="Show or hide the other 3").click()
+    assert pictures.count() == 2
+
+
+def test_new_seeds_draws_other_pictures(visit):
+    page = visit("?page=generate&steps=4&count=1&drawn=1")
+    run(page)
+    page.locator(".outputs .thumbnail-item:visible", has_text="seed 0").wait_for()
+    page.get_by_role("button", name="New seeds").locator("visible=true").click()
+    page.locator(".outputs .thumbnail-item:visible", has_text="seed 0").wait_for(state="detached")
+    page.locator(".bar.done:visible").wait_for()
 
 
 @pytest.mark.parametrize("name", [page.key for page in PAGES if page.key != "generate"])
@@ -119,7 +141,7 @@ def test_each_page_runs_with_its_defaults(visit, name):
 
 
 def test_an_unknown_word_is_named_in_a_note_and_an_empty_caption_is_refused(visit):
-    page = visit("?page=generate&steps=4&count=1&prompt=a+zebrafish")
+    page = visit("?page=generate&drawn=1&steps=4&count=1&prompt=a+zebrafish")
     run(page)
     assert "zebrafish" in page.locator(".bar.done:visible .note").inner_text()
     page.get_by_label("Caption", exact=False).locator("visible=true").first.fill("  ")
@@ -128,7 +150,7 @@ def test_an_unknown_word_is_named_in_a_note_and_an_empty_caption_is_refused(visi
 
 
 def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_works(visit):
-    page = visit("?page=generate&steps=4&count=2")
+    page = visit("?page=generate&drawn=1&steps=4&count=2")
     run(page)
     status(page, "2 pictures of “a red apple")
     selected = page.locator(".output-bar p b")
@@ -153,7 +175,7 @@ def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_wor
 
 
 def test_an_invalid_seed_is_refused_with_the_name_of_its_box(visit):
-    page = visit("?page=generate&steps=4&count=1")
+    page = visit("?page=generate&drawn=1&steps=4&count=1")
     page.locator("button:visible", has_text="Advanced").first.click()
     for typed, value in (("-3", "-3"), ("1.5", "1.5"), ("", "empty")):
         page.get_by_label("Seed of the first picture").locator("visible=true").first.fill(typed)
@@ -174,7 +196,7 @@ def test_a_double_click_runs_once_with_the_picture_that_was_just_chosen(visit):
 
 
 def test_a_full_queue_gives_a_message_and_run_can_be_pressed_again(visit):
-    page = visit("?page=generate&steps=4&count=1")
+    page = visit("?page=generate&drawn=1&steps=4&count=1")
     page.route("**/queue/join**", lambda route: route.fulfill(status=503, json={"detail": "Busy: try again."}))
     run(page)
     page.get_by_text("busy. Please try again").first.wait_for()
@@ -184,7 +206,7 @@ def test_a_full_queue_gives_a_message_and_run_can_be_pressed_again(visit):
 
 
 def test_run_can_be_reached_and_pressed_by_keyboard(visit):
-    page = visit("?page=generate&steps=4&count=1")
+    page = visit("?page=generate&drawn=1&steps=4&count=1")
     for _ in range(60):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.innerText") == "Run":
@@ -204,8 +226,8 @@ def test_a_click_on_the_picture_moves_the_label_there(visit):
 def test_two_visitors_runs_wait_for_one_another_and_never_mix(visit):
     from playwright.sync_api import expect
 
-    first = visit("?page=generate&steps=60&count=3&prompt=a+red+heart")
-    second = visit("?page=generate&steps=4&count=1&prompt=a+penguin&seed=41")
+    first = visit("?page=generate&drawn=1&steps=60&count=3&prompt=a+red+heart")
+    second = visit("?page=generate&drawn=1&steps=4&count=1&prompt=a+penguin&seed=41")
     run(first)
     status(first, "of 60")
     run(second)
@@ -260,13 +282,15 @@ def test_the_settings_of_a_png_are_offered_and_applied_only_on_request(visit, tm
 
 
 def test_a_picture_downloads_as_a_png_with_its_settings(visit):
-    page = visit("?page=generate&steps=4&count=2&seed=8")
+    page = visit("?page=generate&drawn=1&steps=4&count=2&seed=8")
     run(page)
     page.get_by_text("Link to Generate with").wait_for()
     with page.expect_download() as download:
         page.get_by_text("This picture (PNG").click()
     settings = images.read_metadata(download.value.path())
-    assert (settings["page"], settings["seed"], settings["steps"]) == ("generate", 8, 4)
+    row = settings["seeds"].index(settings["seed"])
+    assert settings["fields"]["seed"] == 8
+    assert (settings["page"], settings["seed"], settings["steps"]) == ("generate", settings["fields"]["seed"] + row, 4)
     assert "seed=8" in page.get_by_role("link", name="Link to Generate").get_attribute("href")
 
 
@@ -487,7 +511,7 @@ def test_the_generate_endpoint_returns_pngs_that_carry_their_settings(url):
     from gradio_client import Client
 
     client = Client(url, verbose=False)
-    gallery, numbers = client.predict(prompt="a red apple", count=1, seed=7, steps=8, api_name="/generate")
+    gallery, numbers = client.predict(prompt="a red apple", count=1, drawn=1, seed=7, steps=8, api_name="/generate")
     settings = images.read_metadata(gallery[0]["image"])
     assert (settings["prompt"], settings["seed"], settings["steps"]) == ("a red apple", 7, 8)
     assert numbers["table"][0]["quantity"] == "cosine to the caption"
@@ -512,9 +536,9 @@ FILE = {"meta": {"_type": "gradio.FileData"}}
         ("reconstruct", ["emoji", {"path": "/etc/passwd", **FILE}, 4, "naive", 3, "crop", 0]),
         ("reconstruct", ["emoji", {"path": "http://127.0.0.1:1/a.png", **FILE}, 4, "naive", 3, "crop", 0]),
         ("reconstruct", ["emoji", "../../../etc/passwd", 4, "naive", 3, "crop", 0]),
-        ("generate", ["nobody", "a fox", 1, 7, 4, 2.0, "ddim", 1, 2]),
-        ("generate", ["emoji", "a fox", 10**9, 7, 4, 2.0, "ddim", 1, 2]),
-        ("generate", ["emoji", "a fox " * 100_000, 1, 7, 4, 2.0, "ddim", 1, 2]),
+        ("generate", ["nobody", "a fox", 1, 7, 4, 2.0, "ddim", 1, 2, 1]),
+        ("generate", ["emoji", "a fox", 10**9, 7, 4, 2.0, "ddim", 1, 2, 1]),
+        ("generate", ["emoji", "a fox " * 100_000, 1, 7, 4, 2.0, "ddim", 1, 2, 1]),
         ("generate", []),
     ],
     ids=["path", "address", "bare path", "model", "count", "length", "nothing"],

@@ -18,11 +18,13 @@ from ..io import images
 from . import markup, model_cache, outputs, picker
 from .buttons import CANCELLED, RunButtons
 from .endpoints import endpoint
-from .events import Controls, EventOptions, Updates, run_options
+from .events import QUIET, Controls, EventOptions, Updates, run_options
 from .outputs import InputImage, RunOutput
 from .page import Page, PageResult, PageRun, picture_names, validated_params, with_settings
 
 log = logging.getLogger("latentlab.app")
+NEW_SEED_JS = "() => Math.floor(Math.random() * 1e6)"
+UNFOLD_JS = "() => { document.getElementById('%s').classList.toggle('unfolded') }"
 MIN_INTERVAL = 0.25  # seconds between two updates: drawing one takes the browser a tenth of a second
 
 
@@ -32,6 +34,7 @@ class RunComponents:
 
     status: gr.HTML
     gallery: gr.Gallery
+    more: gr.Button
     drawer: gr.Accordion
     numbers: gr.HTML
     run_output: gr.State
@@ -151,8 +154,17 @@ def _result_update(
         update[components.extras[name]] = value if is_update else gr.update(value=value, visible=True)
     if page.gallery:
         pictures = [(path, image.title) for path, image in zip(outputs.save_pictures(run_output), output_images)]
-        update[components.gallery] = gr.update(value=pictures, columns=page_result.columns or page.columns)
+        columns, folded = page_result.columns or page.columns, 0 < page_result.unfolded < len(pictures)
+        classes = gallery_classes(page, page_result.unfolded if folded else 0)
+        update[components.gallery] = gr.update(value=pictures, columns=columns, elem_classes=classes)
+        label = f"Show or hide the other {len(pictures) - page_result.unfolded}"
+        update[components.more] = gr.update(visible=folded, value=label)
     return update
+
+
+def gallery_classes(page: Page, unfolded: int = 0) -> list[str]:
+    """Return the gallery's classes; with `unfolded` only so many pictures are shown until its button is pressed."""
+    return ["outputs", "result", *["rows"] * page.rows, *[f"first-{unfolded}"] * bool(unfolded)]
 
 
 def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPage:
@@ -193,10 +205,14 @@ def _inputs(page: Page, examples: list[InputImage]) -> tuple[Controls, list[pick
         ]
     with gr.Row(elem_classes="actions"):
         run = gr.Button("Run", variant="primary", elem_id=f"run-{page.key}")
+        new_seeds = gr.Button("New seeds", visible=page.new_seeds, elem_id=f"new-seeds-{page.key}")
         stop = gr.Button("Cancel", elem_classes="stop", elem_id=f"stop-{page.key}", interactive=False)
     if page.advanced is not dict:
         with gr.Accordion("Advanced", open=False):
             controls = {**controls, **page.advanced()}
+    if page.new_seeds:
+        drawn = new_seeds.click(None, None, controls["seed"], js=NEW_SEED_JS, **QUIET)
+        drawn.then(None, None, None, js=f"() => document.getElementById('{run.elem_id}').click()", **QUIET)
     return controls, pickers, run, stop
 
 
@@ -211,15 +227,18 @@ def _results(page: Page) -> RunComponents:
         object_fit="contain",
         format="png",
         buttons=["download", "fullscreen"],
-        elem_classes=["outputs", "result", *["rows"] * page.rows],
+        elem_classes=gallery_classes(page),
         visible=page.gallery,
         interactive=False,
         elem_id=f"gallery-{page.key}",
     )
+    more = gr.Button(visible=False, size="sm", elem_classes="result more")
+    more.click(None, None, None, js=UNFOLD_JS % f"gallery-{page.key}", **QUIET)
     extras = page.extra_outputs()
     with gr.Accordion("Numbers", open=not page.gallery, visible=False, elem_classes="result") as drawer:
         numbers = gr.HTML(padding=False)
-    return RunComponents(status, gallery, drawer, numbers, gr.State(RunOutput()), extras, extras.get(page.live))
+    run_output = gr.State(RunOutput())
+    return RunComponents(status, gallery, more, drawer, numbers, run_output, extras, extras.get(page.live))
 
 
 def _events(
@@ -239,6 +258,7 @@ def _events(
         components.numbers,
         components.run_output,
         components.gallery,
+        components.more,
         *buttons.running_update(),
         *components.extras.values(),
     ]

@@ -64,8 +64,8 @@ def page_settings(metadata: Mapping[str, Any]) -> tuple[str | None, dict[str, An
     if task:
         fields = {"task": task, **fields}
     seeds = metadata.get("seeds")
-    if "seed" in metadata:  # a picture's own seed makes it the first of the next run
-        fields["seed"] = metadata["seed"]
+    if "seed" in metadata:
+        fields.setdefault("seed", metadata["seed"])
     elif isinstance(seeds, list) and seeds and "seed" not in fields:
         fields |= {"seed": seeds[0], "count": len(seeds)}
     return page, fields

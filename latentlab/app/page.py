@@ -35,6 +35,7 @@ class PageResult:
         summary: the page's own sentence about the result, which replaces the result's summary.
         notes: the page's own notes, which stand before the result's.
         columns: the gallery's number of columns for this run; 0 keeps the page's.
+        unfolded: the number of pictures that are shown at once, the others behind a button; 0 shows all.
     """
 
     result: Result
@@ -44,6 +45,7 @@ class PageResult:
     summary: str = ""
     notes: tuple[str, ...] = ()
     columns: int = 0
+    unfolded: int = 0
 
 
 PageRun = Generator[Progress, None, PageResult]
@@ -78,6 +80,7 @@ class Page:
         rows: whether the gallery keeps its rows on a phone, because they have a meaning.
         gallery: whether the page has a gallery.
         not_in_api: controls that the page's endpoint lacks.
+        new_seeds: whether a button draws another value of the control `seed` and runs the page.
         order: the page's place among the tabs, which begin with the lowest.
     """
 
@@ -103,6 +106,7 @@ class Page:
     rows: bool = False
     gallery: bool = True
     not_in_api: tuple[str, ...] = ()
+    new_seeds: bool = False
     order: int = 100
 
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import gradio as gr
 
 from ... import experiments
+from ...experiments import Generated
 from .. import controls
 from ..events import Controls
-from ..outputs import output_images
+from ..outputs import OutputImage, output_images
 from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, run_experiment
 
@@ -28,6 +29,9 @@ def inputs() -> Controls:
     prompt = gr.Textbox(CAPTIONS[0], label="Caption", max_length=300, info="What the picture shows.")
     gr.Examples([[caption] for caption in CAPTIONS], prompt, label="Captions to try", example_labels=list(CAPTIONS))
     return {"prompt": prompt, "count": controls.count(4)}
+
+
+RANKED = "CLIP ranks so many pictures, and those that fit the caption best are shown first."
 
 
 def advanced() -> Controls:
@@ -58,6 +62,7 @@ def advanced() -> Controls:
             label="Candidates",
             info="The prior samples this many z_i for each seed, and the one closest to the caption's z_t is kept.",
         ),
+        "drawn": gr.Slider(1, 16, 8, step=1, label="Pictures to choose from", info=RANKED),
     }
 
 
@@ -71,25 +76,45 @@ def run(
     solver: str,
     prior_guidance: float,
     candidates: float,
+    drawn: float = 1,
 ) -> PageRun:
+    count = int(count)
     result = yield from run_experiment(
         model,
         experiments.generate,
         prompt,
-        seeds=controls.seeds(seed, count),
+        seeds=controls.seeds(seed, max(drawn, count)),
         steps=int(steps),
         guidance=guidance,
         solver=solver,
         prior_guidance=prior_guidance,
         candidates=int(candidates),
+        best=count,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [
-        f"seed {seed} · cos {similarity:.2f}" for seed, similarity in zip(result.seeds, result.similarity.tolist())
-    ]
-    latents = result.latent if solver == "ddim" else ()
-    pictures = output_images(result.pixels, titles, captions=[prompt] * len(titles), latents=latents)
-    return PageResult(result, [replace(image, settings=result.metadata(k)) for k, image in enumerate(pictures)])
+    ranked = [result, *([result.others] if result.others else [])]
+    pictures = [image for part in ranked for image in _pictures(part, result, prompt, solver)]
+    return PageResult(result, pictures, summary=_summary(result), unfolded=count)
+
+
+def _pictures(part: Generated, result: Generated, prompt: str, solver: str) -> list[OutputImage]:
+    """Return the pictures, each with the settings that draw it again."""
+    note = "" if part is result else " · ranked lower"
+    titles = [f"seed {seed}{note}" for seed in part.seeds]
+    latents = part.latent if solver == "ddim" else ()
+    pictures = output_images(part.pixels, titles, captions=[prompt] * len(titles), latents=latents)
+    return [replace(image, settings={**result.settings, "seed": seed}) for image, seed in zip(pictures, part.seeds)]
+
+
+def _summary(result: Generated) -> str:
+    drawn = len(result.seeds) + (len(result.others.seeds) if result.others else 0)
+    prompt = result.settings["prompt"]
+    if result.others is None:
+        order = ", the one that fits the caption best for CLIP first" if drawn > 1 else ""
+        return f"{drawn} picture{'s' * (drawn > 1)} of “{prompt}”{order}."
+    return (
+        f"The model drew {drawn} pictures of “{prompt}”. CLIP ranked them, and the best {len(result.seeds)} come first."
+    )
 
 
 PAGE = Page(
@@ -101,4 +126,5 @@ PAGE = Page(
     run,
     advanced,
     order=10,
+    new_seeds=True,
 )
