@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .emoji_names import name_emoji
 from .errors import UserError
 from .io import images
 from .slerp import normalize
@@ -35,11 +36,31 @@ class CaptionCheck:
         unknown: words that the vocabulary lacks.
         suggestions: for each of them the nearest known words.
         truncated: the part of the caption that fits into the context, None when all of it does.
+        names_nothing: no word is known that names something: what is left are words like “a” and “on”.
     """
 
     unknown: tuple[str, ...] = ()
     suggestions: tuple[tuple[str, ...], ...] = ()
     truncated: str | None = None
+    names_nothing: bool = False
+
+
+# Words that say nothing about a picture alone.
+FUNCTION_WORDS = {"a", "an", "and", "are", "at", "both", "in", "is", "of", "on", "one", "over", "some", "that", "the"}
+FUNCTION_WORDS |= {"there", "to", "under", "with", "background", "picture", "drawing", "photo", "emoji", "says"}
+
+
+def check_captions(encoder: Encoder, captions: Iterable[str]) -> list[CaptionCheck]:
+    """`check_caption` of each caption that is to be drawn.
+
+    Raises:
+        UserError: a caption is empty, or the model knows none of its words.
+    """
+    checks = [encoder.check_caption(caption) for caption in captions]
+    for check in checks:
+        if check.names_nothing:
+            raise UserError(f"{caption_warnings([check])[0]}: write of what it knows, like “a red apple” or “a dog”")
+    return checks
 
 
 def caption_warnings(checks: Iterable[CaptionCheck]) -> list[str]:
@@ -113,7 +134,9 @@ class Encoder:
 
     def tokens(self, captions: str | Sequence[str]) -> Tensor:
         """B captions, or a single one, to token ids (B, L), cut at the context's length."""
-        return self.tokenizer([captions] if isinstance(captions, str) else list(captions)).to(self.device)
+        return self.tokenizer([self._named(c) for c in ([captions] if isinstance(captions, str) else captions)]).to(
+            self.device
+        )
 
     @torch.no_grad()
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
@@ -133,19 +156,32 @@ class Encoder:
         """
         if not caption.strip():
             raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
-        unknown = self._unknown(caption)
+        caption = self._named(caption)
+        words, unknown = self._words(caption)
         vocabulary = [w for w in self.tokenizer.tokenizer.get_vocab() if not w.startswith("[")] if unknown else []
         near = (tuple(difflib.get_close_matches(word, vocabulary, 3, cutoff=0.7)) for word in unknown)
-        return CaptionCheck(tuple(unknown), tuple(near), self._truncated(caption))
+        nothing = bool(unknown) and set(words) <= FUNCTION_WORDS.union(unknown)
+        return CaptionCheck(tuple(unknown), tuple(near), self._truncated(caption), nothing)
 
-    def _unknown(self, caption: str) -> list[str]:
-        """The words that a word-level tokenizer lacks, as it splits them; a byte-pair tokenizer knows every word."""
+    @property
+    def _word_level(self) -> Any:
+        """The tokenizer's backend if its tokens are words, otherwise None: a byte-pair tokenizer knows every word."""
         backend: Any = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
-        if type(getattr(backend, "model", None)).__name__ != "WordLevel":
-            return []
+        return backend if type(getattr(backend, "model", None)).__name__ == "WordLevel" else None
+
+    def _named(self, caption: str) -> str:
+        """The caption with emoji characters in words, for a tokenizer whose tokens are words."""
+        backend = self._word_level
+        return caption if backend is None else name_emoji(caption, lambda w: backend.token_to_id(w) is not None)
+
+    def _words(self, caption: str) -> tuple[list[str], list[str]]:
+        """The words of a caption as a word-level tokenizer splits them, and those of them that it lacks."""
+        backend = self._word_level
+        if backend is None:
+            return [], []
         text = backend.normalizer.normalize_str(self.tokenizer.clean_fn(caption))
-        words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
-        return [word for word in dict.fromkeys(words) if backend.token_to_id(word) is None]
+        words = list(dict.fromkeys(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)))
+        return words, [word for word in words if backend.token_to_id(word) is None]
 
     def _truncated(self, caption: str) -> str | None:
         words, width = caption.split(), self.tokenizer.context_length

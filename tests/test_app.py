@@ -140,13 +140,16 @@ def test_each_page_runs_with_its_defaults(visit, name):
     assert pictures >= 2 or (name == "clip" and page.locator(".probabilities:visible li").count() > 3)
 
 
-def test_an_unknown_word_is_named_in_a_note_and_an_empty_caption_is_refused(visit):
-    page = visit("?page=generate&drawn=1&steps=4&count=1&prompt=a+zebrafish")
+def test_an_unknown_word_is_named_in_a_note_and_a_caption_without_a_known_one_is_refused(visit):
+    page = visit("?page=generate&drawn=1&steps=4&count=1&prompt=a+red+zebrafish")
     run(page)
     assert "zebrafish" in page.locator(".bar.done:visible .note").inner_text()
     page.get_by_label("Caption", exact=False).locator("visible=true").first.fill("  ")
     run(page)
     status(page, "The caption is empty")
+    page.get_by_label("Caption", exact=False).locator("visible=true").first.fill("a zebrafish")
+    run(page)
+    status(page, "The model does not know “zebrafish”")
 
 
 def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_works(visit):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.clip import CaptionCheck, Encoder, caption_warnings, local
+from latentlab.clip import CaptionCheck, Encoder, caption_warnings, check_captions, local
 from latentlab.errors import UserError
 from latentlab.io import images
 from latentlab.training.vocabulary import CONTEXT, words
@@ -176,6 +176,22 @@ def test_exactly_the_words_that_the_model_lacks_are_reported(encoder, caption):
     unknown_token = encoder.tokenizer.tokenizer.unk_token_id
     lost = (encoder.tokens([caption]) == unknown_token).sum().item()
     assert len(encoder.check_caption(caption).unknown) == lost
+
+
+def test_an_emoji_character_has_the_embedding_of_its_thing(encoder):
+    torch.testing.assert_close(*encoder.encode_text(["🦊 on blue", "a fox on blue"]).split(1))
+    assert encoder.check_caption("🦊 on blue") == CaptionCheck()
+
+
+@pytest.mark.parametrize("caption", ["asdf", "a zebrafish", "an asdf on the qwer", "🪿"])
+def test_a_caption_that_names_nothing_the_model_knows_is_refused(encoder, caption):
+    with pytest.raises(UserError, match=r"the model does not know .*: write of what it knows"):
+        check_captions(encoder, ["a dog", caption])
+
+
+@pytest.mark.parametrize("caption", ["a red asdf", "a picture of a dog", "a photo", "a background", "asdf and a cat"])
+def test_a_caption_with_something_known_is_not_refused(encoder, caption):
+    check_captions(encoder, [caption])
 
 
 @pytest.mark.parametrize("caption", [" ".join(["dog"] * 40), "a dog " * 30, "-".join(["dog"] * 40), "a, " * 30])

@@ -131,10 +131,10 @@ def test_a_caption_without_a_known_word_is_refused_and_one_with_some_is_warned_a
 
         def check_caption(self, caption):
             unknown = tuple(word for word in caption.lower().split() if word != "cat")
-            return CaptionCheck(unknown, ((),) * len(unknown))
+            return CaptionCheck(unknown, ((),) * len(unknown), names_nothing="cat" not in caption)
 
     reading = dataclasses.replace(lab, encoder=Reader())
-    refused(reading, "does not know “xyzzy”, “plugh”: give a caption with words", picture, mask, "Xyzzy plugh")
+    refused(reading, "does not know “xyzzy”, “plugh”: write of what it knows", picture, mask, "Xyzzy plugh")
     result = experiments.edit(reading, picture, mask, "cat plugh", steps=2)
     assert result.notes == ("the model does not know “plugh”",)
 

@@ -20,6 +20,7 @@ from ..clip import square
 from ..errors import UserError
 from ..experiments import InversionResult
 from ..io import images
+from ..io.rgb import to_rgb
 from ..io.subject import crop_to_subject
 from ..latents import Latent, PairLatent
 from ..models import Lab
@@ -90,7 +91,7 @@ def cropped(image: InputImage, crop: bool) -> InputImage:
     """Return an upload cropped to its subject, or whole."""
     if image.upload is None:
         return image
-    picture = crop_to_subject(image.upload) if crop else images.to_rgb(image.upload.copy())
+    picture = crop_to_subject(image.upload) if crop else to_rgb(image.upload.copy())
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     return replace(image, picture=picture)
 

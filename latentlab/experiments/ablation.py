@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import prior
 from ..analysis.distances import GROUPS, cmmd, frechet, jackknife, recalled
 from ..analysis.intervals import mean, proportion
-from ..clip import caption_warnings
+from ..clip import caption_warnings, check_captions
 from ..errors import UserError
 from ..latents import Latent
 from ..noise import checked_seeds, draw_x_T
@@ -151,7 +151,7 @@ def ablate(
         raise UserError(f"captions are {list(captions)}: give one, or several that differ")
     seeds = checked_seeds(seeds)
     real = None if pictures is None else _real(lab, captions, pictures, kinds)
-    readings = [lab.encoder.check_caption(c) for c in captions]
+    readings = check_captions(lab.encoder, captions)
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     signals, notes = _signals(lab, columns, own)

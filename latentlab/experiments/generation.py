@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import prior
 from ..analysis.intervals import mean
-from ..clip import caption_warnings
+from ..clip import caption_warnings, check_captions
 from ..errors import UserError
 from ..latents import Latent
 from ..noise import checked_seeds, draw_x_T
@@ -95,9 +95,9 @@ def generate(
         preview_every: `.stream` shows pictures each so many steps.
 
     Raises:
-        UserError: an empty caption, no seeds, or parameters out of their range.
+        UserError: an empty caption or one without a known word, no seeds, or parameters out of their range.
     """
-    reading = lab.encoder.check_caption(prompt)
+    checks = check_captions(lab.encoder, [prompt])
     seeds = checked_seeds(seeds)
     if best is not None and not 1 <= best <= len(seeds):
         raise UserError(f"best is {best} of {len(seeds)} pictures: give a number from 1 to that")
@@ -115,7 +115,7 @@ def generate(
     kept, others = (drawn, None) if best is None else _ranked(drawn, best)
     pixels = yield from upsample_images(lab, kept.pixels, kept.seeds)
     table = (mean(kept.similarity, quantity="cosine to the caption"),)
-    notes = tuple(caption_warnings([reading]))
+    notes = tuple(caption_warnings(checks))
     yield replace(kept, pixels=pixels, others=others, table=table, notes=notes)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import prior
 from ..analysis.intervals import mean, mean_of_pairs
-from ..clip import caption_warnings
+from ..clip import caption_warnings, check_captions
 from ..clip_guidance import ClipGuidance
 from ..errors import UserError
 from ..latents import Latent
@@ -180,7 +180,7 @@ def guide(
     if lab.prior is None:
         raise UserError(f"{lab.name} has no prior to sweep: load a model that has one, like emoji")
     seeds = checked_seeds(seeds)
-    notes = caption_warnings(lab.encoder.check_caption(c) for c in captions)
+    notes = caption_warnings(check_captions(lab.encoder, captions))
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]

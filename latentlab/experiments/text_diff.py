@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean
-from ..clip import caption_warnings
+from ..clip import caption_warnings, check_captions
 from ..edits import direction, fractions, spaced, text_diff
 from ..errors import UserError
 from ..io import images
@@ -137,7 +137,7 @@ def diff(
         UserError: more than one picture, no target, a target that equals the source, or θ outside 0..1.
     """
     targets, thetas = _checked_targets(targets, source), _checked_thetas(thetas)
-    readings = [lab.encoder.check_caption(t) for t in (*targets, *([source] if source else []))]
+    readings = check_captions(lab.encoder, (*targets, *([source] if source else [])))
     notes = tuple(caption_warnings(readings))
     z_t = lab.encoder.encode_text([source, *targets])
     _checked_direction(z_t, (source, *targets), notes)

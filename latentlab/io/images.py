@@ -9,14 +9,15 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import UserError
 from .atomic import atomic_write, utf8
+from .rgb import to_rgb
+from .subject import crop_to_subject
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_BYTES = 20 * 2**20
@@ -106,41 +107,6 @@ def _grey_key(image: ImageFile.ImageFile) -> int | None:
     return key * 255 // (2**bits - 1) if bits and isinstance(key, int) else None
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Upright by its EXIF orientation, transparency on white, CMYK by its own profile, 8-bit RGB."""
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # where it is, `exif_transpose` would copy the picture
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        image = _in_eight_bits(image)
-    if image.mode == "CMYK" and image.info.get("icc_profile"):
-        image = _from_inks(image)
-    if image.has_transparency_data:
-        image = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image)
-        return white
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _in_eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit greys, which `convert` would clip to white; the transparent one is white."""
-    grey = np.asarray(image, np.float32)
-    deep = image.mode != "I" or grey.max() > 255
-    eight = (grey / (257 if deep else 1)).round().astype(np.uint8)
-    if isinstance(key := image.info.get("transparency"), int):
-        eight[grey == key] = 255
-    return Image.fromarray(eight)
-
-
-def _from_inks(image: Image.Image) -> Image.Image:
-    """A CMYK picture in sRGB by the profile that it carries; as it is if that is damaged."""
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB") or image
-    except (ImageCms.PyCMSError, OSError):
-        return image
-
-
 def square(image: Image.Image, size: int, *, fit: str = "crop") -> Image.Image:
     """The image as a square of `size` pixels.
 
@@ -160,8 +126,6 @@ def square(image: Image.Image, size: int, *, fit: str = "crop") -> Image.Image:
         canvas.paste(small, ((size - small.width) // 2, (size - small.height) // 2))
         return canvas
     if fit == "subject":
-        from .subject import crop_to_subject
-
         return ImageOps.fit(crop_to_subject(image), (size, size), Image.Resampling.LANCZOS)
     raise UserError(f"fit is {fit!r}: give 'crop', 'pad' or 'subject'")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from .images import to_rgb
+from .rgb import to_rgb
 
 TOLERANCE = 24  # of 255, in any channel: JPEG's noise and a scanner's stay below it on a white ground
 UNIFORM = 0.95  # the share of the border that has the ground's colour

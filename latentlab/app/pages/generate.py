@@ -7,7 +7,7 @@ from dataclasses import replace
 import gradio as gr
 
 from ... import experiments
-from ...experiments import Generated
+from ...experiments import GenerationResult
 from .. import controls
 from ..events import Controls
 from ..outputs import OutputImage, output_images
@@ -97,7 +97,7 @@ def run(
     return PageResult(result, pictures, summary=_summary(result), unfolded=count)
 
 
-def _pictures(part: Generated, result: Generated, prompt: str, solver: str) -> list[OutputImage]:
+def _pictures(part: GenerationResult, result: GenerationResult, prompt: str, solver: str) -> list[OutputImage]:
     """Return the pictures, each with the settings that draw it again."""
     note = "" if part is result else " · ranked lower"
     titles = [f"seed {seed}{note}" for seed in part.seeds]
@@ -106,7 +106,7 @@ def _pictures(part: Generated, result: Generated, prompt: str, solver: str) -> l
     return [replace(image, settings={**result.settings, "seed": seed}) for image, seed in zip(pictures, part.seeds)]
 
 
-def _summary(result: Generated) -> str:
+def _summary(result: GenerationResult) -> str:
     drawn = len(result.seeds) + (len(result.others.seeds) if result.others else 0)
     prompt = result.settings["prompt"]
     if result.others is None:
