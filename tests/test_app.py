@@ -117,7 +117,7 @@ def test_generate_shows_the_best_pictures_first_and_the_others_at_a_click(visit)
     assert pictures.count() == 2
     page.get_by_role("button", name="Show or hide the other 3").click()
     assert pictures.count() == 5
-    assert page.locator(".outputs .thumbnail-item:visible", has_text="ranked lower").count() == 3
+    assert page.locator(".outputs .thumbnail-item:visible", has_text="lower").count() == 3
     page.get_by_role("button", name="Show or hide the other 3").click()
     assert pictures.count() == 2
 

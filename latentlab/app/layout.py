@@ -204,9 +204,9 @@ def _inputs(page: Page, examples: list[InputImage]) -> tuple[Controls, list[pick
             for label, pattern in zip(page.pictures, page.initial_examples)
         ]
     with gr.Row(elem_classes="actions"):
-        run = gr.Button("Run", variant="primary", elem_id=f"run-{page.key}")
-        new_seeds = gr.Button("New seeds", visible=page.new_seeds, elem_id=f"new-seeds-{page.key}")
-        stop = gr.Button("Cancel", elem_classes="stop", elem_id=f"stop-{page.key}", interactive=False)
+        run = gr.Button("Run", variant="primary", elem_id=f"run-{page.key}", min_width=90)
+        new_seeds = gr.Button("New seeds", visible=page.new_seeds, elem_id=f"new-seeds-{page.key}", min_width=90)
+        stop = gr.Button("Cancel", elem_classes="stop", elem_id=f"stop-{page.key}", interactive=False, min_width=90)
     if page.advanced is not dict:
         with gr.Accordion("Advanced", open=False):
             controls = {**controls, **page.advanced()}

@@ -99,7 +99,7 @@ def run(
 
 def _pictures(part: GenerationResult, result: GenerationResult, prompt: str, solver: str) -> list[OutputImage]:
     """Return the pictures, each with the settings that draw it again."""
-    note = "" if part is result else " · ranked lower"
+    note = "" if part is result else " · lower"
     titles = [f"seed {seed}{note}" for seed in part.seeds]
     latents = part.latent if solver == "ddim" else ()
     pictures = output_images(part.pixels, titles, captions=[prompt] * len(titles), latents=latents)
