@@ -46,6 +46,9 @@ class Paths:
     def __len__(self) -> int:
         return len(self.widths)
 
+    def as_setting(self) -> str:
+        return repr(self)
+
     def __getitem__(self, row: int) -> Paths:
         """One picture's strokes, still with a leading dimension of 1."""
         parts = (part[row : row + 1] for part in (self.curves, self.widths, self.colours))

@@ -1,88 +1,23 @@
-"""The judge: a small ResNet that names the thing in a picture, trained on real drawings and used only to score.
-
-The decoder learns from CLIP's z_i, so CLIP recognises the decoder's pictures more often than it should.  The judge
-shares nothing with CLIP: it has another architecture (He et al. 2016), seed, loss and augmentation.
-"""
+"""The judge's training: cross-entropy on real drawings, which no other part of the miniature learns from so."""
 
 from __future__ import annotations
 
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..models.emoji import weights_folder
+from ..models.judge import SIZE, Judge, build
 from .drawings import Sprites
 from .icon_sets import HELD_OUT_STYLES
 from .loop import Part
 from .rendering import Renderer
 from .scenes import single
 from .things import things
-
-SIZE: dict[str, Any] = {"layers": (2, 2, 2, 2), "channels": (32, 64, 128, 256), "stem_width": 32}
-
-
-def build(classes: int) -> nn.Module:
-    """timm's ResNet for pictures of 64 pixels, with stages of 16x16 to 2x2 and 2.9 M parameters.
-
-    With batch normalisation it learns in hundreds of steps; 660 steps of a ConvNeXt of the same size brought the loss
-    from 5.3 to 5.1 only.
-    """
-    from timm.models.resnet import BasicBlock, ResNet
-
-    # timm annotates the class of the blocks as an instance.
-    network: nn.Module = ResNet(BasicBlock, num_classes=classes, **SIZE)  # type: ignore[arg-type]
-    return network
-
-
-class Judge:
-    """A classifier of things, with which no other part of the miniature was trained.
-
-    Args:
-        network: a classifier of (B, 3, 64, 64) in [-1, 1].
-        names: the names of its classes, from things.txt.
-    """
-
-    def __init__(self, network: nn.Module, names: list[str], device: torch.device | str = "cpu") -> None:
-        self.network = network.to(device).eval().requires_grad_(False)
-        self.names, self.device = names, torch.device(device)
-
-    @classmethod
-    def load(cls, folder: Path | None = None, device: torch.device | str = "cpu") -> Judge:
-        """The shipped judge, or one that `python -m latentlab.training judge` exported.
-
-        Raises:
-            UserError: the folder has no judge.
-        """
-        from safetensors.torch import load_file
-
-        folder = folder or weights_folder() / "judge"
-        if not (folder / "judge.safetensors").is_file():
-            raise UserError(f"no judge in {folder}: run `python -m latentlab.training judge`, then `ship`")
-        names = json.loads((folder / "config.json").read_text("utf-8"))["things"]
-        network = build(len(names))
-        network.load_state_dict({k: v.float() for k, v in load_file(folder / "judge.safetensors").items()})
-        return cls(network, names, device)
-
-    @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Logits (B, things) of pictures (B, 3, H, W) in [-1, 1], which are resized to 64 pixels."""
-        pictures = pictures.to(self.device)
-        if pictures.shape[-1] != 64:
-            pictures = F.interpolate(pictures, (64, 64), mode="bicubic", antialias=True).clamp(-1, 1)
-        return torch.cat([self.network(part) for part in pictures.split(128)])
-
-    def ranks(self, pictures: Tensor, wanted: list[str]) -> Tensor:
-        """The number of other things that do not score lower than the wanted one: (B,); 0 is right, NaN comes last."""
-        target = torch.tensor([self.names.index(name) for name in wanted], device=self.device)
-        scores = self(pictures)
-        return (~(scores < scores.gather(1, target[:, None]))).sum(1) - 1
 
 
 class JudgeTraining(Part[nn.Module]):
