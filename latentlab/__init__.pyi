@@ -36,6 +36,7 @@ from .experiments import classify as classify
 from .experiments import compare as compare
 from .experiments import decode as decode
 from .experiments import diff as diff
+from .experiments import draw as draw
 from .experiments import edit as edit
 from .experiments import features as features
 from .experiments import generate as generate

@@ -105,10 +105,28 @@ def test_a_climb_that_is_no_longer_finite_ends_with_its_last_good_picture_and_sa
 def test_strokes_by_hand_go_on_from_where_the_drawing_was(lab):
     first = experiments.draw(lab, "a cat", **SMALL)
     start = first.paths.add([(0.1, 0.1), (0.9, 0.9)], colour="red")
-    second = experiments.draw(lab, "a cat", start=start, steps=1, views=0)
+    second = experiments.draw(lab, "a cat", start=start, strokes=4, steps=1, views=0)
     assert second.paths.curves.shape[1] == 4
     assert (second.paths.curves - start.curves).abs().max() < 0.05
     assert (second.frames[0] - start.render(8)).abs().max() < 1e-5
+
+
+def test_random_strokes_lie_below_those_by_hand_where_these_are_too_few(lab):
+    start = experiments.draw(lab, "a cat", **SMALL).paths
+    result = experiments.draw(lab, "a cat", start=start, strokes=5, steps=1, views=0)
+    assert result.paths.widths.shape == (1, 5)
+    assert (result.paths.curves[:, 2:] - start.curves).abs().max() < 0.05
+
+
+def test_the_start_of_another_style_or_number_of_pictures_is_refused(lab):
+    line = experiments.draw(lab, "a cat", style="line", **SMALL).paths
+    with pytest.raises(UserError, match="only strokes of one cubic each can be continued"):
+        experiments.draw(lab, "a cat", start=line)
+    strokes = experiments.draw(lab, "a cat", **SMALL).paths
+    with pytest.raises(UserError, match="the start has 1 pictures for 2 seeds"):
+        experiments.draw(lab, "a cat", start=strokes, seeds=[0, 1])
+    with pytest.raises(UserError, match="which the canvas 'pixels' has not"):
+        experiments.draw(lab, "a cat", start=strokes, canvas="pixels")
 
 
 def test_strokes_lie_on_the_picture_that_they_start_from(lab):

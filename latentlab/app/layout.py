@@ -187,6 +187,8 @@ def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPa
         picker.connect(input_picker, examples, buttons)
         if page.connect:
             page.connect(input_picker, {**controls, **components.extras})
+    if page.connect_results:
+        page.connect_results(controls, components.extras)
     buttons.connect_cancel(events)
     return BuiltPage(
         page, controls, pickers, examples, run, components.status, components.gallery, components.run_output, events

@@ -76,6 +76,7 @@ class Page:
         both: the extra outputs that are parameters of `run` as well; the page's endpoint lacks them.
         ready: the sentence that the page starts with.
         live: the extra output that shows previews; by default the gallery does.
+        connect_results: (controls, extra_outputs) -> None, adds events of the page's own outputs.
         columns: the gallery's number of columns.
         rows: whether the gallery keeps its rows on a phone, because they have a meaning.
         gallery: whether the page has a gallery.
@@ -102,6 +103,7 @@ class Page:
     both: tuple[str, ...] = ()
     live: str = ""
     ready: str = "Press Run: the inputs are filled in already."
+    connect_results: Callable[[Controls, Controls], None] | None = None
     columns: int = 4
     rows: bool = False
     gallery: bool = True

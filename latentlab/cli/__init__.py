@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads
 
 from .. import __version__
 from ..errors import UserError
-from . import corpora, edits, embeddings, experiments, features, manage, pictures, zero_shot
+from . import corpora, drawing, edits, embeddings, experiments, features, manage, pictures, zero_shot
 
 
 class GroupsBesideEmbed(TyperGroup):
@@ -49,7 +49,13 @@ def root(
     pass
 
 
-for command in (*pictures.COMMANDS, *edits.COMMANDS, *experiments.COMMANDS, *zero_shot.COMMANDS):
+for command in (
+    *pictures.COMMANDS,
+    *edits.COMMANDS,
+    *experiments.COMMANDS,
+    *drawing.COMMANDS,
+    *zero_shot.COMMANDS,
+):
     app.command()(command)
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)

@@ -14,6 +14,8 @@ from .component_walk import ComponentWalkResult as ComponentWalkResult
 from .component_walk import walk_components as walk_components
 from .dictionary_features import DictionaryFeaturesResult as DictionaryFeaturesResult
 from .dictionary_features import features as features
+from .drawing import DrawingResult as DrawingResult
+from .drawing import draw as draw
 from .editing import EditingResult as EditingResult
 from .editing import edit as edit
 from .generation import GenerationResult as GenerationResult

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..ascent import Objective
 from ..clip import caption_warnings
-from ..diffusion import checked_seeds
 from ..errors import UserError
 from ..io import images
+from ..noise import checked_seeds
 from ..strokes import Paths
 from .base import Progress, Result, experiment
 from .drawing_stages import Recogniser, climb, cosine_rows, new_canvas, recognisers_of, recognition_rows
@@ -29,7 +29,7 @@ NEGATIVE_WEIGHT = -0.3  # as in CLIPDraw's code, where a positive caption weighs
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Drawn(Result):
+class DrawingResult(Result):
     """Pictures that CLIP drew.
 
     Args:
@@ -94,11 +94,10 @@ class Drawn(Result):
 
 
 @experiment(
-    Drawn,
+    DrawingResult,
     page="draw",
-    task="draw",
     command="draw",
-    figures=("canvases", "abstraction"),
+    figures=(),
     stages=("canvas",),
     images=lambda a: 0,
 )
@@ -119,7 +118,7 @@ def draw(
     labels: Sequence[str] = (),
     encoders: Mapping[str, Recogniser] | None = None,
     preview_every: int = 5,
-) -> Iterator[Progress | Drawn]:
+) -> Iterator[Progress | DrawingResult]:
     """Let CLIP draw without a generator.  Frans et al. 2021 (CLIPDraw); Crowson et al. 2022 (VQGAN-CLIP).
 
     Adam on a canvas's parameters climbs Σ_c w_c cos(z_i(view), z_c), averaged over random views of the picture.
@@ -132,7 +131,8 @@ def draw(
             colours that they may have, as in CSS, any by default.
         negative: captions that the picture should be far from, each with weight -0.3.
         target: a picture (1, 3, H, W) in [-1, 1] to be near to, beside the captions or in their place.
-        start: "noise", "blank", a picture (1 or B, 3, H, W), which is the paper of strokes, or the strokes of a result.
+        start: "noise", "blank", a picture (1 or B, 3, H, W), which is the paper of strokes, or the strokes of a result,
+            with random ones below them where they are fewer than `strokes`.
         views: of each step; 0 shows CLIP the picture itself, which gives an adversarial example.
         seeds: B, a picture each.
         labels: classes among which the picture should be recognised, by default all things that the lab knows.
@@ -146,8 +146,6 @@ def draw(
     checks = [encoder.check_caption(text) for text in weighted]
     objective = _objective(encoder, weighted, target)
     sheet = new_canvas(lab, canvas, start=start, seeds=seeds, strokes=strokes, style=style, palette=palette)
-    if isinstance(start, Paths) and len(start) != len(seeds):
-        raise UserError(f"the start has {len(start)} pictures for {len(seeds)} seeds: give one seed for each")
     climbed = yield from climb(lab, sheet, objective, steps=steps, views=views, preview_every=preview_every)
     table = cosine_rows(encoder, climbed.pixels, objective)
     notes = [*caption_warnings(checks), *climbed.notes]
@@ -158,7 +156,7 @@ def draw(
             table += recognition_rows(recognisers, climbed.pixels, candidates, own, encoder.image_size)
     elif weighted:
         notes.append("there are no labels to recognise the picture among: give some, like labels=['a dog', 'a cat']")
-    yield Drawn(
+    yield DrawingResult(
         pixels=climbed.pixels,
         paths=climbed.paths,
         scores=climbed.scores,

@@ -13,9 +13,9 @@ from ..analysis.intervals import mean, proportion
 from ..ascent import Objective, Views, ascend
 from ..canvas import Canvas, Decoded, FirstStage, Fourier, Pixels
 from ..clip import MAX_BATCH_SIZE
-from ..diffusion import SeededNoise, noise
 from ..errors import UserError
 from ..io import images
+from ..noise import SeededNoise, draw_x_T
 from ..strokes import Paths, Strokes, parsed_colours
 from .base import Progress
 from .stages import PREVIEWED, checked_pixels, encoder_of
@@ -75,45 +75,64 @@ def new_canvas(
     if kind not in CANVASES:
         raise UserError(f"canvas is {kind!r}: give one of {', '.join(CANVASES)}")
     encoder = encoder_of(lab)
-    if isinstance(start, Paths):
-        if kind != "strokes":
-            raise UserError(f"the start has strokes, which the canvas {kind!r} has not: give canvas='strokes'")
-        return _continued(start, encoder, style, palette)
+    if isinstance(start, Paths) and kind != "strokes":
+        raise UserError(f"the start has strokes, which the canvas {kind!r} has not: give canvas='strokes'")
     if kind == "strokes":
         check_memory(strokes, encoder.image_size, len(seeds), encoder.device)
-        paper = torch.ones(1, 3, 1, 1) if isinstance(start, str) else _sheet(start, seeds, encoder.image_size)
-        colours = parsed_colours(palette) if palette else None
-        canvas = Strokes.random(strokes, seeds=seeds, paper=paper, style=style, palette=colours)
-        if start == "blank":
-            torch.nn.init.constant_(canvas.colours, 1.0)
-        return canvas.to(encoder.device)
+        return _strokes(start, seeds, encoder, strokes, style, palette).to(encoder.device)
     pixels = _sheet(start, seeds, encoder.image_size).to(encoder.device)
     if kind in ("pixels", "fourier"):
         return Pixels(pixels) if kind == "pixels" else Fourier(pixels)
     return _of_decoder(lab, kind, pixels, seeds)
 
 
-def _continued(paths: Paths, encoder: Encoder, style: str, palette: Sequence[str]) -> Strokes:
-    """A canvas that goes on from strokes of one cubic each."""
+def _strokes(
+    start: str | Tensor | Paths, seeds: Sequence[int], encoder: Encoder, count: int, style: str, palette: Sequence[str]
+) -> Strokes:
+    colours = parsed_colours(palette) if palette else None
+    if isinstance(start, Paths):
+        return _continued(start, seeds, count, style, colours)
+    paper = torch.ones(1, 3, 1, 1) if isinstance(start, str) else _sheet(start, seeds, encoder.image_size)
+    canvas = Strokes.random(count, seeds=seeds, paper=paper, style=style, palette=colours)
+    if isinstance(start, str):
+        _check_start(start)
+    if isinstance(start, str) and start == "blank":
+        torch.nn.init.constant_(canvas.colours, 1.0)
+    return canvas
+
+
+def _continued(paths: Paths, seeds: Sequence[int], count: int, style: str, colours: Tensor | None) -> Strokes:
+    """A canvas that goes on from strokes of one cubic each, over random ones where there are fewer than `count`."""
     if paths.curves.shape[2] != 1 or style != "strokes":
         raise UserError(f"the start is {paths!r} in another style: only strokes of one cubic each can be continued")
-    colours = parsed_colours(palette) if palette else None
-    parts = (paths.curves[:, :, 0], paths.widths, paths.colours, paths.paper)
-    return Strokes(*(part.detach() for part in parts), palette=colours).to(encoder.device)
+    if len(paths) != len(seeds):
+        raise UserError(f"the start has {len(paths)} pictures for {len(seeds)} seeds: give one seed for each")
+    parts = [part.detach().cpu() for part in (paths.curves[:, :, 0], paths.widths, paths.colours)]
+    missing = count - parts[1].shape[1]
+    if missing > 0:
+        more = Strokes.random(missing, seeds=seeds, paper=paths.paper)
+        below = (more.points, more.widths, more.colours)
+        parts = [torch.cat([new.detach(), old], 1) for new, old in zip(below, parts)]
+    return Strokes(*parts, paths.paper, palette=colours)
 
 
-def _sheet(start: str | Tensor, seeds: Sequence[int], side: int) -> Tensor:
+def _sheet(start: str | Tensor | Paths, seeds: Sequence[int], side: int) -> Tensor:
     """Where raster canvases begin: noise around grey, white, or the user's picture for each seed."""
     if isinstance(start, Tensor):
         checked = images.resize(checked_pixels(start, side), side)
         if len(checked) not in (1, len(seeds)):
             raise UserError(f"{len(checked)} pictures to start from for {len(seeds)} seeds: give one, or one for each")
         return checked.expand(len(seeds), -1, -1, -1)
-    if start not in STARTS:
-        raise UserError(f"start is {start!r}: give 'noise', 'blank', a picture, or the strokes of another drawing")
+    assert isinstance(start, str)  # `new_canvas` has refused strokes for other canvases
+    _check_start(start)
     if start == "blank":
         return torch.full((len(seeds), 3, side, side), 0.95)
     return (0.1 * SeededNoise(seeds, (3, side, side), stream="canvas")()).clamp(-1, 1)
+
+
+def _check_start(start: str) -> None:
+    if start not in STARTS:
+        raise UserError(f"start is {start!r}: give 'noise', 'blank', a picture, or the strokes of another drawing")
 
 
 def _of_decoder(lab: Lab | Encoder, kind: str, pixels: Tensor, seeds: Sequence[int]) -> Canvas:
@@ -125,7 +144,7 @@ def _of_decoder(lab: Lab | Encoder, kind: str, pixels: Tensor, seeds: Sequence[i
             raise UserError(f"{lab.name} decodes pixels and has no first stage: give canvas='pixels' or another")
         return FirstStage(decoder, pixels)
     return Decoded(
-        decoder, encoder_of(lab).encode_image(pixels), noise(decoder, seeds, device=pixels.device), free=kind
+        decoder, encoder_of(lab).encode_image(pixels), draw_x_T(decoder, seeds, device=pixels.device), free=kind
     )
 
 

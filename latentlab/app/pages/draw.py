@@ -1,0 +1,135 @@
+"""Draw: CLIP draws a caption by itself, and a visitor's strokes join in."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ... import experiments
+from .. import controls, markup
+from ..events import QUIET, Controls
+from ..outputs import output_images
+from ..page import Page, PageResult, PageRun
+from ..pen import POINTER, blank_sheet, parsed_sheet, sheet_of
+from ..running import run_experiment
+
+CANVASES = [
+    ("Bézier strokes", "strokes"),
+    ("pixels", "pixels"),
+    ("Fourier coefficients", "fourier"),
+    ("latents of the first stage", "latents"),
+    ("z_i, decoded", "z_i"),
+    ("x_T, decoded", "x_T"),
+]
+STYLES = [("strokes", "strokes"), ("closed shapes", "shapes"), ("one line", "line")]
+CAPTIONS = ("a penguin", "a pizza", "a bus", "a red apple", "a snail", "a castle")
+KEPT = "{count} strokes stay on the sheet: press Run, and CLIP goes on from them."
+
+
+def inputs() -> Controls:
+    prompt = gr.Textbox(CAPTIONS[0], label="Caption", max_length=300, info="What CLIP draws, without any generator.")
+    gr.Examples([[caption] for caption in CAPTIONS], prompt, label="Captions to try", example_labels=list(CAPTIONS))
+    canvas = gr.Radio(CANVASES, value="strokes", label="Canvas", info="What the gradient may change.")
+    strokes = gr.Slider(4, 256, 24, step=1, label="Strokes", info="Fewer strokes are more abstract.")
+    views = gr.Slider(
+        0,
+        16,
+        4,
+        step=1,
+        label="Random views at each step",
+        info="0 shows CLIP the picture itself: the cosine rises, and the picture shows nothing.",
+    )
+    return {"prompt": prompt, "canvas": canvas, "strokes": strokes, "views": views}
+
+
+def advanced() -> Controls:
+    return {
+        "style": gr.Radio(STYLES, value="strokes", label="Style of the strokes"),
+        "palette": gr.Textbox(
+            "", label="Colours of the strokes, with commas", max_length=200, placeholder="any, or: black, #e4003a, gold"
+        ),
+        "negative": gr.Textbox("", label="What it should not look like, with commas", max_length=300),
+        "steps": gr.Slider(
+            10, 400, 100, step=10, label="Steps", info="More steps are slower, and fit the caption better."
+        ),
+        "seed": controls.seed(),
+        "sheet": gr.Textbox("", label="Strokes on the sheet", max_length=80_000, visible=False),
+    }
+
+
+def extras() -> Controls:
+    return {
+        "pad": gr.HTML(blank_sheet(), padding=False, js_on_load=POINTER, elem_id="pen"),
+        "pen_status": gr.HTML(padding=False),
+        "curve": gr.HTML(padding=False, visible=False, elem_classes="result"),
+    }
+
+
+def connect_results(controls_by_name: Controls, extra_outputs: Controls) -> None:
+    """Keep on the sheet what the visitor draws, until it is emptied."""
+
+    def drawn(event: gr.EventData) -> list[object]:
+        text = str(getattr(event, "sheet", "") or "")
+        if text == "clear":
+            return ["", gr.update(value=blank_sheet()), ""]
+        paths = parsed_sheet(text[:80_000])
+        kept = "" if paths is None else KEPT.format(count=paths.widths.shape[1])
+        return [text, gr.skip(), markup.message(kept)]
+
+    outputs = [controls_by_name["sheet"], extra_outputs["pad"], extra_outputs["pen_status"]]
+    extra_outputs["pad"].click(drawn, None, outputs, **QUIET)  # type: ignore[attr-defined]
+
+
+def run(
+    model: str,
+    prompt: str,
+    canvas: str,
+    strokes: float,
+    views: float,
+    style: str,
+    palette: str,
+    negative: str,
+    steps: float,
+    seed: int,
+    sheet: str = "",
+) -> PageRun:
+    paths = parsed_sheet(sheet) if canvas == "strokes" and style == "strokes" else None
+    result = yield from run_experiment(
+        model,
+        experiments.draw,
+        prompt,
+        canvas=canvas,
+        strokes=int(strokes),
+        style=style,
+        palette=_names(palette),
+        negative=_names(negative),
+        start="noise" if paths is None else paths,
+        steps=int(steps),
+        views=int(views),
+        seeds=[seed],
+        preview_every=2,
+    )
+    pictures = output_images(result.pixels, [prompt or "drawing"], captions=[prompt])
+    extra: dict[str, object] = {"curve": markup.figure_html(result.curve(), "The cosine over views at each step")}
+    if result.paths is not None and result.paths.curves.shape[2] == 1 and not result.paths.closed:
+        extra |= {"pad": sheet_of(result.paths), "pen_status": markup.message("Draw on the sheet; then press Run.")}
+    return PageResult(result, pictures, extra)
+
+
+def _names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+PAGE = Page(
+    "draw",
+    "Draw",
+    "CLIP draws by itself: the gradient of its cosine to the caption moves the strokes, and no generator runs. Look "
+    "for what changes without random views, and add strokes by hand for CLIP to go on from.",
+    inputs,
+    run,
+    advanced,
+    extras,
+    connect_results=connect_results,
+    columns=1,
+    not_in_api=("sheet",),
+    order=105,
+)

@@ -1,0 +1,124 @@
+"""The command of drawings by CLIP alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UserError
+from .inputs import open_images, parse_list
+from .options import Count, Json, ModelChoice, Out, Seed, with_model_options
+from .output import report, run_with_progress_bar, save_result, slug
+
+if TYPE_CHECKING:
+    from ..experiments import DrawingResult
+
+
+@with_model_options
+def draw(
+    model: ModelChoice,
+    captions: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to draw; of several captions each may end in its weight, like “a hat:0.5”."),
+    ] = None,
+    canvas: Annotated[
+        str, typer.Option(help="What is drawn on: strokes, pixels, fourier, latents, x_T or z_i.")
+    ] = "strokes",
+    strokes: Annotated[int, typer.Option(help="Number of strokes.")] = 24,
+    style: Annotated[str, typer.Option(help="Style of strokes: strokes, closed shapes, or one line.")] = "strokes",
+    palette: Annotated[str, typer.Option(help="Colours of the strokes, separated by commas; any by default.")] = "",
+    negative: Annotated[str, typer.Option(help="Captions to stay away from, separated by commas.")] = "",
+    target: Annotated[Path | None, typer.Option(help="Image to come near to, beside the captions or alone.")] = None,
+    start: Annotated[str, typer.Option(help="Where to begin: noise, blank, or the path of an image.")] = "noise",
+    steps: Annotated[int, typer.Option(min=1, max=5000, help="Steps of the climb.")] = 120,
+    views: Annotated[
+        int, typer.Option(min=0, max=64, help="Random views at each step; 0 gives an adversarial picture.")
+    ] = 4,
+    labels: Annotated[
+        str, typer.Option(help="Classes for recognising the picture, separated by commas; the model's own by default.")
+    ] = "",
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Another CLIP that only scores, as open_clip's NAME:TAG; may be repeated."),
+    ] = None,
+    svg: Annotated[bool, typer.Option("--svg", help="Write the strokes as SVG, too.")] = False,
+    animation: Annotated[str, typer.Option(help="Format of the animation: gif, webp or none.")] = "gif",
+    count: Count = 1,
+    seed: Seed = 0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Let CLIP draw a caption by itself, without a generator."""
+    from .. import experiments
+    from ..io import atomic, images
+    from ..models.clip_only import encoder as clip
+
+    if animation not in ("gif", "webp", "none"):
+        raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
+    if svg and canvas != "strokes":
+        raise UserError(f"--svg is of strokes, and --canvas is {canvas}: leave one of them out")
+    weighted = dict(weighted_caption(text) for text in captions or ())
+    opened = [None if path is None else open_images([path], "crop")[0] for path in (target, _picture(start))]
+    folder = atomic.writable_folder(out)
+    lab = model.load(as_json)
+    side = lab.encoder.image_size
+    target_pixels, start_pixels = (
+        None if image is None else images.to_tensor(images.square(image, side)).to(lab.device) for image in opened
+    )
+    stream = experiments.draw.stream(
+        lab,
+        weighted,
+        canvas=canvas,
+        strokes=strokes,
+        style=style,
+        palette=parse_list(palette),
+        negative=parse_list(negative),
+        target=target_pixels,
+        start=start if start_pixels is None else start_pixels,
+        steps=steps,
+        views=views,
+        seeds=range(seed, seed + count),
+        labels=parse_list(labels),
+        encoders={name: clip(name, device=lab.device) for name in encoder} if encoder else None,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    stem = slug(" ".join(weighted) or (target.stem if target else "drawing"))
+    paths = save_result(result, folder, f"{stem}-{canvas}", figures={"curve": result.curve()})
+    report(result, {**paths, **_further(result, Path(paths["figure"]), svg, animation)}, as_json)
+
+
+def weighted_caption(text: str) -> tuple[str, float]:
+    """A caption and its weight, the number after its last colon, 1 by default."""
+    caption, _, weight = text.rpartition(":")
+    try:
+        return caption.strip(), float(weight)
+    except ValueError:
+        return text, 1.0
+
+
+def _picture(start: str) -> Path | None:
+    """The path of the image to start from, None for the names of starts."""
+    from ..experiments.drawing_stages import STARTS
+
+    return None if start in STARTS else Path(start)
+
+
+def _further(result: DrawingResult, figure: Path, svg: bool, animation: str) -> dict[str, str]:
+    """Write the SVGs beside the figure's folder of pictures, and the animation; return their paths."""
+    from ..io.atomic import atomic_write
+
+    paths: dict[str, str] = {}
+    if svg:
+        for row in range(len(result.seeds)):
+            with atomic_write(figure.with_suffix("") / f"{row:03d}.svg") as part:
+                part.write_text(result.svg(row), "utf-8")
+        paths["svg"] = str(figure.with_suffix("") / "000.svg")
+    if animation != "none":
+        paths["animation"] = str(result.save_animation(figure.with_suffix(f".{animation}")))
+    return paths
+
+
+COMMANDS = (draw,)
