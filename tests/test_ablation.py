@@ -14,7 +14,7 @@ from latentlab.experiments.stages import cosine
 
 SMALL_RUN = {
     "captions": ["a cat", "a dog"],
-    "pictures": toy_pictures(2),
+    "real": toy_pictures(2),
     "kinds": ["drawn", "painted"],
     "seeds": [0, 1],
 }
@@ -33,7 +33,7 @@ def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
     side = lab.decoder.image_size
     pixels = torch.rand(40, 3, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
     kinds = ["noto", "twemoji"] * 20
-    result = experiments.ablate(lab, captions, pictures=pixels, kinds=kinds, steps=3)
+    result = experiments.ablate(lab, captions, real=pixels, kinds=kinds, steps=3)
     assert result.signals == ("z_t", "prior", "real z_i")
     z = lab.encoder.encode_image(result.pixels[2])
     truth = lab.encoder.encode_image(pixels)
@@ -46,12 +46,12 @@ def test_real_pictures_add_their_own_z_i_and_the_distances_to_them(lab):
 
 def test_few_real_pictures_get_no_distances_and_another_number_than_captions_is_refused(lab):
     pixels = torch.zeros(2, 3, lab.decoder.image_size, lab.decoder.image_size)
-    result = experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, steps=2)
+    result = experiments.ablate(lab, ["a cat", "a dog"], real=pixels, steps=2)
     assert result.signals[-1] == "real z_i" and any("too few for the distances" in note for note in result.notes)
     with pytest.raises(UserError, match="2 captions, 1 pictures, 0 kinds"):
-        experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels[:1])
+        experiments.ablate(lab, ["a cat", "a dog"], real=pixels[:1])
     with pytest.raises(UserError, match="2 captions, 2 pictures, 1 kinds"):
-        experiments.ablate(lab, ["a cat", "a dog"], pictures=pixels, kinds=["noto"])
+        experiments.ablate(lab, ["a cat", "a dog"], real=pixels, kinds=["noto"])
 
 
 def test_the_three_signals_differ_only_in_z_i(miniature):

@@ -207,6 +207,7 @@ def test_a_picture_made_of_an_example_is_compared_with_its_own_caption(lab, monk
 
 def test_the_page_is_updated_at_each_stage_and_at_most_once_per_interval(monkeypatch):
     drawn, clock, seen, cleared = torch.zeros(1, 3, 4, 4), [9.0], [], 0
+    gallery = gr.Gallery()
     monkeypatch.setattr(layout, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def stream():
@@ -216,16 +217,16 @@ def test_the_page_is_updated_at_each_stage_and_at_most_once_per_interval(monkeyp
             yield Progress(stage, step, 9, pixels)
         return "the result"
 
-    updates = layout._stream_updates(stream(), "status", "gallery", "run_output", {"run": "held"})
+    updates = layout._stream_updates(stream(), "status", gallery, "run_output", {"run": "held"})
     with pytest.raises(StopIteration) as end:
         while True:
             update = next(updates)
-            seen.append((int(re.search(r'value="(\d)"', update["status"])[1]), "gallery" in update))
+            seen.append((int(re.search(r'value="(\d)"', update["status"])[1]), gallery in update))
             assert ("run" in update) == (len(seen) == 1)
-            assert "run_output" not in update or ("gallery" in update and not update["run_output"].images)
+            assert "run_output" not in update or (gallery in update and not update["run_output"].images)
             cleared += "run_output" in update
-            if "gallery" in update:
-                (path, title), *_ = update["gallery"]
+            if gallery in update:
+                (path, title), *_ = update[gallery]
                 assert Path(path).suffix == ".png" and title.startswith("unfinished, step ")
     assert end.value.value == "the result"
     assert seen == [(0, False), (1, True), (4, False), (6, True), (9, False)]

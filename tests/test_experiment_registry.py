@@ -81,7 +81,7 @@ def test_the_type_checker_knows_the_parameters_and_the_result_of_an_experiment(t
     options = ("--config-file", tmp_path / "mypy.ini", "--cache-dir", tmp_path / "cache")
     output, _, _ = api.run([str(word) for word in (*options, tmp_path / "script.py")])
     declared, generated, misspelt, *_ = output.splitlines()
-    assert re.search(r"Experiment\[\[lab: .*Lab, pixels: .*, \*, steps: int =.*ReconstructionResult\]", declared)
+    assert re.search(r"Experiment\[\[lab: .*Lab, pictures: .*, \*, steps: int =.*ReconstructionResult\]", declared)
     assert re.search(r"Revealed type is .*generation\.GenerationResult", generated)
     assert 'Unexpected keyword argument "step"' in misspelt
 

@@ -14,7 +14,7 @@ from latentlab.io import images
 from latentlab.latents import Latent
 from latentlab.noise import draw_x_T
 
-SMALL_RUN = {"pixels": toy_pictures(2), "steps": 3, "method": "naive", "seed": 4}
+SMALL_RUN = {"pictures": toy_pictures(2), "steps": 3, "method": "naive", "seed": 4}
 
 
 def test_an_inversion_shows_at_once_what_the_first_stage_keeps(miniature):

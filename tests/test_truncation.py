@@ -9,7 +9,7 @@ from conftest import toy_pictures
 from latentlab import UserError, experiments
 from latentlab.analysis.pca import Directions
 
-SMALL_RUN = {"pixels": toy_pictures(2), "dims": (0, 1, 12), "steps": 3}
+SMALL_RUN = {"pictures": toy_pictures(2), "dims": (0, 1, 12), "steps": 3}
 
 
 def test_with_all_components_the_whole_z_i_is_decoded(lab, directions):

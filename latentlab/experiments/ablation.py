@@ -114,13 +114,13 @@ def _to_real(real: Tensor, decoded: Tensor, kinds: Sequence[str], **where: Any) 
     command="ablate",
     figures=("8",),
     stages=("prior", "decoder", "upsampler"),
-    images=lambda a: (3 if a["pictures"] is None else 4) * size(a["captions"]) * size(a["seeds"]),
+    images=lambda a: (3 if a["real"] is None else 4) * size(a["captions"]) * size(a["seeds"]),
 )
 def ablate(
     lab: Lab,
     captions: str | Sequence[str],
     *,
-    pictures: Tensor | None = None,
+    real: Tensor | None = None,
     kinds: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     steps: int = 25,
@@ -133,7 +133,7 @@ def ablate(
 
     Args:
         captions: one, or several.
-        pictures: (N, 3, H, W) in [-1, 1], the real picture of each caption: adds what their own z_i gives, and the
+        real: (N, 3, H, W) in [-1, 1], the real picture of each caption: adds what their own z_i gives, and the
             distances to them.
         kinds: N, the kind of each picture (its artist, for example): adds the recall of each kind.
         seeds: of each caption's pictures.
@@ -150,13 +150,13 @@ def ablate(
     if not captions or len(set(captions)) < len(captions):
         raise UserError(f"captions are {list(captions)}: give one, or several that differ")
     seeds = checked_seeds(seeds)
-    real = None if pictures is None else _real(lab, captions, pictures, kinds)
+    z_real = None if real is None else _real(lab, captions, real, kinds)
     readings = check_captions(lab.encoder, captions)
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
     yield Progress("prior", 0, 1)
     signals, notes = _signals(lab, columns, own)
-    if real is not None:
-        signals["real z_i"] = real.repeat_interleave(len(seeds), 0)
+    if z_real is not None:
+        signals["real z_i"] = z_real.repeat_interleave(len(seeds), 0)
     x_T = draw_x_T(lab.require_decoder(), own, device=lab.device)
     text = lab.require_decoder().encode_prompt(columns)
     latent = Latent(torch.cat(list(signals.values())), x_T.repeat(len(signals), 1, 1, 1))
@@ -165,10 +165,10 @@ def ablate(
     pixels = yield from sample_images(lab, latent, **params)
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
     table = _to_captions(dict(zip(signals, z)), lab.encoder.encode_text(captions), len(seeds))
-    if real is not None and len(real) >= 2 * GROUPS:
-        table += [row for name, z_decoded in zip(signals, z) for row in _to_real(real, z_decoded, kinds, signal=name)]
-    elif real is not None:
-        notes.append(f"{len(real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
+    if z_real is not None and len(z_real) >= 2 * GROUPS:
+        table += [row for name, z_decoded in zip(signals, z) for row in _to_real(z_real, z_decoded, kinds, signal=name)]
+    elif z_real is not None:
+        notes.append(f"{len(z_real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
     pixels = yield from upsample_images(lab, pixels, own * len(signals))
     notes += caption_warnings(readings)
     yield AblationResult(

@@ -154,13 +154,13 @@ def invert(
     yield InversionResult(original, inversion.latent, inversion.residuals, inversion.converged, inversion.spent, params)
 
 
-def ensure_inverted(lab: Lab, pixels: Pictures, **params: Any) -> Generator[Progress, None, InversionResult]:
+def ensure_inverted(lab: Lab, pictures: Pictures, **params: Any) -> Generator[Progress, None, InversionResult]:
     """`yield from` this: the pictures inverted, or what was inverted before as it is; parameters as in `invert`."""
-    if isinstance(pixels, InversionResult):
-        return pixels
-    if isinstance(pixels, Tensor):
-        return (yield from forward_progress(invert.stream(lab, pixels, **params)))
-    latent, steps = pixels.to(lab.device, torch.float32), params["steps"]
+    if isinstance(pictures, InversionResult):
+        return pictures
+    if isinstance(pictures, Tensor):
+        return (yield from forward_progress(invert.stream(lab, pictures, **params)))
+    latent, steps = pictures.to(lab.device, torch.float32), params["steps"]
     if isinstance(latent, PairLatent):
         steps, original = len(latent.times) - 1, (yield from sample_images(lab, latent))
     else:

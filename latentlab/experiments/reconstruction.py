@@ -89,11 +89,11 @@ class ReconstructionResult(Result):
     command="invert",
     figures=("inversion", "15"),
     stages=("first stage", "inversion", "decoder", "upsampler"),
-    images=lambda a: 2 * len(a["pixels"]),
+    images=lambda a: 2 * len(a["pictures"]),
 )
 def reconstruct(
     lab: Lab,
-    pixels: Pictures,
+    pictures: Pictures,
     *,
     steps: int = 25,
     method: str = "fixed-point",
@@ -108,7 +108,7 @@ def reconstruct(
     The result also holds the same z_i decoded from another x_T, which shows what z_i holds alone.
 
     Args:
-        pixels: (B, 3, H, W) in [-1, 1], resized to the decoder's side; or what `invert` returned, or latents.
+        pictures: (B, 3, H, W) in [-1, 1], resized to the decoder's side; or what `invert` returned, or latents.
         steps: of the inversion and of the way back.
         method, iterations, memory, tolerance: as in `inversion.invert_steps`.
         seed: of the first picture's other x_T and upsampler; the following pictures count up from it.
@@ -118,7 +118,7 @@ def reconstruct(
     """
     inversion = yield from ensure_inverted(
         lab,
-        pixels,
+        pictures,
         steps=steps,
         method=method,
         iterations=iterations,

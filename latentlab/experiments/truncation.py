@@ -82,11 +82,11 @@ def default_dims(directions: Directions) -> tuple[int, ...]:
     command="pca show",
     figures=("7",),
     stages=("decoder", "upsampler"),
-    images=lambda a: len(a["pixels"]) * size(a["dims"] or default_dims(a["directions"])),
+    images=lambda a: len(a["pictures"]) * size(a["dims"] or default_dims(a["directions"])),
 )
 def truncate(
     lab: Lab,
-    pixels: Pictures,
+    pictures: Pictures,
     directions: Directions,
     *,
     dims: Sequence[int] | None = None,
@@ -100,7 +100,7 @@ def truncate(
     """Decode pictures from the first k components of z_i, from one fixed x_T.  Ramesh et al. 2022, section 4, figure 7.
 
     Args:
-        pixels: (B, 3, H, W) in [-1, 1]; or what `invert` returned, or latents, whose z_i is taken as it is.
+        pictures: (B, 3, H, W) in [-1, 1]; or what `invert` returned, or latents, whose z_i is taken as it is.
         directions: fitted on many z_i of the same CLIP.
         dims: how many components each column keeps; 0 is the mean embedding. By default `default_dims`.
         labels: captions of all classes, for zero-shot accuracy against k; truth: each picture's own label.
@@ -113,22 +113,22 @@ def truncate(
         UserError: no dims, one that is beyond the fitted components, components of another CLIP, or truth that is not
             among the labels.
     """
-    if isinstance(pixels, Tensor):
-        checked_pixels(pixels, lab.image_size)
+    if isinstance(pictures, Tensor):
+        checked_pixels(pictures, lab.image_size)
     dims = default_dims(directions) if dims is None else tuple(int(k) for k in dims)
     if not dims or len(set(dims)) < len(dims):
         raise UserError(f"dims are {list(dims)}: give at least one number of components, like 16, and each once")
     for k in dims:
         directions.explained(k)  # refuse what was not fitted before anything is computed
-    if (labels or truth) and (len(truth) != len(pixels) or not set(truth) <= set(labels)):
+    if (labels or truth) and (len(truth) != len(pictures) or not set(truth) <= set(labels)):
         raise UserError(f"truth is {list(truth)[:4]}…: give one of the {len(labels)} labels for each picture")
     check_same_clip(lab, directions)
-    original, z_i = yield from _pictures_and_z_i(lab, pixels, steps)
+    original, z_i = yield from _pictures_and_z_i(lab, pictures, steps)
     truncated = torch.stack([directions.reconstruct(z_i, k) for k in dims], 1)  # (B, K, D)
     x_T = draw_x_T(lab.require_decoder(), [seed], device=lab.device)
-    latent = Latent(truncated.flatten(0, 1), x_T.expand(len(pixels) * len(dims), -1, -1, -1))
+    latent = Latent(truncated.flatten(0, 1), x_T.expand(len(pictures) * len(dims), -1, -1, -1))
     decoded = yield from sample_images(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
-    grid = (len(pixels), len(dims))
+    grid = (len(pictures), len(dims))
     z = lab.encoder.encode_image(decoded).unflatten(0, grid)
     z_t = normalize(lab.encoder.encode_text(labels)) if labels else z_i[:0]
     own = torch.tensor([list(labels).index(t) for t in truth], device=z.device)
@@ -144,12 +144,12 @@ def truncate(
     )
 
 
-def _pictures_and_z_i(lab: Lab, pixels: Pictures, steps: int) -> Generator[Progress, None, tuple[Tensor, Tensor]]:
+def _pictures_and_z_i(lab: Lab, pictures: Pictures, steps: int) -> Generator[Progress, None, tuple[Tensor, Tensor]]:
     """`yield from` this: the pictures at the lab's image size and their z_i, which latents bring along."""
-    if isinstance(pixels, Tensor):
-        original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
+    if isinstance(pictures, Tensor):
+        original = images.resize(pictures.to(lab.device, torch.float32), lab.image_size)
         return original, lab.encoder.encode_image(original)
-    inversion = yield from ensure_inverted(lab, pixels, steps=steps)
+    inversion = yield from ensure_inverted(lab, pictures, steps=steps)
     return images.resize(inversion.original, lab.image_size), inversion.latent.z_i
 
 

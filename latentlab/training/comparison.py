@@ -43,7 +43,7 @@ def compare(lab: Lab, sprites: Sprites, *, count: int = 512, seed: int = 0, **pa
     captions = [scene.caption for scene in scenes]
     params = {"guidance": 1.25, "preview_every": 0} | params
     small = replace(lab, upsampler=None)  # CLIP measures the decoder's own pictures
-    return experiments.ablate(small, captions, pictures=pictures, kinds=kinds, **params)
+    return experiments.ablate(small, captions, real=pictures, kinds=kinds, **params)
 
 
 def table(ablation: AblationResult) -> str:

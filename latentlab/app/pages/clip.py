@@ -22,6 +22,7 @@ def inputs() -> Controls:
     return {
         "task": gr.Radio(TASKS, value="classify", label="What to ask"),
         "labels": gr.Textbox(
+            "",
             label="Your own labels, with commas",
             placeholder="all things that the model knows",
             max_length=1500,
