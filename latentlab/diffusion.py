@@ -24,28 +24,35 @@ class Conditioning:
     Args:
         z_i: (B, D), CLIP image embedding.
         text: (B, L, W), the caption as the decoder reads it, or None: no caption.
+        known: (B, C + 1, H, W), x_0 where it is known and the mask of that part, for a decoder that was trained to
+            inpaint (`inpainting.InpaintingDecoder`); None: nothing is known.
     """
 
     z_i: Tensor
     text: Tensor | None = None
+    known: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.z_i)
 
     def __getitem__(self, rows: slice | Tensor) -> Conditioning:
-        return Conditioning(self.z_i[rows], None if self.text is None else self.text[rows])
+        return Conditioning(*(None if part is None else part[rows] for part in (self.z_i, self.text, self.known)))
 
     def expand(self, count: int) -> Conditioning:
         """One row repeated `count` times; as many rows as that stay as they are."""
         if len(self) not in (1, count):
             raise UserError(f"{len(self)} conditions for {count} pictures: give one for all, or one each")
-        text = self.text if self.text is None else self.text.expand(count, -1, -1)
-        return Conditioning(self.z_i.expand(count, -1), text)
+        text, known = self.text, self.known
+        return Conditioning(
+            self.z_i.expand(count, -1),
+            None if text is None else text.expand(count, -1, -1),
+            None if known is None else known.expand(count, -1, -1, -1),
+        )
 
     def concatenate(self, other: Conditioning) -> Conditioning:
-        """These rows and then the other's; both have text, or neither."""
-        text = None if self.text is None or other.text is None else torch.cat([self.text, other.text])
-        return Conditioning(torch.cat([self.z_i, other.z_i]), text)
+        """These rows and then the other's; both have text, or neither, and the same holds for what is known."""
+        parts = zip((self.z_i, self.text, self.known), (other.z_i, other.text, other.known))
+        return Conditioning(*(None if a is None or b is None else torch.cat([a, b]) for a, b in parts))
 
 
 class Concatenable(Protocol):

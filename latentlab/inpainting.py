@@ -1,10 +1,12 @@
-"""Inpainting with a decoder that was not trained for it: the known part is put back at every noise level."""
+"""Inpainting: the known part is put back at every noise level; a decoder that was trained to inpaint reads it, too."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,26 @@ from .noise import SeededNoise
 
 KNOWN = ("trajectory", "noised")
 Known = Callable[[int], Tensor]  # a time to the state (1 or B, C, H, W) of the part of x_0 that is known
+
+
+@runtime_checkable
+class InpaintingDecoder(Protocol):
+    """A decoder that was trained to inpaint, with what is known as further input channels (GLIDE, section 4)."""
+
+    def encode_known(self, x_0: Tensor, mask: Tensor) -> Tensor:
+        """x_0 (B, C, H, W) and the mask (B, 1, H, W), True where it is painted, to Conditioning.known."""
+
+
+def with_known(decoder: Decoder, cond: Conditioning, x_0: Tensor, mask: Tensor) -> Conditioning:
+    """The conditioning with what is known, for a decoder that was trained to inpaint; as it is for another one.
+
+    Args:
+        cond: B rows. x_0: (1 or B, C, H, W). mask: (1 or B, 1, H, W) in the latents' grid.
+    """
+    if not isinstance(decoder, InpaintingDecoder):
+        return cond
+    x_0, mask = x_0.expand(len(cond), -1, -1, -1), mask.expand(len(cond), -1, -1, -1)
+    return replace(cond, known=decoder.encode_known(x_0, mask))
 
 
 def noised(x_0: Tensor, abar: Tensor, draw: Callable[[], Tensor]) -> Known:

@@ -160,6 +160,7 @@ KANDINSKY_DECODER = {
         "set_alpha_to_one": False, "steps_offset": 1, "prediction_type": "epsilon", "thresholding": False,
     },
 }  # fmt: skip
+KANDINSKY_INPAINTING = {**KANDINSKY_DECODER, "unet": {**KANDINSKY_DECODER["unet"], "in_channels": 9}}
 KANDINSKY_PRIOR = {
     "prior": {**PRIOR, "_diffusers_version": "0.17.0.dev0", "embedding_dim": 1280},
     # Written by hand, with "architectures" twice, the second time null.
@@ -232,6 +233,10 @@ REPOSITORIES = {
     "clip-vit-large-patch14": (CLIP_L, None),
     "kandinsky-2-2-decoder": (KANDINSKY_DECODER, {
         "_class_name": "KandinskyV22Pipeline", "_diffusers_version": "0.17.0.dev0", "movq": of("VQModel"),
+        "scheduler": DREAMED, "unet": of("UNet2DConditionModel"),
+    }),
+    "kandinsky-2-2-decoder-inpaint": (KANDINSKY_INPAINTING, {
+        "_class_name": "KandinskyV22InpaintPipeline", "_diffusers_version": "0.17.0.dev0", "movq": of("VQModel"),
         "scheduler": DREAMED, "unet": of("UNet2DConditionModel"),
     }),
     "kandinsky-2-2-prior": (KANDINSKY_PRIOR, {

@@ -13,6 +13,7 @@ from diffusers import (
     AutoencoderKL,
     DDIMScheduler,
     DDPMScheduler,
+    KandinskyV22InpaintPipeline,
     KandinskyV22Pipeline,
     KandinskyV22PriorPipeline,
     PriorTransformer,
@@ -25,6 +26,7 @@ from diffusers import (
     VQModel,
 )
 from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+from diffusers.pipelines.kandinsky2_2.pipeline_kandinsky2_2_inpainting import prepare_mask
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from PIL import Image
 from transformers import (
@@ -36,7 +38,7 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from latentlab import upsampling
+from latentlab import inpainting, upsampling
 from latentlab.decoding import decode
 from latentlab.diffusion import CLEAN, Conditioning
 from latentlab.io import images
@@ -186,6 +188,38 @@ def test_kandinskys_decoder_and_movq_are_the_stock_pipelines(family, part, same)
     same("kandinsky22", "MoVQ's decoder", lab.decoder.to_pixels(x_T), pixels)
     pixels = torch.rand(2, 3, 16, 16, generator=rng) * 2 - 1
     same("kandinsky22", "MoVQ's encoder", lab.decoder.to_x0(pixels), movq.encode(pixels).latents)
+
+
+@torch.no_grad()
+def test_kandinskys_inpainting_is_the_stock_pipelines(family, part, same):
+    """The stock pipeline noises the known part by x_T itself, and lets the mask grow by a cell, up and to the left."""
+    lab, repository = family("kandinsky22-inpaint"), "kandinsky-2-2-decoder-inpaint"
+    scheduler = DDIMScheduler(beta_schedule="linear", beta_start=0.00085, beta_end=0.012, clip_sample=False)
+    movq, unet = part(VQModel, repository, "movq"), part(UNet2DConditionModel, repository, "unet")
+    rng = torch.Generator().manual_seed(0)
+    z_i, x_T = torch.randn(2, lab.prior.width, generator=rng), draw_x_T(lab.decoder, SEEDS)
+    pixels, mask = torch.rand(1, 3, 16, 16, generator=rng) * 2 - 1, torch.zeros(1, 1, 16, 16)
+    mask[..., 6:12, 4:10] = 1
+    wanted = quiet(KandinskyV22InpaintPipeline(unet, scheduler, movq))(
+        z_i,
+        pixels.expand(2, -1, -1, -1),
+        mask.expand(2, -1, -1, -1),
+        lab.decoder.null.expand(2, -1),
+        16,
+        16,
+        num_inference_steps=10,
+        guidance_scale=4.0,
+        latents=x_T,
+        output_type="latent",
+    ).images
+    kept = prepare_mask(1 - torch.nn.functional.interpolate(mask, (8, 8)))
+    x_0, grid = lab.decoder.to_x0(pixels), kept == 0
+    cond = inpainting.with_known(lab.decoder, Conditioning(z_i), x_0, grid)
+    known = inpainting.noised(x_0, lab.decoder.abar, lambda: x_T)
+    # The stock pipeline begins with noise everywhere, where ours begins with what is known.
+    start = lambda t: x_T if t == TIMES[0] else known(t)  # noqa: E731
+    *_, last = inpainting.inpaint_steps(lab.decoder, cond, grid, start, x_T, TIMES, seeds=SEEDS, guidance=4.0)
+    same("kandinsky22-inpaint", "inpainting, 10 steps, guidance 4", last.x_t, wanted)
 
 
 # Karlo

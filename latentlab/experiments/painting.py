@@ -98,6 +98,7 @@ def _paint(
         wanted, params = Conditioning(own.expand(len(seeds), -1)), {**params, "clip": None}
     known = brush.known_part(lab, x_0, own, times, whole=bool(mask.all()))
     grid = inpainting.on_grid(mask, decoder)
+    wanted = inpainting.with_known(decoder, wanted, x_0, grid)
     for step in inpainting.inpaint_steps(decoder, wanted, grid, known, start, times, seeds=seeds, **params):
         due = brush.preview_every and step.number % brush.preview_every == 0 and step.number < step.total
         preview = decoding.pictures(decoder, step.x_0[:PREVIEWED]) if due else None

@@ -1,4 +1,7 @@
-"""Kandinsky 2.2: a prior of CLIP bigG's z_i, and a UNet in MoVQ's latents that is conditioned on z_i alone."""
+"""Kandinsky 2.2: a prior of CLIP bigG's z_i, and a UNet in MoVQ's latents that is conditioned on z_i alone.
+
+A second decoder was trained to inpaint: its UNet reads the known latents and their mask beside x_t.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class KandinskyDecoder:
         scheduler = {**SCHEDULER, **scheduler}
         self.abar, self.kind = abar_of(scheduler), prediction(scheduler)
         side = side_of(network)
-        self.shape: tuple[int, int, int] = (network.config["in_channels"], side, side)
+        self.shape: tuple[int, int, int] = (first_stage.config["latent_channels"], side, side)
         self.image_size: int = side * 2 ** (len(first_stage.config["block_out_channels"]) - 1)
 
     @torch.no_grad()
@@ -67,13 +70,33 @@ class KandinskyDecoder:
 
         def predict(x: Tensor, cond: Conditioning) -> Tensor:
             out = self.network(
-                x.to(kind), t, encoder_hidden_states=None, added_cond_kwargs={"image_embeds": cond.z_i.to(kind)}
+                self.channels(x, cond).to(kind),
+                t,
+                encoder_hidden_states=None,
+                added_cond_kwargs={"image_embeds": cond.z_i.to(kind)},
             ).sample
             return out[:, : self.shape[0]].to(x_t)  # the other half is the learned variance
 
-        null = Conditioning(self.null.expand(len(x_t), -1))
-        out = guided(predict, x_t, Conditioning(cond.z_i), null, guidance)
+        null = Conditioning(self.null.expand(len(x_t), -1), known=cond.known)
+        out = guided(predict, x_t, Conditioning(cond.z_i, known=cond.known), null, guidance)
         return to_eps(out, x_t, abar_at(self.abar, t), self.kind)
+
+    def channels(self, x_t: Tensor, cond: Conditioning) -> Tensor:
+        """What the network reads: x_t itself."""
+        return x_t
+
+
+class KandinskyInpaintingDecoder(KandinskyDecoder):
+    """The decoder that was trained to inpaint: [x_t, m x_0, m] are its channels, m being 1 where x_0 is known."""
+
+    def encode_known(self, x_0: Tensor, mask: Tensor) -> Tensor:
+        known = (~mask).to(x_0)
+        return torch.cat([x_0 * known, known], 1)
+
+    def channels(self, x_t: Tensor, cond: Conditioning) -> Tensor:
+        """x_t and what is known; zeros where nothing is."""
+        nothing = x_t.new_zeros(len(x_t), self.shape[0] + 1, *x_t.shape[2:])
+        return torch.cat([x_t, nothing if cond.known is None else cond.known.to(x_t)], 1)
 
 
 def load(
@@ -102,8 +125,9 @@ def load(
     processor = files.config("prior", "image_processor", "preprocessor_config.json")
     encoder = Towers(image, text, files.tokenizer("prior", "tokenizer"), processor, device)
     null = encoder.embed(torch.zeros(1, 3, encoder.image_size, encoder.image_size, device=device))
-    decoder = KandinskyDecoder(
-        network, files.network(VQModel, "decoder", "movq"), null, files.scheduler("decoder", "scheduler")
-    )
+    first_stage, scheduler = files.network(VQModel, "decoder", "movq"), files.scheduler("decoder", "scheduler")
+    inpaints = network.config["in_channels"] > first_stage.config["latent_channels"]
+    kind = KandinskyInpaintingDecoder if inpaints else KandinskyDecoder
+    decoder = kind(network, first_stage, null, scheduler)
     prior = UnclipPrior(prior_network, encoder, files.scheduler("prior", "scheduler"))
     return Lab(name, encoder, prior, decoder, weights=files.weights)

@@ -127,6 +127,14 @@ STABLE = (
 KARLO_PRIOR = HubSource(
     "prior", "karlo", "kakaobrain/karlo-v1-alpha", KARLO, ("prior", "prior_scheduler", "text_encoder", "tokenizer"), 4.6
 )
+KANDINSKY_PRIOR = HubSource(
+    "prior",
+    "kandinsky",
+    "kandinsky-community/kandinsky-2-2-prior",
+    "40cd65123bb828e5641b118b77b38be1aee69891",
+    ("prior", "scheduler", "image_encoder", "image_processor", "text_encoder", "tokenizer"),
+    14.3,
+)
 NORMALIZER = ("image_normalizer/config.json", "embedding_dim")
 
 
@@ -157,6 +165,19 @@ REGISTRY = {
             ),
             3.73, 1.02, OPENAI, (pipeline("UnCLIP"),),
         ),
+        # Before kandinsky22, by whose signature its folders would be recognised, too. Its commit is not certain.
+        ModelSpec(
+            "kandinsky22-inpaint", "kandinsky", "kandinsky22 with a decoder that was trained to inpaint",
+            "LAION ViT-bigG/14 (1280-d)", "Apache-2.0",
+            (
+                HubSource(
+                    "decoder", "kandinsky", "kandinsky-community/kandinsky-2-2-decoder-inpaint", "main",
+                    ("unet", "scheduler", "movq"), 5.3,
+                ),
+                KANDINSKY_PRIOR,
+            ),
+            4.89, 1.84, ("ViT-bigG-14", "laion2b_s39b_b160k"), (pipeline("KandinskyV22Inpaint"),),
+        ),
         ModelSpec(
             "kandinsky22", "kandinsky", "latent unCLIP whose decoder takes no text, 512 px",
             "LAION ViT-bigG/14 (1280-d)", "Apache-2.0",
@@ -165,11 +186,7 @@ REGISTRY = {
                     "decoder", "kandinsky", "kandinsky-community/kandinsky-2-2-decoder",
                     "d44c9d68c2f00918a802d8ccefc6d252a51b6b91", ("unet", "scheduler", "movq"), 5.3,
                 ),
-                HubSource(
-                    "prior", "kandinsky", "kandinsky-community/kandinsky-2-2-prior",
-                    "40cd65123bb828e5641b118b77b38be1aee69891",
-                    ("prior", "scheduler", "image_encoder", "image_processor", "text_encoder", "tokenizer"), 14.3,
-                ),
+                KANDINSKY_PRIOR,
             ),
             4.89, 1.84, ("ViT-bigG-14", "laion2b_s39b_b160k"), (pipeline("KandinskyV22"),),
         ),
