@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,12 +26,24 @@ class ImageEncoder(Protocol):
         """(B, 3, H, W) in [-1, 1] to z_i (B, D)."""
 
 
+@runtime_checkable
+class NoisedEncoder(Protocol):
+    """The image side of a CLIP that was trained on noised states, differentiable."""
+
+    @property
+    def scale(self) -> float:
+        """The learned factor on cosines."""
+
+    def encode_noised(self, x_t: Tensor, t: int) -> Tensor:
+        """States (B, C, H, W) at a time to z_i (B, D)."""
+
+
 @dataclass(frozen=True, repr=False)
 class ClipGuidance:
     """The captions that CLIP guides towards, and how hard.
 
     Args:
-        encoder: the CLIP that judges.
+        encoder: the CLIP that judges the predicted x_0 as a picture, or a noised CLIP that judges x_t itself.
         z_t: (1 or B, D), the captions' embeddings.
         scale: s; 0 changes nothing, and 1 weighs CLIP's own logit once.
 
@@ -39,7 +51,7 @@ class ClipGuidance:
         UserError: a scale that is negative or not finite.
     """
 
-    encoder: ImageEncoder
+    encoder: ImageEncoder | NoisedEncoder
     z_t: Tensor
     scale: float
 
@@ -56,9 +68,9 @@ class ClipGuidance:
             raise UserError(f"{len(self.z_t)} captions guide {count} pictures: give one z_t for all, or one each")
         return ClipGuidance(self.encoder, self.z_t.expand(count, -1), self.scale)
 
-    def score(self, pixels: Tensor, rows: slice) -> Tensor:
-        """CLIP's logits τ ẑ_i·ẑ_t of pictures and the captions of these rows: (B,)."""
-        z_i, z_t = normalize(self.encoder.encode_image(pixels)), normalize(self.z_t[rows])
+    def score(self, z_i: Tensor, rows: slice) -> Tensor:
+        """CLIP's logits τ ẑ_i·ẑ_t of embeddings and the captions of these rows: (B,)."""
+        z_i, z_t = normalize(z_i), normalize(self.z_t[rows])
         return self.encoder.scale * (z_i * z_t.to(z_i)).sum(-1)
 
 
@@ -68,8 +80,9 @@ def clip_guided(
 ) -> Tensor:
     """`diffusion.evaluate`, guided by CLIP as well where `clip` is not None.
 
-    eps' = eps - s √(1-a) ∇_{x_t} τ ẑ_i(x̂_0)·ẑ_t.  Nichol et al. 2021 (GLIDE), section 2.4, with the predicted x_0 as a
-    picture in place of a CLIP that was trained on x_t.  The gradient goes through the encoder, the first stage and the
+    eps' = eps - s √(1-a) ∇_{x_t} τ ẑ_i·ẑ_t.  Nichol et al. 2021 (GLIDE), section 2.4.  A noised CLIP gives z_i(x_t, t),
+    as there, and the gradient goes through it and the first stage alone.  A plain CLIP gives z_i(x̂_0), of the predicted
+    x_0 as a picture.  The gradient then goes through the encoder, the first stage and the
     decoder's network, so that x̂_0 moves by s Cov[x_0 | x_t] times the gradient at x̂_0: far while x_0 is uncertain,
     and not at all at the end.  This is Bayes's rule for the density p(x_0) exp(s τ ẑ_i·ẑ_t), to first order.
 
@@ -102,14 +115,19 @@ def _gradient(
     rows: slice,
 ) -> Tensor:
     """∇_{x_t} of the score, by the chain rule a network at a time: they may take turns in a GPU's memory."""
-    a = abar_at(decoder.abar, t)
+    encoder, a = clip.encoder, abar_at(decoder.abar, t)
+    if isinstance(encoder, NoisedEncoder):
+        ones = torch.ones(len(x_t), device=x_t.device)
+        return _pulled_back(lambda x: clip.score(encoder.encode_noised(x, t), rows), x_t, ones)
 
     def predict(x: Tensor) -> Tensor:
         return ddim_step(x, decoder.eps(x, t, cond, guidance), a, 1.0)
 
     x_0 = ddim_step(x_t, eps, a, 1.0)
     pixels = decoder.to_pixels(x_0)
-    by_pixels = _pulled_back(lambda p: clip.score(p, rows), pixels, torch.ones(len(pixels), device=pixels.device))
+    by_pixels = _pulled_back(
+        lambda p: clip.score(encoder.encode_image(p), rows), pixels, torch.ones(len(pixels), device=pixels.device)
+    )
     return _pulled_back(predict, x_t, _pulled_back(decoder.to_pixels, x_0, by_pixels))
 
 

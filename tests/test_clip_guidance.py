@@ -121,6 +121,13 @@ def test_the_miniature_is_guided_through_its_first_stage(miniature):
 
 
 def test_without_guidances_each_way_has_its_own(lab):
+    class Noised:
+        scale = 1.0
+
+        def encode_noised(self, x_t, t):
+            return lab.encoder.encode_image(x_t)
+
+    lab = dataclasses.replace(lab, noised_clip=Noised())
     for by, scales in GUIDANCES.items():
         result = experiments.guide(lab, "a cat", by=by, prior_guidances=(1,), steps=2)
         assert result.guidances == scales and result.settings["by"] == by

@@ -144,7 +144,10 @@ def edit(
         typer.Option(help="From above 0 to 1: how much changes of what the mask covers, or of everything without one."),
     ] = 1.0,
     by: Annotated[
-        str, typer.Option(help="How to guide the decoder: classifier-free, or clip, by the gradient of CLIP's score.")
+        str,
+        typer.Option(
+            help="How to guide the decoder: classifier-free; clip, by the gradient of CLIP's score; or noised-clip."
+        ),
     ] = "classifier-free",
     state: Annotated[
         int | None, typer.Option(help="Number of the picture in the JSON file to continue from, 0 being the first one.")

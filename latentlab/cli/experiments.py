@@ -125,7 +125,10 @@ def guide(
     model: ModelChoice,
     prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
     by: Annotated[
-        str, typer.Option(help="How to guide the decoder: classifier-free, or clip, by the gradient of CLIP's score.")
+        str,
+        typer.Option(
+            help="How to guide the decoder: classifier-free; clip, by the gradient of CLIP's score; or noised-clip."
+        ),
     ] = "classifier-free",
     decoder: Annotated[
         str,

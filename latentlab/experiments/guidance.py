@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from ..plotting import Figure
 
 
-GUIDANCES = {"classifier-free": (1.0, 1.5, 2.0, 3.0, 4.0), "clip": (0.0, 0.5, 1.0, 2.0, 5.0)}
+GUIDANCES = {
+    "classifier-free": (1.0, 1.5, 2.0, 3.0, 4.0),
+    "clip": (0.0, 0.5, 1.0, 2.0, 5.0),
+    "noised-clip": (0.0, 0.5, 1.0, 2.0, 5.0),
+}
+NAMES = {"clip": "CLIP", "noised-clip": "the noised CLIP"}
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -51,7 +56,7 @@ class GuidanceResult(Result):
         from ..plotting import rows
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
-        titles = [f"{'CLIP' if self.by == 'clip' else 'decoder'} {g:g}" for g in self.guidances]
+        titles = [f"{'decoder' if self.by == 'classifier-free' else NAMES[self.by]} {g:g}" for g in self.guidances]
         return rows(named, titles=titles, heading=f"guidance of “{self.captions[0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
@@ -71,8 +76,8 @@ class GuidanceResult(Result):
         return f"{sentence}. Compared with {self._names(*weakest)}, {' and '.join(comparisons)}."
 
     def _names(self, prior_guidance: float, guidance: float) -> str:
-        if self.by == "clip":
-            return f"scale {guidance:g} of guidance by CLIP and guidance {prior_guidance:g} of the prior"
+        if self.by in NAMES:
+            return f"scale {guidance:g} of guidance by {NAMES[self.by]} and guidance {prior_guidance:g} of the prior"
         return f"guidance {guidance:g} of the decoder and {prior_guidance:g} of the prior"
 
 
@@ -84,7 +89,7 @@ def guidance_params(lab: Lab, by: str, scale: float, z_t: Tensor | None) -> dict
         z_t: (1 or B, D), what guidance by CLIP goes towards.
 
     Raises:
-        UserError: an unknown way to guide, or guidance by CLIP without a caption.
+        UserError: an unknown way to guide, guidance by CLIP without a caption, or by a noised CLIP without one.
     """
     if by not in GUIDANCES:
         raise UserError(f"by is {by!r}: give one of {', '.join(GUIDANCES)}")
@@ -92,7 +97,14 @@ def guidance_params(lab: Lab, by: str, scale: float, z_t: Tensor | None) -> dict
         return {"guidance": scale, "clip": None}
     if z_t is None:
         raise UserError(f"guidance by {by} goes towards a caption: give one, or take by='classifier-free'")
-    return {"guidance": 1.0, "clip": ClipGuidance(lab.encoder, z_t, scale)}
+    if by == "clip":
+        return {"guidance": 1.0, "clip": ClipGuidance(lab.encoder, z_t, scale)}
+    if lab.noised_clip is None:
+        raise UserError(
+            f"{lab.name} has no noised CLIP that was trained from its CLIP: take by='clip', which needs none; for the "
+            "miniature `python -m latentlab.training noised-clip` trains one"
+        )
+    return {"guidance": 1.0, "clip": ClipGuidance(lab.noised_clip, z_t, scale)}
 
 
 def _comparison(name: str, row: dict, reference: dict) -> str:
@@ -161,7 +173,8 @@ def guide(
     Args:
         captions: one, or several: the table is over all of them.
         by: "classifier-free"; or "clip", by the gradient of CLIP's logit at the predicted x_0, without classifier-free
-            guidance of the decoder (`clip_guidance.clip_guided`). A step then costs about four of the unguided decoder.
+            guidance of the decoder (`clip_guidance.clip_guided`); or "noised-clip", by that of a CLIP that was trained
+            on x_t. A step then costs about four of the unguided decoder, or about two.
         guidances: of the decoder, by `GUIDANCES` where None: classifier-free scales, of which 1 is none, or scales of
             guidance by CLIP, of which 0 is none.
         seeds: of each caption's pictures; the same noise at every pair.
@@ -182,15 +195,15 @@ def guide(
     seeds = checked_seeds(seeds)
     notes = caption_warnings(check_captions(lab.encoder, captions))
     columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
+    z_t = lab.encoder.encode_text(columns)
+    ways = [guidance_params(lab, by, scale, z_t.repeat(len(prior_guidances), 1)) for scale in guidances]
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
     latent = Latent(torch.cat(z_i), draw_x_T(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
     text = lab.require_decoder().encode_prompt(columns)
     text = None if text is None else text.repeat(len(z_i), 1, 1)
-    z_t = lab.encoder.encode_text(columns)
     grids = []
-    for guidance in guidances:
-        params = guidance_params(lab, by, guidance, z_t.repeat(len(z_i), 1))
+    for params in ways:
         stream = sample_images(lab, latent, text=text, steps=steps, preview_every=preview_every, **params)
         grids.append((yield from stream))
     pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)

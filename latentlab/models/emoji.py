@@ -23,6 +23,7 @@ from ..slerp import normalize
 from .attention import MergedAttention, merged
 from .causal_prior import CaptionCache
 from .lab import Lab
+from .noised_clip import NoisedClip
 from .registry import spec
 
 if TYPE_CHECKING:
@@ -277,4 +278,5 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
     labels = folder / "clip" / "labels.json"
     vocabulary = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
-    return Lab(name, encoder, prior, decoder, upsampler, digest, **vocabulary)
+    noised_clip = NoisedClip.load(folder / "noised-clip", encoder, autoencoder)
+    return Lab(name, encoder, prior, decoder, upsampler, digest, noised_clip=noised_clip, **vocabulary)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..diffusion import Decoder
     from ..prior import Prior
     from ..upsampling import Upsampler
+    from .noised_clip import NoisedClip
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Lab:
     upsampler: Upsampler | None = None
     weights: str = ""  # identifies these weights among others of the same name
     things: tuple[str, ...] = ()  # captions of the things that the model was trained to draw; empty: no limit
+    noised_clip: NoisedClip | None = None  # None: guidance by a noised CLIP is not possible
     words: tuple[str, ...] = ()  # the written words that it was trained on; empty: no limit
 
     @property

@@ -181,6 +181,18 @@ def judge(minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShippe
     _train(JudgeTraining(load_sprites(), where), "judge", minutes, resume, from_shipped, where)
 
 
+@app.command("noised-clip")
+def noised_clip(
+    minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShipped = False, device: Device = ""
+) -> None:
+    """Train CLIP's image tower further on noised scenes, for guidance by a noised CLIP."""
+    from .noised_clip import NoisedClipTraining
+
+    where = _device(device)
+    part = NoisedClipTraining(load_sprites(), load_encoder(where), load_autoencoder(where))
+    _train(part, "noised-clip", minutes, resume, from_shipped, where)
+
+
 @app.command()
 def directions(device: Device = "", scenes: Scenes = 32_000) -> None:
     """Fit the principal directions of z_i on the training scenes."""

@@ -14,7 +14,7 @@ from ..models.emoji import weights_folder
 from .drawings import Sprites
 from .exports import run_folder
 
-PARTS = ("clip", "autoencoder", "prior", "decoder", "upsampler", "directions", "dictionary", "judge")
+PARTS = ("clip", "autoencoder", "prior", "decoder", "upsampler", "directions", "dictionary", "judge", "noised-clip")
 
 
 def draw_gallery(sprites: Sprites, folder: Path) -> int:
