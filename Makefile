@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help app lab test lint docs clean
+.PHONY: help app lab test soak lint docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ lab: $(VENV)/.dev  ## the notebooks in JupyterLab
 # Two processes of one thread each: torch's threads wait for one another by spinning, so two of two are slower.
 test: $(VENV)/.dev  ## all tests; some of them: make test ARGS="-k slerp"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not weights and not gpu" $(ARGS)
+
+soak: $(VENV)/.dev  ## faults and attacks, counted; longer: make soak ARGS="--minutes 30"
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff's rules and format, and mypy's types
 	$(BIN)/ruff check .

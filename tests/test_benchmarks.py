@@ -1,6 +1,7 @@
-"""The benchmark of the families, tried on tiny networks."""
+"""The benchmark of the families, tried on tiny networks, and the plan of a corpus."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,15 +9,48 @@ import torch
 
 from latentlab import models
 
-PATH = Path(__file__).parent.parent / "benchmarks" / "families.py"
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def families():
-    spec = importlib.util.spec_from_file_location("families", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("families")
+
+
+@pytest.fixture(scope="module")
+def corpora():
+    return load("corpora")
+
+
+def test_the_plan_in_the_docs_follows_from_the_assumptions(corpora):
+    page = (FOLDER.parent / "docs" / "corpora.md").read_text("utf-8")
+    measured = ("PCA of all",)  # its seconds are the machine's
+    for quantity, formula, value in corpora.lines(corpora.Assumptions()):
+        assert f"| {quantity} | {formula} | {'' if quantity in measured else value + ' |'}" in page
+
+
+def test_twice_the_pictures_take_twice_the_hours_and_twice_the_gpus_half(corpora):
+    plan, more = corpora.Assumptions(), corpora.Assumptions(pictures=2e8)
+    assert more.hours == pytest.approx(2 * plan.hours)
+    assert corpora.Assumptions(gpus=16).hours == pytest.approx(plan.hours / 2)
+
+
+def test_the_operations_of_a_vit_are_those_that_torch_counts(corpora):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    a = corpora.Assumptions(layers=2, hidden=64, tokens=17)
+    layer = torch.nn.TransformerEncoderLayer(64, 4, 256, dropout=0.0, batch_first=True)
+    blocks = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    with FlopCounterMode(display=False) as counter:
+        blocks(torch.randn(1, 17, 64, requires_grad=True))
+    assert counter.get_total_flops() == pytest.approx(a.flops, rel=0.02)
 
 
 @pytest.mark.parametrize("name", [row.name for row in models.REGISTRY.values() if row.sources])

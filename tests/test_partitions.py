@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -21,7 +22,7 @@ from PIL import Image
 from latentlab import UserError, cli
 from latentlab.analysis.covariance import Moments
 from latentlab.analysis.pca import Directions
-from latentlab.io import embeddings, partitions
+from latentlab.io import embeddings, partitions, ray_shards
 
 COUNT, BROKEN = 11, "04-broken.png"
 
@@ -200,6 +201,26 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path):
 def test_an_option_that_does_not_fit_is_refused_before_the_model_loads(run, photos, words, message):
     code, _, err = run("embed", photos, "--model", "no-such-model", *words)
     assert code == 2 and message in err
+
+
+def test_an_actor_writes_the_shards_of_this_process_and_leaves_finished_ones_alone(run, lab, photos, tmp_path):
+    embed(run, photos, tmp_path / "z")
+    again = tmp_path / "again"
+    again.mkdir()
+    corpus = partitions.corpus(photos, 3)
+    writer = ray_shards.ShardWriter(lambda: lab, corpus, again, {**lab.clip_metadata(), "fit": "model"}, 64)
+    for part in (*corpus.parts, corpus.parts[0]):
+        at = {path: path.stat().st_mtime_ns for path in again.iterdir()}
+        assert writer(dataclasses.asdict(part)) == {"name": part.name}
+        assert all(path.stat().st_mtime_ns == time_ for path, time_ in at.items())
+    ours, theirs = rows_of(again), rows_of(tmp_path / "z")
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_engine_ray_without_ray_says_what_to_install(run, photos, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    code, _, err = run("embed", photos, "--out", tmp_path / "z", "--model", "toy", "--engine", "ray")
+    assert code == 2 and "pip install 'latentlab[ray]'" in err
 
 
 @pytest.mark.slow

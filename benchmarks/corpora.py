@@ -1,0 +1,227 @@
+"""What a large corpus costs: rates of embedding and PCA, and the plan of 100 million pictures that follows from them.
+
+    python benchmarks/corpora.py rates           # pictures a CPU second: reading, the bare forward, the whole of embed
+    python benchmarks/corpora.py pca             # PCA of many rows: seconds and memory beside scikit-learn's
+    python benchmarks/corpora.py plan --write    # docs/corpora.md's table, from the assumptions in its options
+
+Seconds are CPU seconds of one thread, which other work on the machine does not lengthen.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+
+from latentlab import models
+from latentlab.analysis.covariance import Moments
+from latentlab.analysis.intervals import markdown
+from latentlab.analysis.pca import Directions
+from latentlab.io import embeddings, images
+
+app = typer.Typer(no_args_is_help=True)
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "corpora.md"
+BEGINS, ENDS = "<!-- python benchmarks/corpora.py plan -->", "<!-- the plan ends here -->"
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def photographs(folder: Path, count: int, side: int) -> None:
+    """JPEGs of smooth noise, which compress about as photographs do."""
+    for k in range(count):
+        small = np.random.default_rng(k).integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{k:05d}.jpg", quality=90)
+
+
+@app.command()
+def rates(
+    model: Annotated[str, typer.Option(help="The model, or a CLIP of open_clip as NAME:TAG.")] = "emoji",
+    count: Annotated[int, typer.Option(min=64, help="The number of pictures.")] = 512,
+    side: Annotated[int, typer.Option(min=16, help="Their side in pixels.")] = 256,
+) -> None:
+    """Measure how many pictures are read, encoded, and embedded into a Parquet in a CPU second."""
+    torch.set_num_threads(1)
+    lab = models.load(model, device="cpu")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        photographs(folder, count, side)
+        paths = embeddings.list_files(folder)
+        squares = [lab.encoder.square(images.open_image(path)) for path in paths]
+        pixels = images.to_tensor(*squares)
+        lab.encoder.encode_image(pixels[:64])  # what the first call sets up is not in the rate
+        import pyarrow.parquet  # noqa: F401  (nor is what the first Parquet imports)
+
+        seconds = {
+            "reading alone": cpu_seconds(lambda: [lab.encoder.square(images.open_image(path)) for path in paths]),
+            "bare forward": cpu_seconds(lambda: [lab.encoder.encode_image(some) for some in pixels.split(64)]),
+            "embed, with the Parquet": cpu_seconds(
+                lambda: embeddings.write(folder / "z.parquet", embeddings.embed(lab.encoder, folder))
+            ),
+        }
+    rows = [[name, f"{count / value:.0f}"] for name, value in seconds.items()]
+    print(markdown([f"{model}, {side} px", "pictures per CPU second"], rows))
+    overhead = seconds["embed, with the Parquet"] / (seconds["bare forward"] + seconds["reading alone"])
+    print(f"\nembed takes {overhead:.2f} times what reading and the forward take alone")
+
+
+def blocks(rows: int, width: int) -> Iterator[np.ndarray]:
+    """Rows of falling variance far from the origin, the same in each pass."""
+    scale = np.linspace(2, 0.1, width, dtype=np.float32)
+    for k in range(0, rows, 20_000):
+        count = min(20_000, rows - k)
+        yield np.random.default_rng(k).standard_normal((count, width), dtype=np.float32) * scale + 3
+
+
+@app.command()
+def pca(
+    rows: Annotated[int, typer.Option(min=1000, help="The number of rows.")] = 1_000_000,
+    width: Annotated[int, typer.Option(min=8, help="Their width.")] = 512,
+    keep: Annotated[int, typer.Option(min=1, help="The number of components.")] = 50,
+) -> None:
+    """Compare PCA in one pass with scikit-learn's full and incremental ones, on the same rows."""
+    from sklearn.decomposition import PCA, IncrementalPCA
+
+    torch.set_num_threads(1)
+    data = sum(cpu_seconds(lambda b=b: None) for b in blocks(rows, width))  # drawing the rows is nobody's seconds
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ours_seconds, moments = 0.0, None
+    for block in blocks(rows, width):
+        start = time.process_time()
+        part = Moments.of(torch.from_numpy(block))
+        moments = part if moments is None else moments.merge(part)
+        ours_seconds += time.process_time() - start
+    start = time.process_time()
+    ours = Directions.from_moments(moments, keep)
+    ours_seconds += time.process_time() - start
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    incremental, incremental_seconds = IncrementalPCA(keep), data
+    for block in blocks(rows, width):
+        incremental_seconds += cpu_seconds(lambda block=block: incremental.partial_fit(block))
+    whole = np.concatenate([*blocks(rows, width)])
+    full = PCA(keep, svd_solver="full")
+    table = [["ours, in one pass", ours_seconds, 0.0]]
+    for name, seconds, fitted in (
+        ("scikit-learn, covariance_eigh", None, PCA(keep, svd_solver="covariance_eigh")),
+        ("scikit-learn, full", None, full),
+        ("scikit-learn, incremental", incremental_seconds, incremental),
+    ):
+        seconds = seconds or cpu_seconds(lambda fitted=fitted: fitted.fit(whole))
+        table.append([name, seconds, sine(ours.components, torch.from_numpy(fitted.components_))])
+    lines = [[name, f"{s:.1f}", f"{s / ours_seconds:.2f}", f"{angle:.1e}"] for name, s, angle in table]
+    heads = [f"{rows:,} × {width}, {keep} components", "CPU seconds", "times ours", "sine of the angle to ours"]
+    print(markdown(heads, lines))
+    print(f"\nOurs needed {max(grown, 0):.0f} MB beyond the rows' generator, whatever the number of rows.")
+
+
+def sine(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The sine of the largest angle between two subspaces of orthonormal rows."""
+    cosines = torch.linalg.svdvals(a.double() @ b.double().T)
+    return float((1 - cosines.min().clamp(max=1) ** 2).clamp_min(0).sqrt())
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What the plan takes for granted; each is an option of the command."""
+
+    pictures: float = 1e8
+    layers: int = 24  # of the image tower: ViT-L/14
+    hidden: int = 1024
+    tokens: int = 257
+    width: int = 768
+    gpu_tflops: float = 989  # an H100's in bfloat16, by its data sheet
+    utilisation: float = 0.4  # the share of it that a ViT reaches
+    gpus: int = 8
+    read_rate: float = 150  # pictures per second and core: `rates` measures it
+    rows: int = 100_000  # of a shard
+    merge_seconds: float = 0.02  # of two moments of this width: `plan` measures it
+    path_bytes: int = 40
+    gpu_hour: float = 2.5  # dollars
+
+    @property
+    def flops(self) -> float:
+        """Of one picture: 2 L (12 d² T + 2 d T²), multiplications and additions."""
+        return 2 * self.layers * (12 * self.hidden**2 * self.tokens + 2 * self.hidden * self.tokens**2)
+
+    @property
+    def rate(self) -> float:
+        """Pictures per second on one GPU."""
+        return self.gpu_tflops * 1e12 * self.utilisation / self.flops
+
+    @property
+    def hours(self) -> float:
+        return self.pictures / (self.rate * self.gpus) / 3600
+
+
+def lines(a: Assumptions) -> list[list[str]]:
+    """The plan: each quantity, its formula, and its value."""
+    shards = -(-a.pictures // a.rows)
+    moments = a.width * (a.width + 1) * 8
+    return [
+        ["operations of a picture", "2 L (12 d² T + 2 d T²)", f"{a.flops / 1e9:.0f} GFLOP"],
+        ["rate of a GPU", "peak × utilisation / operations", f"{a.rate:,.0f} pictures/s"],
+        ["time", "pictures / (rate × GPUs)", f"{a.hours:.1f} hours on {a.gpus} GPUs"],
+        ["cost", "hours × GPUs × price", f"${a.hours * a.gpus * a.gpu_hour:,.0f}"],
+        ["cores that read, per GPU", "rate of a GPU / rate of a core", f"{a.rate / a.read_rate:.0f}"],
+        ["shards", "pictures / rows", f"{shards:,.0f}"],
+        ["lost by a kill, at most", "rows / rate, of each GPU", f"{a.rows / a.rate:.0f} s of work"],
+        ["embeddings", "pictures × (4 width + path)", f"{a.pictures * (4 * a.width + a.path_bytes) / 1e9:,.0f} GB"],
+        ["moments", "shards × 8 width (width + 1)", f"{shards * moments / 1e9:,.1f} GB"],
+        ["PCA of all", "shards × seconds of a merge", f"{shards * a.merge_seconds:,.0f} s on one core"],
+        ["memory of the PCA", "log₂ shards × moments of one", f"{np.log2(max(shards, 2)) * moments / 1e6:,.0f} MB"],
+    ]
+
+
+def measured_merge(width: int) -> float:
+    moments = Moments.of(torch.randn(width, width))
+    return cpu_seconds(lambda: [moments.merge(moments) for _ in range(5)]) / 5
+
+
+@app.command()
+def plan(
+    pictures: float = Assumptions.pictures,
+    gpus: int = Assumptions.gpus,
+    gpu_tflops: float = Assumptions.gpu_tflops,
+    utilisation: float = Assumptions.utilisation,
+    gpu_hour: Annotated[float, typer.Option(help="Dollars.")] = Assumptions.gpu_hour,
+    read_rate: Annotated[float, typer.Option(help="Pictures per second and core.")] = Assumptions.read_rate,
+    rows: Annotated[int, typer.Option(help="Of a shard.")] = Assumptions.rows,
+    write: Annotated[bool, typer.Option(help="Write the tables into docs/corpora.md.")] = False,
+) -> None:
+    """Plan the embedding of many pictures by ViT-L/14, and their PCA."""
+    a = Assumptions(
+        pictures=pictures,
+        gpus=gpus,
+        gpu_tflops=gpu_tflops,
+        utilisation=utilisation,
+        gpu_hour=gpu_hour,
+        read_rate=read_rate,
+        rows=rows,
+        merge_seconds=measured_merge(Assumptions.width),
+    )
+    assumed = [[name.replace("_", " "), f"{value:,.4g}"] for name, value in vars(a).items()]
+    text = markdown(["assumption", "value"], assumed) + "\n\n" + markdown(["quantity", "formula", "value"], lines(a))
+    print(text)
+    if write:
+        PAGE.write_text(with_plan(PAGE.read_text("utf-8"), text), "utf-8")
+
+
+def with_plan(page: str, tables: str) -> str:
+    before, _, rest = page.partition(BEGINS)
+    return f"{before}{BEGINS}\n\n{tables}\n\n{ENDS}{rest.partition(ENDS)[2]}"
+
+
+if __name__ == "__main__":
+    app()
