@@ -76,10 +76,10 @@ def main(
         if only and name != only:
             continue
         for share in SIDES:
-            found, edits = measure(lab, pictures, share, params)
-            rows.append({"method": name, "side": share, **found})
+            measured, edits = measure(lab, pictures, share, params)
+            rows.append({"method": name, "side": share, **measured})
             shown[f"{name}, {share:g}"] = edits[:8]
-            typer.echo(f"{name}, {share:g}: {intervals.format_interval(found['CLIP score'])}", err=True)
+            typer.echo(f"{name}, {share:g}: {intervals.format_interval(measured['CLIP score'])}", err=True)
     if sheet:
         plotting.rows(shown).savefig(sheet, dpi=80)
     lines = [
@@ -88,8 +88,8 @@ def main(
     ]
     table = intervals.markdown(["method", "mask's side", *QUANTITIES], lines)
     heading = f"{len(pictures)} {kind}, {budget} evaluations an edit, weights {lab.weights}; mean and 95% interval.\n"
-    found = {"pictures": kind, "n": len(pictures), "budget": budget, "weights": lab.weights, "rows": rows}
-    print(json.dumps(found) if as_json else f"{heading}\n{table}")
+    measurement = {"pictures": kind, "n": len(pictures), "budget": budget, "weights": lab.weights, "rows": rows}
+    print(json.dumps(measurement) if as_json else f"{heading}\n{table}")
 
 
 if __name__ == "__main__":

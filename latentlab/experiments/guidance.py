@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -200,26 +200,31 @@ def guide(
     yield Progress("prior", 0, len(prior_guidances))
     z_i = [prior.sample(lab.prior, columns, seeds=own, guidance=p) for p in prior_guidances]
     latent = Latent(torch.cat(z_i), draw_x_T(lab.require_decoder(), own, device=lab.device).repeat(len(z_i), 1, 1, 1))
-    text = lab.require_decoder().encode_prompt(columns)
-    text = None if text is None else text.repeat(len(z_i), 1, 1)
-    grids = []
-    for params in ways:
-        stream = sample_images(lab, latent, text=text, steps=steps, preview_every=preview_every, **params)
-        grids.append((yield from stream))
-    pixels = torch.stack(grids, 1)  # (P * N, G, 3, H, W)
-    pixels = pixels.unflatten(0, (len(z_i), -1)).transpose(1, 2)  # (P, G, N, 3, H, W)
-    z = lab.encoder.encode_image(pixels.flatten(0, 2)).unflatten(0, pixels.shape[:3])
-    table = _table(z, z_t, prior_guidances, guidances, captions=len(captions))
-    shape = pixels.shape[:3]
-    pixels = yield from upsample_images(lab, pixels.flatten(0, 2), own * (shape[0] * shape[1]))
+    stream = _sample_grid(lab, latent, columns, ways, steps=steps, preview_every=preview_every)
+    pixels = yield from stream
+    shape, pixels = pixels.shape[:3], pixels.flatten(0, 2)
+    z = lab.encoder.encode_image(pixels).unflatten(0, shape)
+    pixels = yield from upsample_images(lab, pixels, own * (shape[0] * shape[1]))
     yield GuidanceResult(
         pixels=pixels.unflatten(0, shape),
         latent=latent,
         prior_guidances=tuple(prior_guidances),
         guidances=guidances,
         seeds=tuple(own),
-        table=table,
+        table=_table(z, z_t, prior_guidances, guidances, captions=len(captions)),
         notes=tuple(notes),
         captions=captions,
         by=by,
     )
+
+
+def _sample_grid(
+    lab: Lab, latent: Latent, columns: Sequence[str], ways: Sequence[dict[str, Any]], **params: Any
+) -> Generator[Progress, None, Tensor]:
+    """`yield from` this: pictures (P, G, N, 3, H, W) of the latents P * N in each of the G ways to guide."""
+    repeats, text = len(latent) // len(columns), lab.require_decoder().encode_prompt(columns)
+    text = None if text is None else text.repeat(repeats, 1, 1)
+    grids = []
+    for way in ways:
+        grids.append((yield from sample_images(lab, latent, text=text, **params, **way)))
+    return torch.stack(grids).unflatten(1, (repeats, -1)).transpose(0, 1)

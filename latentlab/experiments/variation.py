@@ -115,13 +115,6 @@ def vary(
         preview_every=preview_every,
     )
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
-    cosines = cosine(z, inversion.latent.z_i)
-    pairwise = (1 - cosine(z[:, :, None], z[:, None])).clamp_min(0)  # (E, N, N); rounding goes below
-    table = []
-    for k, eta in enumerate(etas):
-        table.append(mean(cosines[k], quantity="cosine to z_i", eta=eta))
-        if len(seeds) > 1:
-            table.append(mean_of_pairs(pairwise[k], quantity="distance among samples", eta=eta))
     spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
     pixels = yield from upsample_images(lab, pixels, seeds * len(etas))
     yield VariationResult(
@@ -130,5 +123,17 @@ def vary(
         spread=spread,
         etas=etas,
         seeds=seeds,
-        table=tuple(table),
+        table=_table(z, inversion.latent.z_i, etas),
     )
+
+
+def _table(z: Tensor, z_i: Tensor, etas: Sequence[float]) -> tuple[dict, ...]:
+    """The rows of every η, from z (E, N, D) of the samples and z_i (1, D) of the picture."""
+    cosines = cosine(z, z_i)
+    pairwise = (1 - cosine(z[:, :, None], z[:, None])).clamp_min(0)  # (E, N, N); rounding goes below
+    table = []
+    for k, eta in enumerate(etas):
+        table.append(mean(cosines[k], quantity="cosine to z_i", eta=eta))
+        if z.shape[1] > 1:
+            table.append(mean_of_pairs(pairwise[k], quantity="distance among samples", eta=eta))
+    return tuple(table)
