@@ -68,6 +68,9 @@ class Fourier(nn.Module):
         pixels: (B, 3, H, W) in [-1, 1], where they begin.
     """
 
+    scale: Tensor
+    colours: Tensor
+
     def __init__(self, pixels: Tensor) -> None:
         super().__init__()
         side = self.side = pixels.shape[-1]
@@ -128,7 +131,8 @@ class Decoded(nn.Module):
         self.x_T = nn.Parameter(x_T.clone(), requires_grad=free == "x_T")
 
     def render(self, size: int) -> Tensor:
-        x_t, abar = self.x_T, self.decoder.abar
+        x_t: Tensor = self.x_T
+        abar = self.decoder.abar
         for t, t_next in itertools.pairwise(levels(abar, self.steps)):
             eps = checkpoint(self._eps, x_t, t, self.z_i, use_reentrant=False)
             x_t = ddim_step(x_t, eps, abar_at(abar, t), abar_at(abar, t_next))

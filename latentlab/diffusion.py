@@ -36,7 +36,8 @@ class Conditioning:
         return len(self.z_i)
 
     def __getitem__(self, rows: slice | Tensor) -> Conditioning:
-        return Conditioning(*(None if part is None else part[rows] for part in (self.z_i, self.text, self.known)))
+        text, known = (None if part is None else part[rows] for part in (self.text, self.known))
+        return Conditioning(self.z_i[rows], text, known)
 
     def expand(self, count: int) -> Conditioning:
         """One row repeated `count` times; as many rows as that stay as they are."""
@@ -51,8 +52,9 @@ class Conditioning:
 
     def concatenate(self, other: Conditioning) -> Conditioning:
         """These rows and then the other's; both have text, or neither, and the same holds for what is known."""
-        parts = zip((self.z_i, self.text, self.known), (other.z_i, other.text, other.known))
-        return Conditioning(*(None if a is None or b is None else torch.cat([a, b]) for a, b in parts))
+        pairs = ((self.text, other.text), (self.known, other.known))
+        text, known = (None if a is None or b is None else torch.cat([a, b]) for a, b in pairs)
+        return Conditioning(torch.cat([self.z_i, other.z_i]), text, known)
 
 
 class Concatenable(Protocol):

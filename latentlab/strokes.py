@@ -51,8 +51,9 @@ class Paths:
 
     def __getitem__(self, row: int) -> Paths:
         """One picture's strokes, still with a leading dimension of 1."""
-        parts = (part[row : row + 1] for part in (self.curves, self.widths, self.colours))
-        return Paths(*parts, self.paper[row : row + 1] if len(self.paper) > 1 else self.paper, self.closed)
+        curves, widths, colours = (part[row : row + 1] for part in (self.curves, self.widths, self.colours))
+        paper = self.paper[row : row + 1] if len(self.paper) > 1 else self.paper
+        return Paths(curves, widths, colours, paper, self.closed)
 
     def render(self, size: int) -> Tensor:
         """The pictures, `rasteriser.rasterise`: (B, 3, size, size) in [-1, 1]."""
@@ -181,6 +182,9 @@ class Strokes(nn.Module):
             through to the colour before (Bengio et al. 2013).
         paper: (B or 1, 3, H or 1, W or 1) in [-1, 1], under the strokes.
     """
+
+    paper: Tensor
+    palette: Tensor | None
 
     def __init__(
         self, points: Tensor, widths: Tensor, colours: Tensor, paper: Tensor, *, style: str = "strokes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -282,7 +282,7 @@ def _shuffled(
             return
 
 
-def _drawn(z: Tensor, steps: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+def _drawn(z: Tensor, steps: int, batch: int, generator: torch.Generator) -> Generator[Tensor, None, int]:
     parts = z[torch.randperm(len(z), generator=generator)].split(batch)[:steps]
     yield from parts
     return len(parts)

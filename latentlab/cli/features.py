@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from ..experiments import ComponentWalkResult
     from ..models import Lab
 
-features = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Fit and show sparse features of z_i.")
+features: typer.Typer = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Fit and show sparse features of z_i."
+)
 Fitted = Annotated[
     Path | None, typer.Option(help="File that `latentlab features fit` wrote; the model's own features by default.")
 ]
@@ -108,11 +110,12 @@ def fit_features(
         recorded = {**embeddings.clip_metadata(source), "fitted on": source.name}
         source_of_z_i = functools.partial(embeddings.batches, source)
     steps = dictionary.fit_steps(source_of_z_i, count, active, steps=rounds, seed=seed, metadata=recorded)
-    *_, fitted = with_progress_bar(steps, as_json)
+    *_, last = with_progress_bar(steps, as_json)
+    fitted = cast("dictionary.Dictionary", last)
     make_folder(out.parent)
     fitted.save(out)
     dead = int((fitted.frequency == 0).sum())
-    numbers_of_fit = {"count": fitted.count, "features": len(fitted), "active": active, "dead": dead}
+    numbers_of_fit: dict[str, Any] = {"count": fitted.count, "features": len(fitted), "active": active, "dead": dead}
     numbers_of_fit |= {"explained": round(fitted.explained, 4), "skipped": skipped}
     print_notes(f"skipped {name}: {reason}" for name, reason in [*skipped.items()][:5])
     metadata = {name: value for name, value in recorded.items() if name != "probe"}

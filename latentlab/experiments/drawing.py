@@ -149,8 +149,8 @@ def draw(
     climbed = yield from climb(lab, sheet, objective, steps=steps, views=views, preview_every=preview_every)
     table = cosine_rows(encoder, climbed.pixels, objective)
     notes = [*caption_warnings(checks), *climbed.notes]
-    if labels or getattr(lab, "things", ()):
-        candidates, own = _candidates(weighted, labels or lab.things)
+    if names := labels or getattr(lab, "things", ()):
+        candidates, own = _candidates(weighted, names)
         if own:
             recognisers = recognisers_of(lab, encoders)
             table += recognition_rows(recognisers, climbed.pixels, candidates, own, encoder.image_size)

@@ -113,7 +113,8 @@ def _continued(paths: Paths, seeds: Sequence[int], count: int, style: str, colou
         more = Strokes.random(missing, seeds=seeds, paper=paths.paper)
         below = (more.points, more.widths, more.colours)
         parts = [torch.cat([new.detach(), old], 1) for new, old in zip(below, parts)]
-    return Strokes(*parts, paths.paper, palette=colours)
+    points, widths, inks = parts
+    return Strokes(points, widths, inks, paths.paper, palette=colours)
 
 
 def _sheet(start: str | Tensor | Paths, seeds: Sequence[int], side: int) -> Tensor:
@@ -190,7 +191,8 @@ def climb(
 
 def _detached(paths: Paths) -> Paths:
     parts = (paths.curves, paths.widths, paths.colours, paths.paper)
-    return Paths(*(part.detach() for part in parts), paths.closed)
+    curves, widths, colours, paper = (part.detach() for part in parts)
+    return Paths(curves, widths, colours, paper, paths.closed)
 
 
 def seen(pixels: Tensor, side: int) -> Iterator[Tensor]:

@@ -249,10 +249,8 @@ def edit(
     if known not in inpainting.KNOWN:
         raise UserError(f"known is {known!r}: give one of {', '.join(inpainting.KNOWN)}")
     inpainting.times_from(decoder.abar, steps, strength)
-    shape = (
-        picture.original if isinstance(picture, InversionResult) else before.pixels if picture is before else picture
-    )
-    mask = _checked_mask(mask, shape, sides, strength)
+    masked = picture if isinstance(picture, Tensor) else inverted.original if inverted else before.pixels
+    mask = _checked_mask(mask, masked, sides, strength)
     outpainting.canvas(sides)
     notes = _check_words(lab, caption)
     if mask is not None:

@@ -218,7 +218,7 @@ def merged(folder: Path) -> tuple[Moments, dict[str, str], dict[str, str]]:
     moments = Moments.merge_all(parts())
     if moments is None:
         raise UserError(f"{folder} holds no embeddings: none of its pictures could be read")
-    recorded = {name: manifest[name] for name in ("model", "weights", "probe") if name in manifest}
+    recorded: dict[str, str] = {name: manifest[name] for name in ("model", "weights", "probe") if name in manifest}
     return moments, {"normalised": "no", **recorded}, skipped
 
 

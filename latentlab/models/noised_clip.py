@@ -34,8 +34,9 @@ class TimedTower(nn.Module):
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
         self.visual: Any = visual
-        stages = [self.visual.layer1, self.visual.layer2, self.visual.layer3, self.visual.layer4]
-        widths = [self.visual.conv3.out_channels, *(stage[-1].bn3.num_features for stage in stages)]
+        tower: Any = visual
+        stages = [tower.layer1, tower.layer2, tower.layer3, tower.layer4]
+        widths = [tower.conv3.out_channels, *(stage[-1].bn3.num_features for stage in stages)]
         self.time = nn.Sequential(nn.Linear(TIME_WIDTH, TIME_WIDTH), nn.SiLU())
         self.shifts = nn.ModuleList(nn.Linear(TIME_WIDTH, width) for width in widths)
         for shift in self.shifts:

@@ -172,7 +172,7 @@ def _enlarged(picture: Image.Image) -> Image.Image:
 
 def _background(picture: Image.Image | None) -> dict[str, Any] | None:
     """The canvas with this picture and nothing painted over it."""
-    return picture and {"background": outputs.file(picture), "layers": [], "composite": None}
+    return None if picture is None else {"background": outputs.file(picture), "layers": [], "composite": None}
 
 
 def _updates(history: History | None, picture: InputImage | None = None) -> dict[str, Any]:
@@ -242,7 +242,8 @@ def run(
     lab = yield from model_cache.load_with_progress(model)
     side = max(lab.image_size, lab.output_size)
     source = history or images.to_tensor(images.square(picture.picture, side))
-    mask = painted(canvas, tuple((source.pixels if history else source).shape[-2:]))
+    height, width = (source if isinstance(source, Tensor) else source.pixels).shape[-2:]
+    mask = painted(canvas, (height, width))
     if mask is None and not grow and strength == 1:
         raise UserError("nothing is painted yet: paint over what should change, or grow the canvas, or lower Strength")
     if mask is not None and grow:
