@@ -8,7 +8,7 @@ from ... import experiments
 from ...edits import spaced, text_diff
 from ...experiments import TextDiffResult
 from ...paper.inputs import thing as without_background
-from .. import controls, markup, model_cache, running
+from .. import controls, markup, model_cache, running, scrubber
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, known_latents, output_images
 from ..page import Page, PageResult, PageRun
@@ -68,8 +68,14 @@ def run(
         z_t = running.encode_captions(model, [source, target]).to(inversion.latent.z_i)
         latent = text_diff(inversion.bipartite, z_t[:1], z_t[1:], thetas)
         frame_latents = known_latents(latent, pixels, model_cache.get(model), inversion.steps)
-    pictures = output_images(pixels, [f"θ = {t:.2f}" for t in thetas], known_latents=frame_latents)
-    return PageResult(result, pictures, figures=_curves(result))
+    titles = [f"θ = {t:.2f}" for t in thetas]
+    pictures = output_images(pixels, titles, known_latents=frame_latents)
+    frames_by_path = {"Move through the frames": (pixels, titles)}
+    return PageResult(result, pictures, {"scrubber": scrubber.draw(frames_by_path)}, figures=_curves(result))
+
+
+def extras() -> Controls:
+    return {"scrubber": scrubber.component()}
 
 
 def _curves(result: TextDiffResult) -> str:
@@ -97,6 +103,7 @@ PAGE = Page(
     inputs,
     run,
     advanced,
+    extras,
     pictures=("Picture",),
     initial_examples=("strawberry",),
     filled=("source", "target"),

@@ -8,7 +8,7 @@ from ... import edits, experiments
 from ...errors import UserError
 from ...latents import Latent
 from ...noise import draw_x_T
-from .. import controls, model_cache
+from .. import controls, model_cache, scrubber
 from ..events import Controls
 from ..outputs import InputImage, folder, known_latents, output_images
 from ..page import Page, PageResult, PageRun
@@ -43,7 +43,7 @@ def extras() -> Controls:
         visible=False,
         alt_text="The interpolation as an animation, forwards and backwards",
     )
-    return {"animation": animation}
+    return {"scrubber": scrubber.component(), "animation": animation}
 
 
 def run(
@@ -75,9 +75,11 @@ def run(
     path = Latent.stack([edits.interpolate(latent[0], latent[1], result.thetas, noise=x_T)])
     pixels = result.pixels[0].cpu()
     frame_latents = known_latents(path, pixels, lab, ends.steps) if guidance == 1 else ()
-    pictures = output_images(pixels, [f"θ = {t:.2f}" for t in result.thetas], known_latents=frame_latents)
+    titles = [f"θ = {t:.2f}" for t in result.thetas]
+    pictures = output_images(pixels, titles, known_latents=frame_latents)
     animation = result.save_animation(folder() / "interpolation.gif")
-    return PageResult(result, pictures, {"animation": str(animation)})
+    frames_by_path = {"Move through the frames": (pixels, titles)}
+    return PageResult(result, pictures, {"scrubber": scrubber.draw(frames_by_path), "animation": str(animation)})
 
 
 PAGE = Page(

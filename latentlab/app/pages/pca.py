@@ -12,7 +12,7 @@ from ...experiments.truncation import default_dims
 from ...io import images
 from ...latents import Latent
 from ...noise import draw_x_T
-from .. import controls, markup, model_cache, running
+from .. import controls, markup, model_cache, running, scrubber
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, known_latents, output_images
 from ..page import Page, PageResult, PageRun
@@ -81,7 +81,7 @@ def run(model: str, picture: InputImage, task: str, first: float, reach: float, 
     ]
     rows = torch.cat([result.pixels[0], images.resize(inversion.original, result.pixels.shape[-1])])
     pictures = output_images(rows, [*titles, "the original"], known_latents=latents)
-    return PageResult(result, pictures, figures=plot, notes=notes)
+    return PageResult(result, pictures, {"scrubber": gr.update(visible=False)}, figures=plot, notes=notes)
 
 
 def _walk(
@@ -111,7 +111,14 @@ def _walk(
     z_i = torch.cat([directions.traverse(source.z_i, c, sigmas) for c in result.components])
     latent = Latent(z_i, source.x_T.expand(len(z_i), -1, -1, -1))
     latents = known_latents(latent, pixels, lab, inversion.steps)
-    return PageResult(result, output_images(pixels, titles, known_latents=latents), notes=notes)
+    sigma_titles = [f"{s:+g} σ" if s else "0 σ" for s in result.sigmas]
+    paths = {f"component {c}": (row, sigma_titles) for c, row in zip(result.components, result.pixels)}
+    pictures = output_images(pixels, titles, known_latents=latents)
+    return PageResult(result, pictures, {"scrubber": scrubber.draw(paths)}, notes=notes)
+
+
+def extras() -> Controls:
+    return {"scrubber": scrubber.component()}
 
 
 PAGE = Page(
@@ -122,6 +129,7 @@ PAGE = Page(
     inputs,
     run,
     advanced,
+    extras,
     pictures=("Picture",),
     initial_examples=("strawberry|apple",),
     columns=5,
