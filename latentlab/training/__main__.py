@@ -264,6 +264,20 @@ def gallery() -> None:
     print(f"{draw_gallery(load_sprites(), folder)} pictures in {folder}")
 
 
+@app.command(name="map")
+def atlas(
+    draw: Annotated[bool, typer.Option(help="Draw the pictures again; by default they only get new places.")] = False,
+) -> None:
+    """Lay out the pictures of the app's map by the shipped CLIP, in less than a minute."""
+    from .. import models
+    from . import map
+
+    folder = map.data_folder()
+    if draw:
+        map.draw(load_sprites(), folder)
+    print(f"{map.lay_out(models.load('emoji').encoder, folder)} pictures in {folder}")
+
+
 @app.command()
 def ship() -> None:
     """Copy every part's newest export into latentlab/weights/emoji and write its MANIFEST.json."""
