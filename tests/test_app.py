@@ -249,10 +249,13 @@ def test_a_picture_used_as_input_keeps_its_latents_and_is_not_inverted_again(vis
     page = visit("?page=text-diff&steps=4&frames=3")
     run(page)
     page.locator(".bar.done:visible").wait_for()
+    frames = page.locator(".scrub:visible input")
+    frames.press("ArrowLeft")
+    assert page.locator(".scrub:visible output").inner_text() == "θ = 0.00"
     page.locator(".outputs .thumbnail-item:visible").nth(1).click()
     page.get_by_text("z_i and x_T go with it").wait_for()
     page.get_by_label("Use it on").click()
-    page.get_by_role("option", name="Variations").click()
+    page.get_by_role("option", name="Use it on Variations").click()
     page.get_by_role("button", name="Use as input", exact=True).click()
     page.locator(".note:visible", has_text="z_i and x_T are known").wait_for()
     assert page.get_by_role("tab", name="Variations").get_attribute("aria-selected") == "true"
@@ -287,14 +290,70 @@ def test_the_settings_of_a_png_are_offered_and_applied_only_on_request(visit, tm
 def test_a_picture_downloads_as_a_png_with_its_settings(visit):
     page = visit("?page=generate&drawn=1&steps=4&count=2&seed=8")
     run(page)
-    page.get_by_text("Link to Generate with").wait_for()
+    page.get_by_text("Copy link").wait_for()
     with page.expect_download() as download:
-        page.get_by_text("This picture (PNG").click()
+        page.get_by_text("↓ PNG").click()
     settings = images.read_metadata(download.value.path())
     row = settings["seeds"].index(settings["seed"])
     assert settings["fields"]["seed"] == 8
     assert (settings["page"], settings["seed"], settings["steps"]) == ("generate", settings["fields"]["seed"] + row, 4)
-    assert "seed=8" in page.get_by_role("link", name="Link to Generate").get_attribute("href")
+    assert "seed=8" in page.locator(".copy-link").get_attribute("href")
+
+
+def test_the_address_takes_over_the_settings_of_a_run_and_back_and_forward_move_between_pages(visit):
+    page = visit("?page=generate&steps=4&count=1&prompt=a+fox", permissions=["clipboard-read", "clipboard-write"])
+    page.locator("button:visible", has_text="Advanced").first.click()
+    field(page, "Steps").fill("5")
+    run(page)
+    page.locator(".copy-link").click()
+    page.get_by_text("Copied", exact=True).wait_for()
+    assert "steps=5" in page.url and "prompt=a+fox" in page.url
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    for name, key in (("CLIP", "clip"), ("Map", "map")):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_url(f"**/?page={key}")
+    for move, name in ((page.go_back, "CLIP"), (page.go_back, "Generate"), (page.go_forward, "CLIP")):
+        move()
+        page.get_by_role("tab", name=name, selected=True).wait_for()
+    page.get_by_role("tab", name="Generate").click()
+    page.wait_for_url("**steps=5**")  # the page's last run stands there, so its settings do, too
+
+
+def test_the_output_bar_appears_with_the_first_result_and_is_closed_on_a_phone(visit):
+    page = visit("?page=generate&steps=4&count=1", viewport={"width": 390, "height": 850})
+    assert page.locator(".output-bar").count() == 0
+    run(page)
+    toggle = page.get_by_role("button", name="Selected picture")
+    toggle.wait_for()
+    assert not page.get_by_text("↓ PNG").is_visible()
+    toggle.click()
+    page.get_by_text("↓ PNG").wait_for()
+    page.set_viewport_size({"width": 1280, "height": 850})
+    bar = page.locator(".output-bar").bounding_box()
+    assert bar["height"] < 100 and bar["y"] + bar["height"] <= 851  # it stays at the edge of a window
+
+
+def test_plots_and_tables_follow_the_theme(visit):
+    page = visit("?page=clip&task=compare&__theme=dark")
+    run(page)
+    page.locator(".figure svg text").first.wait_for()
+    style = "(element, name) => getComputedStyle(element)[name]"
+    text = page.locator(".figure svg text").first.evaluate(style, "fill")
+    assert text == page.locator(".bar.done p").first.evaluate(style, "color")
+    assert page.locator(".figure img").count() == 0 and page.locator(".similarity td.best").count() > 7
+
+
+def test_models_that_cannot_run_here_are_listed_only_on_request(page):
+    def listed():
+        page.get_by_label("Model").click()
+        names = page.get_by_role("option").all_inner_texts()
+        page.keyboard.press("Escape")
+        return names
+
+    few = listed()
+    assert any("emoji" in name for name in few) and not any("(" in name.split(":")[-1] for name in few)
+    page.locator("#more-models").click()
+    assert len(listed()) > len(few)
 
 
 def test_a_file_that_is_no_picture_is_refused_without_showing_a_path(visit, tmp_path):
@@ -432,23 +491,32 @@ def test_a_link_restores_the_example_pictures(visit):
     page = visit("?page=interpolate&steps=4&frames=3&picture_1=07-taxi&picture_2=17-bus")
     run(page)
     page.locator(".bar.done:visible").wait_for()
-    link = page.get_by_role("link", name="Link to Interpolate").get_attribute("href")
+    page.locator(".copy-link").wait_for()
+    link = page.locator(".copy-link").get_attribute("href")
     assert "picture_1=07-taxi" in link and "picture_2=17-bus" in link
     assert page.locator(".note:visible", has_text="Second picture: bus").count() == 1
 
 
-def test_the_map_leads_from_one_picture_to_another(visit):
+def test_the_map_is_searched_by_keyboard_and_leads_to_an_interpolation(visit):
     page = visit("?page=map")
-    dots = page.locator(".map button")
-    dots.nth(5).focus()
-    page.keyboard.press("Enter")
-    status(page, "chosen")
-    dots.nth(8).focus()
-    page.keyboard.press("Enter")
-    status(page, "” and “")
+    page.locator(".map[data-ready]").wait_for()
+    page.get_by_label("Search").fill("cat red")
+    results = page.locator("[data-part=results] button")
+    for k in range(2):
+        results.nth(k).press("Enter")
+        page.wait_for_function("n => document.querySelector('.map').dataset.chosen.split(' ').length == n", arg=k + 1)
     page.get_by_role("button", name="Interpolate between the two").click()
-    page.locator(".note:visible", has_text="Second picture").wait_for()
+    page.locator(".note:visible", has_text="Second picture: a cat").wait_for()
     assert page.get_by_role("tab", name="Interpolate").get_attribute("aria-selected") == "true"
+
+
+def test_a_click_on_an_empty_place_of_the_map_decodes_it(visit):
+    page = visit("?page=map&steps=4")
+    page.locator(".map[data-ready]").wait_for()
+    page.locator("[data-part=canvas]").click(position={"x": 12, "y": 12})
+    page.locator(".bar.done:visible").wait_for()
+    assert page.get_by_label("Places to decode").input_value().startswith("0.000,")
+    assert page.locator(".outputs .thumbnail-item:visible").count() == 1
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -504,7 +572,7 @@ def test_axe_reports_nothing_serious_of_ours_on_any_page(visit, axe):
         tab.click()
         page.locator(".description h2:visible", has_text=tab.inner_text()).wait_for()
         if tab.inner_text() == "Map":  # drawn when it is opened, and pale until then
-            page.locator(".map button:visible").first.wait_for()
+            page.locator(".map[data-ready]").wait_for()
             page.wait_for_timeout(800)
         violations |= {f"{tab.inner_text()}: {rule}": where for rule, where in serious(page, axe).items()}
     assert not violations

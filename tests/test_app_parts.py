@@ -265,6 +265,15 @@ def test_pictures_are_sent_to_the_page_as_files(lab, key):
         assert images.read_metadata(one[0])["shows"] == image.title == one[1]
 
 
+def test_a_table_of_one_value_is_left_to_the_sentence(lab):
+    model_cache.set_lab(lab)
+    with gr.Blocks():
+        built = layout.build(clip.PAGE, gr.Dropdown(["toy"]), picker.load_examples())
+    values = {name: control.value for name, control in built.controls.items()} | {"labels": "a cat, a dog"}
+    *_, last = built.events[0].fn("toy", picture(), *values.values())
+    assert [value["visible"] for c, value in last.items() if isinstance(c, gr.Accordion)] == [False]
+
+
 def test_text_from_users_is_escaped_in_html():
     evil = "<script>alert(1)</script>"
     table = markup.results_table([{"quantity": evil, "value": 1.0, "n": 1, "low": None, "high": None}])
@@ -272,6 +281,7 @@ def test_text_from_users_is_escaped_in_html():
         markup.message(evil, notes=[evil]),
         markup.progress_bar(evil, 1, 2, 3.0),
         markup.probability_bars({evil: [(evil, 1)]}),
+        markup.similarity_table(torch.zeros(2, 3, 4, 4), [evil], torch.zeros(2, 1)),
         table,
     ):
         assert "<script" not in written

@@ -15,7 +15,7 @@ from gradio.events import Dependency
 from ..errors import UserError
 from ..experiments import Progress
 from ..io import images
-from . import markup, model_cache, outputs, picker
+from . import diagram, markup, model_cache, outputs, picker
 from .buttons import CANCELLED, RunButtons
 from .endpoints import endpoint
 from .events import QUIET, Controls, EventOptions, Updates, run_options
@@ -55,6 +55,8 @@ class BuiltPage:
     gallery: gr.Gallery
     run_output: gr.State
     events: list[Dependency]
+    tab: gr.Tab
+    above: Any
 
 
 def handler(
@@ -142,11 +144,11 @@ def _result_update(
     run_output = RunOutput(page.key, output_images, fields)
     sentence = f"{page_result.summary or result.summary()} ({seconds:.1f} s)"
     notes = tuple(dict.fromkeys([*page_result.notes, *result.notes]))
-    table = markup.results_table(result.table) if result.table else ""
+    numbers = page_result.figures + (markup.results_table(result.table) if len(result.table) > 1 else "")
     update: Updates = {
-        components.drawer: gr.update(visible=True),
+        components.drawer: gr.update(visible=bool(numbers)),
         components.status: markup.message(sentence, "done", notes),
-        components.numbers: page_result.figures + table,
+        components.numbers: numbers,
         components.run_output: run_output,
     }
     for name, value in page_result.extras.items():
@@ -170,8 +172,10 @@ def gallery_classes(page: Page, unfolded: int = 0) -> list[str]:
 def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPage:
     """Build the page's tab and its events."""
     examples = [*page.examples(), *examples]
-    with gr.Tab(page.title, id=page.key):
-        gr.HTML(f"<h2>{page.title}</h2><p>{page.description}</p>", padding=False, elem_classes="description")
+    with gr.Tab(page.title, id=page.key) as tab:
+        stages = {*diagram.page_stages(page.key), *page.stages}
+        gr.HTML(markup.description(page.title, page.description, stages), padding=False, elem_classes="description")
+        above = page.above() if page.above else None
         with gr.Row(equal_height=False, elem_classes=f"page-{page.key}"):
             with gr.Column(scale=1, min_width=330):
                 controls, pickers, run, stop = _inputs(page, examples)
@@ -190,9 +194,8 @@ def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPa
     if page.connect_results:
         page.connect_results(controls, components.extras)
     buttons.connect_cancel(events)
-    return BuiltPage(
-        page, controls, pickers, examples, run, components.status, components.gallery, components.run_output, events
-    )
+    shown = components.status, components.gallery, components.run_output
+    return BuiltPage(page, controls, pickers, examples, run, *shown, events, tab, above)
 
 
 def _inputs(page: Page, examples: list[InputImage]) -> tuple[Controls, list[picker.Picker], gr.Button, gr.Button]:

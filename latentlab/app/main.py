@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import sys
+from importlib.util import find_spec
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads would spin beside other processes
@@ -19,12 +21,13 @@ import latentlab
 
 from ..errors import UserError
 from ..io import images
-from . import layout, links, model_cache, picker, style
+from . import layout, links, map_data, model_cache, picker, style
 from .events import QUIET
-from .map import Map
-from .output_bar import OutputBar, input_slots
+from .map import MapEvents
+from .output_bar import OutputBar
 from .pages import PAGES
 from .request_limits import RequestLimits
+from .settings_file import SettingsFile
 
 
 def build(lab: latentlab.Lab) -> gr.Blocks:
@@ -38,28 +41,40 @@ def build(lab: latentlab.Lab) -> gr.Blocks:
                 scale=2,
                 min_width=240,
             )
-            model = gr.Dropdown(
-                model_cache.dropdown_choices(),
-                value=lab.name,
-                label="Model",
-                elem_id="model",
-                filterable=False,
-                scale=1,
-                min_width=260,
-            )
+            with gr.Column(scale=1, min_width=260):
+                model = _model_choice(page, lab.name)
         notice = gr.HTML(padding=False)
         examples = picker.load_examples()
         with gr.Tabs(overflow_behavior="wrap") as tabs:
             built = [layout.build(definition, model, examples) for definition in PAGES]
-            map_tab = Map(examples, [title for _, title in input_slots(built)]) if len(examples) > 2 else None
         output_bar = OutputBar(built, tabs, model, notice, examples)
-        if map_tab:
-            map_tab.connect(output_bar)
+        SettingsFile(output_bar)
+        MapEvents(next(page for page in built if page.page.key == "map"), output_bar)
         model.change(_model_notice, model, notice, **QUIET)
         page.load(
             output_bar.open_link, None, [tabs, model, notice, *output_bar.fields(), *output_bar.all_pickers()], **QUIET
         )
     return page
+
+
+def _model_choice(page: gr.Blocks, name: str) -> gr.Dropdown:
+    """Build the list of models, which shows those that run here, and a button that adds the others."""
+    choices = model_cache.dropdown_choices()
+    here = [choice for choice in choices if model_cache.runs_here(choice[1])]
+    model = gr.Dropdown(choices, value=name, label="Model", elem_id="model", filterable=False)
+    count = len(choices) - len(here)
+    text = f"More models: {count} can't run on this machine yet"
+    more = gr.Button(text, visible=bool(count), size="sm", elem_classes="more-models", elem_id="more-models")
+    # The browser alone shortens the list, so that the server goes on to explain why a model can't run.
+    page.load(None, None, model, js=_js_updates({"choices": here}), **QUIET)
+    more.click(None, None, [model, more], js=_js_updates({"choices": choices}, {"visible": False}), **QUIET)
+    return model
+
+
+def _js_updates(*updates: dict[str, object]) -> str:
+    """Return a browser's function that returns updates of its outputs."""
+    values = [{"__type__": "update", **update} for update in updates]
+    return f"() => {json.dumps(values)}"
 
 
 def _model_notice(name: str) -> str:
@@ -83,6 +98,8 @@ def launch(
 ) -> tuple[App, str, str | None]:
     """Serve the page without requests to other servers, to this machine alone unless GRADIO_SERVER_NAME is set.
 
+    Where the package mcp is installed, every page is also a tool of an MCP server at /gradio_api/mcp/.
+
     Args:
         inbrowser, prevent_thread_lock, quiet, server_port: as in `gradio.Blocks.launch`.
     """
@@ -97,9 +114,10 @@ def launch(
         max_file_size=images.MAX_BYTES,
         theme=style.theme(),
         css=style.CSS,
-        js=style.KEYS,
+        js=style.SCRIPT,
         app_kwargs={"middleware": [Middleware(RequestLimits), Middleware(links.PageQuery)]},
-        allowed_paths=[str(gallery[0][0].parent)] if gallery else [],
+        allowed_paths=[str(gallery[0][0].parent)] * bool(gallery) + map_data.served_paths(),
+        mcp_server=find_spec("mcp") is not None,
         inbrowser=inbrowser,
         prevent_thread_lock=prevent_thread_lock,
         quiet=quiet,
@@ -112,6 +130,7 @@ def main() -> None:
     try:
         lab = model_cache.get(model_cache.DEFAULT_MODEL)
         model_cache.warm_up(lab)
+        map_data.load()
     except UserError as error:
         sys.exit(f"error: {error}")
     page = build(lab)

@@ -1,164 +1,229 @@
-"""The map: pictures at their image embeddings, in the plane of the first two principal components."""
+"""The map's canvas and its events: pictures are chosen, used on other pages, and places of the map are decoded."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import gradio as gr
 import torch
-from gradio.components import Component
 
-from ..analysis.pca import Directions
 from ..errors import UserError
-from ..slerp import normalize
-from . import markup, model_cache, running
-from .events import QUIET, run_options
+from . import map_data, markup, running
+from .events import QUIET, Update, run_options
+from .layout import BuiltPage
 from .output_bar import OutputBar
-from .outputs import InputImage
+from .outputs import InputImage, RunOutput
 
-KEY = "map"
-MARGIN = 7  # per cent of the width
-DESCRIPTION = (
-    "Each picture stands at its image embedding z_i, in the plane of the examples' first two principal components. "
-    "Look for pictures that lie close together. Click one picture to use it, or two to interpolate between them."
-)
-CLICKS = """
-element.addEventListener('click', event => {
-  const button = event.target.closest('button[data-row]');
-  if (button) trigger('click', {row: Number(button.dataset.row)});
-});
+MOST = 12  # places of one run
+CANVAS = """
+<div class="map" role="group" aria-label="Map of the pictures">
+  <div class="map-tools">
+    <label>Search <input type="search" data-part="search" placeholder="cat, red …"></label>
+    <span data-part="count" role="status"></span>
+    <label>Colour by <select data-part="colour"></select></label>
+    <button type="button" data-part="line" aria-pressed="false">Draw a line</button>
+    <button type="button" data-part="whole">Whole map</button>
+  </div>
+  <div data-part="results"></div>
+  <div data-part="canvas"></div>
+  <div data-part="legend"></div>
+</div>
+"""
+# The script is loaded when the tab is opened, so that other pages don't wait for it.
+START = """
+const root = element.querySelector('.map');
+const file = path => `${window.gradio_config.root || ''}/gradio_api/file=${path}`;
+window.latentlab.map = import(file('%s')).then(module => module.createMap(root, trigger));
+"""
+CHANNEL = """
+const send = () => {
+  const text = element.querySelector('[data-json]')?.dataset.json;
+  if (!text) return;
+  const value = JSON.parse(text);
+  if (value.atlas) value.atlas = `${window.gradio_config.root || ''}/gradio_api/file=${value.atlas}`;
+  window.latentlab.map.then(map => map.%s(value));
+};
+watch('value', send); send();
 """
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
-    """The pictures of a map, their positions in per cent from the left and the bottom, and the number of examples."""
+class Chosen:
+    """The rows of up to two chosen pictures; rows from `count` on are the visitor's own pictures."""
 
-    images: list[InputImage]
-    positions: list[tuple[float, float]]
-    examples: int
+    rows: tuple[int, ...] = ()
+    own: tuple[InputImage, ...] = ()
+    own_places: tuple[tuple[float, float], ...] = ()
 
-    def name(self, row: int) -> str:
-        return self.images[row].caption or self.images[row].name
+    def picture(self, row: int) -> InputImage:
+        data = map_data.load()
+        if row >= len(data.captions):
+            return self.own[row - len(data.captions)]
+        return InputImage(data.captions[row], data.thumbnails[row], data.captions[row])
 
+    def toggle(self, row: int) -> Chosen:
+        """Choose a picture, or give it up if it was chosen already; the last two count."""
+        rows = tuple(r for r in self.rows if r != row) if row in self.rows else (*self.rows, row)[-2:]
+        return Chosen(rows, self.own, self.own_places)
 
-def positions(model: str, input_images: list[InputImage], count: int) -> list[tuple[float, float]]:
-    """Return the pictures' positions in per cent; the plane is fitted on the first `count` pictures."""
-    lab = model_cache.get(model)
-    z_i = normalize(running.encode_images(model, torch.cat([image.pixels(lab) for image in input_images])))
-    xy = Directions.fit(z_i[:count], 2).project(z_i)
-    low, high = xy.min(0).values, xy.max(0).values
-    per_cent = MARGIN + (xy - low) / (high - low).clamp_min(1e-9) * (100 - 2 * MARGIN)
-    return [(x, y) for x, y in per_cent.tolist()]
-
-
-def thumbnail_url(image: InputImage) -> str:
-    picture = image.picture.copy()
-    picture.thumbnail((64, 64))
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "WEBP", quality=85)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def map_html(points: Points, marked: Sequence[int]) -> str:
-    """Draw the map as HTML: each picture is a button, whose name appears on hover and for screen readers."""
-    buttons = []
-    for row, (image, (x, y)) in enumerate(zip(points.images, points.positions)):
-        name = html.escape(points.name(row))
-        classes = " ".join(["own"] * (row >= points.examples) + ["chosen"] * (row in marked))
-        buttons.append(
-            f'<button type="button" data-row="{row}" class="{classes}" style="left:{x:.1f}%;top:{100 - y:.1f}%" '
-            f'aria-pressed="{str(row in marked).lower()}"><img src="{thumbnail_url(image)}" alt="{name}">'
-            f'<span aria-hidden="true">{name}</span></button>'
-        )
-    has_own = len(points.images) > points.examples
-    note = '<p class="note">Your own pictures have orange frames.</p>' if has_own else ""
-    return f'<div class="map" role="group" aria-label="Map of the pictures">{"".join(buttons)}</div>{note}'
-
-
-class Map:
-    """The map's tab. The state `points` holds Points; `marked` holds the rows of up to two chosen pictures."""
-
-    def __init__(self, examples: list[InputImage], slots: list[str]):
-        self.examples = examples
-        with gr.Tab("Map", id=KEY) as self.tab:
-            self.points, self.marked = gr.State(), gr.State([])
-            gr.HTML(f"<h2>Map</h2><p>{DESCRIPTION}</p>", padding=False, elem_classes="description")
-            self.status = gr.HTML(markup.message("No picture is chosen yet."), padding=False)
-            with gr.Row(elem_classes="send"):
-                self.interpolate = gr.Button(
-                    "Interpolate between the two", interactive=False, variant="primary", scale=1, size="md"
-                )
-                self.target = gr.Dropdown(
-                    [(title, k) for k, title in enumerate(slots)],
-                    value=0,
-                    label="Use the last one on",
-                    scale=1,
-                    min_width=140,
-                )
-                self.use = gr.Button("Use as input there", interactive=False, scale=1, size="md")
-            self.plane = gr.HTML(padding=False, js_on_load=CLICKS)
-        self.outputs: list[Component] = [
-            self.plane,
-            self.points,
-            self.marked,
-            self.status,
-            self.interpolate,
-            self.use,
+    def as_json(self, decoded: RunOutput | None = None) -> str:
+        """Return the marks of the map: own and chosen pictures, and those of a run."""
+        own = [
+            {"xy": xy, "url": markup.picture_url(image.picture), "caption": image.caption or image.name}
+            for xy, image in zip(self.own_places, self.own)
         ]
+        marks: dict[str, object] = {"own": own, "chosen": self.rows}
+        if decoded:
+            xy = parsed_places(decoded.fields["places"], int(decoded.fields["frames"])).tolist()
+            marks["decoded"] = [
+                {"xy": place, "url": markup.picture_url(image.picture), "caption": image.title}
+                for place, image in zip(xy, decoded.images)
+            ]
+        return json.dumps(marks)
 
-    def connect(self, output_bar: OutputBar) -> None:
-        """Add the tab's events, which put pictures into the pages' pickers."""
-        output_bar.other_tabs.append(KEY)
-        inputs = [output_bar.model, output_bar.own_images, *(picker.state for picker, _ in output_bar.slots)]
-        self.tab.select(self._draw, inputs, self.outputs, **run_options(self.status))
-        marking = [self.plane, self.marked, self.status, self.interpolate, self.use]
-        self.plane.click(self._click, [self.points, self.marked], marking, **QUIET)
-        first, second = (k for k, (picker, _) in enumerate(output_bar.slots) if picker.page == "interpolate")
+
+def parsed_places(text: str, frames: int) -> torch.Tensor:
+    """Return places (N, 2) in [0, 1] from "x,y x,y"; two places are the ends of a line of `frames` places.
+
+    Raises:
+        UserError: the text has no places, too many, or one outside of the map.
+    """
+    pairs = re.findall(r"(-?[\d.]+)\s*,\s*(-?[\d.]+)", text)
+    try:
+        xy = torch.tensor([[float(x), float(y)] for x, y in pairs])
+    except ValueError:
+        xy = torch.empty(0)
+    if not 1 <= len(xy) <= MOST or xy.min() < 0 or xy.max() > 1:
+        raise UserError(f"places are “{text}”: write 1 to {MOST} pairs x,y between 0 and 1, like “0.2,0.7 0.8,0.3”")
+    if len(xy) == 2:
+        share = torch.linspace(0, 1, frames)[:, None]
+        xy = (1 - share) * xy[:1] + share * xy[1:]
+    return xy
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """The map, the channels through which its data reach the browser, and a row for the buttons below it."""
+
+    plane: gr.HTML
+    data: gr.HTML
+    marks: gr.HTML
+    row: gr.Row
+
+
+def canvas() -> Canvas:
+    plane = gr.HTML(CANVAS, js_on_load=START % (map_data.STATIC / "map.js"), padding=False)
+    data = gr.HTML(js_on_load=CHANNEL % "setData", padding=False, elem_classes="channel")
+    marks = gr.HTML(js_on_load=CHANNEL % "setMarks", padding=False, elem_classes="channel")
+    return Canvas(plane, data, marks, gr.Row(elem_classes="send", equal_height=True))
+
+
+def _channel(text: str) -> str:
+    return f'<span data-json="{html.escape(text, quote=True)}"></span>'
+
+
+class MapEvents:
+    """The events of the map's page, which put pictures into other pages' pickers."""
+
+    def __init__(self, built: BuiltPage, output_bar: OutputBar):
+        self.output_bar, parts = output_bar, built.above
+        assert isinstance(parts, Canvas)
+        with parts.row:
+            about, target, use, both = self._buttons()
+        chosen = gr.State(Chosen())
+        inputs = [output_bar.model, chosen, output_bar.own_images, *(p.state for p, _ in output_bar.slots)]
+        shown = [parts.data, parts.marks, chosen, built.status]
+        built.tab.select(self._draw, inputs, shown, **run_options(built.status))
+        parts.plane.select(self._choose, chosen, [parts.marks, chosen, about, use, both], **QUIET)
+        place = parts.plane.submit(_places, None, built.controls["places"], **QUIET)
+        place.then(None, None, None, js="() => document.getElementById('run-map').click()", **QUIET)
+        for event in built.events:
+            event.success(_decoded, [built.run_output, chosen], parts.marks, **QUIET)
         outputs = [output_bar.tabs, *output_bar.all_pickers()]
+        both.click(self._interpolate, chosen, outputs, **QUIET)
+        use.click(self._use, [chosen, target], outputs, **QUIET)
 
-        def interpolate(points: Points, marked: list[int]) -> list[object]:
-            return output_bar.put_into({first: points.images[marked[0]], second: points.images[marked[1]]})
+    def _buttons(self) -> tuple[gr.HTML, gr.Dropdown, gr.Button, gr.Button]:
+        """Build the line about the chosen pictures, and where they can go."""
+        about = gr.HTML('<p class="note">No picture is chosen yet.</p>', padding=False, scale=2)
+        target = gr.Dropdown(
+            [(f"Use it on {title}", k) for k, (_, title) in enumerate(self.output_bar.slots)],
+            value=0,
+            label="Use the last one on",
+            show_label=False,
+            container=False,
+            scale=1,
+            min_width=200,
+        )
+        use = gr.Button("Use as input there", interactive=False, size="sm", scale=0, min_width=150)
+        both = gr.Button("Interpolate between the two", interactive=False, size="sm", scale=0, min_width=200)
+        return about, target, use, both
 
-        def use(points: Points, marked: list[int], target: int) -> list[object]:
-            return output_bar.put_into({target: points.images[marked[-1]]})
-
-        self.interpolate.click(interpolate, [self.points, self.marked], outputs, **QUIET)
-        self.use.click(use, [self.points, self.marked, self.target], outputs, **QUIET)
-
-    def _draw(self, model: str, own_images: list[InputImage], *inputs: InputImage | None) -> Iterator[list[object]]:
-        """Yield the progress of loading the model, then the map; its pictures are examples, outputs and inputs."""
-        disabled = gr.update(interactive=False)
-        candidates = dict.fromkeys([*own_images, *(image for image in inputs if image)])
-        input_images = [*self.examples, *(image for image in candidates if not image.example)]
+    def _draw(
+        self, model: str, chosen: Chosen, own_images: list[InputImage], *inputs: InputImage | None
+    ) -> Iterator[list[object]]:
+        """Yield the progress of encoding, then the map, with the visitor's own pictures among the others."""
+        skipped = [gr.skip()] * 3
         try:
-            for progress in model_cache.load_with_progress(model_cache.validated_name(model)):
-                bar = markup.progress_bar(progress.stage, progress.step, progress.steps)
-                yield [bar if component is self.status else gr.skip() for component in self.outputs]
-            points = Points(input_images, positions(model, input_images, len(self.examples)), len(self.examples))
+            data, stream = map_data.load(), map_data.layout(model, map_data.load())
+            while True:
+                try:
+                    progress = next(stream)
+                except StopIteration as end:
+                    layout = end.value
+                    break
+                yield [*skipped, markup.progress_bar(progress.stage, progress.step, progress.steps)]
+            candidates = dict.fromkeys([*own_images, *(image for image in inputs if image)])
+            own = tuple(image for image in candidates if not image.example)
+            places: list[list[float]] = []
+            if own:
+                lab = map_data.model_cache.get(model)
+                z_i = running.encode_images(model, torch.cat([image.pixels(lab) for image in own]))
+                places = layout.place(z_i).tolist()
         except UserError as error:
-            yield [gr.skip(), None, [], markup.message(markup.error_sentence(error), "wrong"), disabled, disabled]
+            yield [*skipped, markup.message(markup.error_sentence(error), "wrong")]
             return
-        text = markup.message("Click a picture to choose it, and a second one to interpolate between them.")
-        yield [map_html(points, []), points, [], text, disabled, disabled]
+        chosen = Chosen(tuple(r for r in chosen.rows if r < len(data.captions)), own, tuple((x, y) for x, y in places))
+        text = "Click an empty place to decode it." + (" Orange frames are your own pictures." if own else "")
+        notes = [data.note] if data.note else []
+        atlas = _channel(data.as_json(layout, str(data.atlas)))
+        yield [atlas, _channel(chosen.as_json()), chosen, markup.message(text, notes=notes)]
 
-    def _click(self, points: Points | None, marked: list[int], click: gr.EventData) -> list[object]:
-        """Choose the clicked picture, or give it up if it was chosen already; the last two clicks count."""
-        row = click._data.get("row") if isinstance(click._data, dict) else None
-        if points is None or not isinstance(row, int) or not 0 <= row < len(points.images):
+    def _choose(self, chosen: Chosen, event: gr.EventData) -> list[object]:
+        row = event._data.get("row") if isinstance(event._data, dict) else None
+        if not isinstance(row, int) or not 0 <= row < len(map_data.load().captions) + len(chosen.own):
             return [gr.skip()] * 5
-        marked = [m for m in marked if m != row] if row in marked else [*marked, row][-2:]
-        names = " and ".join(f"“{points.name(m)}”" for m in marked)
-        verb = "are" if len(marked) == 2 else "is"
-        text = f"{names} {verb} chosen." if marked else "No picture is chosen."
-        return [
-            map_html(points, marked),
-            marked,
-            markup.message(text),
-            gr.update(interactive=len(marked) == 2),
-            gr.update(interactive=bool(marked)),
-        ]
+        chosen = chosen.toggle(row)
+        pictures = [chosen.picture(r) for r in chosen.rows]
+        names = " and ".join(f"<b>{html.escape(p.caption or p.name)}</b>" for p in pictures)
+        text = f"Chosen: {names}." if names else "No picture is chosen."
+        enabled = [gr.update(interactive=len(pictures) > n) for n in (0, 1)]
+        return [_channel(chosen.as_json()), chosen, f'<p class="note" role="status">{text}</p>', *enabled]
+
+    def _interpolate(self, chosen: Chosen) -> list[object]:
+        first, second = (k for k, (picker, _) in enumerate(self.output_bar.slots) if picker.page == "interpolate")
+        if len(chosen.rows) < 2:
+            return [gr.skip()] * (1 + len(self.output_bar.all_pickers()))
+        return self.output_bar.put_into({first: chosen.picture(chosen.rows[0]), second: chosen.picture(chosen.rows[1])})
+
+    def _use(self, chosen: Chosen, target: int | None) -> list[object]:
+        if not chosen.rows or not isinstance(target, int) or not 0 <= target < len(self.output_bar.slots):
+            return [gr.skip()] * (1 + len(self.output_bar.all_pickers()))
+        return self.output_bar.put_into({target: chosen.picture(chosen.rows[-1])})
+
+
+def _decoded(run_output: RunOutput, chosen: Chosen) -> Update | str:
+    return _channel(chosen.as_json(run_output)) if run_output.images else gr.skip()
+
+
+def _places(event: gr.EventData) -> Update | str:
+    """Return a click or the ends of a line as the text of the box of places."""
+    places = event._data.get("places") if isinstance(event._data, dict) else None
+    try:
+        return " ".join(f"{float(x):.3f},{float(y):.3f}" for x, y in (places or [])[:2]) or gr.skip()
+    except (TypeError, ValueError):
+        return gr.skip()

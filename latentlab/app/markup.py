@@ -5,12 +5,18 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from ..io.images import to_pil
+from . import diagram, glossary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL import Image
+    from torch import Tensor
 
 STAGES = {
     "prior": "Prior: from caption to image embedding",
@@ -21,6 +27,15 @@ STAGES = {
     "CLIP": "CLIP: encoding pictures and captions",
 }
 GREEK = {"eta": "η", "theta": "θ", "sigma": "σ"}
+# What matplotlib draws in black, grey and its first colours, in variables of the style sheet.
+PLOT_COLOURS = {
+    "#000000": "currentColor",
+    "#b0b0b0": "var(--border-color-primary)",
+    "#1f77b4": "var(--plot-1)",
+    "#ff7f0e": "var(--plot-2)",
+    "#2ca02c": "var(--plot-3)",
+    "#d62728": "var(--plot-4)",
+}
 SERVER_ERROR = "Something went wrong on the server. Please try again, or ask for fewer pictures."
 
 
@@ -59,7 +74,13 @@ def message(text: str, kind: str = "", notes: Sequence[str] = ()) -> str:
     """Draw a message and the notes under it; kind is "wrong" for an error."""
     role = "alert" if kind == "wrong" else "status"
     note_lines = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in notes)
-    return f'<div class="bar {kind}" role="{role}"><p>{html.escape(text)}</p>{note_lines}</div>'
+    lines = glossary.marked(f"<p>{html.escape(text)}</p>{note_lines}")
+    return f'<div class="bar {kind}" role="{role}">{lines}</div>'
+
+
+def description(title: str, text: str, stages: Iterable[str]) -> str:
+    """Draw a page's heading and description, and the pipeline with the page's own stages lit."""
+    return f"<div><h2>{title}</h2><p>{glossary.marked(text)}</p></div>{diagram.draw(stages)}"
 
 
 def error_sentence(error: Exception | str) -> str:
@@ -114,6 +135,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], max_columns: int = 8) -> st
     return (
         f'<div class="numbers" tabindex="0" role="region" aria-label="The numbers"><table><thead><tr>'
         f'<th scope="col">quantity</th>{titles}</tr></thead><tbody>{body}</tbody></table></div>{small}'
+        f"{glossary.legend(' '.join([*head, *(part for name in lines for part in name)]))}"
     )
 
 
@@ -133,8 +155,54 @@ def probability_bars(columns: Mapping[str, Sequence[tuple[str, float]]]) -> str:
 
 
 def figure_html(figure: Figure, alt: str) -> str:
-    """Draw a matplotlib figure as a picture with an alternative text."""
+    """Draw a matplotlib figure as SVG in the page's own colours and font, with an alternative text."""
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True)
+    svg = buffer.getvalue()[buffer.getvalue().index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    for colour, variable in PLOT_COLOURS.items():
+        svg = svg.replace(colour, variable)
+    label = html.escape(alt, quote=True)
+    return f'<div class="figure" role="img" aria-label="{label}">{svg}</div>'
+
+
+def similarity_table(pixels: Tensor, captions: Sequence[str], similarity: Tensor) -> str:
+    """Draw cosines as a table with a row for each caption and a column for each picture.
+
+    Args:
+        pixels: (B, 3, H, W).
+        similarity: (B, N).
+    """
+    low, high = float(similarity.min()), float(similarity.max())
+    shares = (similarity.T - low) / max(high - low, 1e-9)
+    pictures = "".join(
+        f'<th scope="col"><img alt="picture {k + 1}" src="{picture_url(picture)}"></th>'
+        for k, picture in enumerate(to_pil(pixels))
+    )
+    lines = []
+    for caption, cosines, row in zip(captions, similarity.T.tolist(), shares.tolist()):
+        best = row.index(max(row))
+        cells = "".join(
+            f'<td style="--share:{share:.2f}"{" class=best" * (k == best)}>{cosine:.2f}</td>'
+            for k, (cosine, share) in enumerate(zip(cosines, row))
+        )
+        lines.append(f'<tr><th scope="row">{html.escape(caption)}</th>{cells}</tr>')
+    head = f'<thead><tr><th scope="col">cosine</th>{pictures}</tr></thead>'
+    return (
+        '<div class="numbers similarity" tabindex="0" role="region" aria-label="Cosines of captions and pictures">'
+        f"<table>{head}<tbody>{''.join(lines)}</tbody></table></div>"
+        '<p class="note">A frame marks the picture that CLIP finds closest to the caption.</p>'
+    )
+
+
+def picture_url(picture: Image.Image, side: int = 64) -> str:
+    """Return a picture as a WebP in a data URL, at most `side` pixels on its longer side."""
+    small = picture.convert("RGB")
+    small.thumbnail((side, side))
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<div class="figure"><img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{data}"></div>'
+    small.save(buffer, "WEBP", quality=85)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

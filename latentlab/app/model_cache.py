@@ -116,6 +116,10 @@ def unavailable_reason(name: str) -> str:
     return unavailability(name)[1]
 
 
+def runs_here(name: str) -> bool:
+    return not unavailability(name)[0]
+
+
 def dropdown_choices() -> list[tuple[str, str]]:
     """List the registry's models as (label, name); a label ends with why its model can't be loaded, if it can't."""
     choices = []

@@ -1,4 +1,4 @@
-"""The bar under all pages: the selected picture, where to use it, its downloads, and settings from a PNG."""
+"""The bar under all pages: the selected picture, where to use it, its downloads, and a link that repeats its run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,27 @@ from gradio.components import Component
 
 from ..errors import UserError
 from . import links, markup, model_cache, outputs
-from .events import QUIET, Update
+from .events import QUIET
 from .layout import BuiltPage
 from .outputs import InputImage, RunOutput
 from .page import picture_names
 from .picker import Picker, framed_image, thumbnail
 
 Selected = tuple[RunOutput, int] | None  # a run and the row of its selected picture
-LATENTS, NO_LATENTS = "Its latents (safetensors)", "Its latents are unknown"
+TOGGLE = '<button type="button" aria-expanded="false">Selected picture</button>'
+TOGGLE_JS = """
+element.querySelector('button').addEventListener('click', event => {
+  const open = event.currentTarget.getAttribute('aria-expanded') === 'true';
+  event.currentTarget.setAttribute('aria-expanded', String(!open));
+});
+"""
+LINK_JS = """
+const ran = () => {
+  const link = element.querySelector('a');
+  if (link) window.latentlab.ran(link.getAttribute('href'));
+};
+watch('value', ran); ran();
+"""
 # A browser's function that replaces an event's last input by the row of the gallery's opened picture.
 OPENED_ROW_JS = """(...inputs) => [...inputs.slice(0, -1),
     Math.max(0, [...document.querySelectorAll('#%s .thumbnails button')].findIndex(b => b.matches('.selected')))]"""
@@ -35,7 +48,10 @@ def input_slots(built_pages: Sequence[BuiltPage]) -> list[tuple[Picker, str]]:
 
 
 class OutputBar:
-    """The bar's components. The state `selected` holds Selected; `own_images` holds the visitor's own pictures."""
+    """The bar's components. The state `selected` holds Selected; `own_images` holds the visitor's own pictures.
+
+    The bar appears with the first result. On a phone a button opens and closes it.
+    """
 
     def __init__(
         self,
@@ -49,54 +65,40 @@ class OutputBar:
         own = (image for built in built_pages for image in built.examples)
         self.examples = {image.example: image for image in (*examples, *own)}
         self.slots = input_slots(built_pages)
-        self.other_tabs: list[str] = []  # keys of tabs that have no settings
-        self.selected, self.own_images, self.offered = gr.State(), gr.State([]), gr.State()
+        self.selected, self.own_images = gr.State(), gr.State([])
         self.row = gr.Number(0, precision=0, visible=False)
-        with gr.Column(elem_classes="output-bar"):
-            gr.HTML("<h2>Selected picture</h2>", padding=False)
-            with gr.Row(equal_height=False):
-                with gr.Column(scale=2, min_width=280):
-                    self._build_selected()
-                with gr.Column(scale=2, min_width=280):
-                    self._build_downloads()
-                with gr.Column(scale=2, min_width=280):
-                    self._build_settings()
+        with gr.Row(elem_classes="output-bar", equal_height=True, visible=False) as self.bar:
+            gr.HTML(TOGGLE, js_on_load=TOGGLE_JS, padding=False, min_width=0, scale=0, elem_classes="bar-toggle")
+            self._build_selected()
+            self._build_downloads()
         self._connect()
 
     def _build_selected(self) -> None:
-        with gr.Row(equal_height=True):
-            self.picture = framed_image("Selected picture", "The selected picture", min_width=120, scale=1)
-            with gr.Column(scale=2, min_width=150):
-                self.description = gr.HTML(
-                    '<p class="note">Run a page: its first picture is selected here. Click another to select it.</p>',
-                    padding=False,
-                )
-        with gr.Row(elem_classes="send"):
-            self.target = gr.Dropdown(
-                [(title, k) for k, (_, title) in enumerate(self.slots)],
-                value=0,
-                label="Use it on",
-                scale=2,
-                min_width=140,
-            )
-            self.use = gr.Button("Use as input", interactive=False, scale=1, min_width=110, size="md")
+        self.picture = framed_image("Selected picture", "The selected picture", min_width=64, scale=0, height=64)
+        self.description = gr.HTML(padding=False, min_width=180, scale=1, elem_classes="described")
+        self.target = gr.Dropdown(
+            [(f"Use it on {title}", k) for k, (_, title) in enumerate(self.slots)],
+            value=0,
+            label="Use it on",
+            show_label=False,
+            container=False,
+            scale=0,
+            min_width=220,
+            elem_classes="send",
+        )
+        self.use = gr.Button("Use as input", interactive=False, scale=0, min_width=120, size="sm", elem_classes="use")
 
     def _build_downloads(self) -> None:
-        self.png = gr.DownloadButton("This picture (PNG, settings inside)", interactive=False, size="md")
-        self.latents = gr.DownloadButton(LATENTS, interactive=False, size="md")
-        self.zip = gr.DownloadButton("All pictures of the run (zip)", interactive=False, size="md")
-        self.link = gr.HTML(padding=False)
-
-    def _build_settings(self) -> None:
-        self.dropped = gr.File(
-            label="Settings from a PNG of latentlab", type="filepath", height=150, elem_classes="drop"
-        )
-        self.offer = gr.HTML(padding=False)
-        self.apply = gr.Button("Use these settings", visible=False, size="md")
+        options: dict[str, Any] = {"interactive": False, "size": "sm", "scale": 0}
+        self.png = gr.DownloadButton("↓ PNG", min_width=70, **options)
+        self.latents = gr.DownloadButton("↓ Latents", min_width=90, **options)
+        self.zip = gr.DownloadButton("↓ All", min_width=64, **options)
+        self.link = gr.HTML(padding=False, min_width=96, scale=0, js_on_load=LINK_JS)
 
     @property
     def selected_outputs(self) -> list[Component]:
         return [
+            self.bar,
             self.selected,
             self.picture,
             self.description,
@@ -117,9 +119,6 @@ class OutputBar:
                 event.success(self._select_first, [*run, self.row], self.selected_outputs, js=js, **QUIET)
             built.gallery.select(self._select_clicked, run, self.selected_outputs, **QUIET)
         self.use.click(self._use, [self.target, self.selected], [self.tabs, *self.all_pickers()], **QUIET)
-        self.dropped.change(self._offer, self.dropped, [self.offer, self.apply, self.offered], **QUIET)
-        settings = [self.tabs, self.notice, self.offer, self.apply, *self.fields(), *self.all_pickers()]
-        self.apply.click(self._apply, self.offered, settings, **QUIET)
 
     def _select_first(
         self, run_output: RunOutput, selected: Selected, model: str, own_images: list[InputImage], opened: int | None
@@ -130,8 +129,8 @@ class OutputBar:
         if run_output.images:
             row = opened if isinstance(opened, int) and 0 <= opened < len(run_output.images) else 0
             return self._select(run_output, row, model, own_images)
-        link = self._link(run_output, model)
-        return [link if component is self.link else gr.skip() for component in self.selected_outputs]
+        texts = {self.bar: gr.update(visible=True), self.link: self._link(run_output, model)}
+        return [texts.get(component, gr.skip()) for component in self.selected_outputs]
 
     def _select_clicked(
         self,
@@ -156,15 +155,12 @@ class OutputBar:
         return f'<p><b>{html.escape(image.title)}</b></p><p class="note">From {html.escape(page)}; {use}.</p>'
 
     def _link(self, run_output: RunOutput, model: str) -> str:
-        """Return a link that repeats the run."""
+        """Return a link that repeats the run; a click copies it, and the browser's address takes it over."""
         built = self._built(run_output.page)
         address = html.escape(links.page_link(run_output.page, model, run_output.fields), quote=True)
-        text = (
-            f'<p class="note"><a href="{address}">Link to {html.escape(built.page.title)} with these settings</a></p>'
-        )
-        if set(picture_names(built.pickers)) - set(run_output.fields):
-            text += '<p class="note">Your own picture is not in the link.</p>'
-        return text
+        own = set(picture_names(built.pickers)) - set(run_output.fields)
+        copied = "Copied, without your picture" if own else "Copied"
+        return f'<a class="copy-link" href="{address}" data-copied="{copied}" role="button">Copy link</a>'
 
     def _select(self, run_output: RunOutput, row: int, model: str, own_images: list[InputImage]) -> list[object]:
         """Return the values of `selected_outputs` for one picture of a run."""
@@ -172,12 +168,13 @@ class OutputBar:
         latents = outputs.save_latents(run_output, row)
         own = [*(other for other in own_images if other.name != image.title), image.as_input()][-MAX_OWN_IMAGES:]
         return [
+            gr.update(visible=True),
             (run_output, row),
             outputs.file(thumbnail(image.as_input())),
             self._description(run_output, row),
             gr.update(interactive=True),
             gr.update(value=outputs.save_picture(run_output, row), interactive=True),
-            gr.update(value=latents, label=LATENTS if latents else NO_LATENTS, interactive=latents is not None),
+            gr.update(value=latents, interactive=latents is not None),
             gr.update(value=outputs.save_all(run_output), interactive=True),
             self._link(run_output, image.settings.get("model", model)),  # the drop-down may have changed since the run
             own,
@@ -231,27 +228,6 @@ class OutputBar:
     def fields(self) -> list[Component]:
         return [control for built in self.built_pages for control in built.controls.values()]
 
-    def _offer(self, path: str | None) -> tuple[str, Update, tuple[str, dict[str, Any]] | None]:
-        if not path:
-            return "", gr.update(visible=False), None
-        metadata = outputs.settings_in(path)
-        page, fields = links.page_settings(metadata) if metadata else (None, {})
-        built = self.page(page)
-        settings = links.validated_settings(built, fields, self.examples)[0] if built else {}
-        if not built or not settings:
-            text = "This file has no settings of latentlab: drop a PNG from this app or the command `latentlab`."
-            return markup.message(text, "wrong"), gr.update(visible=False), None
-        words = ", ".join(f"{name} {value}" for name, value in settings.items())
-        text = f"The settings are of the page {built.page.title}: {words}. Press the button to use them."
-        return markup.message(text), gr.update(visible=True), (built.page.key, settings)
-
-    def _apply(self, offered: tuple[str, dict[str, Any]] | None) -> list[object]:
-        built = self.page(offered[0]) if offered else None
-        if built is None or offered is None:
-            return [gr.skip(), gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {})]
-        text = f'<p class="note" role="status">The settings are on the page {built.page.title}: press Run there.</p>'
-        return [gr.Tabs(selected=built.page.key), text, "", gr.update(visible=False), *self.filled(built, offered[1])]
-
     def open_link(self, request: gr.Request) -> list[object]:
         """Apply the valid settings of a visitor's `?page=…&prompt=…`, and name the others."""
         query = dict(request.query_params) if request else {}
@@ -259,12 +235,12 @@ class OutputBar:
             return [gr.skip(), gr.skip(), gr.skip(), *self.filled(None, {})]
         key = query.get("page", "generate")
         built = self.page(key)
-        is_tab = built is not None or key in self.other_tabs
-        refused = [] if is_tab else ["page"]
+        refused = [] if built else ["page"]
         model: object = gr.skip()
         if "model" in query:
             try:
-                model = model_cache.validated_name(query["model"])
+                name = model_cache.validated_name(query["model"])
+                model = gr.update(value=name, choices=model_cache.dropdown_choices())
             except UserError:
                 refused.append("model")
         settings, invalid = links.validated_settings(built, query, self.examples) if built else ({}, [])
@@ -273,4 +249,4 @@ class OutputBar:
         if refused:
             names = " and ".join(refused)
             text = markup.message(f"The link's {names} can't be used here, so the page keeps its own.", "wrong")
-        return [gr.Tabs(selected=key) if is_tab else gr.skip(), model, text, *self.filled(built, settings)]
+        return [gr.Tabs(selected=key) if built else gr.skip(), model, text, *self.filled(built, settings)]

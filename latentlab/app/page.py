@@ -80,6 +80,8 @@ class Page:
         columns: the gallery's number of columns.
         rows: whether the gallery keeps its rows on a phone, because they have a meaning.
         gallery: whether the page has a gallery.
+        above: builds components above inputs and results, which the built page keeps.
+        stages: stages that the page shows beside those that its experiments declare.
         not_in_api: controls that the page's endpoint lacks.
         new_seeds: whether a button draws another value of the control `seed` and runs the page.
         order: the page's place among the tabs, which begin with the lowest.
@@ -107,6 +109,8 @@ class Page:
     columns: int = 4
     rows: bool = False
     gallery: bool = True
+    above: Callable[[], Any] | None = None
+    stages: tuple[str, ...] = ()
     not_in_api: tuple[str, ...] = ()
     new_seeds: bool = False
     order: int = 100

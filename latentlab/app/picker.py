@@ -63,14 +63,14 @@ def filled_update(box: Component, text: str, image: InputImage) -> Update:
 
 
 def framed_image(
-    label: str, alt_text: str, value: Image.Image | None = None, *, min_width: int, scale: int
+    label: str, alt_text: str, value: Image.Image | None = None, *, min_width: int, scale: int, height: int = 150
 ) -> gr.Image:
     """Build a chosen picture in a frame."""
     return gr.Image(
         value,
         label=label,
         show_label=False,
-        height=150,
+        height=height,
         interactive=False,
         buttons=[],
         format="png",

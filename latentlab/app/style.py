@@ -1,4 +1,4 @@
-"""The app's theme, style sheet and keyboard handlers; nothing is loaded from other servers."""
+"""The app's theme, style sheet and script; nothing is loaded from other servers."""
 
 from pathlib import Path
 
@@ -38,13 +38,4 @@ def theme() -> gr.themes.Base:
 
 
 CSS = Path(__file__).with_name("style.css").read_text("utf-8")
-# Gradio reports a slider's new value only when the pointer is released, so releasing an arrow key does the same.
-# A drop-down opens its list at any key, also at Tab after it has lost the focus, so Tab does not reach it.
-KEYS = """() => {
-    document.addEventListener("keyup", event => {
-        if (event.target.type === "range") event.target.dispatchEvent(new PointerEvent("pointerup", {bubbles: true}))
-    })
-    document.addEventListener("keydown", event => {
-        if (event.key === "Tab" && event.target.role === "combobox") event.stopImmediatePropagation()
-    }, true)
-}"""
+SCRIPT = Path(__file__).with_name("browser.js").read_text("utf-8")

@@ -104,11 +104,20 @@ def open_app(
         str,
         typer.Option(help="Model that the app starts with, a name from `latentlab models`; a visitor can change it."),
     ] = "emoji",
+    map: Annotated[
+        Path | None, typer.Option(help="File of `latentlab embed` whose pictures the app's map shows.", exists=True)
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder of the map's pictures; the folder of the file by default.", exists=True)
+    ] = None,
 ) -> None:
     """Open the app on this machine."""
     import os
 
     os.environ["LATENTLAB_MODEL"] = model
+    for name, path in (("LATENTLAB_MAP", map), ("LATENTLAB_MAP_PICTURES", pictures)):
+        if path is not None:
+            os.environ[name] = str(path)
     if port is not None:
         os.environ["GRADIO_SERVER_PORT"] = str(port)
     try:

@@ -68,9 +68,7 @@ def _compare(model: str, picture: InputImage, labels: list[str]) -> PageRun:
     captions = [caption, *(example.caption for example in others)]
     further = [label for label in labels if label not in captions]
     result = yield from run_experiment(model, experiments.compare, pixels, [*captions, *further[:MORE]])
-    figures = markup.figure_html(
-        result.figure(), "Cosines of pictures, in rows, with captions, in columns"
-    ) + markup.figure_html(
+    figures = markup.similarity_table(result.pixels, result.captions, result.similarity) + markup.figure_html(
         result.gap_figure(), "Pictures and captions on the plane of their first two principal components"
     )
     notes = [f"the plane shows two directions of {result.z_i.shape[1]}, and the gap is measured in all of them"]
