@@ -39,14 +39,26 @@ def endpoint(page: Page, model: gr.Dropdown, pickers: Sequence[Picker], controls
     names = ["model", *picture_names(pickers), *controls]
     parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # Gradio names the API by it
+    call.__name__ = page.key.replace("-", "_")
+    call.__doc__ = _docstring(page, pickers, controls)
     gr.Button(visible=False).click(
         call,
         [model, *(picker.file for picker in pickers), *controls.values()],
         [gr.Gallery(visible=False, format="png", label="pictures"), gr.JSON(visible=False, label="result")],
-        api_name=page.key.replace("-", "_"),
+        api_name=call.__name__,
         api_description=page.description,
         **MODEL_QUEUE,
     )
+
+
+def _docstring(page: Page, pickers: Sequence[Picker], controls: Controls) -> str:
+    """Return a docstring from which Gradio describes the parameters to the clients of the MCP server."""
+    descriptions = {"model": "the model's name"}
+    descriptions |= {name: f"{picker.label}, a file" for name, picker in zip(picture_names(pickers), pickers)}
+    for name, control in controls.items():
+        descriptions[name] = f"{control.label}. {getattr(control, 'info', None) or ''}".strip()
+    lines = [f"    {name}: {' '.join(text.split())}" for name, text in descriptions.items()]
+    return "\n".join([page.description, "", "Args:", *lines])
 
 
 def _run(page: Page, controls: Controls, model: str, paths: Sequence[str], values: Sequence[Any]) -> PageResult:
