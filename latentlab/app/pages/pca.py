@@ -1,4 +1,4 @@
-"""PCA: pictures from the first principal components of z_i, and pictures moved along single components."""
+"""Directions: pictures from the first components of z_i, and pictures moved along single components or features."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import gradio as gr
 import torch
 
 from ... import experiments, models
+from ...analysis import dictionary
+from ...analysis.dictionary import Dictionary
 from ...analysis.pca import Directions
 from ...experiments import InversionResult
 from ...experiments.truncation import default_dims
@@ -18,7 +20,12 @@ from ..outputs import InputImage, KnownLatents, known_latents, output_images
 from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
-TASKS = [("Keep only the first components", "truncate"), ("Move along single components", "walk")]
+TASKS = [
+    ("Keep only the first components", "truncate"),
+    ("Move along single components", "walk"),
+    ("Move along the picture's strongest features", "features"),
+]
+FEW = {"features": 16, "active": 3, "steps": 300}  # of a dictionary of sample pictures alone
 
 
 def inputs() -> Controls:
@@ -28,10 +35,20 @@ def inputs() -> Controls:
 def advanced() -> Controls:
     return {
         "first": gr.Slider(
-            0, 60, 0, step=1, label="First component", info="The picture moves along four components; 0 is the first."
+            0,
+            60,
+            0,
+            step=1,
+            label="First component",
+            info="The picture moves along four components; 0 is the first. Features are the picture's own.",
         ),
         "reach": gr.Slider(
-            1, 6, 3, step=0.5, label="Distance", info="The largest distance, in standard deviations of the component."
+            1,
+            6,
+            3,
+            step=0.5,
+            label="Distance",
+            info="The largest distance, in standard deviations of a component or mean strengths of a feature.",
         ),
         "seed": controls.seed("Seed of x_T", "Pictures from the first components are all decoded from this noise."),
         "steps": controls.steps(),
@@ -43,21 +60,43 @@ def components(model: str, lab: models.Lab) -> tuple[Directions, tuple[str, ...]
     directions = models.directions(model)
     if directions is not None:
         return directions, ()
-    gallery = model_cache.gallery(model)
-    pixels = torch.cat([images.load(path, lab.image_size) for path, _ in gallery])
-    note = (
-        f"{model} ships no components yet, so these are of its {len(gallery)} sample pictures only; "
-        "the command latentlab pca fit finds those of a folder of many"
+    z_i = _sample_z_i(model, lab)
+    return Directions.fit(z_i), (_of_samples(model, "components", "pca", len(z_i)),)
+
+
+def features(model: str, lab: models.Lab) -> tuple[Dictionary, tuple[str, ...]]:
+    """Return the model's features, or those of its few sample pictures with a note about that."""
+    fitted = models.dictionary(model)
+    if fitted is not None:
+        return fitted, ()
+    z_i = _sample_z_i(model, lab)
+    fitted = dictionary.fit(z_i, **FEW)
+    return fitted, (_of_samples(model, "features", "features", len(z_i)),)
+
+
+def _sample_z_i(model: str, lab: models.Lab) -> torch.Tensor:
+    pixels = torch.cat([images.load(path, lab.image_size) for path, _ in model_cache.gallery(model)])
+    return running.encode_images(model, pixels)
+
+
+def _of_samples(model: str, kind: str, command: str, count: int) -> str:
+    return (
+        f"{model} ships no {kind} yet, so these are of its {count} sample pictures only; "
+        f"the command latentlab {command} fit finds those of a folder of many"
     )
-    return Directions.fit(running.encode_images(model, pixels)), (note,)
 
 
 def run(model: str, picture: InputImage, task: str, first: float, reach: float, seed: int, steps: float) -> PageRun:
     inversion = yield from invert_images(model, [picture], steps=int(steps))
     lab = model_cache.get(model)
+    if task == "features":
+        fitted, notes = features(model, lab)
+        own = fitted.encode(inversion.latent.z_i)[0].argsort(descending=True, stable=True)[:4].tolist()
+        return (yield from _walk(model, lab, inversion, fitted, notes, own, reach))
     directions, notes = components(model, lab)
     if task == "walk":
-        return (yield from _walk(model, lab, inversion, directions, notes, int(first), reach))
+        some = [c for c in range(int(first), int(first) + 4) if c < len(directions)] or [len(directions) - 1]
+        return (yield from _walk(model, lab, inversion, directions, notes, some, reach))
     dims = default_dims(directions)
     pixels = picture.pixels(lab)
     result = yield from run_experiment(
@@ -88,25 +127,25 @@ def _walk(
     model: str,
     lab: models.Lab,
     inversion: InversionResult,
-    directions: Directions,
+    directions: Directions | Dictionary,
     notes: tuple[str, ...],
-    first: int,
+    chosen: list[int],
     reach: float,
 ) -> PageRun:
-    """Move the picture along four components."""
+    """Move the picture along four components or features."""
     sigmas = (-reach, -reach / 2, 0.0, reach / 2, reach)
     result = yield from run_experiment(
         model,
         experiments.walk_components,
         inversion,
         directions,
-        components=[c for c in range(first, first + 4) if c < len(directions)] or [len(directions) - 1],
+        components=chosen,
         sigmas=sigmas,
         captions=lab.things or [caption for _, caption in model_cache.gallery(model)],
         steps=inversion.steps,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"component {c} · {s:+g} σ" for c in result.components for s in result.sigmas]
+    titles = [f"{result.kind} {c} · {s:+g} {result.unit}" for c in result.components for s in result.sigmas]
     pixels, source = result.pixels.flatten(0, 1), inversion.bipartite
     z_i = torch.cat([directions.traverse(source.z_i, c, sigmas) for c in result.components])
     latent = Latent(z_i, source.x_T.expand(len(z_i), -1, -1, -1))
@@ -123,9 +162,10 @@ def extras() -> Controls:
 
 PAGE = Page(
     "pca",
-    "PCA",
-    "Principal components are the directions in which pictures' z_i differ most, the largest first. Look for how few "
-    "components restore the colour and how many restore the thing, and for the meaning of a single component.",
+    "Directions",
+    "Principal components are the directions in which pictures' z_i differ most, the largest first; of the features of "
+    "a dictionary only few are active in a picture. Look for how few components restore the colour and how many restore "
+    "the thing, and for what a single component or feature means.",
     inputs,
     run,
     advanced,
