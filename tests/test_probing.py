@@ -55,12 +55,16 @@ def test_facts_that_are_rare_in_a_half_are_left_out():
     row = {"thing": "apple", "place": "left", "style": "colours", "artist": "noto"}
     first = [{**row, "colour": "red" if k < 20 else "blue"} for k in range(40)]
     second = [{**row, "colour": "red" if k < 3 else "blue"} for k in range(40)]
-    assert factors.common_facts(first, first) == [("colour", "blue"), ("colour", "red")]
+    assert factors.common_facts(first, first) == [("colour", "blue")]  # the other value is the same fact
+    third = [{**row, "colour": ("red", "blue", "green")[k % 3]} for k in range(40)]
+    assert [value for _, value in factors.common_facts(third, third)] == ["blue", "green", "red"]
     assert factors.common_facts(first, second) == []
 
 
 def test_the_factor_table_has_a_mean_with_its_interval_for_each_factor():
     facts = [("colour", "blue"), ("colour", "red"), ("thing", "apple")]
-    rows = factors.factor_table({"texts": torch.tensor([0.8, 0.9, 1.0])}, facts)
-    assert [(row["factor"], row["n"]) for row in rows] == [("thing", 1), ("colour", 2)]
-    assert "| texts | 1.000 | 0.850 (" in factors.table({"n": 8, "table": rows})
+    labels = torch.arange(20)[:, None] < torch.tensor([5, 10, 8])
+    rows = factors.factor_table({"texts": torch.tensor([0.8, 0.9, 0.95])}, facts, labels)
+    assert [(row["factor"], row["values"]) for row in rows] == [("thing", 1), ("colour", 2)]
+    assert all(row["low"] < row["value"] < row["high"] for row in rows)
+    assert "| texts | 0.950 (" in factors.table({"n": 8, "table": rows})

@@ -69,15 +69,20 @@ def measure(lab: Lab, sprites: Sprites, *, count: int = 4096, features: int = 51
     facts = common_facts(truth[:half], truth[half:])
     labels = torch.tensor([[row[factor] == value for factor, value in facts] for row in truth])
     scores = all_scores(lab, z_i[:half], z_i[half:], facts, features=min(features, half), seed=seed)
-    table = factor_table(best_directions(scores, labels[:half], labels[half:]), facts)
+    table = factor_table(best_directions(scores, labels[:half], labels[half:]), facts, labels[half:])
     return {"n": count, "seed": seed, "table": table, "directions": direction_rows(scores, labels, facts)}
 
 
 def common_facts(first: list[dict[str, str]], second: list[dict[str, str]]) -> list[Fact]:
-    """The facts that hold for enough pictures of both halves, and do not hold for enough."""
+    """The facts that hold for enough pictures of both halves, and do not hold for enough; of two values only one."""
     halves = [Counter((factor, row[factor]) for row in rows for factor in FACTORS) for rows in (first, second)]
     least = min(len(first), len(second))
-    return sorted(f for f in halves[0] if all(LEAST <= half[f] <= least - LEAST for half in halves))
+    facts = sorted(f for f in halves[0] if all(LEAST <= half[f] <= least - LEAST for half in halves))
+    values = Counter(factor for factor, _ in {*halves[0], *halves[1]})
+    other = {
+        factor: max(value for name, value in facts if name == factor) for factor, _ in facts if values[factor] == 2
+    }
+    return [(factor, value) for factor, value in facts if other.get(factor) != value]
 
 
 def all_scores(
@@ -95,14 +100,22 @@ def all_scores(
     }
 
 
-def factor_table(values: dict[str, Tensor], facts: list[Fact]) -> list[dict]:
-    """A row for each kind of direction and factor: the mean over the factor's values, with its interval."""
+def factor_table(values: dict[str, Tensor], facts: list[Fact], labels: Tensor) -> list[dict]:
+    """A row for each kind of direction and factor: the mean over the factor's values, with its interval.
+
+    Args:
+        values: for each kind, the AUROC (V,). labels: (N, V), the facts of the pictures that they were measured on.
+    """
     table = []
     for kind, value in values.items():
         for factor in FACTORS:
             own = [k for k, fact in enumerate(facts) if fact[0] == factor]
-            if own:
-                table.append(mean(value[own], kind=kind, factor=factor, quantity="held-out AUROC"))
+            where: dict[str, Any] = {"kind": kind, "factor": factor, "values": len(own), "quantity": "held-out AUROC"}
+            if len(own) > 1:
+                table.append(mean(value[own], **where))
+            elif own:
+                with_fact = int(labels[:, own[0]].sum())
+                table.append(auroc_row(value[own[0]].item(), with_fact, len(labels) - with_fact, **where))
     return table
 
 
@@ -127,5 +140,5 @@ def table(measured: dict[str, Any]) -> str:
     for kind in dict.fromkeys(row["kind"] for row in rows):
         cells = (next(r for r in rows if (r["kind"], r["factor"]) == (kind, factor)) for factor in factors)
         lines.append([kind, *(format_interval(cell, ".3f") for cell in cells)])
-    counts = {factor: next(row["n"] for row in rows if row["factor"] == factor) for factor in factors}
+    counts = {factor: next(row["values"] for row in rows if row["factor"] == factor) for factor in factors}
     return markdown([f"{measured['n']} scenes", *(f"{f} ({counts[f]} values)" for f in factors)], lines)

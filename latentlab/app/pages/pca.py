@@ -164,8 +164,8 @@ PAGE = Page(
     "pca",
     "Directions",
     "Principal components are the directions in which pictures' z_i differ most, the largest first; of the features of "
-    "a dictionary only few are active in a picture. Look for how few components restore the colour and how many restore "
-    "the thing, and for what a single component or feature means.",
+    "a dictionary only few are active in a picture. Look for how few components restore the colour and how many "
+    "restore the thing, and for what a single component or feature means.",
     inputs,
     run,
     advanced,
