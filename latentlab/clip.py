@@ -158,8 +158,7 @@ class Encoder:
             raise UserError("the caption is empty: say what the picture shows, like “a red apple”")
         caption = self._named(caption)
         words, unknown = self._words(caption)
-        vocabulary = [w for w in self.tokenizer.tokenizer.get_vocab() if not w.startswith("[")] if unknown else []
-        near = (tuple(difflib.get_close_matches(word, vocabulary, 3, cutoff=0.7)) for word in unknown)
+        near = (tuple(difflib.get_close_matches(word, self.vocabulary, 3, cutoff=0.7)) for word in unknown)
         nothing = bool(unknown) and set(words) <= FUNCTION_WORDS.union(unknown)
         return CaptionCheck(tuple(unknown), tuple(near), self._truncated(caption), nothing)
 
@@ -168,6 +167,13 @@ class Encoder:
         """The tokenizer's backend if its tokens are words, otherwise None: a byte-pair tokenizer knows every word."""
         backend: Any = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
         return backend if type(getattr(backend, "model", None)).__name__ == "WordLevel" else None
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The words of a tokenizer whose tokens are words, sorted; () if it knows every word."""
+        if self._word_level is None:
+            return ()
+        return tuple(sorted(word for word in self._word_level.get_vocab() if not word.startswith("[")))
 
     def _named(self, caption: str) -> str:
         """The caption with emoji characters in words, for a tokenizer whose tokens are words."""

@@ -264,12 +264,12 @@ def test_a_picture_used_as_input_keeps_its_latents_and_is_not_inverted_again(vis
 def test_a_number_or_an_arrow_key_on_theta_after_a_run_decodes_again(visit):
     page = visit("?page=text-diff&steps=4&frames=3&theta=0.5")
     run(page)
-    status(page, "At θ = 0.5")
-    field(page, "θ, how far").fill("0.25")
-    field(page, "θ, how far").blur()
-    status(page, "At θ = 0.25")
-    page.get_by_label("range slider for θ, how far").locator("visible=true").first.press("ArrowLeft")
-    status(page, "At θ = 0.2 ")
+    status(page, "at 50% of the way")
+    field(page, "How far to go").fill("0.25")
+    field(page, "How far to go").blur()
+    status(page, "at 25% of the way")
+    page.get_by_label("range slider for How far to go").locator("visible=true").first.press("ArrowLeft")
+    status(page, "at 20% of the way")
 
 
 def test_the_settings_of_a_png_are_offered_and_applied_only_on_request(visit, tmp_path):

@@ -144,7 +144,9 @@ def _result_update(
     run_output = RunOutput(page.key, output_images, fields)
     sentence = f"{page_result.summary or result.summary()} ({seconds:.1f} s)"
     notes = tuple(dict.fromkeys([*page_result.notes, *result.notes]))
-    numbers = page_result.figures + (markup.results_table(result.table) if len(result.table) > 1 else "")
+    table = markup.results_table(result.table) if len(result.table) > 1 else ""
+    summary = markup.paragraph(result.summary()) if page_result.summary else ""
+    numbers = summary + page_result.figures + table
     update: Updates = {
         components.drawer: gr.update(visible=bool(numbers)),
         components.status: markup.message(sentence, "done", notes),

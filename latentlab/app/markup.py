@@ -83,6 +83,10 @@ def description(title: str, text: str, stages: Iterable[str]) -> str:
     return f"<div><h2>{title}</h2><p>{glossary.marked(text)}</p></div>{diagram.draw(stages)}"
 
 
+def paragraph(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>"
+
+
 def error_sentence(error: Exception | str) -> str:
     """Return an error's text as a sentence; a file or a symbol at its start keeps its first letter."""
     text = str(error)

@@ -131,6 +131,13 @@ def guess_label(lab: models.Lab, image: InputImage, count: int = 8) -> tuple[tup
     return tuple((labels[k], p) for p, k in zip(best.values.tolist(), best.indices.tolist()))
 
 
+def top_labels(model: str, pixels: Tensor) -> list[str]:
+    """CLIP's first label of each picture (B, 3, H, W) among all of the lab's."""
+    lab = model_cache.get(model)
+    best = next(iter(_encode(lab.name, "classify", (pixels, class_embeddings(lab)), {}))).argmax(1)
+    return [model_cache.labels(lab)[k] for k in best.tolist()]
+
+
 def nearest_label(lab: models.Lab, label: str) -> str:
     """The label of the lab's whose embedding is nearest to that of this one, and which is another one."""
     labels, classes = model_cache.labels(lab), class_embeddings(lab)

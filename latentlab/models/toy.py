@@ -27,7 +27,7 @@ D, SIDE = 12, 8  # an embedding is the mean colour of the four quarters, with 3 
 class ToyEncoder(Encoder):
     """z_i is the mean colour of the four quarters; z_t are four colours drawn from the caption's hash."""
 
-    image_size, scale = SIDE, 10.0
+    image_size, scale, vocabulary = SIDE, 10.0, ()
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

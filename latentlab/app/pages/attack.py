@@ -15,7 +15,7 @@ from ...errors import UserError
 from ...grammar import article
 from ...io import images
 from ...paper.inputs import thing as without_background
-from .. import controls, markup, model_cache
+from .. import controls, markup, model_cache, sentences
 from ..events import QUIET, Controls, EventOptions
 from ..outputs import InputImage, file, latent_row, output_images
 from ..page import Page, PageResult, PageRun
@@ -182,16 +182,19 @@ def _attack_result(result: experiments.TypographicAttackResult, word: str) -> Pa
     side, count = result.variations.shape[-1], result.variations.shape[2]
     clean, attacked = (images.resize(pixels.cpu(), side) for pixels in (result.original, result.pixels[:, 0]))
     probabilities = {"clean": result.before[0], f"wearing “{word}”": result.attacked[0, 0]}
-    titles = [*probabilities, *(f"decoded from its z_i · x_T {k + 1}" for k in range(count))]
+    titles = [*probabilities, *(f"drawn from what CLIP saw · {k + 1}" for k in range(count))]
     if count:
-        probabilities["decoded, on average"] = result.after[0, 0].mean(0)
+        probabilities["drawn from what CLIP saw, on average"] = result.after[0, 0].mean(0)
     pictures = output_images(
         torch.cat([clean, attacked, result.variations[0, 0].cpu()]),
         titles,
         latents=[None, None, *(latent_row(result.latent, k) for k in range(count) if result.latent is not None)],
     )
     bars = {name: _top(values, result.labels) for name, values in probabilities.items()}
-    return PageResult(result, pictures, {"probabilities": markup.probability_bars(bars)})
+    first = [result.labels[k] for k in torch.stack([result.before[0], result.attacked[0, 0]]).argmax(-1).tolist()]
+    drawn = [result.labels[k] for k in result.after[0, 0].argmax(-1).tolist()] if count else []
+    summary = sentences.attacked(*first, result.truth[0], drawn)
+    return PageResult(result, pictures, {"probabilities": markup.probability_bars(bars)}, summary=summary)
 
 
 def _top(probabilities: Tensor, labels: Sequence[str]) -> list[tuple[str, float]]:
@@ -232,8 +235,8 @@ def _run_drawing(
 PAGE = Page(
     "attack",
     "Typographic attack",
-    "A word on a paper label can change how CLIP classifies a picture. Compare CLIP's labels before and after, and "
-    "look at what the decoder draws from the embedding of the attacked picture.",
+    "A word on a paper label can change what CLIP thinks that a picture shows. Compare its answers with and without "
+    "the label, and look at what the model draws from what CLIP saw.",
     inputs,
     run,
     advanced,

@@ -73,8 +73,19 @@ def run(
         for seed, (first, second), caption in zip(result.seeds, result.colours[0], result.read_as[0])
     ]
     pictures = output_images(result.pixels[0], titles, captions=[prompt] * len(titles), latents=result.latent)
-    return PageResult(
-        result, pictures, notes=("the pixels' check looks for the colours at their places and ignores the shapes",)
+    note = "the pixels' check looks for the colours at their places and ignores the shapes"
+    return PageResult(result, pictures, notes=(note,), summary=_summary(result))
+
+
+def _summary(result: experiments.BindingResult) -> str:
+    count = len(result.seeds)
+    both = round(result.value("both colours at their place") * count)
+    right = round(result.value("CLIP reads it as asked") * count)
+    others = len(result.arrangements[0].swaps()) - 1
+    return (
+        f"Both colours are where the caption puts them in {both} of {count} pictures. CLIP prefers the right caption "
+        f"to {others} wrong one{'s' * (others > 1)} for {right} of {count}; guessing would give "
+        f"{count / (others + 1):.1f}."
     )
 
 
@@ -102,8 +113,8 @@ def _spell(model: str, words: str, seeds: range, steps: int, guidance: float) ->
 PAGE = Page(
     "binding",
     "Binding",
-    "Does each thing get its own colour? CLIP can know every word of a caption and still confuse which word belongs to "
-    "which. Look for exchanged colours, and for letters that almost spell the word.",
+    "CLIP can know every word of a caption and still mix up which colour belongs to which thing. Look for exchanged "
+    "colours, and for letters that almost spell the word.",
     inputs,
     run,
     advanced,

@@ -74,14 +74,16 @@ def _compare(model: str, picture: InputImage, labels: list[str]) -> PageRun:
     notes = [f"the plane shows two directions of {result.z_i.shape[1]}, and the gap is measured in all of them"]
     if further[MORE:]:
         notes += [f"at most {MORE} labels are compared; these were left out: {', '.join(further[MORE:])}"]
-    return PageResult(result, extras={"answer": figures}, notes=tuple(notes))
+    own = (result.similarity[:, : len(captions)].argmax(1).cpu() == torch.arange(len(captions))).sum().item()
+    summary = f"CLIP finds the right caption for {own} of {len(captions)} pictures."
+    return PageResult(result, extras={"answer": figures}, notes=tuple(notes), summary=summary)
 
 
 PAGE = Page(
     "clip",
     "CLIP",
-    "CLIP classifies a picture or compares it with captions; no decoder runs. Try labels that almost fit, and look at "
-    "the gap between the embeddings of pictures and of captions.",
+    "CLIP says what a picture shows, or how well captions fit it; nothing is drawn. Try your own picture, and labels "
+    "that almost fit: look for what CLIP confuses.",
     inputs,
     run,
     advanced,

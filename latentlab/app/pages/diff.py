@@ -8,7 +8,7 @@ from ... import experiments
 from ...edits import spaced, text_diff
 from ...experiments import TextDiffResult
 from ...paper.inputs import thing as without_background
-from .. import controls, markup, model_cache, running, scrubber
+from .. import controls, markup, model_cache, running, scrubber, sentences
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, known_latents, output_images
 from ..page import Page, PageResult, PageRun
@@ -24,9 +24,8 @@ def inputs() -> Controls:
             1,
             0.5,
             step=0.05,
-            label="θ, how far",
-            info="The last frame's fraction of the arc; the paper uses 0.25 to 0.50. Moving the slider after a run "
-            "decodes again, without another inversion.",
+            label="How far to go",
+            info="1 goes all the way to the new caption (θ); 0.25 to 0.50 keeps more of the picture.",
         ),
     }
 
@@ -68,10 +67,11 @@ def run(
         z_t = running.encode_captions(model, [source, target]).to(inversion.latent.z_i)
         latent = text_diff(inversion.bipartite, z_t[:1], z_t[1:], thetas)
         frame_latents = known_latents(latent, pixels, model_cache.get(model), inversion.steps)
-    titles = [f"θ = {t:.2f}" for t in thetas]
+    titles = [f"{t:.0%} of the way" for t in thetas]
     pictures = output_images(pixels, titles, known_latents=frame_latents)
-    frames_by_path = {"Move through the frames": (pixels, titles)}
-    return PageResult(result, pictures, {"scrubber": scrubber.draw(frames_by_path)}, figures=_curves(result))
+    scrub = {"scrubber": scrubber.draw({"Move through the frames": (pixels, titles)})}
+    summary = sentences.turned(running.top_labels(model, pixels), theta)
+    return PageResult(result, pictures, scrub, figures=_curves(result), summary=summary)
 
 
 def extras() -> Controls:
@@ -98,8 +98,8 @@ def captions(picture: InputImage) -> dict[str, str]:
 PAGE = Page(
     "text-diff",
     "Text diff",
-    "z_i is rotated towards the difference of two captions' embeddings, and x_T stays. Look for what the captions "
-    "change, and for what else changes with it.",
+    "The picture turns from what one caption says towards what another one says. Look for what the new caption "
+    "changes, and for what else changes with it.",
     inputs,
     run,
     advanced,

@@ -8,7 +8,7 @@ import gradio as gr
 
 from ... import experiments
 from ...experiments import GenerationResult
-from .. import controls
+from .. import caption_help, controls
 from ..events import Controls
 from ..outputs import OutputImage, output_images
 from ..page import Page, PageResult, PageRun
@@ -26,7 +26,14 @@ CAPTIONS = (
 
 
 def inputs() -> Controls:
-    prompt = gr.Textbox(CAPTIONS[0], label="Caption", max_length=300, info="What the picture shows.")
+    prompt = gr.Textbox(
+        CAPTIONS[0],
+        label="Caption",
+        max_length=300,
+        info="What the picture shows, in words or as an emoji character.",
+        elem_id="generate-caption",
+    )
+    caption_help.build(prompt)
     gr.Examples([[caption] for caption in CAPTIONS], prompt, label="Captions to try", example_labels=list(CAPTIONS))
     return {"prompt": prompt, "count": controls.count(4)}
 
@@ -120,8 +127,8 @@ def _summary(result: GenerationResult) -> str:
 PAGE = Page(
     "generate",
     "Generate",
-    "The prior turns a caption into an image embedding, and the decoder turns the embedding into a picture. Look for "
-    "what stays the same from seed to seed, because the caption says it, and for what changes.",
+    "Write what you want to see. Look for what all pictures share, because the caption says it, and for what differs "
+    "from picture to picture.",
     inputs,
     run,
     advanced,

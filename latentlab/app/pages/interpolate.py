@@ -8,19 +8,19 @@ from ... import edits, experiments
 from ...errors import UserError
 from ...latents import Latent
 from ...noise import draw_x_T
-from .. import controls, model_cache, scrubber
+from .. import controls, model_cache, running, scrubber, sentences
 from ..events import Controls
 from ..outputs import InputImage, folder, known_latents, output_images
 from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
-PATHS = [("interpolated too: both ends are reconstructed", "slerp"), ("fixed: only z_i changes", "fixed")]
+PATHS = [("changes too: both ends are the pictures", "slerp"), ("stays: only what CLIP sees changes", "fixed")]
 
 
 def inputs() -> Controls:
     return {
         "frames": gr.Slider(3, 16, 8, step=1, label="Frames"),
-        "noise": gr.Radio(PATHS, value="slerp", label="x_T of the frames"),
+        "noise": gr.Radio(PATHS, value="slerp", label="The noise"),
     }
 
 
@@ -75,18 +75,19 @@ def run(
     path = Latent.stack([edits.interpolate(latent[0], latent[1], result.thetas, noise=x_T)])
     pixels = result.pixels[0].cpu()
     frame_latents = known_latents(path, pixels, lab, ends.steps) if guidance == 1 else ()
-    titles = [f"θ = {t:.2f}" for t in result.thetas]
+    titles = [f"{t:.0%} of the way" for t in result.thetas]
     pictures = output_images(pixels, titles, known_latents=frame_latents)
     animation = result.save_animation(folder() / "interpolation.gif")
-    frames_by_path = {"Move through the frames": (pixels, titles)}
-    return PageResult(result, pictures, {"scrubber": scrubber.draw(frames_by_path), "animation": str(animation)})
+    outputs = {"scrubber": scrubber.draw({"Move through the frames": (pixels, titles)}), "animation": str(animation)}
+    summary = f"On the way CLIP sees {sentences.along(running.top_labels(model, pixels))}."
+    return PageResult(result, pictures, outputs, summary=summary)
 
 
 PAGE = Page(
     "interpolate",
     "Interpolate",
-    "z_i is interpolated from one picture's embedding to the other's. Look at the frames in the middle: each is a new "
-    "picture, not an overlay of the two.",
+    "The model walks from one picture to the other through what CLIP sees. Look at the pictures in the middle: each is "
+    "drawn anew, and none is an overlay of the two.",
     inputs,
     run,
     advanced,

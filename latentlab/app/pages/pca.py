@@ -14,7 +14,7 @@ from ...experiments.truncation import default_dims
 from ...io import images
 from ...latents import Latent
 from ...noise import draw_x_T
-from .. import controls, markup, model_cache, running, scrubber
+from .. import controls, markup, model_cache, running, scrubber, sentences
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, known_latents, output_images
 from ..page import Page, PageResult, PageRun
@@ -109,7 +109,7 @@ def run(model: str, picture: InputImage, task: str, first: float, reach: float, 
         steps=int(steps),
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"first {k} · {share:.0%}" for k, share in zip(result.dims, result.explained)]
+    titles = [f"{k} component{'s' * (k > 1)}" for k in result.dims]
     plot = markup.figure_html(result.curves(), "Variance explained and cosines against the number of components kept")
     x_T = draw_x_T(lab.require_decoder(), [result.seed]).expand(len(dims), -1, -1, -1)
     z_i = running.encode_images(model, pixels)  # not the inversion's z_i, from which an output may have been decoded
@@ -120,7 +120,10 @@ def run(model: str, picture: InputImage, task: str, first: float, reach: float, 
     ]
     rows = torch.cat([result.pixels[0], images.resize(inversion.original, result.pixels.shape[-1])])
     pictures = output_images(rows, [*titles, "the original"], known_latents=latents)
-    return PageResult(result, pictures, {"scrubber": gr.update(visible=False)}, figures=plot, notes=notes)
+    *labels, original = running.top_labels(model, rows)
+    summary = sentences.truncated(original, labels, result.dims)
+    hidden = {"scrubber": gr.update(visible=False)}
+    return PageResult(result, pictures, hidden, figures=plot, notes=notes, summary=summary)
 
 
 def _walk(
@@ -153,7 +156,11 @@ def _walk(
     sigma_titles = [f"{s:+g} σ" if s else "0 σ" for s in result.sigmas]
     paths = {f"component {c}": (row, sigma_titles) for c, row in zip(result.components, result.pixels)}
     pictures = output_images(pixels, titles, known_latents=latents)
-    return PageResult(result, pictures, {"scrubber": scrubber.draw(paths)}, notes=notes)
+    labels = running.top_labels(model, pixels)
+    rows = [labels[k : k + len(sigmas)] for k in range(0, len(labels), len(sigmas))]
+    seen = [f"component {c}: {sentences.along(row)}" for c, row in zip(result.components, rows)]
+    summary = f"From left to right CLIP sees: {'; '.join(seen)}."
+    return PageResult(result, pictures, {"scrubber": scrubber.draw(paths)}, notes=notes, summary=summary)
 
 
 def extras() -> Controls:
@@ -163,9 +170,9 @@ def extras() -> Controls:
 PAGE = Page(
     "pca",
     "Directions",
-    "Principal components are the directions in which pictures' z_i differ most, the largest first; of the features of "
-    "a dictionary only few are active in a picture. Look for how few components restore the colour and how many "
-    "restore the thing, and for what a single component or feature means.",
+    "What CLIP sees is a list of numbers. Principal components are the combinations in which pictures differ most; of a "
+    "dictionary's features a picture has only few. Look for how few components bring back the colour and how many the "
+    "thing, and for what a single one means.",
     inputs,
     run,
     advanced,

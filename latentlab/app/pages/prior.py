@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gradio as gr
+import torch
 
 from ... import experiments
 from ...errors import UserError
-from .. import controls
+from ...io import images
+from ...slerp import normalize
+from .. import controls, model_cache, running, sentences
 from ..events import Controls
 from ..outputs import latent_row, output_images
 from ..page import Page, PageResult, PageRun
@@ -16,6 +19,7 @@ TASKS = [
     ("With and without the prior", "ablate"),
     ("Guidance of prior and decoder", "sweep"),
 ]
+NAMES = {"caption only": "caption only", "z_t": "caption as a picture", "prior": "prior's guess", "real z_i": "real"}
 CAPTIONS = "a red apple on a blue background\na penguin\na castle on green"
 
 
@@ -52,14 +56,20 @@ def run(model: str, captions: str, task: str, seed: int, steps: float, guidance:
         guidance=guidance,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"{signal} · {caption}" for signal in result.signals for caption in result.captions]
+    titles = [f"{NAMES[signal]} · {caption}" for signal in result.signals for caption in result.captions]
     pictures = output_images(
         result.pixels.flatten(0, 1),
         titles,
         captions=list(result.captions) * len(result.signals),
         latents=result.latent,
     )
-    return PageResult(result, pictures, columns=len(result.captions))
+    small = images.resize(result.pixels.flatten(0, 1).cpu(), model_cache.get(model).encoder.image_size)
+    cosines = normalize(running.encode_images(model, small)) @ normalize(running.encode_captions(model, lines)).T
+    nearest = cosines.view(len(result.signals), len(lines), -1).argmax(-1)
+    own = (nearest == torch.arange(len(lines))).sum(1).tolist()
+    hits = {f"pictures in row {k + 1} ({NAMES[s]})": n for k, (s, n) in enumerate(zip(result.signals, own))}
+    summary = sentences.matched(hits, len(lines)) if len(lines) > 1 else ""
+    return PageResult(result, pictures, columns=len(result.captions), summary=summary)
 
 
 def _sweep(model: str, caption: str, seed: int, steps: int) -> PageRun:
@@ -82,9 +92,8 @@ def _sweep(model: str, caption: str, seed: int, steps: int) -> PageRun:
 PAGE = Page(
     "prior",
     "Prior",
-    "The decoder needs an image embedding, but a caption only has a text embedding z_t. Compare the rows: the decoder "
-    "gets the caption only, z_t in place of an image embedding, or the image embedding that the prior samples. The "
-    "other task varies the guidance scales of prior and decoder on a grid.",
+    "The decoder draws what CLIP would see in a picture, but a caption is no picture. The prior guesses what CLIP "
+    "would see. Compare the rows: without any guess, with the caption itself in its place, and with the prior's guess.",
     inputs,
     run,
     advanced,

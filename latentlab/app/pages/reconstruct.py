@@ -11,7 +11,7 @@ from ...io import images
 from ...latents import Latent
 from ...models import Lab
 from ...noise import draw_x_T
-from .. import controls, model_cache
+from .. import controls, model_cache, running, sentences
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, files, known_latents, output_images
 from ..page import Page, PageResult, PageRun
@@ -66,7 +66,7 @@ def run(model: str, picture: InputImage, steps: float, method: str, iterations: 
     pixels = torch.cat(
         [images.resize(p.cpu(), side) for p in (result.inverted.original, result.large, result.large_from_z_i)]
     )
-    titles = ["the original", f"from z_i and x_T · {float(result.psnr[0]):.1f} dB", "from z_i alone, another x_T"]
+    titles = ["the original", "from both halves", "from CLIP's half alone"]
     latents_of_pictures = _latents(inversion, result, lab, seed)
     other = latents_of_pictures[2]
     pictures = output_images(
@@ -79,7 +79,10 @@ def run(model: str, picture: InputImage, steps: float, method: str, iterations: 
     converged = method == "naive" or bool(inversion.converged.all())
     notes = () if converged else ("the inversion did not reach its tolerance; allow more evaluations or steps",)
     pair = tuple(files([image.picture for image in pictures[:2]]))
-    return PageResult(result, pictures, {"slider": pair}, notes=notes)
+    labels = running.top_labels(model, pixels)
+    other_psnr = result.value("PSNR from another x_T")
+    summary = sentences.reconstructed(*labels, float(result.psnr[0]), other_psnr)
+    return PageResult(result, pictures, {"slider": pair}, notes=notes, summary=summary)
 
 
 def _latents(
@@ -101,8 +104,8 @@ def _latents(
 PAGE = Page(
     "reconstruct",
     "Reconstruct",
-    "The model turns a picture into two latents: z_i holds what CLIP sees, and x_T holds everything else. Compare the "
-    "picture decoded from both with the picture decoded from z_i and another x_T.",
+    "The model takes a picture apart into two halves: what CLIP sees in it (z_i), and everything else (x_T). Then it "
+    "draws the picture from both, and from CLIP's half alone. Look for what is lost without the other half.",
     dict,
     run,
     advanced,

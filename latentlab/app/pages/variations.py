@@ -7,7 +7,7 @@ import torch
 
 from ... import experiments
 from ...io import images
-from .. import controls, model_cache
+from .. import controls, model_cache, running, sentences
 from ..events import Controls
 from ..outputs import InputImage, KnownLatents, known_latents, output_images
 from ..page import Page, PageResult, PageRun
@@ -21,9 +21,8 @@ def inputs() -> Controls:
             1,
             1,
             step=0.05,
-            label="η, fresh noise",
-            info="0 reconstructs the picture; 1 keeps only z_i. A row between them has half this η. Moving the "
-            "slider after a run decodes again, without another inversion.",
+            label="New noise",
+            info="0 draws the picture again; 1 keeps only what CLIP saw. A row between them has half as much (η).",
         ),
         "count": controls.count(4),
     }
@@ -52,12 +51,15 @@ def run(model: str, picture: InputImage, eta: float, count: float, seed: int, st
     )
     original = images.resize(inversion.original.cpu(), result.pixels.shape[-1])
     # At η = 0 every seed gives the same picture, the reconstruction, so one is enough.
-    tiles, titles = [result.pixels[0, :1].cpu()], ["η 0: the reconstruction"]
+    tiles, titles = [result.pixels[0, :1].cpu()], ["without new noise"]
     for k, row_eta in enumerate(etas[1:], 1):
         # The reconstruction begins the first row of the gallery, the original every other one.
         first_column = [original] if k > 1 else []
         tiles += [*first_column, result.pixels[k].cpu()]
-        titles += [*["the original"] * len(first_column), *(f"η {row_eta:g} · seed {s}" for s in result.seeds)]
+        titles += [
+            *["the original"] * len(first_column),
+            *(f"{row_eta:.0%} new noise · seed {s}" for s in result.seeds),
+        ]
     reconstruction: list[KnownLatents | None] = [None]
     if guidance == 1:
         lab = model_cache.get(model)
@@ -68,14 +70,16 @@ def run(model: str, picture: InputImage, eta: float, count: float, seed: int, st
         captions=[picture.caption] * len(titles),
         known_latents=[*reconstruction, *[None] * (len(titles) - 1)],
     )
-    return PageResult(result, pictures, columns=int(count) + 1)
+    labels = running.top_labels(model, torch.cat([original, result.pixels[-1].cpu()]))
+    summary = sentences.varied(labels[0], labels[1:], eta)
+    return PageResult(result, pictures, columns=int(count) + 1, summary=summary)
 
 
 PAGE = Page(
     key="variations",
     title="Variations",
-    description="The picture's z_i is decoded with fresh noise. z_i does not fix what changes between the pictures. "
-    "What stays the same can come from z_i, from the part of x_T that is kept where η is below 1, or from the decoder.",
+    description="The model draws what CLIP sees in the picture again, from new noise. Look for what changes: CLIP did not "
+    "fix it. What stays can come from what CLIP saw, from the noise that is kept, or from the model's habits.",
     controls=inputs,
     run=run,
     advanced=advanced,

@@ -1,0 +1,116 @@
+"""Help beside a caption: how it is read, which words continue it, what the model fails at, and all that it can draw."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gradio as gr
+
+from ..emoji_names import name_emoji
+from ..grammar import COLOURS, SOLIDS
+from ..models import Lab
+from . import model_cache
+from .events import QUIET
+
+MAX_OFFERS = 6
+COUNTS = re.compile(
+    r"\b(two|three|four|five|six|seven|eight|nine|ten|\d+) (?!leaf\b|balls?\b)(\w+s|mice|wolves|dice)\b"
+)
+COLOURED = re.compile(rf"\b({'|'.join(COLOURS)}|grey) (\w+)")
+# A button's caption replaces the text of the box, as if it had been typed.
+CHOOSE_JS = """
+element.addEventListener('click', event => {
+  const button = event.target.closest('button[data-caption]'), box = document.querySelector('#%s textarea, #%s input');
+  if (!button || !box) return;
+  const own = box.tagName === 'TEXTAREA' ? HTMLTextAreaElement : HTMLInputElement;
+  Object.getOwnPropertyDescriptor(own.prototype, 'value').set.call(box, button.dataset.caption);
+  box.dispatchEvent(new Event('input', {bubbles: true}));
+  box.focus();
+});
+"""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Sentences about a caption, and whole captions that could replace it, each with the word that it offers."""
+
+    sentences: tuple[str, ...] = ()
+    offers: tuple[tuple[str, str], ...] = ()
+
+
+def advice(lab: Lab, caption: str) -> Advice:
+    """Return how a model with a limited vocabulary reads a caption; for other models there is nothing to say."""
+    vocabulary = lab.encoder.vocabulary
+    if not vocabulary or not caption.strip():
+        return Advice()
+    known = set(vocabulary)
+    named = name_emoji(caption, known.__contains__)
+    sentences = [f"This is read as “{named}”."] if named != caption else []
+    offers = completions(named, vocabulary, lab.things)
+    typing = offers[0][1] if offers else None
+    check = lab.encoder.check_caption(named)
+    for word, near in zip(check.unknown, check.suggestions):
+        if not (typing and named.lower().endswith(word)):  # a word that is being typed is not a mistake yet
+            sentences.append(f"The model does not know the word “{word}”.")
+            offers += [(other, re.sub(rf"\b{re.escape(word)}\b", other, named, flags=re.I)) for other in near]
+    return Advice((*sentences, *known_failures(named, lab.things)), tuple(offers[:MAX_OFFERS]))
+
+
+def completions(caption: str, vocabulary: Sequence[str], things: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the words that the last word may become, things first: (word, the caption that ends with it)."""
+    start = re.search(r"[a-z]{2,}$", caption.lower())
+    if not start or start[0] in vocabulary:
+        return []
+    nouns = dict.fromkeys(thing.split(" ", 1)[-1] for thing in things)
+    words = [word for word in dict.fromkeys([*nouns, *vocabulary]) if word.startswith(start[0])]
+    return [(word, caption[: start.start()] + word) for word in words[:MAX_OFFERS]]
+
+
+def known_failures(caption: str, things: Sequence[str]) -> list[str]:
+    """Return what the model is known to fail at, as `benchmarks/limits.py` measures it."""
+    text, sentences = caption.lower(), []
+    count = COUNTS.search(text)
+    if count:
+        sentences.append(f"The model can't count well: it often draws another number than {count[1]} {count[2]}.")
+    nouns = {thing.split(" ")[-1] for thing in things}
+    for colour, noun in COLOURED.findall(text):
+        if noun in nouns - set(SOLIDS) and not any(thing.endswith(f"{colour} {noun}") for thing in things):
+            sentences.append(
+                f"Things keep their own colours here, so the {noun} may not become {colour}. Colours work for "
+                "backgrounds and for cubes, balls, cones and stars."
+            )
+    return sentences
+
+
+def advice_html(caption: str) -> str:
+    lab = model_cache.current()
+    if lab is None:
+        return ""
+    result = advice(lab, caption)
+    lines = "".join(f'<p class="note">{html.escape(sentence)}</p>' for sentence in result.sentences)
+    return lines + (_buttons(result.offers) if result.offers else "")
+
+
+def _buttons(offers: Sequence[tuple[str, str]]) -> str:
+    """Draw a button for each (label, caption)."""
+    buttons = "".join(
+        f'<button type="button" data-caption="{html.escape(caption, quote=True)}">{html.escape(label)}</button>'
+        for label, caption in offers
+    )
+    return f'<div class="offers">{buttons}</div>'
+
+
+def build(prompt: gr.Textbox) -> None:
+    """Build the lines under a caption's box, which needs an `elem_id`, and the list of all that the model can draw."""
+    choose = CHOOSE_JS.replace("%s", str(prompt.elem_id))
+    lines = gr.HTML(padding=False, js_on_load=choose, elem_classes="caption-help")
+    prompt.change(advice_html, prompt, lines, trigger_mode="always_last", **QUIET)
+    lab = model_cache.current()
+    if lab is not None and lab.things:
+        with gr.Accordion("What can it draw?", open=False):
+            text = "Click a thing to use it as the caption. Add a background, like “on blue”."
+            things = _buttons([(thing.split(" ", 1)[-1], thing) for thing in lab.things])
+            gr.HTML(f'<p class="note">{text}</p>{things}', padding=False, js_on_load=choose)

@@ -1,0 +1,70 @@
+"""What came out of a run, in plain words that follow from what CLIP sees in the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words: `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def along(labels: Sequence[str]) -> str:
+    """The labels of a row of pictures in their order, each stretch once: `first a heart, then an apple`."""
+    stretches = [label for label, _ in groupby(labels)]
+    return stretches[0] if len(stretches) == 1 else f"first {', then '.join(stretches)}"
+
+
+def reconstructed(original: str, both: str, alone: str, psnr: float, psnr_alone: float) -> str:
+    """The labels of the three pictures, and the errors of two from their PSNR: RMS error / range = 10^(-PSNR / 20)."""
+    errors = [f"{10 ** (-value / 20):.0%}" for value in (psnr, psnr_alone)]
+    return (
+        f"From both halves the picture comes back with an average error of {errors[0]}, from CLIP's half alone with "
+        f"{errors[1]}. CLIP sees {original} in the original, {both} in the picture from both halves, and {alone} in "
+        "the one from its half alone."
+    )
+
+
+def varied(original: str, labels: Sequence[str], share: float) -> str:
+    same, count = sum(label == original for label in labels), len(labels)
+    which = "the variation" if count == 1 else f"{same} of the {count} variations"
+    if count == 1 and not same:
+        return f"CLIP sees {original} in the picture, and {labels[0]} in the variation with {share:.0%} new noise."
+    return f"CLIP sees {original} in the picture, and in {which} with {share:.0%} new noise."
+
+
+def turned(labels: Sequence[str], share: float) -> str:
+    """The first and the last label of a text diff that ends at a share of the way."""
+    first, last = labels[0], labels[-1]
+    if first == last:
+        return f"CLIP still sees {first} at {share:.0%} of the way to the new caption."
+    return f"CLIP sees {first} at the start and {last} at {share:.0%} of the way to the new caption."
+
+
+def truncated(original: str, labels: Sequence[str], dims: Sequence[int]) -> str:
+    """From how many components on every picture has the label of the original."""
+    enough = next((k for k in range(len(labels)) if all(label == original for label in labels[k:])), None)
+    if enough is None:
+        return f"CLIP sees {original} in the original, but {labels[-1]} in the picture from all {dims[-1]} components."
+    return f"CLIP sees {original} in the original, and in each picture from {dims[enough]} or more components."
+
+
+def attacked(clean: str, labelled: str, truth: str, drawn: Sequence[str]) -> str:
+    """The labels of the clean picture, of the one with the word, and of what is drawn from the latter's embedding."""
+    if clean == labelled:
+        sentence = f"The word does not change CLIP's answer: it says “{clean}” with the label, too."
+    else:
+        sentence = f"With the label on the picture CLIP says “{labelled}”, without it “{clean}”."
+    if not drawn:
+        return sentence
+    count = len(drawn)
+    whole = f"{sum(label == truth for label in drawn)} of the {count} picture{'s' * (count > 1)}"
+    return f"{sentence} It says “{truth}” about {whole} drawn from what it saw with the label."
+
+
+def matched(own: dict[str, int], count: int) -> str:
+    """How many of `count` pictures in each row CLIP matches with their own caption."""
+    rows = [f"{hits} of {count} {name}" for name, hits in own.items()]
+    return f"CLIP finds the right caption for {listed(rows)}."

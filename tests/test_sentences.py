@@ -1,0 +1,53 @@
+"""Sentences on the pages: they follow from the labels and numbers that they are about."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("gradio")
+
+from latentlab.app import sentences
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [(["a"], "a"), (["a", "a"], "a"), (["a", "a", "b", "a"], "first a, then b, then a")],
+)
+def test_a_stretch_of_equal_labels_is_named_once(labels, text):
+    assert sentences.along(labels) == text
+
+
+def test_an_error_in_per_cent_is_that_of_the_psnr():
+    text = sentences.reconstructed("a cat", "a dog", "a bus", 20.0, 40.0)
+    assert "average error of 10%" in text and "alone with 1%" in text
+    assert text.index("a cat") < text.index("a dog") < text.index("a bus")
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [(["a", "b", "a"], "in 2 of the 3"), (["b", "c"], "in 0 of the 2"), (["b"], "and b in the"), (["a"], "in the var")],
+)
+def test_variations_are_counted(labels, text):
+    assert text in sentences.varied("a", labels, 1.0)
+
+
+def test_a_text_diff_that_changes_nothing_for_clip_says_so():
+    assert "still sees a" in sentences.turned(["a", "b", "a"], 0.5)
+    assert "a at the start and b at 50%" in sentences.turned(["a", "a", "b"], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        (["b", "a", "b", "a", "a"], "from 8 or more"), (["a"] * 5, "from 1 or more"),
+        (["a", "a", "a", "a", "b"], "but b in the picture from all 16"),
+    ],
+)  # fmt: skip
+def test_enough_components_are_those_from_which_on_every_label_is_right(labels, text):
+    assert text in sentences.truncated("a", labels, (1, 2, 4, 8, 16))
+
+
+def test_an_attack_is_reported_as_it_went():
+    assert "does not change" in sentences.attacked("a", "a", "a", [])
+    assert "“b”, without it “a”" in sentences.attacked("a", "b", "a", [])
+    assert "about 1 of the 2 pictures" in sentences.attacked("a", "b", "a", ["a", "c"])
