@@ -28,11 +28,12 @@ def reconstructed(original: str, both: str, alone: str, psnr: float, psnr_alone:
 
 
 def varied(original: str, labels: Sequence[str], share: float) -> str:
+    """The label of the picture, and those of the variations with that share of new noise."""
     same, count = sum(label == original for label in labels), len(labels)
-    which = "the variation" if count == 1 else f"{same} of the {count} variations"
-    if count == 1 and not same:
-        return f"CLIP sees {original} in the picture, and {labels[0]} in the variation with {share:.0%} new noise."
-    return f"CLIP sees {original} in the picture, and in {which} with {share:.0%} new noise."
+    others = [label for label in dict.fromkeys(labels) if label != original]
+    rest = f" In the others it sees {listed(others)}." if same else f" There it sees {listed(others)}."
+    variations = f"{same} of the {count} variation{'s' * (count > 1)} with {share:.0%} new noise"
+    return f"CLIP sees {original} in the picture, and in {variations}.{rest if others else ''}"
 
 
 def turned(labels: Sequence[str], share: float) -> str:

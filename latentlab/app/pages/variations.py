@@ -78,8 +78,8 @@ def run(model: str, picture: InputImage, eta: float, count: float, seed: int, st
 PAGE = Page(
     key="variations",
     title="Variations",
-    description="The model draws what CLIP sees in the picture again, from new noise. Look for what changes: CLIP did not "
-    "fix it. What stays can come from what CLIP saw, from the noise that is kept, or from the model's habits.",
+    description="The model draws what CLIP sees in the picture again, from new noise. Look for what changes: CLIP did "
+    "not fix it. What stays can come from what CLIP saw, from the noise that is kept, or from the model's habits.",
     controls=inputs,
     run=run,
     advanced=advanced,
