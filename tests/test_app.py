@@ -152,6 +152,27 @@ def test_an_unknown_word_is_named_in_a_note_and_a_caption_without_a_known_one_is
     status(page, "The model does not know “zebrafish”")
 
 
+def test_a_caption_is_helped_along_while_it_is_typed(visit):
+    from playwright.sync_api import expect
+
+    page = visit("?page=generate")
+    caption, lines = (
+        page.get_by_label("Caption", exact=False).locator("visible=true").first,
+        page.locator(".caption-help"),
+    )
+    caption.fill("three aples and a peng")
+    lines.get_by_text("does not know the word “aples”").wait_for()
+    lines.get_by_role("button", name="penguin", exact=True).click()
+    expect(caption).to_have_value("three aples and a penguin")
+    lines.get_by_role("button", name="apples", exact=True).click()
+    lines.get_by_text("The model can't count well").wait_for()
+    caption.fill("🦊")
+    lines.get_by_text("This is read as “a fox”.").wait_for()
+    page.get_by_role("button", name="What can it draw?").click()
+    page.get_by_role("button", name="hourglass", exact=True).click()
+    expect(caption).to_have_value("an hourglass")
+
+
 def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_works(visit):
     page = visit("?page=generate&drawn=1&steps=4&count=2")
     run(page)
@@ -251,7 +272,7 @@ def test_a_picture_used_as_input_keeps_its_latents_and_is_not_inverted_again(vis
     page.locator(".bar.done:visible").wait_for()
     frames = page.locator(".scrub:visible input")
     frames.press("ArrowLeft")
-    assert page.locator(".scrub:visible output").inner_text() == "θ = 0.00"
+    assert page.locator(".scrub:visible output").inner_text() == "0% of the way"
     page.locator(".outputs .thumbnail-item:visible").nth(1).click()
     page.get_by_text("z_i and x_T go with it").wait_for()
     page.get_by_label("Use it on").click()

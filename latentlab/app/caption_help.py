@@ -64,9 +64,13 @@ def completions(caption: str, vocabulary: Sequence[str], things: Sequence[str]) 
     start = re.search(r"[a-z]{2,}$", caption.lower())
     if not start or start[0] in vocabulary:
         return []
-    nouns = dict.fromkeys(thing.split(" ", 1)[-1] for thing in things)
-    words = [word for word in dict.fromkeys([*nouns, *vocabulary]) if word.startswith(start[0])]
+    words = [word for word in dict.fromkeys([*map(noun, things), *COLOURS, *vocabulary]) if word.startswith(start[0])]
     return [(word, caption[: start.start()] + word) for word in words[:MAX_OFFERS]]
+
+
+def noun(thing: str) -> str:
+    """A thing without its article: `a dog` -> `dog`."""
+    return re.sub(r"^(an?|some) ", "", thing)
 
 
 def known_failures(caption: str, things: Sequence[str]) -> list[str]:
@@ -76,10 +80,10 @@ def known_failures(caption: str, things: Sequence[str]) -> list[str]:
     if count:
         sentences.append(f"The model can't count well: it often draws another number than {count[1]} {count[2]}.")
     nouns = {thing.split(" ")[-1] for thing in things}
-    for colour, noun in COLOURED.findall(text):
-        if noun in nouns - set(SOLIDS) and not any(thing.endswith(f"{colour} {noun}") for thing in things):
+    for colour, word in COLOURED.findall(text):
+        if word in nouns - set(SOLIDS) and not any(thing.endswith(f"{colour} {word}") for thing in things):
             sentences.append(
-                f"Things keep their own colours here, so the {noun} may not become {colour}. Colours work for "
+                f"Things keep their own colours here, so the {word} may not become {colour}. Colours work for "
                 "backgrounds and for cubes, balls, cones and stars."
             )
     return sentences
@@ -112,5 +116,5 @@ def build(prompt: gr.Textbox) -> None:
     if lab is not None and lab.things:
         with gr.Accordion("What can it draw?", open=False):
             text = "Click a thing to use it as the caption. Add a background, like “on blue”."
-            things = _buttons([(thing.split(" ", 1)[-1], thing) for thing in lab.things])
-            gr.HTML(f'<p class="note">{text}</p>{things}', padding=False, js_on_load=choose)
+            things = _buttons([(noun(thing), thing) for thing in lab.things])
+            gr.HTML(f'<p class="note">{text}</p>{things}', padding=False, js_on_load=choose, elem_classes="things")
