@@ -154,11 +154,11 @@ def _walk(
     latent = Latent(z_i, source.x_T.expand(len(z_i), -1, -1, -1))
     latents = known_latents(latent, pixels, lab, inversion.steps)
     sigma_titles = [f"{s:+g} σ" if s else "0 σ" for s in result.sigmas]
-    paths = {f"component {c}": (row, sigma_titles) for c, row in zip(result.components, result.pixels)}
+    paths = {f"{result.kind} {c}": (row, sigma_titles) for c, row in zip(result.components, result.pixels)}
     pictures = output_images(pixels, titles, known_latents=latents)
     labels = running.top_labels(model, pixels)
     rows = [labels[k : k + len(sigmas)] for k in range(0, len(labels), len(sigmas))]
-    seen = [f"component {c}: {sentences.along(row)}" for c, row in zip(result.components, rows)]
+    seen = [f"{result.kind} {c}: {sentences.along(row)}" for c, row in zip(result.components, rows)]
     summary = f"From left to right CLIP sees: {'; '.join(seen)}."
     return PageResult(result, pictures, {"scrubber": scrubber.draw(paths)}, notes=notes, summary=summary)
 
@@ -170,9 +170,9 @@ def extras() -> Controls:
 PAGE = Page(
     "pca",
     "Directions",
-    "What CLIP sees is a list of numbers. Principal components are the combinations in which pictures differ most; of a "
-    "dictionary's features a picture has only few. Look for how few components bring back the colour and how many the "
-    "thing, and for what a single one means.",
+    "What CLIP sees is a list of numbers. Principal components are the combinations in which pictures differ most; of "
+    "a dictionary's features a picture has only few. Look for how few components bring back the colour and how many "
+    "the thing, and for what a single one means.",
     inputs,
     run,
     advanced,
