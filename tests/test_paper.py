@@ -111,6 +111,14 @@ def test_a_lab_without_directions_makes_every_figure_except_the_seventh(miniatur
     assert all((tmp_path / file).is_file() for s in report["figures"] for file in s["files"])
 
 
+def test_glides_figures_show_both_ways_to_guide_and_edits_one_after_another(lab, folder, tmp_path):
+    *_, report = figures.remake(lab, inputs.inputs(lab, folder), tmp_path, ["guidance", "edits"])
+    guidance, edits = report["figures"]
+    assert [len(section["files"]) for section in (guidance, edits)] == [2, 2]
+    assert guidance["settings"]["by"] == "clip" and edits["settings"]["picture"]["state"] == 2
+    assert all((tmp_path / file).is_file() for section in (guidance, edits) for file in section["files"])
+
+
 def test_the_seventh_figure_without_directions_and_an_unknown_one_are_refused(lab, folder, tmp_path):
     paper_inputs = inputs.inputs(lab, folder)
     with pytest.raises(UserError, match="pca fit"):

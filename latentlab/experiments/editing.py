@@ -189,7 +189,7 @@ def _count_windows(arguments: dict[str, Any]) -> int:
     EditingResult,
     page="edit",
     command="edit",
-    figures=(),
+    figures=("edits",),
     stages=("prior", "decoder", "upsampler"),
     images=lambda a: size(a["seeds"]) * _count_windows(a),
 )

@@ -148,7 +148,7 @@ def _table(
     page="prior",
     task="sweep",
     command="guide",
-    figures=("9",),
+    figures=("9", "guidance"),
     stages=("prior", "decoder", "upsampler"),
     images=lambda a: (
         size(a["prior_guidances"])

@@ -116,9 +116,9 @@ def measured(lab: Lab, pixels: Tensor, original: Tensor, mask: Tensor, caption: 
         yield mean(cosine(lab.encoder.encode_image(pixels), z_t), quantity="CLIP score")
         named = [thing for thing in lab.things if re.search(rf"\b{re.escape(thing)}\b", caption)]
         if named:
-            inside = lab.encoder.zero_shot(_inside(pixels, mask), lab.things)
+            labels = lab.encoder.zero_shot(inside(pixels, mask), lab.things).argmax(1)
             wanted = lab.things.index(max(named, key=len))
-            yield proportion(inside.argmax(1) == wanted, quantity="accuracy inside the mask")
+            yield proportion(labels == wanted, quantity="accuracy inside the mask")
     if mask.all():
         return
     outside = (~mask).expand_as(original)[0]
@@ -130,7 +130,7 @@ def measured(lab: Lab, pixels: Tensor, original: Tensor, mask: Tensor, caption: 
         yield mean(inpainting.seam(pixels, wider), quantity="change beside the border")
 
 
-def _inside(pixels: Tensor, mask: Tensor) -> Tensor:
+def inside(pixels: Tensor, mask: Tensor) -> Tensor:
     """The smallest square around what is painted, or the most of it that fits into the picture."""
     rows, columns = mask[0, 0].any(1).nonzero().flatten(), mask[0, 0].any(0).nonzero().flatten()
     height, width = pixels.shape[-2:]

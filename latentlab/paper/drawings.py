@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
+
 from .. import experiments, grammar, plotting
 from ..errors import UserError
 from ..experiments import Progress, Result
@@ -170,6 +172,58 @@ def guidance(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     caption = inputs.captions[inputs.plain()[0]]
     result = yield from forward_progress(experiments.guide.stream(lab, caption, seeds=range(3)))
     yield Drawn(result, [("guidance", result.figure())])
+
+
+@drawing(
+    "guidance",
+    "Guidance by CLIP and classifier-free guidance",
+    "GLIDE (Nichol et al. 2021), section 2.4, figure 6. The same captions and noise, a row for each way to guide and "
+    "its scale; then the CLIP score against the distance among samples. CLIP judges what it guided itself, "
+    "so a higher score alone does not make a better picture.",
+)
+def guidance_by_clip(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
+    captions, rows, lines = inputs.things(5), {}, {}
+    ways = {"classifier-free": (1.0, 2.0, 4.0), "clip": (0.0, 1.0, 5.0)}
+    ways |= {"noised-clip": ways["clip"]} if lab.noised_clip else {}
+    for by, scales in ways.items():
+        stream = experiments.guide.stream(
+            lab, captions, by=by, guidances=scales, prior_guidances=(1.0,), seeds=(0, 1), steps=20
+        )
+        result = yield from forward_progress(stream)
+        first = result.pixels[0, :, ::2]  # (scales, captions, 3, H, W), of the first seed
+        rows |= {f"{by} {scale:g}": pictures for scale, pictures in zip(scales, first)}
+        places = ("distance among samples", "CLIP score")
+        lines[by] = tuple([result.value(name, guidance=scale) for scale in scales] for name in places)
+    curve = plotting.lines(lines, xlabel="distance among samples", ylabel="CLIP score")
+    yield Drawn(result, [("pictures", plotting.rows(rows, titles=captions)), ("score and variety", curve)])
+
+
+@drawing(
+    "edits",
+    "Edits",
+    "GLIDE (Nichol et al. 2021), figures 1 and 3. One picture: a part of it erased, painted anew, all changed by half. "
+    "Then edits one after another, each with what it paints pale.",
+)
+def edits(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
+    row, *_ = inputs.plain()
+    picture, (own, other, *_) = inputs.pixels[[row]], inputs.things(3)
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in picture.shape[-2:]), indexing="ij")
+    mask = x**4 + y**4 < 0.8**4
+    ways = {
+        "erased": {"mask": mask},
+        f"painted: {other}": {"mask": mask, "caption": other},
+        f"changed by half: {other}": {"caption": other, "strength": 0.5},
+    }
+    shown = {}
+    for name, params in ways.items():
+        shown[name] = yield from forward_progress(experiments.edit.stream(lab, picture, **params))
+    grown = yield from forward_progress(experiments.edit.stream(lab, shown["erased"].history, grow="right"))
+    wide = torch.zeros(grown.pixels.shape[-2:], dtype=torch.bool)
+    wide[:, wide.shape[1] // 3 :] = True
+    last = yield from forward_progress(experiments.edit.stream(lab, grown.history, wide, own))
+    pictures = torch.cat([shown["erased"].original, *(result.pixels for result in shown.values())])
+    grid = plotting.grid(pictures, titles=[own, *shown])
+    yield Drawn(last, [("one picture", grid), ("edits one after another", last.history.figure())])
 
 
 @drawing(

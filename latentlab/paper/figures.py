@@ -27,7 +27,7 @@ FIGURES: dict[str, Experiment] = {
 
 
 def remake(lab: Lab, inputs: Inputs, folder: Path, only: Sequence[str] = ()) -> Iterator[Progress | dict]:
-    """Remake the paper's figures 3-9 and 14-16 into `folder`, with an index.html to leaf through.
+    """Remake the paper's figures 3-9 and 14-16, and GLIDE's, into `folder`, with an index.html to leaf through.
 
     Yields:
         Progress on the way, its stage being the figure; then one dict: the figures' numbers and files.
