@@ -220,7 +220,8 @@ def edits(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     grown = yield from forward_progress(experiments.edit.stream(lab, shown["erased"].history, grow="right"))
     wide = torch.zeros(grown.pixels.shape[-2:], dtype=torch.bool)
     wide[:, wide.shape[1] // 3 :] = True
-    last = yield from forward_progress(experiments.edit.stream(lab, grown.history, wide, own))
+    stream = experiments.edit.stream(lab, grown.history, wide, inputs.captions[row])
+    last = yield from forward_progress(stream)
     pictures = torch.cat([shown["erased"].original, *(result.pixels for result in shown.values())])
     grid = plotting.grid(pictures, titles=[own, *shown])
     yield Drawn(last, [("one picture", grid), ("edits one after another", last.history.figure())])
