@@ -203,7 +203,7 @@ def test_nothing_outside_training_imports_training(name):
         ("skimage", {"latentlab.io.images"}),
         ("pyarrow", {"latentlab.io.embedding_files"}),
         ("scipy", {"latentlab.analysis.intervals"}),
-        ("sklearn", set()),
+        ("sklearn", {"latentlab.analysis.layout"}),
         ("gradio", {"latentlab.app"}),
         ("spaces", {"latentlab.app"}),
         ("typer", {"latentlab.cli"}),
