@@ -47,6 +47,7 @@ from .experiments import reconstruct as reconstruct
 from .experiments import spell as spell
 from .experiments import truncate as truncate
 from .experiments import vary as vary
+from .experiments import visualise as visualise
 from .experiments import walk_components as walk_components
 from .models import Lab as Lab
 from .models import load as load

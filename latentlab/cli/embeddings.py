@@ -29,6 +29,7 @@ from .output import (
     make_folder,
     print_notes,
     print_output,
+    report,
     report_each,
     run_with_progress_bar,
     save_result,
@@ -153,6 +154,40 @@ def walk(
     report_each(results(), as_json, inputs.several)
 
 
+@with_model_options
+def draw(
+    model: ModelChoice,
+    components: Annotated[str, typer.Option(help="Components, counted from 0, separated by commas.")] = "0,1",
+    canvas: Annotated[str, typer.Option(help="What CLIP draws on, as in `latentlab draw`.")] = "fourier",
+    sigma: Annotated[
+        float, typer.Option(help="Distance along a component that is decoded, in standard deviations.")
+    ] = 4.0,
+    steps: Annotated[int, typer.Option(min=1, max=5000, help="Steps of each climb.")] = 60,
+    directions: Fitted = None,
+    seed: Seed = 0,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Draw what components want to see, by CLIP alone and by the decoder."""
+    from .. import experiments
+    from ..io import atomic
+
+    numbered, folder = integers(components, "--components"), atomic.writable_folder(out)
+    lab = model.load(as_json)
+    stream = experiments.visualise.stream(
+        lab,
+        _directions(lab, directions),
+        components=numbered,
+        canvas=canvas,
+        sigma=sigma,
+        steps=steps,
+        seed=seed,
+        preview_every=0,
+    )
+    result = run_with_progress_bar(stream, as_json)
+    report(result, save_result(result, folder, f"components-{slug(components)}-drawn"), as_json)
+
+
 def batches_of(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:
     """Yield the shards' embeddings, and add the files that they skipped to `skipped`."""
     for shard in shards:
@@ -225,5 +260,5 @@ def fit_directions(
     print_output({"latentlab": __version__, **metadata, **paths, **numbers}, as_json, lines)
 
 
-for name, command in {"fit": fit_directions, "show": show, "walk": walk}.items():
+for name, command in {"fit": fit_directions, "show": show, "walk": walk, "draw": draw}.items():
     pca.command(name)(command)

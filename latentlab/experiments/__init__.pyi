@@ -18,6 +18,8 @@ from .drawing import DrawingResult as DrawingResult
 from .drawing import draw as draw
 from .editing import EditingResult as EditingResult
 from .editing import edit as edit
+from .feature_visualisation import FeatureVisualisationResult as FeatureVisualisationResult
+from .feature_visualisation import visualise as visualise
 from .generation import GenerationResult as GenerationResult
 from .generation import generate as generate
 from .guidance import GuidanceResult as GuidanceResult

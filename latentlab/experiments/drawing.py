@@ -97,7 +97,7 @@ class DrawingResult(Result):
     DrawingResult,
     page="draw",
     command="draw",
-    figures=(),
+    figures=("canvases", "abstraction"),
     stages=("canvas",),
     images=lambda a: 0,
 )
