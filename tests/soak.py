@@ -17,6 +17,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -315,6 +316,15 @@ def soak_disks(tally: Tally, rng: random.Random, seconds: float, folder: Path) -
         tally.count(functools.partial(fill, name), f"full disk, {name}")
 
 
+def named_endpoints(url: str, seconds: float) -> list[str]:
+    """The endpoints of a page that is starting."""
+    for _ in until(seconds):
+        with contextlib.suppress(httpx.HTTPError):
+            return [*httpx.get(f"{url}/gradio_api/info", timeout=PATIENCE).json()["named_endpoints"]]
+        time.sleep(1)
+    raise RuntimeError(f"the page does not start within {seconds:.0f} s")
+
+
 def soak_page(tally: Tally, rng: random.Random, seconds: float, folder: Path) -> None:
     """Any payload to a running page's API is answered, and the page still answers after it."""
     with socket.socket() as free:
@@ -325,12 +335,7 @@ def soak_page(tally: Tally, rng: random.Random, seconds: float, folder: Path) ->
     server = subprocess.Popen([sys.executable, str(ROOT / "apps" / "app.py")], env=environment, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + 2 * PATIENCE
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.HTTPError):
-                endpoints = [*httpx.get(f"{url}/gradio_api/info", timeout=PATIENCE).json()["named_endpoints"]]
-                break
-            time.sleep(1)
+        endpoints = named_endpoints(url, 4 * PATIENCE)
 
         def post(body: bytes, path: str) -> None:
             headers = {"Content-Type": "application/json"}
@@ -351,9 +356,10 @@ def soak_page(tally: Tally, rng: random.Random, seconds: float, folder: Path) ->
         server.terminate()
         server.wait()
         log.close()
-    assert "Traceback" not in (folder / "server.log").read_text() or tally.failures.append(
-        "traceback in the page's log"
-    )
+    errors = re.findall(r"^(?!Traceback)[\w.]+(?:Error|Exception|Exit)\b.*", (folder / "server.log").read_text(), re.M)
+    for error, count in Counter(errors).items():
+        tally.outcomes["failed"] += count
+        tally.failures.append(f"traceback in the page's log, {count} times: {error[:160]}")
 
 
 KINDS = {

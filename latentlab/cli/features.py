@@ -170,7 +170,9 @@ def show(
     )
     result = run_with_progress_bar(stream, as_json)
     extra: dict[str, Any] = {"images": names}
-    report(result, save_result(result, folder, f"{slug(names[0])}-features", fit=fit, **extra), as_json, **extra)
+    report(
+        result, save_result(result, folder, f"{slug(Path(names[0]).stem)}-features", fit=fit, **extra), as_json, **extra
+    )
 
 
 @with_model_options
