@@ -18,7 +18,7 @@ from .rasteriser import rasterise
 
 STYLES = ("strokes", "shapes", "line")
 KNOTS = 6  # points of a closed shape
-WIDTHS = (0.004, 0.12)  # of a stroke, in fractions of the side
+WIDTHS = (0.012, 0.12)  # of a stroke, in fractions of the side
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -222,7 +222,7 @@ class Strokes(nn.Module):
         ink = torch.special.ndtr(SeededNoise(seeds, (rows, 3), stream="colours")()) * 2 - 1
         if style == "line":
             ink = torch.full_like(ink, -0.9)
-        widths = torch.full((len(ink), rows), {"strokes": 0.035, "shapes": 0.006, "line": 0.018}[style])
+        widths = torch.full((len(ink), rows), {"strokes": 0.06, "shapes": 0.012, "line": 0.018}[style])
         return cls(points, widths, ink, paper, style=style, palette=palette)
 
     def paths(self) -> Paths:
