@@ -162,7 +162,7 @@ def test_a_caption_is_helped_along_while_it_is_typed(visit):
     page = visit("?page=generate")
     caption, lines = (
         page.locator("#generate-caption").locator("textarea, input").first,
-        page.locator(".caption-help"),
+        page.locator(".caption-help").first,
     )
     caption.fill("three aples and a peng")
     lines.get_by_text("does not know the word “aples”").wait_for()
