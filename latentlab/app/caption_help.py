@@ -111,7 +111,7 @@ def build(prompt: gr.Textbox) -> None:
     """Build the lines under a caption's box, which needs an `elem_id`, and the list of all that the model can draw."""
     choose = CHOOSE_JS.replace("%s", str(prompt.elem_id))
     lines = gr.HTML(padding=False, js_on_load=choose, elem_classes="caption-help")
-    prompt.change(advice_html, prompt, lines, trigger_mode="always_last", **QUIET)
+    prompt.change(advice_html, prompt, lines, **(QUIET | {"trigger_mode": "always_last"}))
     lab = model_cache.current()
     if lab is not None and lab.things:
         with gr.Accordion("What can it draw?", open=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,7 @@ class PageResult:
 
     result: Result
     images: Sequence[OutputImage] = ()
-    extras: dict[str, object] = field(default_factory=dict)
+    extras: Mapping[str, object] = field(default_factory=dict)
     figures: str = ""
     summary: str = ""
     notes: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -119,7 +119,7 @@ def visualise(
     decoded = pixels[:0]
     if lab.has_decoder:
         x_T = draw_x_T(lab.require_decoder(), [seed], device=lab.device).expand(len(rows), -1, -1, -1)
-        params = {"steps": decoder_steps, "guidance": guidance, "preview_every": preview_every}
+        params: dict[str, Any] = {"steps": decoder_steps, "guidance": guidance, "preview_every": preview_every}
         decoded = yield from sample_images(lab, Latent(targets.to(x_T), x_T), **params)
     cosines = [_cosines(lab, part, targets, centre) for part in (pixels, decoded)]
     if len(decoded):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -182,7 +182,9 @@ def guidance(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     "so a higher score alone does not make a better picture.",
 )
 def guidance_by_clip(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
-    captions, rows, lines = inputs.things(5), {}, {}
+    captions = inputs.things(5)
+    rows: dict[str, torch.Tensor] = {}
+    lines: dict[str, tuple[list[float], list[float]]] = {}
     ways = {"classifier-free": (1.0, 2.0, 4.0), "clip": (0.0, 1.0, 5.0)}
     ways |= {"noised-clip": ways["clip"]} if lab.noised_clip else {}
     for by, scales in ways.items():
@@ -192,8 +194,11 @@ def guidance_by_clip(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
         result = yield from forward_progress(stream)
         first = result.pixels[0, :, ::2]  # (scales, captions, 3, H, W), of the first seed
         rows |= {f"{by} {scale:g}": pictures for scale, pictures in zip(scales, first)}
-        places = ("distance among samples", "CLIP score")
-        lines[by] = tuple([result.value(name, guidance=scale) for scale in scales] for name in places)
+        distances, scores = (
+            [result.value(name, guidance=scale) for scale in scales]
+            for name in ("distance among samples", "CLIP score")
+        )
+        lines[by] = (distances, scores)
     curve = plotting.lines(lines, xlabel="distance among samples", ylabel="CLIP score")
     yield Drawn(result, [("pictures", plotting.rows(rows, titles=captions)), ("score and variety", curve)])
 
@@ -209,7 +214,7 @@ def edits(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     picture, (own, other, *_) = inputs.pixels[[row]], inputs.things(3)
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in picture.shape[-2:]), indexing="ij")
     mask = x**4 + y**4 < 0.8**4
-    ways = {
+    ways: dict[str, dict[str, Any]] = {
         "erased": {"mask": mask},
         f"painted: {other}": {"mask": mask, "caption": other},
         f"changed by half: {other}": {"caption": other, "strength": 0.5},

@@ -96,13 +96,21 @@ class Prior(Part["PriorTransformer"]):
         rows = torch.randint(0, len(self.pool.z_i), (self.batch,), generator=generator)
         return self._x0_loss(self.network, self.pool, rows, generator, drop=True)
 
+    def _sampler(self, network: PriorTransformer) -> EmojiPrior:
+        """The prior as the library samples it, with the weights of a network in training."""
+        from ..models.causal_prior import CausalPrior
+
+        causal = CausalPrior.from_config(network.config)
+        causal.load_state_dict(network.state_dict())
+        return EmojiPrior(causal.eval().to(self.encoder.device), self.encoder)
+
     def measure(self, network: PriorTransformer) -> dict[str, float]:
         from .clip import class_embeddings
 
         generator = torch.Generator().manual_seed(0)
         loss = self._x0_loss(network, self.held_out, torch.arange(len(self.held_out.z_i)), generator, drop=False)
         captions = [t.phrases[0] for t in things()]
-        z_i = sample(EmojiPrior(network, self.encoder), captions, seeds=range(len(captions)))
+        z_i = sample(self._sampler(network), captions, seeds=range(len(captions)))
         classes = class_embeddings(self.encoder.model.encode_text, self.encoder.tokens)
         right = ((z_i @ classes.T).argmax(1).cpu() == torch.arange(len(captions))).float().mean()
         return {"held_out_x0_loss": loss.item(), "top1_of_sampled": right.item()}
@@ -112,7 +120,7 @@ class Prior(Part["PriorTransformer"]):
         rows = self.held_out.z_i[:64].float()
         z = (rows - network.clip_mean.cpu()) / network.clip_std.cpu()
         captions = [t.phrases[0] for t in things()[:64]]
-        sampled = sample(EmojiPrior(network, self.encoder), captions, seeds=range(64)).cpu()
+        sampled = sample(self._sampler(network), captions, seeds=range(64)).cpu()
         sampled = (sampled - network.clip_mean.cpu()) / network.clip_std.cpu()
         grey = (torch.cat([z, sampled], 1).clamp(-2.5, 2.5) / 5 + 0.5) * 255
         return Image.fromarray(grey.byte().numpy()).resize((1024, 256), Image.Resampling.NEAREST)

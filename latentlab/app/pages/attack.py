@@ -191,9 +191,9 @@ def _attack_result(result: experiments.TypographicAttackResult, word: str) -> Pa
         latents=[None, None, *(latent_row(result.latent, k) for k in range(count) if result.latent is not None)],
     )
     bars = {name: _top(values, result.labels) for name, values in probabilities.items()}
-    first = [result.labels[k] for k in torch.stack([result.before[0], result.attacked[0, 0]]).argmax(-1).tolist()]
+    before, after = (result.labels[int(p.argmax())] for p in (result.before[0], result.attacked[0, 0]))
     drawn = [result.labels[k] for k in result.after[0, 0].argmax(-1).tolist()] if count else []
-    summary = sentences.attacked(*first, result.truth[0], drawn)
+    summary = sentences.attacked(before, after, result.truth[0], drawn)
     return PageResult(result, pictures, {"probabilities": markup.probability_bars(bars)}, summary=summary)
 
 

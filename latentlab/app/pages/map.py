@@ -48,8 +48,8 @@ def run(model: str, places: str, frames: float, seed: int, steps: float, guidanc
     latents = known_latents(latent, result.pixels, lab, int(steps)) if guidance == 1 else ()
     pictures = output_images(result.pixels, titles, known_latents=latents, latents=latent)
     paths = {"Move along the line": (result.pixels, titles)}
-    frames = scrubber.draw(paths) if len(xy) > 1 else gr.update(visible=False)
-    return PageResult(result, pictures, {"scrubber": frames})
+    scrubbed = scrubber.draw(paths) if len(xy) > 1 else gr.update(visible=False)
+    return PageResult(result, pictures, {"scrubber": scrubbed})
 
 
 def extras() -> Controls:

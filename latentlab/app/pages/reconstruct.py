@@ -79,9 +79,9 @@ def run(model: str, picture: InputImage, steps: float, method: str, iterations: 
     converged = method == "naive" or bool(inversion.converged.all())
     notes = () if converged else ("the inversion did not reach its tolerance; allow more evaluations or steps",)
     pair = tuple(files([image.picture for image in pictures[:2]]))
-    labels = running.top_labels(model, pixels)
+    original, both, alone = running.top_labels(model, pixels)
     other_psnr = result.value("PSNR from another x_T")
-    summary = sentences.reconstructed(*labels, float(result.psnr[0]), other_psnr)
+    summary = sentences.reconstructed(original, both, alone, float(result.psnr[0]), other_psnr)
     return PageResult(result, pictures, {"slider": pair}, notes=notes, summary=summary)
 
 
