@@ -9,7 +9,7 @@ from latentlab.training.prior import Prior, build
 
 
 def test_a_prior_in_training_is_measured_on_captions_of_every_thing(miniature, sprites):
-    pool = Pool.build(sprites, miniature.encoder, None, first=0, count=24, side=8)
+    pool = Pool.build(sprites, miniature.encoder, None, first=0, count=96, side=8)
     part = Prior(miniature.encoder, pool, pool)
     mean, std = part.network.clip_mean, part.network.clip_std
     part.network = build(width=48, layers=1, embed=pool.z_i.shape[1])

@@ -94,9 +94,8 @@ def origin(folder: Path) -> tuple[str, str] | None:
 
 def command(source: HubSource) -> str:
     """The command line that fetches a source into the hub's cache."""
-    for model in REGISTRY.values():
-        if source in model.sources:
-            return f"latentlab fetch {model.name}"
+    if names := [model.name for model in REGISTRY.values() if source in model.sources]:
+        return f"latentlab fetch {min(names, key=len)}"  # the plain one of those that share a prior
     return f"latentlab fetch {source.repo}@{source.revision} --family {source.role}"
 
 
