@@ -37,7 +37,7 @@ clean:  ## remove caches and build leftovers; .venv stays
 	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/.app: EXTRAS := app
-$(VENV)/.dev: EXTRAS := app,notebooks,train,dev,docs
+$(VENV)/.dev: EXTRAS := app,mcp,notebooks,train,dev,docs
 $(VENV)/.app $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing latentlab[$(EXTRAS)] into $(VENV): some minutes and gigabytes the first time, mostly torch."
 	$(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'

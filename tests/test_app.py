@@ -329,6 +329,8 @@ def test_the_address_takes_over_the_settings_of_a_run_and_back_and_forward_move_
     page = visit("?page=generate&steps=4&count=1&prompt=a+fox", permissions=["clipboard-read", "clipboard-write"])
     page.locator("button:visible", has_text="Advanced").first.click()
     field(page, "Steps").fill("5")
+    field(page, "Steps").press("Tab")
+    page.wait_for_timeout(500)
     run(page)
     page.locator(".copy-link").click()
     page.get_by_text("Copied", exact=True).wait_for()
@@ -498,6 +500,7 @@ def test_the_slider_lays_two_whole_pictures_over_each_other(visit):
     run(page)
     page.locator(".bar.done:visible").wait_for()
     expect(page.locator(".slider img")).to_have_count(2)
+    page.wait_for_function("[...document.querySelectorAll('.slider img')].every((img) => img.clientHeight > 0)")
     boxes = [img.bounding_box() for img in page.locator(".slider img").all()]
     frame = page.locator(".slider").bounding_box()
     assert boxes[0] == boxes[1]

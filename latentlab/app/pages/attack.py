@@ -35,7 +35,7 @@ def inputs() -> Controls:
     gr.Examples([[example] for example in WORDS], word, label="Words to try", example_labels=list(WORDS))
     return {
         "word": word,
-        "truth": gr.Textbox(label="What the picture shows", max_length=120),
+        "truth": gr.Textbox("a strawberry", label="What the picture shows", max_length=120),
         "sketch": sketch_pad(),
     }
 

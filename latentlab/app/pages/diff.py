@@ -17,8 +17,8 @@ from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 def inputs() -> Controls:
     return {
-        "source": gr.Textbox(label="The picture shows", max_length=300),
-        "target": gr.Textbox(label="It should show", max_length=300),
+        "source": gr.Textbox("a strawberry", label="The picture shows", max_length=300),
+        "target": gr.Textbox("a watermelon", label="It should show", max_length=300),
         "theta": gr.Slider(
             0.05,
             1,
