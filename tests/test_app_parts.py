@@ -388,7 +388,7 @@ def test_the_app_prints_its_address_and_nothing_of_gradios_about_sharing(lab, mo
     monkeypatch.setattr(gr.Blocks, "block_thread", gr.Blocks.close)
     main()
     out = capsys.readouterr().out
-    assert re.match(r"latentlab is at http://127.0.0.1:\d+/", out) and "public" not in out
+    assert re.search(r"^latentlab is at http://127.0.0.1:\d+/", out, re.MULTILINE) and "public" not in out
 
 
 # The page Edit

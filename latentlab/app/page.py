@@ -67,7 +67,8 @@ class Page:
         pictures: the labels of the input pictures.
         initial_examples: for each input picture a regular expression; the page starts with the first example whose
             caption it matches.
-        filled: the text boxes that follow from the chosen picture; `fill` returns their texts by name.
+        filled: the text boxes that follow from the chosen picture; `fill` returns their texts by name. Their own
+            values fit the first example, because a Space lends its GPU to events alone, not while the app is built.
         rerun_controls: controls that run the page again when they are moved after a run.
         preview: draws the input picture before the run; by default it is a thumbnail.
         connect: (picker, controls and extra outputs) -> None, adds the page's own events.

@@ -124,9 +124,6 @@ def build(page: Page, label: str, first_example: str, examples: list[InputImage]
     own = page.examples()[:1]
     suitable = [*own, *(example for example in plain if re.search(first_example, example.caption)), *plain]
     chosen = next(iter(suitable), None)
-    if chosen and not model_cache.on_zero_gpu():  # which lends its GPU to events alone
-        for name, text in page.fill(chosen).items():
-            filled[name].value = text
     state = gr.State(chosen)
     line = gr.HTML(selection_line(label, chosen) if chosen else "", padding=False)
     preview_image = (page.preview or thumbnail)(chosen) if chosen else None

@@ -17,8 +17,8 @@ from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 def inputs() -> Controls:
     return {
-        "source": gr.Textbox("a strawberry", label="The picture shows", max_length=300),
-        "target": gr.Textbox("a watermelon", label="It should show", max_length=300),
+        "source": gr.Textbox("a pig", label="The picture shows", max_length=300),
+        "target": gr.Textbox("a bear", label="It should show", max_length=300),
         "theta": gr.Slider(
             0.05,
             1,
@@ -105,7 +105,7 @@ PAGE = Page(
     advanced,
     extras,
     pictures=("Picture",),
-    initial_examples=("strawberry",),
+    initial_examples=("pig",),
     filled=("source", "target"),
     fill=captions,
     rerun_controls=("theta",),
