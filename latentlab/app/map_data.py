@@ -26,7 +26,7 @@ from . import model_cache, running
 STATIC = Path(__file__).with_name("static")
 ATLAS = Path(__file__).with_name("atlas")
 MOST, BATCH = 4096, 64  # pictures of a file that are shown, and those encoded between two updates
-_LAYOUTS: dict[tuple[str, str], Layout] = {}
+_LAYOUTS: dict[tuple[str, str, Path], Layout] = {}
 _LOCK = threading.Lock()
 
 
@@ -105,13 +105,13 @@ def from_embeddings(path: Path, pictures: str | None = None) -> MapData:
             missing += 1
     notes = [f"{len(rows)} of the {len(every)} pictures are shown"] * (len(rows) < len(every))
     notes += [f"{missing} pictures are not in {folder}: --pictures names their folder"] * bool(missing)
-    made = Thumbnails.of(thumbnails)
+    cells = Thumbnails.of(thumbnails)
     atlas = Path(tempfile.mkdtemp(prefix="latentlab-map-")) / "atlas.webp"
-    made.atlas.save(atlas, "WEBP", quality=80)
+    cells.atlas.save(atlas, "WEBP", quality=80)
     folders = [Path(name).parts[0] if len(Path(name).parts) > 1 else "" for name in names]
     attributes = {"folder": folders} if len(set(folders)) > 1 else {}
     z_i, metadata = every.z_i[rows], every.metadata
-    return MapData(made, atlas, names, attributes, z_i=z_i, metadata=metadata, note="; ".join(notes))
+    return MapData(cells, atlas, names, attributes, z_i=z_i, metadata=metadata, note="; ".join(notes))
 
 
 def served_paths() -> list[str]:
@@ -126,7 +126,7 @@ def layout(model: str, data: MapData) -> Generator[Progress, None, Layout]:
         UserError: the file's embeddings are of another model.
     """
     lab = yield from model_cache.load_with_progress(model)
-    key = (model, lab.weights)
+    key = (model, lab.weights, data.atlas)
     if key not in _LAYOUTS:
         z_i = _checked(data, lab) if data.z_i is not None else (yield from _encode(model, data.thumbnails))
         with _LOCK:
