@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.emoji import weights_folder
-from .clip import Clip, class_embeddings, deepened
+from .clip import Clip, class_embeddings, deepened, info_nce
 from .curriculum import batch_for_clip
 from .drawings import Sprites
 from .icon_sets import FIRST_EDITION
@@ -76,11 +76,9 @@ class AnchoredClip(Clip):
         z_i = F.normalize(self.network.encode_image(images).float(), dim=-1)
         with torch.no_grad():
             z_t = F.normalize(self.teacher.encode_text(text).float(), dim=-1)
-        scale = self.network.logit_scale.exp().clamp(max=100)
-        logits = scale * z_i @ z_t.T
-        target = torch.arange(len(scenes), device=self.device)
-        contrastive = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-        return contrastive + self._classification(scale * z_i, scenes) + self.anchor * self._distance(z_i, scenes, step)
+        scaled = self.network.logit_scale.exp().clamp(max=100) * z_i
+        matched = info_nce(scaled, z_t) + self._classification(scaled, scenes)
+        return matched + self.anchor * self._distance(z_i, scenes, step)
 
     def _classification(self, z_i: Tensor, scenes: list[Scene]) -> Tensor:
         """The cross-entropy over all things, of the scenes of single things."""

@@ -55,6 +55,13 @@ def write_config(folder: Path, model: dict[str, Any] | None = None) -> dict[str,
     return config
 
 
+def info_nce(z_i: Tensor, z_t: Tensor) -> Tensor:
+    """The symmetric cross-entropy of pictures and their captions, z_i scaled: (B, D) each.  Radford et al. 2021."""
+    logits = z_i @ z_t.T
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
 @torch.no_grad()
 def deepened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Extend the weights of a CLIP with fewer blocks to `network`, whose further blocks start as the identity."""
@@ -122,9 +129,7 @@ class Clip(Part["CustomTextCLIP"]):
         images = images.contiguous(memory_format=torch.channels_last)
         text = self.tokenizer([s.caption for s in scenes]).to(self.device)
         z_i, z_t, scale = self.network(images, text)
-        logits = scale.clamp(max=100) * z_i.float() @ z_t.float().T
-        target = torch.arange(len(scenes), device=self.device)
-        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        return info_nce(scale.clamp(max=100) * z_i.float(), z_t.float())
 
     def measure(self, network: CustomTextCLIP) -> dict[str, float]:
         classes = class_embeddings(lambda t: network.encode_text(t.to(self.device)), self.tokenizer)
