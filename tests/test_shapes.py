@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from latentlab import (
+    autoregression,
     clip_guidance,
     decoding,
     diffusion,
@@ -35,6 +36,7 @@ from latentlab.analysis import covariance, distances, pca
 from latentlab.diffusion import CLEAN, Conditioning
 from latentlab.io import images
 from latentlab.latents import Latent, PairLatent
+from latentlab.models import gpt2
 from latentlab.models.toy import ToyDecoder, ToyEncoder, ToyPrior
 
 SIGNATURES = {}
@@ -365,6 +367,26 @@ def recalled(real: Float[Tensor, "N D"], generated: Float[Tensor, "M D"]) -> Boo
     return distances.recalled(real, generated)
 
 
+# Tokens
+
+
+@signature_of(autoregression.guided_logits)
+def guided_logits(z_i: Z, z_t: Z) -> Z:
+    return autoregression.guided_logits(z_i, z_t, 2.0)
+
+
+@signature_of(autoregression.choose)
+def choose(z_i: Z) -> Int[Tensor, "B"]:
+    return autoregression.choose(z_i, torch.zeros(len(z_i)))
+
+
+@signature_of(autoregression.sample_steps)
+def tokens(z_i: Z) -> list[Int[Tensor, "B _"]]:
+    tiny = gpt2.build(vocabulary=9, positions=5, width=8, layers=1, heads=1)
+    prefix = torch.zeros(len(z_i), 2, 8)
+    return list(autoregression.sample_steps(tiny, prefix, [range(9)] * 3, seeds=range(len(z_i))))
+
+
 # Strokes
 
 
@@ -406,6 +428,7 @@ def parsed_colours() -> Float[Tensor, "2 3"]:
 
 
 MODULES = (
+    autoregression,
     diffusion,
     slerp,
     edits,

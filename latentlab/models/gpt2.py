@@ -1,0 +1,61 @@
+"""transformers' GPT-2 as a small causal transformer over tokens: how it is built, written and read."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from ..io.atomic import open_tensors, read_json
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel
+
+
+def build(
+    *, vocabulary: int, positions: int, width: int, layers: int, heads: int, dropout: float = 0.0
+) -> GPT2LMHeadModel:
+    """GPT2LMHeadModel with random weights; its output layer is its table of embeddings."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        vocab_size=vocabulary,
+        n_positions=positions,
+        n_embd=width,
+        n_layer=layers,
+        n_head=heads,
+        resid_pdrop=dropout,
+        embd_pdrop=dropout,
+        attn_pdrop=0.0,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    return GPT2LMHeadModel(config)
+
+
+def save_half(network: GPT2LMHeadModel, folder: Path) -> None:
+    """Write the network in half precision by `save_pretrained`, without changing the network itself."""
+    copy.deepcopy(network).half().save_pretrained(folder)
+
+
+def load(folder: Path, *, retrain: str) -> GPT2LMHeadModel:
+    """The network in a folder, in float32 and frozen.
+
+    Args:
+        retrain: the command that writes the folder anew.
+
+    Raises:
+        UserError: a file is missing, damaged or not finite, or is no GPT-2.
+    """
+    from torch import float32
+    from transformers import GPT2LMHeadModel
+
+    hint = f"`{retrain}` writes it anew"
+    config = read_json(folder / "config.json", hint)
+    if config.get("model_type") != "gpt2":
+        raise UserError(f"{folder}/config.json is of the type {config.get('model_type')!r}, wanted 'gpt2': {hint}")
+    with open_tensors(folder / "model.safetensors", kind="transformer", hint=hint):
+        pass
+    network: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(folder, dtype=float32, local_files_only=True)
+    return network.eval().requires_grad_(False)
