@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -114,6 +114,17 @@ def jackknife(value: float, without: Tensor, n: int, /, **where: Any) -> dict:
     """
     parts = len(without)
     return _row(where, value, n, _student(parts) * without.std(correction=0).item() * math.sqrt(parts - 1))
+
+
+def side(row: Mapping[str, Any], than: float = 0.0) -> int:
+    """1 where a row's whole interval lies above a number, -1 where it lies below, 0 where neither can be told.
+
+    >>> side({"low": 0.1, "high": 0.4}), side({"low": -0.1, "high": 0.4}), side({"low": None, "high": None})
+    (1, 0, 0)
+    """
+    if row["low"] is None:
+        return 0
+    return int(row["low"] > than) - int(row["high"] < than)
 
 
 def format_interval(row: dict, digits: str = ".3g") -> str:

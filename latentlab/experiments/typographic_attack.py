@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..analysis.intervals import mean, proportion
+from ..analysis.intervals import mean, proportion, side
 from ..clip import TEMPLATES, caption_warnings, class_embeddings, probabilities
 from ..errors import UserError
 from ..grammar import article
@@ -100,11 +100,11 @@ class TypographicAttackResult(Result):
 
 def _meaning(recovered: dict) -> str:
     """What the share of cases that are right again says of the embeddings, where its 95% interval excludes a half."""
-    if recovered["low"] is None or recovered["low"] <= 0.5 <= recovered["high"]:
-        return ""
-    if recovered["value"] > 0.5:
-        return ": most of the embeddings still hold what classification lost"
-    return ": in most of the embeddings the word has displaced the thing"
+    return {
+        1: ": most of the embeddings still hold what classification lost",
+        0: "",
+        -1: ": in most of the embeddings the word has displaced the thing",
+    }[side(recovered, 0.5)]
 
 
 def _label_of(word: str, labels: Sequence[str]) -> str:
