@@ -44,6 +44,18 @@ def test_eps_is_the_score_of_the_noised_gaussian(z_i, normal, t, spread):
 
 
 @pytest.mark.parametrize("t", TIMES)
+def test_the_null_condition_is_the_score_of_all_pictures_together(normal, t):
+    decoder, pixels = ToyDecoder(0.3, colours=0.5), (SIDE // 2) ** 2
+    a, x_t = abar_at(decoder.abar, t), normal(2, *decoder.shape)
+    eps = decoder.eps(x_t, t, Conditioning(torch.zeros(2, D, dtype=torch.float64)))
+    pictures = 0.3**2 * torch.eye(pixels) + 0.5**2 * torch.ones(pixels, pixels)  # of one quarter in one channel
+    noised = (a * pictures + (1 - a) * torch.eye(pixels)).double()
+    quarter = x_t[:, :, : SIDE // 2, : SIDE // 2].flatten(2)  # (2, 3, pixels)
+    exact = math.sqrt(1 - a) * torch.linalg.solve(noised, quarter.mT).mT
+    torch.testing.assert_close(eps[:, :, : SIDE // 2, : SIDE // 2].flatten(2), exact, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("t", TIMES)
 def test_eps_is_the_expected_noise_given_x_t(z_i, normal, t):
     decoder, many = ToyDecoder(), 40_000
     a = abar_at(decoder.abar, t)

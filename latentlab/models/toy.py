@@ -78,12 +78,14 @@ class ToyDecoder:
     Args:
         spread: s.
         abar: (T,), a cosine schedule by default.
+        colours: τ, the standard deviation of the colours over all z_i: without z_i (the null condition, z_i = 0) the
+            answer is that of all pictures together, x_0 ~ N(0, s² I + τ² 𝟙𝟙ᵀ) in every quarter.
     """
 
     shape, image_size, max_batch_size = (3, SIDE, SIDE), SIDE, 4096
 
-    def __init__(self, spread: float = 0.3, abar: Tensor | None = None) -> None:
-        self.spread = spread
+    def __init__(self, spread: float = 0.3, abar: Tensor | None = None, colours: float = 0.5) -> None:
+        self.spread, self.colours = spread, colours
         self.abar = cosine_abar() if abar is None else abar
 
     def to_x0(self, pixels: Tensor) -> Tensor:
@@ -100,11 +102,16 @@ class ToyDecoder:
         return z_i.view(-1, 3, 2, 2).repeat_interleave(SIDE // 2, 2).repeat_interleave(SIDE // 2, 3)
 
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
-        """E[eps | x_t] = √(1-a) (x_t - √a μ) / (a s² + 1 - a); the null condition is z_i = 0."""
-        a = abar_at(self.abar, t)
+        """E[eps | x_t] = √(1-a) Σ⁻¹ (x_t - √a μ), Σ = (a s² + 1 - a) I, and for the null condition a τ² 𝟙𝟙ᵀ more."""
+        a, pixels = abar_at(self.abar, t), (SIDE // 2) ** 2
+        own = a * self.spread**2 + 1 - a
+        common = 1 - own / (own + a * pixels * self.colours**2)  # of a quarter's mean, along which 𝟙𝟙ᵀ adds
 
         def predict(x: Tensor, cond: Conditioning) -> Tensor:
-            return math.sqrt(1 - a) * (x - math.sqrt(a) * self.mean(cond.z_i)) / (a * self.spread**2 + 1 - a)
+            change = x - math.sqrt(a) * self.mean(cond.z_i)
+            null = (cond.z_i == 0).all(1).view(-1, 1, 1, 1)
+            quarters = self.mean(torch.nn.functional.adaptive_avg_pool2d(change, 2).flatten(1))
+            return math.sqrt(1 - a) * (change - null * common * quarters) / own
 
         return guided(predict, x_t, cond, Conditioning(torch.zeros_like(cond.z_i)), guidance)
 
