@@ -18,6 +18,8 @@ from torch import Tensor
 
 from .io.images import save_png, to_pil
 
+FEW_PIXELS = 32
+
 
 class Figure(matplotlib.figure.Figure):
     """A matplotlib figure that a notebook displays at the end of a cell without pyplot."""
@@ -28,8 +30,13 @@ class Figure(matplotlib.figure.Figure):
         return buffer.getvalue()
 
 
+def _draw(axis: Axes, picture: Image.Image) -> None:
+    """A picture, enlarged smoothly unless its pixels are few enough to be looked at."""
+    axis.imshow(picture, interpolation="nearest" if picture.width <= FEW_PIXELS else "bicubic")
+
+
 def _show(axis: Axes, picture: Image.Image) -> None:
-    axis.imshow(picture, interpolation="nearest")
+    _draw(axis, picture)
     axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
@@ -54,7 +61,7 @@ def grid(
     for k, axis in enumerate(axes):
         axis.axis("off")
         if k < len(pictures):
-            axis.imshow(pictures[k], interpolation="nearest")
+            _draw(axis, pictures[k])
             if titles:
                 axis.set_title(titles[k], fontsize=8)
     if heading:
