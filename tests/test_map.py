@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageChops
 
 pytest.importorskip("gradio")
-from latentlab import UserError
+from latentlab import UserError, diagrams
 from latentlab.app import diagram, glossary, map_data, model_cache
 from latentlab.app.map import Chosen, parsed_places
 from latentlab.app.outputs import InputImage
@@ -105,8 +105,9 @@ def test_the_last_two_pictures_are_chosen_and_a_second_click_gives_one_up():
 
 def test_the_diagram_lights_every_stage_that_an_experiment_declares_and_leads_to_pages():
     declared = {stage for experiment in EXPERIMENTS.values() for stage in experiment.stages}
-    assert declared <= diagram.STAGES.keys()
-    assert {part[1] for part in diagram.PARTS.values()} <= {page.key for page in PAGES}
+    assert declared <= diagrams.STAGES.keys()
+    assert diagram.PAGES.keys() == diagrams.PIPELINE.boxes.keys()
+    assert set(diagram.PAGES.values()) <= {page.key for page in PAGES}
     for page in PAGES:
         stages = diagram.page_stages(page.key) | set(page.stages)
         drawn = diagram.draw(stages)

@@ -20,7 +20,7 @@ FILES = {".".join(("latentlab", *p.relative_to(ROOT).with_suffix("").parts)): p 
 FILES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
 # From the bottom up; a module imports from its own layer and from those below it.  `training` stands beside them.
 LAYERS = ("theory", "models", "experiments", "paper", "app", "cli")
-FOUNDATION = {"io", "analysis"}  # packages that belong to the theory
+FOUNDATION = {"io", "analysis", "diagrams"}  # packages that belong to the theory
 
 
 # The registry
