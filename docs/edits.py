@@ -32,14 +32,14 @@ def background(history: History) -> Tensor:
 class Session:
     """Edits one after another on one lab."""
 
-    def __init__(self, lab: latentlab.Lab, caption: str, seed: int):
+    def __init__(self, lab: latentlab.Lab, prompt: str, seed: int):
         self.lab = lab
-        pixels = experiments.generate(lab, caption, seeds=[seed]).pixels
+        pixels = experiments.generate(lab, prompt, seeds=[seed]).pixels
         self.history = History((State(pixels),), 0, pixels.shape[-1]).rounded()
 
-    def paint(self, box: tuple[float, float, float, float], caption: str = "", seed: int = 0) -> Session:
+    def paint(self, box: tuple[float, float, float, float], prompt: str = "", seed: int = 0) -> Session:
         mask = ellipse(*self.history.pixels.shape[-2:], box)
-        return self.edit(mask=mask, caption=caption, seeds=[seed])
+        return self.edit(mask=mask, prompt=prompt, seeds=[seed])
 
     def edit(self, **params) -> Session:
         self.history = experiments.edit(self.lab, self.history, preview_every=0, **params).history
@@ -50,7 +50,7 @@ def main() -> None:
     """Write one JSON file for each example."""
     lab = latentlab.load("emoji")
     penguin = Session(lab, "a penguin on an orange background", 0)
-    penguin.edit(mask=background(penguin.history), caption="a penguin on a yellow background", seeds=[3])
+    penguin.edit(mask=background(penguin.history), prompt="a penguin on a yellow background", seeds=[3])
     cube = Session(lab, "a penguin on an orange background", 0).edit(grow=["right", "right"])
     cube.paint((0.12, 0.54, 0.9, 0.97), "a red cube on an orange background")
     room = Session(lab, "a television on yellow", 0).edit(grow=["right", "right"])

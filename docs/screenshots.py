@@ -23,7 +23,7 @@ from load import ROOT, started
 from latentlab.app.pages import PAGES
 
 NAMES = [page.key for page in PAGES]
-QUERIES = {"generate": "&count=4", "edit": "&strength=0.6&caption=a penguin on a yellow background"}
+QUERIES = {"generate": "&count=4", "edit": "&strength=0.6&prompt=a penguin on a yellow background"}
 WIDTHS, THEMES = (1280, 1600, 390), ("light", "dark")
 README_VIEWS = [(1280, "light"), (390, "dark")]
 

@@ -84,8 +84,8 @@ class Decoder(Protocol):
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         """The predicted noise in x_t at time t."""
 
-    def encode_prompt(self, captions: Sequence[str]) -> Tensor | None:
-        """Captions as Conditioning.text, or None where the decoder takes no text."""
+    def encode_prompt(self, prompts: Sequence[str]) -> Tensor | None:
+        """Prompts as Conditioning.text, or None where the decoder takes no text."""
 
 
 def cosine_abar(T: int = 1000) -> Tensor:

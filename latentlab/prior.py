@@ -18,11 +18,11 @@ from .slerp import normalize
 
 @dataclass(frozen=True)
 class PriorConditioning:
-    """The captions that a prior is conditioned on.
+    """The prompts that a prior is conditioned on.
 
     Args:
         z_t: (B, D), CLIP text embeddings.
-        tokens: (B, L, W), the captions token by token, in the prior's own layout.
+        tokens: (B, L, W), the prompts token by token, in the prior's own layout.
         cache: what the prior's network keeps from one step to the next; it is freed with the conditioning.
     """
 
@@ -52,8 +52,8 @@ class Prior(Protocol):
     width: int  # D
     max_batch_size: int  # the largest number of rows evaluated at once, which bounds memory
 
-    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
-        """What `x_0` is conditioned on: one row a caption."""
+    def encode_prompt(self, prompts: Sequence[str]) -> PriorConditioning:
+        """What `x_0` is conditioned on: one row a prompt."""
 
     def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
         """The predicted clean embedding, standardised, from the noised one; both (B, D)."""
@@ -65,42 +65,42 @@ class Prior(Protocol):
 @torch.no_grad()
 def sample(
     prior: Prior | None,
-    captions: Sequence[str],
+    prompts: Sequence[str],
     *,
     seeds: Sequence[int],
     steps: int | Sequence[int] = 16,
     guidance: float = 1.0,
     candidates: int = 2,
 ) -> Tensor:
-    """Draw an image embedding for each caption and seed.
+    """Draw an image embedding for each prompt and seed.
 
     `candidates` z_i are drawn, and the one with the highest ẑ_i·ẑ_t is kept.  Ramesh et al. 2022, section 2.2
     draws two, in 64 steps.  The sampler is deterministic DDIM on the x_0 prediction.  The network sees at most
     `prior.max_batch_size` rows at once; a guided row counts as two.
 
     Args:
-        captions: one, or one a seed.
+        prompts: one, or one a seed.
         seeds: B integers.
 
     Returns:
         z_i: (B, D), in CLIP's own scale.
 
     Raises:
-        UserError: captions and seeds of different numbers, a guidance that is negative or not finite, no candidate, or
+        UserError: prompts and seeds of different numbers, a guidance that is negative or not finite, no candidate, or
             a model without a prior.
     """
     if prior is None:
         raise UserError(
-            "this model has no prior, which makes z_i of a caption: start from a picture, or load one that has it, "
+            "this model has no prior, which makes z_i of a prompt: start from a picture, or load one that has it, "
             "like karlo, kandinsky22 or stable-unclip-l"
         )
-    if len(captions) not in (1, len(seeds)):
-        raise UserError(f"{len(captions)} captions for {len(seeds)} seeds: give one caption for all, or one each")
+    if len(prompts) not in (1, len(seeds)):
+        raise UserError(f"{len(prompts)} prompts for {len(seeds)} seeds: give one prompt for all, or one each")
     if not 0 <= guidance < float("inf"):
         raise UserError(f"the prior's guidance is {guidance}: give 1 for none, or a number above, like 2")
     if candidates < 1:
         raise UserError(f"candidates is {candidates}: give 1 or more")
-    cond = prior.encode_prompt(captions).expand(len(seeds))
+    cond = prior.encode_prompt(prompts).expand(len(seeds))
     device, dtype = cond.z_t.device, cond.z_t.dtype
     cond = cond[torch.arange(len(seeds), device=device).repeat_interleave(candidates)]  # B * candidates rows
     draw = SeededNoise(seeds, (candidates, prior.width), stream="prior", device=device, dtype=dtype)

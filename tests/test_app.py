@@ -148,10 +148,10 @@ def test_an_unknown_word_is_named_in_a_note_and_a_caption_without_a_known_one_is
     page = visit("?page=generate&drawn=1&steps=4&count=1&prompt=a+red+zebrafish")
     run(page)
     assert "zebrafish" in page.locator(".bar.done:visible .note").inner_text()
-    page.locator("#generate-caption").locator("textarea, input").first.fill("  ")
+    page.locator("#generate-prompt").locator("textarea, input").first.fill("  ")
     run(page)
     status(page, "The caption is empty")
-    page.locator("#generate-caption").locator("textarea, input").first.fill("a zebrafish")
+    page.locator("#generate-prompt").locator("textarea, input").first.fill("a zebrafish")
     run(page)
     status(page, "The model does not know “zebrafish”")
 
@@ -161,7 +161,7 @@ def test_a_caption_is_helped_along_while_it_is_typed(visit):
 
     page = visit("?page=generate")
     caption, lines = (
-        page.locator("#generate-caption").locator("textarea, input").first,
+        page.locator("#generate-prompt").locator("textarea, input").first,
         page.locator(".caption-help").first,
     )
     caption.fill("three aples and a peng")
@@ -186,7 +186,7 @@ def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_wor
     before = selected.inner_text()
     page.locator("button:visible", has_text="Advanced").first.click()
     field(page, "Steps").fill("100")
-    page.locator("#generate-caption").locator("textarea, input").first.fill("a penguin")
+    page.locator("#generate-prompt").locator("textarea, input").first.fill("a penguin")
     run(page)
     preview = page.locator(".outputs .thumbnail-item:visible", has_text="unfinished, step").nth(1)
     preview.wait_for()
@@ -303,7 +303,7 @@ def test_the_settings_of_a_png_are_offered_and_applied_only_on_request(visit, tm
     settings = {"page": "generate", "fields": {"prompt": "a fox", "steps": 9, "guidance": 9e9}, "seed": 3}
     path = images.save_png(Image.new("RGB", (8, 8)), tmp_path / "made.png", settings)
     page = visit("?page=generate&prompt=a+castle")
-    caption = page.locator("#generate-caption").locator("textarea, input").first
+    caption = page.locator("#generate-prompt").locator("textarea, input").first
     page.locator("input[type=file]").last.set_input_files(str(path))
     assert "guidance" not in status(page, "prompt a fox").inner_text()
     assert caption.input_value() == "a castle"
@@ -613,7 +613,7 @@ def test_the_generate_endpoint_returns_pngs_that_carry_their_settings(url):
     gallery, numbers = client.predict(prompt="a red apple", count=1, drawn=1, seed=7, steps=8, api_name="/generate")
     settings = images.read_metadata(gallery[0]["image"])
     assert (settings["prompt"], settings["seed"], settings["steps"]) == ("a red apple", 7, 8)
-    assert numbers["table"][0]["quantity"] == "cosine to the caption"
+    assert numbers["table"][0]["quantity"] == "cosine to the prompt"
 
 
 def test_the_readmes_example_of_a_client_runs(url, tmp_path, monkeypatch, capsys):

@@ -402,9 +402,9 @@ def canvas(box=None, side=512):
     return {"background": Image.new("RGBA", (side, side)), "layers": [layer], "composite": None}
 
 
-def run_edit(lab, drawn, history=None, caption="a cat", grow="", strength=1):
+def run_edit(lab, drawn, history=None, prompt="a cat", grow="", strength=1):
     model_cache.set_lab(lab)
-    return collect(edit.run("toy", picture(), caption, grow, strength, 1, 0, 4, 2.0, drawn, history))[1]
+    return collect(edit.run("toy", picture(), prompt, grow, strength, 1, 0, 4, 2.0, drawn, history))[1]
 
 
 def test_what_is_painted_on_the_canvas_is_the_mask_in_the_pictures_size():

@@ -31,7 +31,7 @@ def squares(boxes_and_colours, side=64):
         ("beside", False, 1), ("beside", True, 1),
     ],
 )  # fmt: skip
-def test_colours_are_measured_at_the_places_of_the_caption(lab, monkeypatch, relation, exchange, right):
+def test_colours_are_measured_at_the_places_of_the_prompt(lab, monkeypatch, relation, exchange, right):
     prompt = f"a red cube {relation} a blue ball"
     colours = ("blue", "red") if exchange else ("red", "blue")
 
@@ -41,26 +41,26 @@ def test_colours_are_measured_at_the_places_of_the_caption(lab, monkeypatch, rel
         yield Progress("prior", 0, 1)
         return None, squares(zip(parse(prompt).boxes, colours))[None].repeat(3, 1, 1, 1)
 
-    monkeypatch.setattr(binding, "draw_captions", decoded)
+    monkeypatch.setattr(binding, "draw_prompts", decoded)
     result = experiments.bind(lab, prompt, seeds=[0, 1, 2])
     assert result.value("both colours at their place") == right
     assert result.value("the two colours exchanged") == 1 - right
     assert result.colours == ((colours,) * 3,)
 
 
-def test_a_picture_nearest_to_its_own_caption_is_read_as_asked(lab, monkeypatch):
+def test_a_picture_nearest_to_its_own_prompt_is_read_as_asked(lab, monkeypatch):
     prompt = "a red cube on top of a blue ball"
 
     def decoded(*args, **params):
         yield Progress("prior", 0, 1)
         return None, lab.decoder.mean(lab.encoder.encode_text([prompt]))
 
-    monkeypatch.setattr(binding, "draw_captions", decoded)
+    monkeypatch.setattr(binding, "draw_prompts", decoded)
     result = experiments.bind(lab, prompt, seeds=[0])
     assert result.read_as[0][0].caption == prompt and result.value("CLIP reads it as asked") == 1
 
 
-def test_binding_refuses_a_caption_without_two_solids_and_an_empty_list(lab):
+def test_binding_refuses_a_prompt_without_two_solids_and_an_empty_list(lab):
     with pytest.raises(UserError, match="relates no two solids"):
         experiments.bind(lab, "a dog")
     with pytest.raises(UserError, match="prompts is empty"):
@@ -75,12 +75,12 @@ def test_the_chance_of_a_reading_is_one_over_the_number_of_readings(lab):
 @pytest.mark.parametrize(
     ("places", "readings", "seeds", "sentence"),
     [
-        (1.0, 1.0, (0,), "in 1 of 1 picture, and CLIP prefers the caption to its 3 rearrangements in 1 of 1 "),
+        (1.0, 1.0, (0,), "in 1 of 1 picture, and CLIP prefers the prompt to its 3 rearrangements in 1 of 1 "),
         (
             0.75,
             0.25,
             (0, 1, 2, 3),
-            "in 3 of 4 pictures, and CLIP prefers the caption to its 3 rearrangements in 1 of 4 ",
+            "in 3 of 4 pictures, and CLIP prefers the prompt to its 3 rearrangements in 1 of 4 ",
         ),
     ],
 )

@@ -12,7 +12,7 @@ from latentlab.experiments import Progress, drawing_stages
 from latentlab.experiments.drawing import weights_of
 from latentlab.experiments.drawing_stages import CANVASES
 
-SMALL_RUN = {"caption": "a cat", "strokes": 3, "steps": 3, "views": 1, "seeds": [0, 1], "labels": ["a cat", "a dog"]}
+SMALL_RUN = {"prompt": "a cat", "strokes": 3, "steps": 3, "views": 1, "seeds": [0, 1], "labels": ["a cat", "a dog"]}
 SMALL = {"strokes": 3, "steps": 3, "views": 1}
 
 
@@ -52,7 +52,7 @@ def test_the_drawing_of_a_seed_is_the_same_alone_and_in_a_batch(lab):
     torch.testing.assert_close(both.pixels[1:], alone.pixels, atol=1e-3, rtol=0)
 
 
-def test_a_target_picture_is_approached_without_a_caption(lab):
+def test_a_target_picture_is_approached_without_a_prompt(lab):
     target = toy_pictures(1)
     result = experiments.draw(lab, target=target, canvas="pixels", steps=60, views=0)
     assert result.value("cosine") > 0.98
@@ -60,7 +60,7 @@ def test_a_target_picture_is_approached_without_a_caption(lab):
 
 
 @pytest.mark.parametrize(
-    ("caption", "negative", "weights"),
+    ("prompt", "negative_prompt", "weights"),
     [
         ("a cat", (), {"a cat": 1.0}),
         (["a cat", "a dog"], "a fox", {"a cat": 1.0, "a dog": 1.0, "a fox": -0.3}),
@@ -68,11 +68,11 @@ def test_a_target_picture_is_approached_without_a_caption(lab):
         ("", (), {}),
     ],
 )
-def test_captions_have_their_weights(caption, negative, weights):
-    assert weights_of(caption, negative) == weights
+def test_prompts_have_their_weights(prompt, negative_prompt, weights):
+    assert weights_of(prompt, negative_prompt) == weights
 
 
-def test_a_heavier_caption_is_nearer(lab):
+def test_a_heavier_prompt_is_nearer(lab):
     near = [
         experiments.draw(lab, {"a cat": w, "a dog": 1 - w}, canvas="pixels", steps=40, views=0).pixels
         for w in (0.9, 0.1)
@@ -173,12 +173,12 @@ def test_an_open_clip_encoder_alone_draws(encoder):
     [
         ({"strokes": 0}, "strokes is 0: give at least 1"),
         ({"strokes": 10**9}, r"strokes is 1000000000: of 1 pictures at 8 pixels memory holds \d+; give fewer"),
-        ({"caption": ""}, "there is nothing to draw"),
-        ({"caption": ["a cat", ""]}, "the caption is empty"),
+        ({"prompt": ""}, "there is nothing to draw"),
+        ({"prompt": ["a cat", ""]}, "the caption is empty"),
         ({"canvas": "oil"}, "canvas is 'oil': give one of strokes, pixels"),
         ({"canvas": "latents"}, "toy decodes pixels and has no first stage"),
         ({"start": "sand", "canvas": "pixels"}, "start is 'sand': give 'noise', 'blank'"),
-        ({"negative": "a cat"}, "“a cat” is a caption and a negative caption"),
+        ({"negative_prompt": "a cat"}, "“a cat” is a prompt and a negative prompt"),
         ({"views": -1}, "views is -1"),
         ({"steps": 0}, "steps is 0"),
         ({"seeds": []}, "seeds"),
@@ -188,7 +188,7 @@ def test_an_open_clip_encoder_alone_draws(encoder):
 )
 def test_what_cannot_be_drawn_is_refused(lab, params, message):
     with pytest.raises(UserError, match=message):
-        experiments.draw(lab, **{"caption": "a cat", **SMALL, **params})
+        experiments.draw(lab, **{"prompt": "a cat", **SMALL, **params})
 
 
 @pytest.mark.parametrize("canvas", ["latents", "x_T", "z_i"])

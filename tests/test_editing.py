@@ -14,7 +14,7 @@ from latentlab.experiments import Progress
 from latentlab.io import images
 from latentlab.outpainting import canvas
 
-SMALL_RUN = {"picture": toy_pictures(1), "caption": "a cat", "grow": ("right", "top"), "seeds": [0, 1], "steps": 2}
+SMALL_RUN = {"picture": toy_pictures(1), "prompt": "a cat", "grow": ("right", "top"), "seeds": [0, 1], "steps": 2}
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def mask():
     return mask
 
 
-@pytest.mark.parametrize("caption", ["", "a cat"])
+@pytest.mark.parametrize("prompt", ["", "a cat"])
 @pytest.mark.parametrize("known", ["trajectory", "noised"])
-def test_pixels_outside_the_mask_come_back_exactly(lab, picture, mask, caption, known):
-    result = experiments.edit(lab, picture, mask, caption, known=known, seeds=[0, 1, 2], steps=3)
+def test_pixels_outside_the_mask_come_back_exactly(lab, picture, mask, prompt, known):
+    result = experiments.edit(lab, picture, mask, prompt, known=known, seeds=[0, 1, 2], steps=3)
     assert torch.equal(result.pixels.where(~mask, 0), picture.where(~mask, 0).expand(3, -1, -1, -1))
     assert ((result.pixels - picture).abs() * mask).sum((1, 2, 3)).gt(0.5).all()
     assert result.value("PSNR outside") > 150 and "exactly as it was" in result.summary()
-    assert ("CLIP score" in {row["quantity"] for row in result.table}) == bool(caption)
+    assert ("CLIP score" in {row["quantity"] for row in result.table}) == bool(prompt)
 
 
 def test_they_do_in_the_miniature_with_its_first_stage_and_upsampler(miniature):
@@ -51,18 +51,18 @@ def test_they_do_in_the_miniature_with_its_first_stage_and_upsampler(miniature):
     assert small.pixels.shape[-1] == side // 2
 
 
-def test_without_a_caption_z_i_is_of_what_is_visible(lab, mask):
+def test_without_a_prompt_z_i_is_of_what_is_visible(lab, mask):
     """The toy paints the mean colour of z_i: what the mask hides must not colour it."""
     picture = torch.full((1, 3, 8, 8), 0.2)
     picture[..., mask] = -0.9
     result = experiments.edit(lab, picture, mask, seeds=range(40), steps=20, guidance=1.0)
     assert result.pixels[..., mask].mean().item() == pytest.approx(0.2, abs=0.05)
-    assert result.summary().startswith("40 edits without a caption.")
+    assert result.summary().startswith("40 edits without a prompt.")
 
 
 def test_the_stronger_an_edit_the_less_of_the_picture_is_left(lab, picture):
     def distance(strength):
-        edited = experiments.edit(lab, picture, caption="a cat", strength=strength, seeds=[0, 1, 2], steps=20)
+        edited = experiments.edit(lab, picture, prompt="a cat", strength=strength, seeds=[0, 1, 2], steps=20)
         return (edited.pixels - picture).square().mean()
 
     weak, middle, strong = map(distance, (0.1, 0.4, 0.9))
@@ -95,7 +95,7 @@ def test_the_windows_cover_the_canvas_and_each_holds_something_known(sides):
     assert known.all()
 
 
-def test_a_thing_that_the_caption_names_is_looked_for_inside_the_mask(lab, picture, mask):
+def test_a_thing_that_the_prompt_names_is_looked_for_inside_the_mask(lab, picture, mask):
     named = dataclasses.replace(lab, things=("a cat", "a dog"))
     result = experiments.edit(named, picture, mask, "a dog", seeds=range(4), steps=3)
     inside = lab.encoder.zero_shot(result.pixels[..., 2:6, 1:5], named.things)
@@ -124,14 +124,14 @@ def test_edits_that_can_not_be_done_are_refused(lab, picture, mask):
     refused(lab, "known is 'magic'", picture, mask, known="magic")
 
 
-def test_a_caption_without_a_known_word_is_refused_and_one_with_some_is_warned_about(lab, picture, mask):
+def test_a_prompt_without_a_known_word_is_refused_and_one_with_some_is_warned_about(lab, picture, mask):
     class Reader:
         def __getattr__(self, name):
             return getattr(lab.encoder, name)
 
-        def check_caption(self, caption):
-            unknown = tuple(word for word in caption.lower().split() if word != "cat")
-            return CaptionCheck(unknown, ((),) * len(unknown), names_nothing="cat" not in caption)
+        def check_caption(self, prompt):
+            unknown = tuple(word for word in prompt.lower().split() if word != "cat")
+            return CaptionCheck(unknown, ((),) * len(unknown), names_nothing="cat" not in prompt)
 
     reading = dataclasses.replace(lab, encoder=Reader())
     refused(reading, "does not know “xyzzy”, “plugh”: write of what it knows", picture, mask, "Xyzzy plugh")
@@ -139,9 +139,9 @@ def test_a_caption_without_a_known_word_is_refused_and_one_with_some_is_warned_a
     assert result.notes == ("the model does not know “plugh”",)
 
 
-def test_a_lab_without_a_prior_edits_without_a_caption_only(lab, picture, mask):
+def test_a_lab_without_a_prior_edits_without_a_prompt_only(lab, picture, mask):
     silent = dataclasses.replace(lab, prior=None)
-    refused(silent, "has no prior.*leave the caption out", picture, mask, "a cat")
+    refused(silent, "has no prior.*leave the prompt out", picture, mask, "a cat")
     assert experiments.edit(silent, picture, mask, steps=2).pixels.isfinite().all()
 
 
@@ -157,11 +157,11 @@ def test_of_a_picture_that_was_inverted_its_own_path_stands_outside_the_mask(lab
     assert result.settings["method"] == "fixed-point"
 
 
-def test_guidance_by_clip_leads_an_edit_towards_its_caption_and_wants_one(lab, picture, mask):
+def test_guidance_by_clip_leads_an_edit_towards_its_prompt_and_wants_one(lab, picture, mask):
     def score(guidance):
         edited = experiments.edit(lab, picture, mask, "a cat", by="clip", guidance=guidance, steps=6, seeds=range(6))
         return edited.value("CLIP score")
 
     assert score(4.0) > score(0.0)
-    refused(lab, "guidance by clip goes towards a caption", picture, mask, by="clip")
+    refused(lab, "guidance by clip goes towards a prompt", picture, mask, by="clip")
     refused(lab, "by is 'magic': give one of", picture, mask, by="magic")

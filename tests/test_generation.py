@@ -28,7 +28,7 @@ def test_a_pictures_metadata_is_enough_to_generate_it_again(lab):
     torch.testing.assert_close(again.pixels[0], generated.pixels[1], atol=1 / 255, rtol=0)
 
 
-def test_the_best_pictures_are_those_nearest_to_the_caption_in_order(lab):
+def test_the_best_pictures_are_those_nearest_to_the_prompt_in_order(lab):
     drawn = experiments.generate(lab, "a cat", seeds=range(6), steps=3)
     ranked = experiments.generate(lab, "a cat", seeds=range(6), steps=3, best=2)
     order = drawn.similarity.argsort(descending=True).tolist()
@@ -37,7 +37,7 @@ def test_the_best_pictures_are_those_nearest_to_the_caption_in_order(lab):
         assert torch.equal(part.latent.x_T, drawn.latent.x_T[rows])
         torch.testing.assert_close(part.similarity, drawn.similarity[rows])
     torch.testing.assert_close(ranked.pixels, drawn.pixels[order[:2]], atol=1 / 255, rtol=0)
-    assert ranked.value("cosine to the caption") == pytest.approx(ranked.similarity.mean().item())
+    assert ranked.value("cosine to the prompt") == pytest.approx(ranked.similarity.mean().item())
     assert "The best 2 of 6 pictures" in ranked.summary() and ranked.settings["best"] == 2
     assert experiments.generate(lab, "a cat", seeds=[4], steps=3, best=1).others is None
 
@@ -48,10 +48,10 @@ def test_more_best_pictures_than_seeds_or_none_are_refused(lab, best):
         experiments.generate(lab, "a cat", seeds=range(2), best=best)
 
 
-@pytest.mark.parametrize(("caption", "seeds"), [("", [0]), ("  ", [0]), ("a cat", []), ("a cat", "12"), ("a cat", 3)])
-def test_generate_refuses_an_empty_caption_and_seeds_that_are_no_integers(lab, caption, seeds):
+@pytest.mark.parametrize(("prompt", "seeds"), [("", [0]), ("  ", [0]), ("a cat", []), ("a cat", "12"), ("a cat", 3)])
+def test_generate_refuses_an_empty_prompt_and_seeds_that_are_no_integers(lab, prompt, seeds):
     with pytest.raises(UserError, match=r"empty|seeds is"):
-        experiments.generate(lab, caption, seeds=seeds)
+        experiments.generate(lab, prompt, seeds=seeds)
 
 
 @pytest.mark.parametrize("guidance", [-1.0, float("nan"), float("inf")])

@@ -7,7 +7,7 @@ import torch
 
 from latentlab import UserError, experiments
 
-SMALL_RUN = {"captions": "a cat", "guidances": (1, 2), "prior_guidances": (1.0,), "seeds": range(3), "steps": 3}
+SMALL_RUN = {"prompts": "a cat", "guidances": (1, 2), "prior_guidances": (1.0,), "seeds": range(3), "steps": 3}
 
 
 def test_a_guidance_sweep_holds_every_pair_and_guidance_1_of_both_is_generate(lab):
@@ -22,7 +22,7 @@ def guided(table):
     return experiments.GuidanceResult(
         pixels=None,
         latent=None,
-        captions=("a cat",),
+        prompts=("a cat",),
         prior_guidances=(1.0,),
         guidances=(1.0, 3.0),
         seeds=(0,),

@@ -137,11 +137,11 @@ class Recorder:
         return self.decoder.eps(x_t, t, cond, guidance)
 
 
-def test_a_growing_canvas_gets_what_the_caption_names_once_and_continues_elsewhere(lab, first):
-    """Every window with the caption would repeat the thing in each of them."""
+def test_a_growing_canvas_gets_what_the_prompt_names_once_and_continues_elsewhere(lab, first):
+    """Every window with the prompt would repeat the thing in each of them."""
     decoder = Recorder(lab.decoder)
     recorded = dataclasses.replace(lab, decoder=decoder)
-    experiments.edit(recorded, first.history, caption="a cat", grow=["right", "bottom"], steps=1, guidance=1.0)
+    experiments.edit(recorded, first.history, prompt="a cat", grow=["right", "bottom"], steps=1, guidance=1.0)
     known, wanted, *others = decoder.z_i
     assert len(others) == 4 and not torch.equal(known, wanted)
     assert all(not torch.equal(z_i, wanted) for z_i in others)

@@ -13,10 +13,10 @@ SMALL_RUN = {"words": ["stop", "go"], "alternatives": ["yes"], "seeds": [0, 1], 
 def test_signs_are_read_back_as_the_nearest_of_all_words(lab, monkeypatch):
     def decoded(*args, **params):
         yield Progress("prior", 0, 1)
-        captions = [f"a sign that says {w}" for w in ("hello", "stop", "stop", "stop")]
-        return None, lab.decoder.mean(lab.encoder.encode_text(captions))
+        prompts = [f"a sign that says {w}" for w in ("hello", "stop", "stop", "stop")]
+        return None, lab.decoder.mean(lab.encoder.encode_text(prompts))
 
-    monkeypatch.setattr(spelling, "draw_captions", decoded)
+    monkeypatch.setattr(spelling, "draw_prompts", decoded)
     result = experiments.spell(lab, ["hello", "stop"], alternatives=["go"], seeds=[0, 1])
     assert result.read == (("hello", "stop"), ("stop", "stop"))
     assert result.value("read back as written") == 0.75

@@ -174,7 +174,7 @@ def test_the_comparison_uses_each_held_out_scene_once_and_measures_four_signals(
     assert len({s.caption for s in held_out}) == 40
     assert all(scenes.held_out(s.thing, s.facts["colour"], s.facts["place"]) for s in held_out)
     result = comparison.compare(miniature, sprites, count=40, steps=2)
-    assert result.signals == ("caption only", "z_t", "prior", "real z_i")
+    assert result.signals == ("prompt only", "z_t", "prior", "real z_i")
     lines = comparison.table(result).splitlines()
     assert lines[0].startswith("| n = 40 | Fréchet distance | CMMD | CLIP score | accuracy | recall | ")
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| " + signal for signal in result.signals]

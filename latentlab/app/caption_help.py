@@ -115,6 +115,6 @@ def build(prompt: gr.Textbox) -> None:
     lab = model_cache.current()
     if lab is not None and lab.things:
         with gr.Accordion("What can it draw?", open=False):
-            text = "Click a thing to use it as the caption. Add a background, like “on blue”."
+            text = "Click a thing to use it as the prompt. Add a background, like “on blue”."
             things = _buttons([(noun(thing), thing) for thing in lab.things])
             gr.HTML(f'<p class="note">{text}</p>{things}', padding=False, js_on_load=choose, elem_classes="things")

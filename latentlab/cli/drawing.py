@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @with_model_options
 def draw(
     model: ModelChoice,
-    captions: Annotated[
+    prompts: Annotated[
         list[str] | None,
-        typer.Argument(help="What to draw; of several captions each may end in its weight, like “a hat:0.5”."),
+        typer.Argument(help="What to draw; of several prompts each may end in its weight, like “a hat:0.5”."),
     ] = None,
     canvas: Annotated[
         str, typer.Option(help="What is drawn on: strokes, pixels, fourier, latents, x_T or z_i.")
@@ -29,8 +29,8 @@ def draw(
     strokes: Annotated[int, typer.Option(help="Number of strokes.")] = 24,
     style: Annotated[str, typer.Option(help="Style of strokes: strokes, closed shapes, or one line.")] = "strokes",
     palette: Annotated[str, typer.Option(help="Colours of the strokes, separated by commas; any by default.")] = "",
-    negative: Annotated[str, typer.Option(help="Captions to stay away from, separated by commas.")] = "",
-    target: Annotated[Path | None, typer.Option(help="Image to come near to, beside the captions or alone.")] = None,
+    negative_prompt: Annotated[str, typer.Option(help="What to stay away from, separated by commas.")] = "",
+    target: Annotated[Path | None, typer.Option(help="Image to come near to, beside the prompts or alone.")] = None,
     start: Annotated[str, typer.Option(help="Where to begin: noise, blank, or the path of an image.")] = "noise",
     steps: Annotated[int, typer.Option(min=1, max=5000, help="Steps of the climb.")] = 120,
     views: Annotated[
@@ -50,7 +50,7 @@ def draw(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Let CLIP draw a caption by itself, without a generator."""
+    """Let CLIP draw a prompt by itself, without a generator."""
     from .. import experiments
     from ..io import atomic, images
     from ..models.clip_only import encoder as clip
@@ -59,7 +59,7 @@ def draw(
         raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
     if svg and canvas != "strokes":
         raise UserError(f"--svg is of strokes, and --canvas is {canvas}: leave one of them out")
-    weighted = dict(weighted_caption(text) for text in captions or ())
+    weighted = dict(weighted_prompt(text) for text in prompts or ())
     opened = [None if path is None else open_images([path], "crop")[0] for path in (target, _picture(start))]
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
@@ -74,7 +74,7 @@ def draw(
         strokes=strokes,
         style=style,
         palette=parse_list(palette),
-        negative=parse_list(negative),
+        negative_prompt=parse_list(negative_prompt),
         target=target_pixels,
         start=start if start_pixels is None else start_pixels,
         steps=steps,
@@ -90,11 +90,11 @@ def draw(
     report(result, {**paths, **_further(result, Path(paths["figure"]), svg, animation)}, as_json)
 
 
-def weighted_caption(text: str) -> tuple[str, float]:
-    """A caption and its weight, the number after its last colon, 1 by default."""
-    caption, _, weight = text.rpartition(":")
+def weighted_prompt(text: str) -> tuple[str, float]:
+    """A prompt and its weight, the number after its last colon, 1 by default."""
+    prompt, _, weight = text.rpartition(":")
     try:
-        return caption.strip(), float(weight)
+        return prompt.strip(), float(weight)
     except ValueError:
         return text, 1.0
 

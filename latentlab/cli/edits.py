@@ -133,7 +133,7 @@ def edit(
         Path | None, typer.Option(help="Image of the same size, white where something is to be painted.")
     ] = None,
     prompt: Annotated[
-        str, typer.Option(help="Caption of the whole picture as wanted; without one what is visible is continued.")
+        str, typer.Option(help="Prompt of the whole picture as wanted; without one what is visible is continued.")
     ] = "",
     grow: Annotated[
         list[str] | None,

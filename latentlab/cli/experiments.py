@@ -96,7 +96,7 @@ def attack(
 @with_model_options
 def ablate(
     model: ModelChoice,
-    prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
+    prompts: Annotated[list[str], typer.Argument(help="One prompt, or several.")],
     count: Count = 4,
     seed: Seed = 0,
     steps: Steps = 25,
@@ -106,7 +106,7 @@ def ablate(
 ) -> None:
     """Generate pictures without the prior, and with it.
 
-    The decoder gets the caption alone, z_t, or the prior's z_i as its CLIP embedding.
+    The decoder gets the prompt alone, z_t, or the prior's z_i as its CLIP embedding.
     """
     from .. import experiments
     from ..io import atomic
@@ -123,7 +123,7 @@ def ablate(
 @with_model_options
 def guide(
     model: ModelChoice,
-    prompts: Annotated[list[str], typer.Argument(help="One caption, or several.")],
+    prompts: Annotated[list[str], typer.Argument(help="One prompt, or several.")],
     by: Annotated[
         str,
         typer.Option(
@@ -178,9 +178,7 @@ def bind(
             help="Captions like “a red cube on top of a blue ball”; without any, --sample of them are drawn at random."
         ),
     ] = None,
-    sample: Annotated[
-        int, typer.Option(min=1, max=256, help="Number of random captions where no caption is given.")
-    ] = 16,
+    sample: Annotated[int, typer.Option(min=1, max=256, help="Number of random prompts where none is given.")] = 16,
     count: Count = 4,
     seed: Seed = 0,
     steps: Steps = 25,
@@ -190,8 +188,8 @@ def bind(
 ) -> None:
     """Generate solids, and check their colours.
 
-    Each caption has two coloured solids; the pixels show whether each colour is at its place, and CLIP whether the
-    picture is nearer to the caption than to its rearrangements.
+    Each prompt has two coloured solids; the pixels show whether each colour is at its place, and CLIP whether the
+    picture is nearer to the prompt than to its rearrangements.
     """
     from .. import experiments, grammar
     from ..io import atomic

@@ -1,4 +1,4 @@
-"""Ablation of the prior: zero, the caption's own embedding, or the prior's z_i in the CLIP slot."""
+"""Ablation of the prior: zero, the prompt's own embedding, or the prior's z_i in the CLIP slot."""
 
 from __future__ import annotations
 
@@ -26,65 +26,65 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class AblationResult(Result):
-    """The same captions and noise under three signals in the CLIP slot.
+    """The same prompts and noise under three signals in the CLIP slot.
 
     Args:
-        pixels: (S, N, 3, H, W), upsampled where the lab can; a row for each signal, a column for each caption and seed.
-        signals: S of "caption only", "z_t", "prior", "real z_i": those that the lab has and the pictures allow.
-        captions: N, one a column. seeds: N.
-        latent: S * N, what the pictures are decoded from, with their captions.
+        pixels: (S, N, 3, H, W), upsampled where the lab can; a row for each signal, a column for each prompt and seed.
+        signals: S of "prompt only", "z_t", "prior", "real z_i": those that the lab has and the pictures allow.
+        prompts: N, one a column. seeds: N.
+        latent: S * N, what the pictures are decoded from, with their prompts.
     """
 
     pixels: Tensor
     latent: Latent
     signals: tuple[str, ...]
-    captions: tuple[str, ...]
+    prompts: tuple[str, ...]
     seeds: tuple[int, ...]
 
     def figure(self, columns: int = 8) -> Figure:
         from ..plotting import rows
 
-        return rows(dict(zip(self.signals, self.pixels[:, :columns])), titles=self.captions[:columns])
+        return rows(dict(zip(self.signals, self.pixels[:, :columns])), titles=self.prompts[:columns])
 
     def summary(self) -> str:
         def by_signal(quantity: str, digits: int) -> str:
             return ", ".join(f"{s} {self.value(quantity, signal=s):.{digits}f}" for s in self.signals)
 
-        sentence = f"CLIP score (cosine of picture and caption), higher is nearer: {by_signal('CLIP score', 2)}."
+        sentence = f"CLIP score (cosine of picture and prompt), higher is nearer: {by_signal('CLIP score', 2)}."
         if any(row["quantity"] == "Fréchet distance" for row in self.table):
             sentence += f" Fréchet distance to the real pictures, lower is nearer: {by_signal('Fréchet distance', 3)}."
         return sentence
 
 
-def _signals(lab: Lab, captions: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, Tensor], list]:
+def _signals(lab: Lab, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, Tensor], list]:
     """What fills the CLIP slot, by name: (N, D) each; and a sentence for each signal that the lab can't have."""
-    z_t, notes, signals = lab.encoder.encode_text(captions), [], {}
-    if lab.require_decoder().encode_prompt(captions[:1]) is None:
-        notes.append(f"the decoder of {lab.name} reads no text, so there is no row for the caption only")
+    z_t, notes, signals = lab.encoder.encode_text(prompts), [], {}
+    if lab.require_decoder().encode_prompt(prompts[:1]) is None:
+        notes.append(f"the decoder of {lab.name} reads no text, so there is no row for the prompt only")
     else:
-        signals["caption only"] = torch.zeros_like(z_t)
+        signals["prompt only"] = torch.zeros_like(z_t)
     if lab.prior is None:
         notes.append(f"{lab.name} has no prior, so there is no row for it")
         return {**signals, "z_t": z_t}, notes
-    z_i = prior.sample(lab.prior, captions, seeds=seeds)
+    z_i = prior.sample(lab.prior, prompts, seeds=seeds)
     # z_t stands in for an image embedding, so it gets an image embedding's length.
     signals["z_t"] = z_t * z_i.norm(dim=-1).mean() / z_t.norm(dim=-1, keepdim=True)
     return {**signals, "prior": z_i}, notes
 
 
-def _real(lab: Lab, captions: Sequence[str], pictures: Tensor, kinds: Sequence[str]) -> Tensor:
-    """z_i of the captions' own pictures: (N, D)."""
+def _real(lab: Lab, prompts: Sequence[str], pictures: Tensor, kinds: Sequence[str]) -> Tensor:
+    """z_i of the prompts' own pictures: (N, D)."""
     checked_pixels(pictures, lab.image_size)
-    if len(pictures) != len(captions) or len(kinds) not in (0, len(captions)):
+    if len(pictures) != len(prompts) or len(kinds) not in (0, len(prompts)):
         raise UserError(
-            f"{len(captions)} captions, {len(pictures)} pictures, {len(kinds)} kinds: give one picture for each "
-            "caption, and one kind or none at all"
+            f"{len(prompts)} prompts, {len(pictures)} pictures, {len(kinds)} kinds: give one picture for each "
+            "prompt, and one kind or none at all"
         )
     return lab.encoder.encode_image(pictures.to(lab.device, torch.float32))
 
 
-def _to_captions(z: Mapping[str, Tensor], z_t: Tensor, seeds: int) -> list[dict]:
-    """How near the pictures of each signal, (N, D), are to their captions, z_t (N / seeds, D), and to the others."""
+def _to_prompts(z: Mapping[str, Tensor], z_t: Tensor, seeds: int) -> list[dict]:
+    """How near the pictures of each signal, (N, D), are to their prompts, z_t (N / seeds, D), and to the others."""
     table = [
         mean(cosine(row, z_t.repeat_interleave(seeds, 0)), quantity="CLIP score", signal=name)
         for name, row in z.items()
@@ -114,11 +114,11 @@ def _to_real(real: Tensor, decoded: Tensor, kinds: Sequence[str], **where: Any) 
     command="ablate",
     figures=("8",),
     stages=("prior", "decoder", "upsampler"),
-    images=lambda a: (3 if a["real"] is None else 4) * size(a["captions"]) * size(a["seeds"]),
+    images=lambda a: (3 if a["real"] is None else 4) * size(a["prompts"]) * size(a["seeds"]),
 )
 def ablate(
     lab: Lab,
-    captions: str | Sequence[str],
+    prompts: str | Sequence[str],
     *,
     real: Tensor | None = None,
     kinds: Sequence[str] = (),
@@ -127,32 +127,32 @@ def ablate(
     guidance: float = 2.0,
     preview_every: int = 5,
 ) -> Iterator[Progress | AblationResult]:
-    """Decode captions with zero, z_t or the prior's z_i in the CLIP slot.  Ramesh et al. 2022, section 5.1, figure 8.
+    """Decode prompts with zero, z_t or the prior's z_i in the CLIP slot.  Ramesh et al. 2022, section 5.1, figure 8.
 
-    The caption is always given to the decoder, where it takes one, and x_T is the same for all signals.
+    The prompt is always given to the decoder, where it takes one, and x_T is the same for all signals.
 
     Args:
-        captions: one, or several.
-        real: (N, 3, H, W) in [-1, 1], the real picture of each caption: adds what their own z_i gives, and the
+        prompts: one, or several.
+        real: (N, 3, H, W) in [-1, 1], the real picture of each prompt: adds what their own z_i gives, and the
             distances to them.
         kinds: N, the kind of each picture (its artist, for example): adds the recall of each kind.
-        seeds: of each caption's pictures.
+        seeds: of each prompt's pictures.
         steps, guidance: of the decoder.
 
     The table holds, for each signal, the CLIP score (cosine of encode(picture) and z_t) and, when there are several
-    captions, the accuracy: how often a picture's own caption is the nearest of them all. With at least 40 real pictures
+    prompts, the accuracy: how often a picture's own prompt is the nearest of them all. With at least 40 real pictures
     it also holds, in CLIP's space, the Fréchet distance and the CMMD to them and their recall, as `distances` has them.
 
     Raises:
-        UserError: no caption, an empty one, the same twice, no seeds, or not one picture and one kind for each caption.
+        UserError: no prompt, an empty one, the same twice, no seeds, or not one picture and one kind for each prompt.
     """
-    captions = (captions,) if isinstance(captions, str) else tuple(captions)
-    if not captions or len(set(captions)) < len(captions):
-        raise UserError(f"captions are {list(captions)}: give one, or several that differ")
+    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    if not prompts or len(set(prompts)) < len(prompts):
+        raise UserError(f"prompts are {list(prompts)}: give one, or several that differ")
     seeds = checked_seeds(seeds)
-    z_real = None if real is None else _real(lab, captions, real, kinds)
-    readings = check_captions(lab.encoder, captions)
-    columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
+    z_real = None if real is None else _real(lab, prompts, real, kinds)
+    readings = check_captions(lab.encoder, prompts)
+    columns, own = [c for c in prompts for _ in seeds], list(seeds) * len(prompts)
     yield Progress("prior", 0, 1)
     signals, notes = _signals(lab, columns, own)
     if z_real is not None:
@@ -164,7 +164,7 @@ def ablate(
     params: dict[str, Any] = {"text": text, "steps": steps, "guidance": guidance, "preview_every": preview_every}
     pixels = yield from sample_images(lab, latent, **params)
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
-    table = _to_captions(dict(zip(signals, z)), lab.encoder.encode_text(captions), len(seeds))
+    table = _to_prompts(dict(zip(signals, z)), lab.encoder.encode_text(prompts), len(seeds))
     if z_real is not None and len(z_real) >= 2 * GROUPS:
         table += [row for name, z_decoded in zip(signals, z) for row in _to_real(z_real, z_decoded, kinds, signal=name)]
     elif z_real is not None:
@@ -175,7 +175,7 @@ def ablate(
         pixels=pixels.unflatten(0, (len(signals), -1)),
         latent=latent,
         signals=tuple(signals),
-        captions=tuple(columns),
+        prompts=tuple(columns),
         seeds=tuple(own),
         table=tuple(table),
         notes=tuple(notes),

@@ -1,4 +1,4 @@
-"""Binding: captions of two coloured things, and which colour is where."""
+"""Binding: prompts of two coloured things, and which colour is where."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..latents import Latent
 from ..noise import checked_seeds
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
-from .stages import draw_captions, upsample_images
+from .stages import draw_prompts, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -30,7 +30,7 @@ class BindingResult(Result):
 
     Args:
         pixels: (P, N, 3, H, W), upsampled where the lab can.
-        latent: P * N, what the pictures are decoded from, with their captions.
+        latent: P * N, what the pictures are decoded from, with their prompts.
         arrangements: P, what was asked for. seeds: N.
         read_as: for each prompt and seed, which reading of its words (`Arrangement.swaps`) CLIP finds nearest.
         colours: for each prompt and seed the colours seen at the first and at the second place.
@@ -57,8 +57,8 @@ class BindingResult(Result):
         number = f"{others.pop()} " if len(others) == 1 else ""
         chance = sum(1 / len(a.swaps()) for a in self.arrangements) / len(self.arrangements)
         return (
-            f"Both colours stand where the caption puts them in {both} of {count} picture{'s' * (count > 1)}, and CLIP "
-            f"prefers the caption to its {number}rearrangement{'s' * (number != '1 ')} in {right} of {count} (chance: "
+            f"Both colours stand where the prompt puts them in {both} of {count} picture{'s' * (count > 1)}, and CLIP "
+            f"prefers the prompt to its {number}rearrangement{'s' * (number != '1 ')} in {right} of {count} (chance: "
             f"{chance:.0%})."
         )
 
@@ -103,11 +103,11 @@ def bind(
 ) -> Iterator[Progress | BindingResult]:
     """Draw prompts like “a red cube on top of a blue ball”, and see which colour is where.
 
-    Ramesh et al. 2022, section 7, figure 14.  Each picture is checked twice: by CLIP, against the caption with its
+    Ramesh et al. 2022, section 7, figure 14.  Each picture is checked twice: by CLIP, against the prompt with its
     colours, its shapes, or both exchanged; and by its own pixels, against the colours' places.
 
     Args:
-        prompts: captions of two coloured solids, or `grammar.arrangements(count, seed=…)`.
+        prompts: one or several about two coloured solids, or `grammar.arrangements(count, seed=…)`.
         seeds: of every prompt's pictures.
 
     Raises:
@@ -121,7 +121,7 @@ def bind(
     captions = [a.caption for a in asked]
     notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in captions))
     params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    latent, pixels = yield from draw_captions(lab, captions, seeds=seeds, **params)
+    latent, pixels = yield from draw_prompts(lab, captions, seeds=seeds, **params)
     grid = (len(asked), len(seeds))
     read_as = _readings(lab, asked, pixels.unflatten(0, grid))
     colours = tuple(

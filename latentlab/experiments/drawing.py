@@ -1,4 +1,4 @@
-"""Drawings by CLIP alone: a canvas, and the gradient of CLIP's cosine to a caption."""
+"""Drawings by CLIP alone: a canvas, and the gradient of CLIP's cosine to a prompt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..models import Lab
     from ..plotting import Figure
 
-NEGATIVE_WEIGHT = -0.3  # as in CLIPDraw's code, where a positive caption weighs 1
+NEGATIVE_WEIGHT = -0.3  # as in CLIPDraw's code, where a positive prompt weighs 1
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -103,13 +103,13 @@ class DrawingResult(Result):
 )
 def draw(
     lab: Lab | Encoder,
-    caption: str | Sequence[str] | Mapping[str, float] = "",
+    prompt: str | Sequence[str] | Mapping[str, float] = "",
     *,
     canvas: str = "strokes",
     strokes: int = 24,
     style: str = "strokes",
     palette: Sequence[str] = (),
-    negative: Sequence[str] = (),
+    negative_prompt: Sequence[str] = (),
     target: Tensor | None = None,
     start: str | Tensor | Paths = "noise",
     steps: int = 120,
@@ -125,12 +125,12 @@ def draw(
 
     Args:
         lab: a lab, or an encoder alone, which has no canvas of a decoder.
-        caption: what to draw; several weigh the same, or as a mapping says.
+        prompt: what to draw; several weigh the same, or as a mapping says.
         canvas: "strokes", "pixels", "fourier", "latents" of the decoder's first stage, its "x_T", or "z_i".
         strokes, style, palette: of strokes: their number; "strokes", closed "shapes" or one continuous "line"; and the
             colours that they may have, as in CSS, any by default.
-        negative: captions that the picture should be far from, each with weight -0.3.
-        target: a picture (1, 3, H, W) in [-1, 1] to be near to, beside the captions or in their place.
+        negative_prompt: prompts that the picture should be far from, each with weight -0.3.
+        target: a picture (1, 3, H, W) in [-1, 1] to be near to, beside the prompts or in their place.
         start: "noise", "blank", a picture (1 or B, 3, H, W), which is the paper of strokes, or the strokes of a result,
             with random ones below them where they are fewer than `strokes`.
         views: of each step; 0 shows CLIP the picture itself, which gives an adversarial example.
@@ -142,7 +142,7 @@ def draw(
         UserError: nothing to draw, no strokes or more than memory holds, or a canvas that the lab does not have.
     """
     encoder, seeds = encoder_of(lab), checked_seeds(seeds)
-    weighted = weights_of(caption, negative)
+    weighted = weights_of(prompt, negative_prompt)
     checks = [encoder.check_caption(text) for text in weighted]
     objective = _objective(encoder, weighted, target)
     sheet = new_canvas(lab, canvas, start=start, seeds=seeds, strokes=strokes, style=style, palette=palette)
@@ -167,24 +167,24 @@ def draw(
     )
 
 
-def weights_of(caption: str | Sequence[str] | Mapping[str, float], negative: Sequence[str]) -> dict[str, float]:
-    """The captions with their weights, the negative ones last; an empty caption is none."""
-    if isinstance(caption, Mapping):
-        positive = {text: float(weight) for text, weight in caption.items()}
+def weights_of(prompt: str | Sequence[str] | Mapping[str, float], negative_prompt: Sequence[str]) -> dict[str, float]:
+    """The prompts with their weights, the negative ones last; an empty prompt is none."""
+    if isinstance(prompt, Mapping):
+        positive = {text: float(weight) for text, weight in prompt.items()}
     else:
-        texts = [caption] if isinstance(caption, str) else caption
+        texts = [prompt] if isinstance(prompt, str) else prompt
         positive = {text: 1.0 for text in texts if text or len(texts) > 1}
-    negative = [negative] if isinstance(negative, str) else negative
-    both = sorted(set(positive) & set(negative))
+    negative_prompt = [negative_prompt] if isinstance(negative_prompt, str) else negative_prompt
+    both = sorted(set(positive) & set(negative_prompt))
     if both:
-        raise UserError(f"“{both[0]}” is a caption and a negative caption: leave it out of one of them")
-    return positive | dict.fromkeys(negative, NEGATIVE_WEIGHT)
+        raise UserError(f"“{both[0]}” is a prompt and a negative prompt: leave it out of one of them")
+    return positive | dict.fromkeys(negative_prompt, NEGATIVE_WEIGHT)
 
 
 def _objective(encoder: Encoder, weighted: Mapping[str, float], target: Tensor | None) -> Objective:
-    """The captions and the target picture as embeddings with weights."""
+    """The prompts and the target picture as embeddings with weights."""
     if not weighted and target is None:
-        raise UserError("there is nothing to draw: give a caption, like “a penguin”, or a target picture")
+        raise UserError("there is nothing to draw: give a prompt, like “a penguin”, or a target picture")
     parts, weights = [], list(weighted.values())
     if weighted:
         parts.append(encoder.encode_text(list(weighted)))
@@ -198,7 +198,7 @@ def _objective(encoder: Encoder, weighted: Mapping[str, float], target: Tensor |
 
 
 def _candidates(weighted: Mapping[str, float], labels: Sequence[str]) -> tuple[list[str], str]:
-    """The labels and the own one: the longest that the heaviest caption holds, or the caption itself as one more."""
+    """The labels and the own one: the longest that the heaviest prompt holds, or the prompt itself as one more."""
     if not weighted or max(weighted.values()) <= 0:
         return list(labels), ""
     heaviest = max(weighted, key=lambda text: weighted[text])

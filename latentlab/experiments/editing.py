@@ -36,7 +36,7 @@ class EditingResult(Result):
         original: (1, 3, H, W), the picture on its canvas; where there is nothing yet, what is visible is continued.
         mask: (1, 1, H, W), True where the picture was painted.
         pixels: (N, 3, H, W), the original's own outside the mask.
-        caption: of the whole picture as wanted; "" without one.
+        prompt: of the whole picture as wanted; "" without one.
         seeds: N.
         before: the history at the state that was edited.
         place: the row and the column at which that state's picture lies in the canvas.
@@ -46,7 +46,7 @@ class EditingResult(Result):
     original: Tensor
     mask: Tensor
     pixels: Tensor
-    caption: str
+    prompt: str
     seeds: tuple[int, ...]
     before: History
     place: tuple[int, int]
@@ -66,7 +66,7 @@ class EditingResult(Result):
 
         veiled = torch.where(self.mask, 0.35 * self.original + 0.3, self.original)
         titles = ["to be painted: pale", *(f"seed {seed}" for seed in self.seeds)]
-        return grid(torch.cat([veiled, self.pixels]), titles=titles, heading=self.caption or None)
+        return grid(torch.cat([veiled, self.pixels]), titles=titles, heading=self.prompt or None)
 
     def summary(self) -> str:
         values = {row["quantity"]: row["value"] for row in self.table}
@@ -84,9 +84,9 @@ class EditingResult(Result):
         return " ".join(sentences)
 
     def _about(self, values: dict[str, float]) -> str:
-        if not self.caption:
-            return " without a caption"
-        score = f" to “{self.caption}”, CLIP score {values['CLIP score']:.2f}"
+        if not self.prompt:
+            return " without a prompt"
+        score = f" to “{self.prompt}”, CLIP score {values['CLIP score']:.2f}"
         if "accuracy inside the mask" not in values:
             return score
         return f"{score}; inside the mask CLIP recognises it in {values['accuracy inside the mask']:.0%}"
@@ -96,20 +96,20 @@ def _sides(grow: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(grow.split(",")) if isinstance(grow, str) and grow else tuple(grow)
 
 
-def _check_words(lab: Lab, caption: str) -> list[str]:
-    """The warnings about a caption.
+def _check_words(lab: Lab, prompt: str) -> list[str]:
+    """The warnings about a prompt.
 
     Raises:
         UserError: the lab has no prior for it, or knows none of its words.
     """
-    if not caption:
+    if not prompt:
         return []
     if lab.prior is None:
         raise UserError(
-            f"{lab.name} has no prior, which makes z_i of a caption: leave the caption out, which continues what is "
+            f"{lab.name} has no prior, which makes z_i of a prompt: leave the prompt out, which continues what is "
             "visible, or load a model that has one, like emoji"
         )
-    return caption_warnings(check_captions(lab.encoder, [caption]))
+    return caption_warnings(check_captions(lab.encoder, [prompt]))
 
 
 def _checked_mask(mask: Tensor | None, picture: Tensor, sides: Sequence[str], strength: float) -> Tensor | None:
@@ -197,7 +197,7 @@ def edit(
     lab: Lab,
     picture: Tensor | InversionResult | History,
     mask: Tensor | None = None,
-    caption: str = "",
+    prompt: str = "",
     *,
     grow: str | Sequence[str] = (),
     strength: float = 1.0,
@@ -221,8 +221,8 @@ def edit(
             then stands outside the mask and whose steps are taken. Or the `history` of an edit: this one starts from
             its current state, on a canvas of that state's shape.
         mask: (H, W), True where something is to be painted. None: everything, from `strength`, or what `grow` adds.
-        caption: of the picture as wanted; without one z_i comes from what is visible, which erases. A canvas that
-            needs several windows gets what the caption names once: in the first window that `grow` opens, or the one
+        prompt: of the picture as wanted; without one z_i comes from what is visible, which erases. A canvas that
+            needs several windows gets what the prompt names once: in the first window that `grow` opens, or the one
             that holds most of the mask; the others continue what is visible.
         grow: sides on which the canvas grows by half a window, one after another: outpainting.
         strength: how far up the noise levels the painted part starts; below 1 it keeps something of what was there.
@@ -233,13 +233,13 @@ def edit(
         resamplings, eta: as in `inpainting.inpaint_steps`.
         prior_steps, prior_guidance, candidates: the prior's.
 
-    The table holds the CLIP score, 1 being the caption's own embedding; whether CLIP's zero-shot label inside the mask
-    is the thing that the caption names, where it names one that the model was trained to draw; the PSNR outside the
+    The table holds the CLIP score, 1 being the prompt's own embedding; whether CLIP's zero-shot label inside the mask
+    is the thing that the prompt names, where it names one that the model was trained to draw; the PSNR outside the
     mask; and the mean difference between neighbouring pixels across the mask's border, and one pixel beside it.
 
     Raises:
-        UserError: more than one picture; a mask of another size, empty or covering everything; nothing to do; a caption
-            without a known word; a lab without a prior for a caption; guidance by CLIP without a caption; a strength
+        UserError: more than one picture; a mask of another size, empty or covering everything; nothing to do; a prompt
+            without a known word; a lab without a prior for a prompt; guidance by CLIP without a prompt; a strength
             outside 0 to 1; a canvas too large.
     """
     sides, seeds, decoder = _sides(grow), checked_seeds(seeds), lab.require_decoder()
@@ -252,22 +252,22 @@ def edit(
     masked = picture if isinstance(picture, Tensor) else inverted.original if inverted else before.pixels
     mask = _checked_mask(mask, masked, sides, strength)
     outpainting.canvas(sides)
-    notes = _check_words(lab, caption)
+    notes = _check_words(lab, prompt)
     if mask is not None:
         mask = F.adaptive_max_pool2d(mask.float(), before.pixels.shape[-2:]) > 0
-    z_t = lab.encoder.encode_text([caption]) if caption else None
+    z_t = lab.encoder.encode_text([prompt]) if prompt else None
     params = {**guidance_params(lab, by, guidance, z_t), "resamplings": resamplings, "eta": eta}
     latent = inverted.bipartite if inverted and not sides else None
     brush = Brush(before.side, seeds, strength, steps, known, params, latent, preview_every)
     layout = _layout(before, mask, sides)
     original, unknown = _canvas(lab, before, layout, mask)
     wanted = None
-    if caption:
+    if prompt:
         yield Progress("prior", 0, 1)
         z_i = prior.sample(
-            lab.prior, [caption], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
+            lab.prior, [prompt], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
         )
-        text = decoder.encode_prompt([caption])
+        text = decoder.encode_prompt([prompt])
         wanted = Conditioning(z_i, None if text is None else text.expand(len(seeds), -1, -1))
     pixels, missing = original, unknown.clone()
     for number, corner in enumerate(layout.windows):
@@ -278,11 +278,11 @@ def edit(
         original=original,
         mask=unknown,
         pixels=pixels,
-        caption=caption,
+        prompt=prompt,
         seeds=seeds,
         before=before,
         place=(layout.top, layout.left),
         inverted=inverted,
         notes=tuple(notes),
-        table=tuple(measured(lab, pixels, original, unknown, caption)),
+        table=tuple(measured(lab, pixels, original, unknown, prompt)),
     )

@@ -1,4 +1,4 @@
-"""Caption -> picture: the whole pipeline, and the best of several by CLIP."""
+"""Prompt -> picture: the whole pipeline, and the best of several by CLIP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class GenerationResult(Result):
-    """Pictures of a caption.
+    """Pictures of a prompt.
 
     Args:
         pixels: (B, 3, H, W), upsampled where the lab can.
@@ -56,7 +56,7 @@ class GenerationResult(Result):
         drawn = count + (len(self.others.seeds) if self.others else 0)
         which = f"The best {count} of {drawn}" if drawn > count else f"{count}"
         pictures = f"{which} picture{'s' * (drawn > 1)} of “{self.settings['prompt']}”"
-        return f"{pictures}; cosine to the caption {likeness}."
+        return f"{pictures}; cosine to the prompt {likeness}."
 
 
 @experiment(
@@ -82,20 +82,20 @@ def generate(
     best: int | None = None,
     preview_every: int = 5,
 ) -> Iterator[Progress | GenerationResult]:
-    """Caption -> prior -> decoder -> upsampler: one picture a seed.  Ramesh et al. 2022, section 2.
+    """Prompt -> prior -> decoder -> upsampler: one picture a seed.  Ramesh et al. 2022, section 2.
 
     Args:
-        prompt: the caption.
+        prompt: the text to generate from.
         seeds: a picture each; picture k depends on its own seed alone.
         steps, guidance, solver, guidance_interval: the decoder's, as in `decoding.sample_steps`; "dpm++" needs half of
             the steps, and "ddim" is the path that inversion and every experiment on (z_i, x_T) follow.
         prior_steps, prior_guidance, candidates: the prior's; of so many z_i the one nearest to z_t is kept.
-        best: rank the pictures by their cosine to the caption and keep so many, best first (Ramesh et al. 2021, section
+        best: rank the pictures by their cosine to the prompt and keep so many, best first (Ramesh et al. 2021, section
             2.6); the result's `others` are not upsampled. By default all are kept, in the order of their seeds.
         preview_every: `.stream` shows pictures each so many steps.
 
     Raises:
-        UserError: an empty caption or one without a known word, no seeds, or parameters out of their range.
+        UserError: an empty prompt or one without a known word, no seeds, or parameters out of their range.
     """
     checks = check_captions(lab.encoder, [prompt])
     seeds = checked_seeds(seeds)
@@ -114,13 +114,13 @@ def generate(
     drawn = GenerationResult(pixels=pixels, latent=latent, similarity=similarity, seeds=seeds)
     kept, others = (drawn, None) if best is None else _ranked(drawn, best)
     pixels = yield from upsample_images(lab, kept.pixels, kept.seeds)
-    table = (mean(kept.similarity, quantity="cosine to the caption"),)
+    table = (mean(kept.similarity, quantity="cosine to the prompt"),)
     notes = tuple(caption_warnings(checks))
     yield replace(kept, pixels=pixels, others=others, table=table, notes=notes)
 
 
 def _ranked(drawn: GenerationResult, best: int) -> tuple[GenerationResult, GenerationResult | None]:
-    """The pictures nearest to the caption, best first, and the others."""
+    """The pictures nearest to the prompt, best first, and the others."""
     rows = drawn.similarity.argsort(descending=True, stable=True)
     kept, others = _rows(drawn, rows[:best]), _rows(drawn, rows[best:])
     return kept, others if others.seeds else None

@@ -1,4 +1,4 @@
-"""Guidance: captions at every pair of the prior's scale and the decoder's, classifier-free or by CLIP."""
+"""Guidance: prompts at every pair of the prior's scale and the decoder's, classifier-free or by CLIP."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ NAMES = {"clip": "CLIP", "noised-clip": "the noised CLIP"}
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class GuidanceResult(Result):
-    """One caption over a grid of the prior's and the decoder's guidance.
+    """One prompt over a grid of the prior's and the decoder's guidance.
 
     Args:
         pixels: (P, G, N, 3, H, W), upsampled where the lab can.
         prior_guidances: P. guidances: G, of the decoder. seeds: N, one a picture.
-        captions: the prompts.
+        prompts: as they were given.
         by: how the decoder was guided, a key of `GUIDANCES`.
         latent: P * N, the same at every guidance of the decoder.
     """
 
     pixels: Tensor
     latent: Latent
-    captions: tuple[str, ...]
+    prompts: tuple[str, ...]
     prior_guidances: tuple[float, ...]
     guidances: tuple[float, ...]
     seeds: tuple[int, ...]
@@ -57,7 +57,7 @@ class GuidanceResult(Result):
 
         named = {f"prior {p:g}": row[:, 0] for p, row in zip(self.prior_guidances, self.pixels)}
         titles = [f"{'decoder' if self.by == 'classifier-free' else NAMES[self.by]} {g:g}" for g in self.guidances]
-        return rows(named, titles=titles, heading=f"guidance of “{self.captions[0]}”, seed {self.seeds[0]}")
+        return rows(named, titles=titles, heading=f"guidance of “{self.prompts[0]}”, seed {self.seeds[0]}")
 
     def summary(self) -> str:
         score, distance = "CLIP score", "distance among samples"
@@ -89,14 +89,14 @@ def guidance_params(lab: Lab, by: str, scale: float, z_t: Tensor | None) -> dict
         z_t: (1 or B, D), what guidance by CLIP goes towards.
 
     Raises:
-        UserError: an unknown way to guide, guidance by CLIP without a caption, or by a noised CLIP without one.
+        UserError: an unknown way to guide, guidance by CLIP without a prompt, or by a noised CLIP without one.
     """
     if by not in GUIDANCES:
         raise UserError(f"by is {by!r}: give one of {', '.join(GUIDANCES)}")
     if by == "classifier-free":
         return {"guidance": scale, "clip": None}
     if z_t is None:
-        raise UserError(f"guidance by {by} goes towards a caption: give one, or take by='classifier-free'")
+        raise UserError(f"guidance by {by} goes towards a prompt: give one, or take by='classifier-free'")
     if by == "clip":
         return {"guidance": 1.0, "clip": ClipGuidance(lab.encoder, z_t, scale)}
     if lab.noised_clip is None:
@@ -119,7 +119,7 @@ def _comparison(name: str, row: dict, reference: dict) -> str:
 
 
 def _variety(among: Tensor, **where: Any) -> dict:
-    """The samples' mean distance (captions, seeds, seeds), over captions; of a single one over its seeds."""
+    """The samples' mean distance (prompts, seeds, seeds), over prompts; of a single one over its seeds."""
     if len(among) == 1:
         return mean_of_pairs(among[0], **where)
     pairs = torch.ones(among.shape[1:]).triu(1).bool()
@@ -127,11 +127,11 @@ def _variety(among: Tensor, **where: Any) -> dict:
 
 
 def _table(
-    z: Tensor, z_t: Tensor, prior_guidances: Sequence[float], guidances: Sequence[float], *, captions: int
+    z: Tensor, z_t: Tensor, prior_guidances: Sequence[float], guidances: Sequence[float], *, prompts: int
 ) -> tuple[dict, ...]:
-    """The rows of every pair of scales, from z (P, G, N, D) of the pictures and z_t (N, D) of their captions."""
+    """The rows of every pair of scales, from z (P, G, N, D) of the pictures and z_t (N, D) of their prompts."""
     scores = cosine(z, z_t)
-    among = z.unflatten(2, (captions, -1))  # (P, G, captions, seeds, D)
+    among = z.unflatten(2, (prompts, -1))  # (P, G, prompts, seeds, D)
     among = (1 - cosine(among[..., :, None, :], among[..., None, :, :])).clamp_min(0)  # rounding goes below
     table = []
     for i, p in enumerate(prior_guidances):
@@ -153,13 +153,13 @@ def _table(
     images=lambda a: (
         size(a["prior_guidances"])
         * size(a["guidances"] or GUIDANCES.get(a["by"], ()))
-        * size(a["captions"])
+        * size(a["prompts"])
         * size(a["seeds"])
     ),
 )
 def guide(
     lab: Lab,
-    captions: str | Sequence[str],
+    prompts: str | Sequence[str],
     *,
     by: str = "classifier-free",
     guidances: Sequence[float] | None = None,
@@ -168,33 +168,33 @@ def guide(
     steps: int = 25,
     preview_every: int = 0,
 ) -> Iterator[Progress | GuidanceResult]:
-    """Captions at every pair of the prior's and the decoder's guidance.  Ramesh et al. 2022, section 5.3, figure 9.
+    """Prompts at every pair of the prior's and the decoder's guidance.  Ramesh et al. 2022, section 5.3, figure 9.
 
     Args:
-        captions: one, or several: the table is over all of them.
+        prompts: one, or several: the table is over all of them.
         by: "classifier-free"; or "clip", by the gradient of CLIP's logit at the predicted x_0, without classifier-free
             guidance of the decoder (`clip_guidance.clip_guided`); or "noised-clip", by that of a CLIP that was trained
             on x_t. A step then costs about four of the unguided decoder, or about two.
         guidances: of the decoder, by `GUIDANCES` where None: classifier-free scales, of which 1 is none, or scales of
             guidance by CLIP, of which 0 is none.
-        seeds: of each caption's pictures; the same noise at every pair.
+        seeds: of each prompt's pictures; the same noise at every pair.
 
-    The table holds, for every pair, the CLIP score and the samples' distance, 1 - cosine, when a caption has several.
+    The table holds, for every pair, the CLIP score and the samples' distance, 1 - cosine, when a prompt has several.
 
     Raises:
-        UserError: no caption, no guidance, no seeds, an unknown way to guide, or a lab without a prior.
+        UserError: no prompt, no guidance, no seeds, an unknown way to guide, or a lab without a prior.
     """
-    captions = (captions,) if isinstance(captions, str) else tuple(captions)
+    prompts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
     if by not in GUIDANCES:
         raise UserError(f"by is {by!r}: give one of {', '.join(GUIDANCES)}")
     guidances = GUIDANCES[by] if guidances is None else tuple(guidances)
-    if not captions or not guidances or not prior_guidances:
-        raise UserError("captions, guidances and prior_guidances each want at least one value")
+    if not prompts or not guidances or not prior_guidances:
+        raise UserError("prompts, guidances and prior_guidances each want at least one value")
     if lab.prior is None:
         raise UserError(f"{lab.name} has no prior to sweep: load a model that has one, like emoji")
     seeds = checked_seeds(seeds)
-    notes = caption_warnings(check_captions(lab.encoder, captions))
-    columns, own = [c for c in captions for _ in seeds], list(seeds) * len(captions)
+    notes = caption_warnings(check_captions(lab.encoder, prompts))
+    columns, own = [c for c in prompts for _ in seeds], list(seeds) * len(prompts)
     z_t = lab.encoder.encode_text(columns)
     ways = [guidance_params(lab, by, scale, z_t.repeat(len(prior_guidances), 1)) for scale in guidances]
     yield Progress("prior", 0, len(prior_guidances))
@@ -211,9 +211,9 @@ def guide(
         prior_guidances=tuple(prior_guidances),
         guidances=guidances,
         seeds=tuple(own),
-        table=_table(z, z_t, prior_guidances, guidances, captions=len(captions)),
+        table=_table(z, z_t, prior_guidances, guidances, prompts=len(prompts)),
         notes=tuple(notes),
-        captions=captions,
+        prompts=prompts,
         by=by,
     )
 

@@ -56,8 +56,8 @@ class State:
             return "the picture"
         sides = self.settings.get("grow") or ()
         grown = f"grown {', '.join((sides,) if isinstance(sides, str) else sides)}" if sides else ""
-        caption = self.settings.get("caption") or ("" if grown else "without a caption")
-        return ": ".join(part for part in (grown, caption) if part)
+        prompt = self.settings.get("prompt") or ("" if grown else "without a prompt")
+        return ": ".join(part for part in (grown, prompt) if part)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

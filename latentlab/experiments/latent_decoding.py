@@ -69,7 +69,7 @@ def decode(
     Args:
         latents: B rows, or what `invert` returned, or pictures, which are inverted first; a pair of states goes back by
             its own steps, without guidance.
-        prompt: the caption that the decoder reads beside z_i, for latents that were generated from one.
+        prompt: the text that the decoder reads beside z_i, for latents that were generated from one.
         seed: of the first picture's upsampler; the following pictures count up from it.
         steps: of the decoder; latents that were inverted give their picture back by the steps of their inversion.
 

@@ -109,12 +109,12 @@ def _paint(
     return inpainting.composed(painted, window, mask, window.shape[-1] // decoder.shape[-1])
 
 
-def measured(lab: Lab, pixels: Tensor, original: Tensor, mask: Tensor, caption: str) -> Iterator[dict]:
+def measured(lab: Lab, pixels: Tensor, original: Tensor, mask: Tensor, prompt: str) -> Iterator[dict]:
     """The rows of an edit's table: as in `edit`."""
-    if caption:
-        z_t = lab.encoder.encode_text([caption])
+    if prompt:
+        z_t = lab.encoder.encode_text([prompt])
         yield mean(cosine(lab.encoder.encode_image(pixels), z_t), quantity="CLIP score")
-        named = [thing for thing in lab.things if re.search(rf"\b{re.escape(thing)}\b", caption)]
+        named = [thing for thing in lab.things if re.search(rf"\b{re.escape(thing)}\b", prompt)]
         if named:
             labels = lab.encoder.zero_shot(inside(pixels, mask), lab.things).argmax(1)
             wanted = lab.things.index(max(named, key=len))

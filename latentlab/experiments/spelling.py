@@ -16,7 +16,7 @@ from ..latents import Latent
 from ..noise import checked_seeds
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
-from .stages import draw_captions, upsample_images
+from .stages import draw_prompts, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -29,7 +29,7 @@ class SpellingResult(Result):
 
     Args:
         pixels: (W, N, 3, H, W), upsampled where the lab can.
-        latent: W * N, what the pictures are decoded from, with their captions.
+        latent: W * N, what the pictures are decoded from, with their prompts.
         words: W, what was to be written. choices: what CLIP chose from, the words among them. seeds: N.
         read: for each word and seed what CLIP reads.
     """
@@ -83,7 +83,7 @@ def spell(
     Args:
         words: what to write, one or several.
         alternatives: further words that the reader may choose from; with few of them reading is easy.
-        template: a caption with {} where the word goes.
+        template: a prompt with {} where the word goes.
 
     Raises:
         UserError: no word or an empty one, nothing else that it could be read as, or a template without {}.
@@ -95,10 +95,10 @@ def spell(
     if not all(w.strip() for w in choices) or "{}" not in template:
         raise UserError(f"words are {list(words)} in “{template}”: give words to write, and {{}} where they go")
     seeds = checked_seeds(seeds)
-    captions = [template.format(w) for w in words]
-    notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in captions))
+    prompts = [template.format(w) for w in words]
+    notes = tuple(caption_warnings(lab.encoder.check_caption(c) for c in prompts))
     params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    latent, pixels = yield from draw_captions(lab, captions, seeds=seeds, **params)
+    latent, pixels = yield from draw_prompts(lab, prompts, seeds=seeds, **params)
     z_t = normalize(lab.encoder.encode_text([template.format(w) for w in choices]))
     best = (normalize(lab.encoder.encode_image(pixels)) @ z_t.T).argmax(-1).tolist()
     read = tuple(tuple(choices[k] for k in best[i : i + len(seeds)]) for i in range(0, len(best), len(seeds)))

@@ -121,13 +121,13 @@ def upsample_images(lab: Lab, pixels: Tensor, seeds: Sequence[int]) -> Generator
     return upsampling.upsample(lab.upsampler, pixels, seeds=seeds)
 
 
-def draw_captions(
-    lab: Lab, captions: Sequence[str], *, seeds: Sequence[int], **params: Any
+def draw_prompts(
+    lab: Lab, prompts: Sequence[str], *, seeds: Sequence[int], **params: Any
 ) -> Generator[Progress, None, tuple[Latent, Tensor]]:
-    """`yield from` this: latents and pictures of every caption from every seed; parameters as in `sample_images`."""
-    prompts, noises = [c for c in captions for _ in seeds], list(seeds) * len(captions)
+    """`yield from` this: latents and pictures of every prompt from every seed; parameters as in `sample_images`."""
+    rows, noises = [prompt for prompt in prompts for _ in seeds], list(seeds) * len(prompts)
     yield Progress("prior", 0, 1)
-    z_i = prior.sample(lab.prior, prompts, seeds=noises)
+    z_i = prior.sample(lab.prior, rows, seeds=noises)
     decoder = lab.require_decoder()
     latent = Latent(z_i, draw_x_T(decoder, noises, device=lab.device))
-    return latent, (yield from sample_images(lab, latent, text=decoder.encode_prompt(prompts), **params))
+    return latent, (yield from sample_images(lab, latent, text=decoder.encode_prompt(rows), **params))

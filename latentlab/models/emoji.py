@@ -85,8 +85,8 @@ class EmojiPrior:
         self.width: int = network.config["embedding_dim"]
 
     @torch.no_grad()
-    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
-        z_t, states, mask = text_tokens(self.encoder, captions)
+    def encode_prompt(self, prompts: Sequence[str]) -> PriorConditioning:
+        z_t, states, mask = text_tokens(self.encoder, prompts)
         return PriorConditioning(z_t, prior_tokens(states, mask, self.width))
 
     def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
@@ -144,8 +144,8 @@ class EmojiDecoder:
         return x_0.clamp(-1, 1)
 
     @torch.no_grad()
-    def encode_prompt(self, captions: Sequence[str]) -> Tensor:
-        _, states, mask = text_tokens(self.encoder, captions)
+    def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
+        _, states, mask = text_tokens(self.encoder, prompts)
         return states * mask[..., None]
 
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:

@@ -62,7 +62,7 @@ class KandinskyDecoder:
         pixels = [decode(x.to(kind), force_not_quantize=True).sample.to(x_0) for x in x_0.split(1)]
         return torch.cat(pixels).clamp(-1, 1)
 
-    def encode_prompt(self, captions: Sequence[str]) -> None:
+    def encode_prompt(self, prompts: Sequence[str]) -> None:
         return None
 
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:

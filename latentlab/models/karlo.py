@@ -64,9 +64,9 @@ class KarloDecoder:
     def to_pixels(self, x_0: Tensor) -> Tensor:
         return x_0.clamp(-1, 1)
 
-    def encode_prompt(self, captions: Sequence[str]) -> Tensor:
+    def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
         """The last states of the text tower with their mask, and z_t as one more token: (B, L + 1, D + 1)."""
-        z_t, states, mask = self.encoder.states(captions)
+        z_t, states, mask = self.encoder.states(prompts)
         return torch.cat([pack(states, mask), F.pad(z_t, (0, 1))[:, None]], 1)
 
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:

@@ -126,9 +126,9 @@ class StableUnclipDecoder:
         return torch.cat(pixels).clamp(-1, 1)
 
     @torch.no_grad()
-    def encode_prompt(self, captions: Sequence[str]) -> Tensor:
+    def encode_prompt(self, prompts: Sequence[str]) -> Tensor:
         """The last states of Stable Diffusion's text tower, including those of the padding: (B, L, W)."""
-        ids = self.tokenizer(captions).to(self.normalizer.mean.device)  # an offloaded tower is on another device
+        ids = self.tokenizer(prompts).to(self.normalizer.mean.device)  # an offloaded tower is on another device
         return self.text(ids).last_hidden_state.float()
 
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:

@@ -61,8 +61,8 @@ class ToyPrior:
     def __init__(self, encoder: ToyEncoder) -> None:
         self.encoder = encoder
 
-    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
-        z_t = self.encoder.encode_text(captions)
+    def encode_prompt(self, prompts: Sequence[str]) -> PriorConditioning:
+        z_t = self.encoder.encode_text(prompts)
         return PriorConditioning(z_t, z_t[:, None])
 
     def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
@@ -94,7 +94,7 @@ class ToyDecoder:
     def to_pixels(self, x_0: Tensor) -> Tensor:
         return x_0.clamp(-1, 1)
 
-    def encode_prompt(self, captions: Sequence[str]) -> None:
+    def encode_prompt(self, prompts: Sequence[str]) -> None:
         return None
 
     def mean(self, z_i: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ class UnclipPrior:
         self.limit = scheduler["clip_sample_range"] if scheduler["clip_sample"] else float("inf")
         self.null = self.encode_prompt([""])
 
-    def encode_prompt(self, captions: Sequence[str]) -> PriorConditioning:
-        z_t, states, mask = self.encoder.states(captions)
+    def encode_prompt(self, prompts: Sequence[str]) -> PriorConditioning:
+        z_t, states, mask = self.encoder.states(prompts)
         return PriorConditioning(z_t, pack(states, mask))
 
     @torch.no_grad()

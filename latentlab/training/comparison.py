@@ -55,4 +55,4 @@ def table(ablation: AblationResult) -> str:
         rows = [row for row in ablation.table if row["signal"] == signal]
         cells = (next(row for row in rows if row.get(key) == name) for key, name in kinds)
         lines.append([signal, *map(format_interval, cells)])
-    return markdown([f"n = {len(ablation.captions)}", *(name for _, name in kinds)], lines)
+    return markdown([f"n = {len(ablation.prompts)}", *(name for _, name in kinds)], lines)

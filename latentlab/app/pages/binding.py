@@ -22,7 +22,7 @@ PROMPTS = (
     "a purple ball below a white cube",
 )
 SWAPS = {
-    "none": "like the caption",
+    "none": "like the prompt",
     "colours": "with the colours exchanged",
     "places": "with the places exchanged",
     "both": "with the things exchanged",
@@ -39,14 +39,14 @@ def inputs() -> Controls:
         info="Colours are red, green, blue, …; solids are cube, ball, cone and star; places are on top of, above, "
         "below, left of, right of and beside.",
     )
-    examples = gr.Examples([[p] for p in PROMPTS], prompt, label="Captions to try", example_labels=list(PROMPTS))
+    examples = gr.Examples([[p] for p in PROMPTS], prompt, label="Prompts to try", example_labels=list(PROMPTS))
     word = gr.Textbox("hello", label="Words for signs, with commas", max_length=80, visible=False)
     task.change(_visible_boxes, task, [prompt, examples.dataset, word], **QUIET)
     return {"task": task, "prompt": prompt, "words": word, "count": controls.count(4)}
 
 
 def _visible_boxes(task: str) -> list[Update]:
-    """Show the boxes that the task reads: caption and examples, or the words."""
+    """Show the boxes that the task reads: prompt and examples, or the words."""
     return [gr.update(visible=visible) for visible in (task == "bind", task == "bind", task == "spell")]
 
 
@@ -83,7 +83,7 @@ def _summary(result: experiments.BindingResult) -> str:
     right = round(result.value("CLIP reads it as asked") * count)
     others = len(result.arrangements[0].swaps()) - 1
     return (
-        f"Both colours are where the caption puts them in {both} of {count} pictures. CLIP prefers the right caption "
+        f"Both colours are where the prompt puts them in {both} of {count} pictures. CLIP prefers the right prompt "
         f"to {others} wrong one{'s' * (others > 1)} for {right} of {count}; guessing would give "
         f"{count / (others + 1):.1f}."
     )
@@ -113,7 +113,7 @@ def _spell(model: str, words: str, seeds: range, steps: int, guidance: float) ->
 PAGE = Page(
     "binding",
     "Binding",
-    "CLIP can know every word of a caption and still mix up which colour belongs to which thing. Look for exchanged "
+    "CLIP can know every word of a prompt and still mix up which colour belongs to which thing. Look for exchanged "
     "colours, and for letters that almost spell the word.",
     inputs,
     run,

@@ -1,4 +1,4 @@
-"""Draw: CLIP draws a caption by itself, and a visitor's strokes join in."""
+"""Draw: CLIP draws a prompt by itself, and a visitor's strokes join in."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CANVASES = [
     ("x_T, decoded", "x_T"),
 ]
 STYLES = [("strokes", "strokes"), ("closed shapes", "shapes"), ("one line", "line")]
-CAPTIONS = ("a penguin", "a pizza", "a bus", "a red apple", "a snail", "a castle")
+PROMPTS = ("a penguin", "a pizza", "a bus", "a red apple", "a snail", "a castle")
 KEPT = "{count} strokes stay on the sheet: press Run, and CLIP goes on from them."
 
 
 def inputs() -> Controls:
-    prompt = gr.Textbox(CAPTIONS[0], label="Caption", max_length=300, info="What CLIP draws, without any generator.")
-    gr.Examples([[caption] for caption in CAPTIONS], prompt, label="Captions to try", example_labels=list(CAPTIONS))
+    prompt = gr.Textbox(PROMPTS[0], label="Prompt", max_length=300, info="What CLIP draws, without any generator.")
+    gr.Examples([[prompt] for prompt in PROMPTS], prompt, label="Prompts to try", example_labels=list(PROMPTS))
     canvas = gr.Radio(CANVASES, value="strokes", label="Canvas", info="What the gradient may change.")
     strokes = gr.Slider(4, 256, 24, step=1, label="Strokes", info="Fewer strokes are more abstract.")
     views = gr.Slider(
@@ -47,9 +47,9 @@ def advanced() -> Controls:
         "palette": gr.Textbox(
             "", label="Colours of the strokes, with commas", max_length=200, placeholder="any, or: black, #e4003a, gold"
         ),
-        "negative": gr.Textbox("", label="What it should not look like, with commas", max_length=300),
+        "negative_prompt": gr.Textbox("", label="What it should not look like, with commas", max_length=300),
         "steps": gr.Slider(
-            10, 400, 100, step=10, label="Steps", info="More steps are slower, and fit the caption better."
+            10, 400, 100, step=10, label="Steps", info="More steps are slower, and fit the prompt better."
         ),
         "seed": controls.seed(),
         "sheet": gr.Textbox("", label="Strokes on the sheet", max_length=80_000, visible=False),
@@ -87,7 +87,7 @@ def run(
     views: float,
     style: str,
     palette: str,
-    negative: str,
+    negative_prompt: str,
     steps: float,
     seed: int,
     sheet: str = "",
@@ -101,7 +101,7 @@ def run(
         strokes=int(strokes),
         style=style,
         palette=_names(palette),
-        negative=_names(negative),
+        negative_prompt=_names(negative_prompt),
         start="noise" if paths is None else paths,
         steps=int(steps),
         views=int(views),
@@ -122,7 +122,7 @@ def _names(text: str) -> list[str]:
 PAGE = Page(
     "draw",
     "Draw",
-    "CLIP draws by itself: the gradient of its cosine to the caption moves the strokes, and no generator runs. Look "
+    "CLIP draws by itself: the gradient of its cosine to the prompt moves the strokes, and no generator runs. Look "
     "for what changes without random views, and add strokes by hand for CLIP to go on from.",
     inputs,
     run,

@@ -45,7 +45,7 @@ def examples() -> list[InputImage]:
 
 def inputs() -> Controls:
     return {
-        "caption": gr.Textbox(
+        "prompt": gr.Textbox(
             "",
             label="What the whole picture should show",
             max_length=300,
@@ -229,7 +229,7 @@ def painted(canvas: dict[str, Any] | None, size: tuple[int, int]) -> Tensor | No
 def run(
     model: str,
     picture: InputImage,
-    caption: str,
+    prompt: str,
     grow: str,
     strength: float,
     count: float,
@@ -253,7 +253,7 @@ def run(
         experiments.edit,
         source,
         mask,
-        caption.strip(),
+        prompt.strip(),
         grow=grow,
         strength=strength,
         seeds=controls.seeds(seed, count),
@@ -261,8 +261,8 @@ def run(
         guidance=guidance,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"{caption.strip() or 'edited'} · seed {k}" for k in result.seeds]
-    pictures = output_images(result.pixels, titles, captions=[caption.strip()] * len(titles))
+    titles = [f"{prompt.strip() or 'edited'} · seed {k}" for k in result.seeds]
+    pictures = output_images(result.pixels, titles, captions=[prompt.strip()] * len(titles))
     return PageResult(result, pictures, {**_updates(result.history), "live": None})
 
 

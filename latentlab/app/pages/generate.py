@@ -1,4 +1,4 @@
-"""Generate: the prior turns a caption into an image embedding, and the decoder turns that into a picture."""
+"""Generate: the prior turns a prompt into an image embedding, and the decoder turns that into a picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, run_experiment
 
 SOLVERS = [("DDIM", "ddim"), ("DPM-Solver++", "dpm++")]
-CAPTIONS = (
+PROMPTS = (
     "a red apple on a blue background",
     "a penguin on an orange background",
     "a glossy rocket on purple",
@@ -27,18 +27,18 @@ CAPTIONS = (
 
 def inputs() -> Controls:
     prompt = gr.Textbox(
-        CAPTIONS[0],
-        label="Caption",
+        PROMPTS[0],
+        label="Prompt",
         max_length=300,
         info="What the picture shows, in words or as an emoji character.",
-        elem_id="generate-caption",
+        elem_id="generate-prompt",
     )
     caption_help.build(prompt)
-    gr.Examples([[caption] for caption in CAPTIONS], prompt, label="Captions to try", example_labels=list(CAPTIONS))
+    gr.Examples([[prompt] for prompt in PROMPTS], prompt, label="Prompts to try", example_labels=list(PROMPTS))
     return {"prompt": prompt, "count": controls.count(4)}
 
 
-RANKED = "CLIP ranks so many pictures, and those that fit the caption best are shown first."
+RANKED = "CLIP ranks so many pictures, and those that fit the prompt best are shown first."
 
 
 def advanced() -> Controls:
@@ -67,7 +67,7 @@ def advanced() -> Controls:
             2,
             step=1,
             label="Candidates",
-            info="The prior samples this many z_i for each seed, and the one closest to the caption's z_t is kept.",
+            info="The prior samples this many z_i for each seed, and the one closest to the prompt's z_t is kept.",
         ),
         "drawn": gr.Slider(1, 16, 8, step=1, label="Pictures to choose from", info=RANKED),
     }
@@ -117,7 +117,7 @@ def _summary(result: GenerationResult) -> str:
     drawn = len(result.seeds) + (len(result.others.seeds) if result.others else 0)
     prompt = result.settings["prompt"]
     if result.others is None:
-        order = ", the one that fits the caption best for CLIP first" if drawn > 1 else ""
+        order = ", the one that fits the prompt best for CLIP first" if drawn > 1 else ""
         return f"{drawn} picture{'s' * (drawn > 1)} of “{prompt}”{order}."
     return (
         f"The model drew {drawn} pictures of “{prompt}”. CLIP ranked them, and the best {len(result.seeds)} come first."
@@ -127,7 +127,7 @@ def _summary(result: GenerationResult) -> str:
 PAGE = Page(
     "generate",
     "Generate",
-    "Write what you want to see. Look for what all pictures share, because the caption says it, and for what differs "
+    "Write what you want to see. Look for what all pictures share, because the prompt says it, and for what differs "
     "from picture to picture.",
     inputs,
     run,

@@ -19,19 +19,19 @@ TASKS = [
     ("With and without the prior", "ablate"),
     ("Guidance of prior and decoder", "sweep"),
 ]
-NAMES = {"caption only": "caption only", "z_t": "caption as a picture", "prior": "prior's guess", "real z_i": "real"}
-CAPTIONS = "a red apple on a blue background\na penguin\na castle on green"
+NAMES = {"prompt only": "prompt only", "z_t": "prompt as a picture", "prior": "prior's guess", "real z_i": "real"}
+PROMPTS = "a red apple on a blue background\na penguin\na castle on green"
 
 
 def inputs() -> Controls:
     return {
-        "captions": gr.Textbox(
-            CAPTIONS,
-            label="Captions, one per line",
+        "prompts": gr.Textbox(
+            PROMPTS,
+            label="Prompts, one per line",
             lines=3,
             max_lines=6,
             max_length=900,
-            info="At most six captions are used; the guidance grid uses the first.",
+            info="At most six prompts are used; the guidance grid uses the first.",
         ),
         "task": gr.Radio(TASKS, value="ablate", label="What to compare"),
     }
@@ -41,10 +41,10 @@ def advanced() -> Controls:
     return {"seed": controls.seed(), "steps": controls.steps(), "guidance": controls.guidance()}
 
 
-def run(model: str, captions: str, task: str, seed: int, steps: float, guidance: float) -> PageRun:
-    lines = list(dict.fromkeys(line.strip() for line in captions.splitlines() if line.strip()))[:6]
+def run(model: str, prompts: str, task: str, seed: int, steps: float, guidance: float) -> PageRun:
+    lines = list(dict.fromkeys(line.strip() for line in prompts.splitlines() if line.strip()))[:6]
     if not lines:
-        raise UserError("there is no caption: write one per line, like “a red apple”")
+        raise UserError("there is no prompt: write one per line, like “a red apple”")
     if task == "sweep":
         return (yield from _sweep(model, lines[0], seed, int(steps)))
     result = yield from run_experiment(
@@ -56,11 +56,11 @@ def run(model: str, captions: str, task: str, seed: int, steps: float, guidance:
         guidance=guidance,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"{NAMES[signal]} · {caption}" for signal in result.signals for caption in result.captions]
+    titles = [f"{NAMES[signal]} · {prompt}" for signal in result.signals for prompt in result.prompts]
     pictures = output_images(
         result.pixels.flatten(0, 1),
         titles,
-        captions=list(result.captions) * len(result.signals),
+        captions=list(result.prompts) * len(result.signals),
         latents=result.latent,
     )
     small = images.resize(result.pixels.flatten(0, 1).cpu(), model_cache.get(model).encoder.image_size)
@@ -69,14 +69,14 @@ def run(model: str, captions: str, task: str, seed: int, steps: float, guidance:
     own = (nearest == torch.arange(len(lines))).sum(1).tolist()
     hits = {f"pictures in row {k + 1} ({NAMES[s]})": n for k, (s, n) in enumerate(zip(result.signals, own))}
     summary = sentences.matched(hits, len(lines)) if len(lines) > 1 else ""
-    return PageResult(result, pictures, columns=len(result.captions), summary=summary)
+    return PageResult(result, pictures, columns=len(result.prompts), summary=summary)
 
 
-def _sweep(model: str, caption: str, seed: int, steps: int) -> PageRun:
+def _sweep(model: str, prompt: str, seed: int, steps: int) -> PageRun:
     result = yield from run_experiment(
         model,
         experiments.guide,
-        caption,
+        prompt,
         guidances=(1.0, 2.0, 4.0),
         prior_guidances=(1.0, 2.0, 4.0),
         seeds=(seed,),
@@ -86,14 +86,14 @@ def _sweep(model: str, caption: str, seed: int, steps: int) -> PageRun:
     titles = [f"prior {p:g} · decoder {g:g}" for p in result.prior_guidances for g in result.guidances]
     latents = [latent_row(result.latent, k) for k in range(len(result.prior_guidances)) for _ in result.guidances]
     pixels = result.pixels[:, :, 0].flatten(0, 1)
-    return PageResult(result, output_images(pixels, titles, captions=[caption] * len(titles), latents=latents))
+    return PageResult(result, output_images(pixels, titles, captions=[prompt] * len(titles), latents=latents))
 
 
 PAGE = Page(
     "prior",
     "Prior",
-    "The decoder draws what CLIP would see in a picture, but a caption is no picture. The prior guesses what CLIP "
-    "would see. Compare the rows: without any guess, with the caption itself in its place, and with the prior's guess.",
+    "The decoder draws what CLIP would see in a picture, but a prompt is no picture. The prior guesses what CLIP "
+    "would see. Compare the rows: without any guess, with the prompt itself in its place, and with the prior's guess.",
     inputs,
     run,
     advanced,
