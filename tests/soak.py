@@ -300,7 +300,7 @@ def soak_disks(tally: Tally, rng: random.Random, seconds: float, folder: Path) -
     commands = {
         "embed": ("embed", photos, "--out", folder / "z.parquet"),
         "shards": ("embed", photos, "--out", folder / "shards"),
-        "invert": ("invert", first, "--steps", 2, "--out", folder / "inverted"),
+        "reconstruct": ("reconstruct", first, "--steps", 2, "--out", folder / "inverted"),
         "generate": ("generate", "a cat", "--steps", 2, "--out", folder / "generated"),
     }
 

@@ -96,25 +96,25 @@ def test_free_path_avoids_other_files_and_folders(tmp_path):
     assert free_path(tmp_path / "a.png", {}) == tmp_path / "a-3.png"
 
 
-def test_inverting_a_reconstruction_writes_new_names_into_the_same_folder(run, photo, tmp_path):
+def test_reconstructing_a_reconstruction_writes_new_names_into_the_same_folder(run, photo, tmp_path):
     folder = tmp_path / "a-reconstruction"
     words = ("--model", "toy", "--out", folder, "--json", "--steps", 4)
-    first = json.loads(run("invert", photo, *words)[1])
-    code, out, _ = run("invert", first["reconstruction"], *words)
+    first = json.loads(run("reconstruct", photo, *words)[1])
+    code, out, _ = run("reconstruct", first["reconstruction"], *words)
     second = json.loads(out)
     assert code == 0 and {p.parent for p in map(Path, (first["latent"], second["latent"]))} == {folder}
     assert first["latent"] != second["latent"]
 
 
 def test_a_missing_residual_is_null_in_json_and_unknown_in_the_summary(run, photo, tmp_path):
-    words = ("invert", photo, "--model", "toy", "--method", "naive", "--steps", 4, "--out", tmp_path)
+    words = ("reconstruct", photo, "--model", "toy", "--method", "naive", "--steps", 4, "--out", tmp_path)
     output = json.loads(run(*words, "--json")[1], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert output["residual"] is None
     assert "residual unknown" in run(*words)[1]
 
 
-def test_invert_writes_the_latents_and_the_reconstruction(run, photo, tmp_path):
-    code, out, _ = run("invert", photo, "--model", "toy", "--out", tmp_path / "new" / "folder", "--json")
+def test_reconstruct_writes_the_latents_and_the_reconstruction(run, photo, tmp_path):
+    code, out, _ = run("reconstruct", photo, "--model", "toy", "--out", tmp_path / "new" / "folder", "--json")
     output = json.loads(out)
     assert code == 0
     assert output["psnr"] > 30
@@ -123,13 +123,26 @@ def test_invert_writes_the_latents_and_the_reconstruction(run, photo, tmp_path):
     assert images.open_image(output["reconstruction"]).size == (8, 8)
 
 
+def test_invert_writes_the_latents_of_reconstruct_and_no_picture(run, photo, tmp_path):
+    words = (photo, "--model", "toy", "--steps", 4, "--json")
+    for _ in range(2):  # the same settings replace the file
+        inverted = json.loads(run("invert", *words, "--out", tmp_path / "inverted")[1])
+    assert [str(path) for path in (tmp_path / "inverted").iterdir()] == [inverted["latent"]]
+    other = json.loads(run("invert", *words[:3], "--steps", 3, "--json", "--out", tmp_path / "inverted")[1])
+    assert other["latent"] != inverted["latent"], "other settings get a file of their own"
+    both = json.loads(run("reconstruct", *words, "--out", tmp_path / "both")[1])
+    ours, theirs = Latent.load(inverted["latent"]), Latent.load(both["latent"])
+    assert torch.equal(ours.z_i, theirs.z_i) and torch.equal(ours.x_T, theirs.x_T)
+    assert inverted["residual"] == both["residual"] and inverted["evaluations"] < both["evaluations"]
+
+
 # Latents and many pictures on the command line
 
 
 @pytest.fixture
 def latents(run, photo, tmp_path):
-    """The output of an inversion of the photo."""
-    words = ("invert", photo, "--model", "toy", "--steps", 4, "--out", tmp_path / "inverted", "--json")
+    """The output of a reconstruction of the photo."""
+    words = ("reconstruct", photo, "--model", "toy", "--steps", 4, "--out", tmp_path / "inverted", "--json")
     return json.loads(run(*words)[1])
 
 
@@ -190,7 +203,7 @@ def test_two_files_of_one_name_have_results_of_their_own(run, photo, tmp_path):
     (tmp_path / "a").mkdir()
     twin = tmp_path / "a" / photo.name
     Image.new("RGB", (9, 9), "red").save(twin)
-    words = ("invert", photo, twin, "--model", "toy", "--steps", 2, "--out", tmp_path / "out", "--json")
+    words = ("reconstruct", photo, twin, "--model", "toy", "--steps", 2, "--out", tmp_path / "out", "--json")
     first, second = json.loads(run(*words)[1])["results"]
     assert first["latent"] != second["latent"] and first["psnr"] != second["psnr"]
 
@@ -259,8 +272,8 @@ def test_a_folder_without_a_readable_picture_leaves_no_file(run, folder, tmp_pat
 
 
 @pytest.mark.parametrize("method", ["bdia", "edict"])
-def test_invert_writes_the_pair_of_states_of_an_exact_method(run, photo, tmp_path, method):
-    code, out, _ = run("invert", photo, "--model", "toy", "--method", method, "--out", tmp_path, "--json")
+def test_reconstruct_writes_the_pair_of_states_of_an_exact_method(run, photo, tmp_path, method):
+    code, out, _ = run("reconstruct", photo, "--model", "toy", "--method", method, "--out", tmp_path, "--json")
     output = json.loads(out)
     assert code == 0
     assert output["psnr"] > 90 and output["converged"] is True
@@ -291,7 +304,7 @@ def test_json_is_one_object_and_nothing_else(run, command):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("generate", ""), "the caption is empty"),
+        (("generate", ""), "the prompt is empty"),
         (("generate", "a cat", "--model", "emojj"), "did you mean emoji"),
         (("generate", "a cat", "--model", "toy", "--device", "teapot"), "device 'teapot' can't be used"),
         (("invert", "nowhere.png"), "is not there"),
@@ -380,7 +393,8 @@ def test_the_help_shows_every_command_in_full_at_80_columns_and_pca_beside_embed
     _, out, _ = run("--help")
     names = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()]
     assert "..." not in out.partition("Commands:\n")[2]
-    assert names[:2] == ["generate", "invert"] and names.index("pca") + 1 == names.index("embed") < names.index("app")
+    assert names[:4] == ["generate", "vary", "invert", "reconstruct"]
+    assert names.index("pca") + 1 == names.index("embed") < names.index("app")
     assert "fit " in run("pca", "--help")[1].partition("Commands:\n")[2].splitlines()[0]
 
 
@@ -488,7 +502,7 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("edit", "A", "--grow", "up"), "grow is 'up'"),
         (("edit", "A", "--strength", "0.5", "--state", "1"), "--state is 1, but photo of mine.jpg is a picture"),
         (("edit", "A", "--strength", "0.5", "--animation", "mp4"), "--animation is 'mp4'"),
-        (("edit", "A", "--strength", "0.5", "--by", "clip"), "guidance by clip goes towards a caption"),
+        (("edit", "A", "--strength", "0.5", "--by", "clip"), "guidance by clip goes towards a prompt"),
         (("edit", "nowhere.json", "--grow", "right"), "nowhere.json is not there"),
         (("bind", "a dog"), "relates no two solids"),
         (("guide", "a cat", "--by", "magic"), "--by is 'magic'"),

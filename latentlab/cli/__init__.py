@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads
 
 from .. import __version__
 from ..errors import UserError
-from . import corpora, drawing, edits, embeddings, experiments, features, manage, pictures, zero_shot
+from . import corpora, drawing, edits, embeddings, experiments, features, latents, manage, pictures, zero_shot
 
 
 class GroupsBesideEmbed(TyperGroup):
@@ -51,6 +51,7 @@ def root(
 
 for command in (
     *pictures.COMMANDS,
+    *latents.COMMANDS,
     *edits.COMMANDS,
     *experiments.COMMANDS,
     *drawing.COMMANDS,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ..errors import UserError
-from .output import print_notes, run_with_progress_bar
+from .output import LATENTS, print_notes, run_with_progress_bar
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..latents import Latent, PairLatent
     from ..models import Lab
 
-LATENTS = ".safetensors"
 FITS = ("crop", "pad", "subject")  # those of `io.images`, which imports torch
 
 

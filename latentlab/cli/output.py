@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..experiments import Progress, Result
     from ..plotting import Figure
 
+LATENTS = ".safetensors"
 T = TypeVar("T")
 
 
@@ -84,8 +85,7 @@ def make_folder(folder: Path) -> Path:
 
 
 def free_path(path: Path, settings: dict[str, Any]) -> Path:
-    """Return the path, or the next numbered one that is free where a picture with other settings is there."""
-    from ..io import images
+    """Return the path, or the next numbered one that is free where a file with other settings is there."""
     from ..io.atomic import utf8
 
     settings = json.loads(utf8(json.dumps(settings, ensure_ascii=False)))  # as read from a file: tuples become lists
@@ -93,10 +93,19 @@ def free_path(path: Path, settings: dict[str, Any]) -> Path:
         candidate = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         if not candidate.exists():
             return candidate
-        with contextlib.suppress(UserError):  # a file that is no PNG was made by something else
-            if candidate.suffix == ".png" and images.read_metadata(candidate) == settings:
+        with contextlib.suppress(UserError):  # a file that can't be read was made by something else
+            if _has_settings(candidate, settings):
                 return candidate
     raise AssertionError("itertools.count has no end")
+
+
+def _has_settings(path: Path, settings: dict[str, Any]) -> bool:
+    from .. import latents
+    from ..io import images
+
+    if path.suffix == LATENTS:
+        return latents.metadata(path) == {name: str(value) for name, value in settings.items()}
+    return path.suffix == ".png" and images.read_metadata(path) == settings
 
 
 class ResultWithPixels(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,15 @@ class InversionResult:
     def evaluations(self) -> int:
         """The evaluations of the decoder for the picture that needed most."""
         return int(self.spent.max())
+
+    def numbers(self, row: int = 0) -> dict[str, float | bool | None]:
+        """One picture's convergence, evaluations and largest residual, which is None where the method has none."""
+        residual = float(self.residuals[row].max())
+        return {
+            "converged": bool(self.converged[row]),
+            "evaluations": int(self.spent[row]),
+            "residual": residual if math.isfinite(residual) else None,
+        }
 
     @staticmethod
     def of_latents(latent: Latent | PairLatent, original: Tensor, *, steps: int) -> InversionResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,13 +58,9 @@ class ReconstructionResult(Result):
             "cosine": self.cosine,
         }
         rounded = {name: round(float(values[row]), 4) for name, values in measured.items()}
-        one = self.inverted.row(row)
-        spent = {
-            "converged": bool(one.converged),
-            "evaluations": self.evaluations - self.inverted.evaluations + one.evaluations,
-        }
-        residual = float(one.residual.max())
-        return {**rounded, "residual": residual if math.isfinite(residual) else None, **spent}
+        inversion = self.inverted.numbers(row)
+        back = self.evaluations - self.inverted.evaluations
+        return {**rounded, **inversion, "evaluations": back + int(self.inverted.spent[row])}
 
     def figure(self) -> Figure:
         from ..plotting import grid
@@ -86,7 +81,7 @@ class ReconstructionResult(Result):
 @experiment(
     ReconstructionResult,
     page="reconstruct",
-    command="invert",
+    command="reconstruct",
     figures=("inversion", "15"),
     stages=("first stage", "inversion", "decoder", "upsampler"),
     images=lambda a: 2 * len(a["pictures"]),
