@@ -33,9 +33,11 @@ def write_clip(folder):
 
 def write(folder, clip_folder):
     """All parts: a copy of the CLIP, and the others."""
+    from latentlab.models import dvae, gpt2
     from latentlab.training import autoencoder, decoder, prior, upsampler
 
     shutil.copytree(clip_folder, folder / "clip")
+    words = len(json.loads((clip_folder / "tokenizer.json").read_text())["model"]["vocab"])
     with torch.random.fork_rng():
         torch.manual_seed(1)
         parts = {
@@ -43,10 +45,14 @@ def write(folder, clip_folder):
             "decoder": decoder.build(8, 1, 4, width=48, layers=1, embed=24, text=16),
             "prior": prior.build(width=48, layers=1, embed=24),
             "upsampler": upsampler.build((8, 16), scale=2),
+            "dvae": dvae.LatentQuantizer((5, 4), channels=4, width=8, layers=1),
+            "dalle": gpt2.build(vocabulary=words + 20, positions=20 + 64, width=16, layers=1, heads=1),
         }
         for weight in parts["decoder"].parameters():  # which starts at zero, deaf to every condition
             if not weight.any():
                 torch.nn.init.normal_(weight, std=0.1)
+        for weight in parts["dalle"].parameters():  # whose tokens would all be equally likely
+            weight.data *= 8
     parts["prior"].clip_mean.data += 0.1
     parts["prior"].clip_std.data += 0.5
     for name, network in parts.items():

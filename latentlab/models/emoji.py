@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from diffusers.models.transformers.prior_transformer import PriorTransformer
     from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
     from diffusers.models.unets.unet_2d import UNet2DModel
+
+    from .dalle import Dalle
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -277,6 +280,17 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
         upsampler = EmojiUpsampler(part(UNet2DModel, "upsampler"), decoder.image_size)
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
     labels = folder / "clip" / "labels.json"
-    vocabulary = {k: tuple(v) for k, v in json.loads(labels.read_text("utf-8")).items()} if labels.is_file() else {}
+    words = json.loads(labels.read_text("utf-8")) if labels.is_file() else {}
     noised_clip = NoisedClip.load(folder / "noised-clip", encoder, autoencoder)
-    return Lab(name, encoder, prior, decoder, upsampler, digest, noised_clip=noised_clip, **vocabulary)
+    dalle = None
+    if autoencoder is not None and all((folder / part).is_dir() for part in ("dvae", "dalle")):
+        dalle = cache(partial(_load_dalle, folder, autoencoder, encoder))
+    parts: dict[str, Any] = {"noised_clip": noised_clip, "load_dalle": dalle}
+    parts |= {k: tuple(v) for k, v in words.items()}
+    return Lab(name, encoder, prior, decoder, upsampler, digest, **parts)
+
+
+def _load_dalle(folder: Path, autoencoder: AutoencoderDC, encoder: Encoder) -> Dalle:
+    from .dalle import load_dalle  # transformers, for which a lab that draws otherwise need not wait
+
+    return load_dalle(folder, autoencoder, encoder)

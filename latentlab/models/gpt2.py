@@ -28,6 +28,7 @@ def build(
         resid_pdrop=dropout,
         embd_pdrop=dropout,
         attn_pdrop=0.0,
+        activation_function="gelu_pytorch_tanh",  # gelu_new in one operation
         bos_token_id=None,
         eos_token_id=None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ..diffusion import Decoder
     from ..prior import Prior
     from ..upsampling import Upsampler
+    from .dalle import Dalle
     from .noised_clip import NoisedClip
 
 
@@ -30,6 +32,7 @@ class Lab:
     weights: str = ""  # identifies these weights among others of the same name
     things: tuple[str, ...] = ()  # captions of the things that the model was trained to draw; empty: no limit
     noised_clip: NoisedClip | None = None  # None: guidance by a noised CLIP is not possible
+    load_dalle: Callable[[], Dalle] | None = None  # DALL·E 1, read when it is first used; None: there is none
     words: tuple[str, ...] = ()  # the written words that it was trained on; empty: no limit
 
     @property
@@ -76,3 +79,16 @@ class Lab:
                 "components; for this, load one of `latentlab models`"
             )
         return self.decoder
+
+    def require_dalle(self) -> Dalle:
+        """DALL·E 1.
+
+        Raises:
+            UserError: the lab has none.
+        """
+        if self.load_dalle is None:
+            raise UserError(
+                f"{self.name} has no DALL·E 1, only the parts of unCLIP: load a miniature whose folder has `dvae` and "
+                "`dalle`, which `python -m latentlab.training dvae` and `dalle` train"
+            )
+        return self.load_dalle()

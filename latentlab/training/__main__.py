@@ -12,7 +12,15 @@ from rich.console import Console
 from ..errors import UserError
 from ..models.emoji import weights_folder
 from .drawings import load_sprites
-from .exports import load_autoencoder, load_decoder, load_encoder, load_pool, run_folder
+from .exports import (
+    load_autoencoder,
+    load_decoder,
+    load_dvae,
+    load_encoder,
+    load_pool,
+    load_token_pool,
+    run_folder,
+)
 from .icon_sets import HELD_OUT_STYLES, STYLES
 from .things import things
 
@@ -191,6 +199,46 @@ def noised_clip(
     where = _device(device)
     part = NoisedClipTraining(load_sprites(), load_encoder(where), load_autoencoder(where))
     _train(part, "noised-clip", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def dvae(
+    minutes: Minutes = 15,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    scenes: Scenes = 32_000,
+    tokens: Annotated[int, typer.Option(help="The number of a picture's tokens, 64 or 256.")] = 64,
+) -> None:
+    """Train DALL·E 1's discrete first stage, a quantiser of the first stage's latents."""
+    from .dvae import DvaeTraining
+
+    where, sprites = _device(device), load_sprites()
+    encoder, first_stage = load_encoder(where), load_autoencoder(where)
+    pool = load_pool(sprites, encoder, first_stage, count=scenes, side=64, progress=console)
+    part = DvaeTraining(sprites, pool.x_0, first_stage, encoder, tokens=tokens)
+    _train(part, "dvae", minutes, resume, from_shipped, where)
+
+
+@app.command()
+def dalle(
+    minutes: Minutes = 60,
+    resume: Resume = True,
+    from_shipped: FromShipped = False,
+    device: Device = "",
+    scenes: Scenes = 32_000,
+) -> None:
+    """Train DALL·E 1's transformer, from captions to the tokens of pictures."""
+    from .dalle import DalleTraining, TokenPool
+    from .decoder import Pool
+
+    where, sprites = _device(device), load_sprites()
+    encoder, quantizer = load_encoder(where), load_dvae(where)
+    pool = load_pool(sprites, encoder, quantizer.autoencoder, count=scenes, side=64, progress=console)
+    new = Pool.build(sprites, encoder, quantizer.autoencoder, first=10**9, count=512, side=64)
+    held_out = TokenPool.build(sprites, new.x_0, quantizer, encoder, first=10**9)
+    tokens = load_token_pool(sprites, pool.x_0, quantizer, encoder)
+    _train(DalleTraining(quantizer, encoder, tokens, held_out), "dalle", minutes, resume, from_shipped, where)
 
 
 @app.command()

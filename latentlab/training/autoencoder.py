@@ -76,7 +76,7 @@ def widened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _error(reconstruction: Tensor, target: Tensor) -> Tensor:
+def reconstruction_error(reconstruction: Tensor, target: Tensor) -> Tensor:
     difference = reconstruction - target
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
     return difference.abs().mean() + 0.5 * edges + 3 * difference.square().mean()
@@ -120,28 +120,30 @@ class Autoencoder(Part["AutoencoderDC"]):
         generator = torch.Generator().manual_seed(step)
         sigma = self.noise * z.detach().std()
         z_noisy = z + sigma * torch.randn(z.shape, generator=generator).to(z.device)
-        error = _error(self.network.decode(z_noisy).sample.float(), x)
+        error = reconstruction_error(self.network.decode(z_noisy).sample.float(), x)
         small, half = slice(None, None, 2), F.avg_pool2d
-        error_small = _error(self.network.decode(half(z_noisy[small], 2)).sample.float(), half(x[small], 2))
+        error_small = reconstruction_error(
+            self.network.decode(half(z_noisy[small], 2)).sample.float(), half(x[small], 2)
+        )
         # Latents near the unit sphere keep one scaling factor right for all of them.
         return error + 0.5 * error_small + 1e-4 * z.square().mean()
 
     def _latents(self, x: Tensor, step: int) -> Tensor:
         return self.network.encode(x).latent.float()
 
-    def _held_out(self, count: int = 64) -> Tensor:
+    def held_out(self, count: int = 64) -> Tensor:
         rng = random.Random("autoencoder")
         return self.render([single(rng, self.sprites, style=None, split="held-out") for _ in range(count)], 64)
 
-    def _unseen_style(self, style: str, count: int = 64) -> Tensor:
+    def unseen_style(self, style: str, count: int = 64) -> Tensor:
         from .clip import validation_scenes
 
         return self.render(validation_scenes(self.sprites, style=style, per_thing=1)[:count], 64)
 
     def measure(self, network: AutoencoderDC) -> dict[str, float]:
         measured = {}
-        unseen = [(f"psnr_{style}", self._unseen_style(style)) for style in HELD_OUT_STYLES]
-        for name, pictures in (("psnr_seen", self._held_out()), *unseen):
+        unseen = [(f"psnr_{style}", self.unseen_style(style)) for style in HELD_OUT_STYLES]
+        for name, pictures in (("psnr_seen", self.held_out()), *unseen):
             back = network.decode(network.encode(pictures).latent).sample.clamp(-1, 1)
             measured[name] = psnr(pictures, back).mean().item()
         return measured
@@ -149,7 +151,7 @@ class Autoencoder(Part["AutoencoderDC"]):
     def preview(self, network: AutoencoderDC) -> Image.Image:
         from torchvision.utils import make_grid
 
-        x = torch.cat([self._held_out(20), *(self._unseen_style(style, 10) for style in HELD_OUT_STYLES)])
+        x = torch.cat([self.held_out(20), *(self.unseen_style(style, 10) for style in HELD_OUT_STYLES)])
         back = network.decode(network.encode(x).latent).sample.clamp(-1, 1)
         rows = torch.stack([x.view(4, 10, 3, 64, 64), back.view(4, 10, 3, 64, 64)], 1).flatten(0, 2)
         return to_pil(make_grid(rows, 10)[None])[0]

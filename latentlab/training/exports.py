@@ -16,9 +16,12 @@ from .drawings import Sprites, cache_dir
 if TYPE_CHECKING:
     import torch
     from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+    from torch import Tensor
 
     from ..clip import Encoder
+    from ..models.dvae import Dvae
     from ..models.emoji import EmojiDecoder
+    from .dalle import TokenPool
     from .decoder import Pool
 
 SOURCES = ("curriculum.py", "scenes.py", "things.py", "things.txt")  # the files that decide the scenes
@@ -70,6 +73,13 @@ def load_decoder(device: torch.device) -> EmojiDecoder:
     return EmojiDecoder(network, load_autoencoder(device), load_encoder(device))
 
 
+def load_dvae(device: torch.device) -> Dvae:
+    """The newest discrete first stage, frozen."""
+    from ..models.dvae import Dvae
+
+    return Dvae.load(newest_export("dvae"), load_autoencoder(device))
+
+
 def load_pool(
     sprites: Sprites,
     encoder: Encoder,
@@ -82,11 +92,25 @@ def load_pool(
     """The decoder's training scenes, encoded by the newest networks and cached under a name made of both."""
     from .decoder import Pool
 
+    name = _digest("clip", *(["autoencoder"] if autoencoder is not None else []))
+    path = cache_dir() / "pools" / f"{name}-{count}-{side}.pt"
+    progress.print(f"{count} scenes, encoded once: {path.name}")
+    return Pool.cached(path, sprites, encoder, autoencoder, first=0, count=count, side=side)
+
+
+def load_token_pool(sprites: Sprites, latents: Tensor, dvae: Dvae, encoder: Encoder) -> TokenPool:
+    """The training scenes of DALL·E 1 as tokens, cached under a name made of the networks that encode them."""
+    from .dalle import TokenPool
+
+    path = cache_dir() / "pools" / f"{_digest('clip', 'autoencoder', 'dvae')}-{len(latents)}-tokens.pt"
+    return TokenPool.cached(path, sprites, latents, dvae, encoder)
+
+
+def _digest(*parts: str) -> str:
+    """Twelve digits of what decides the scenes, and of these parts' newest weights."""
     digest = hashlib.sha256()
     for name in SOURCES:
         digest.update(files(__package__).joinpath(name).read_bytes())
-    for part in ("clip", *(["autoencoder"] if autoencoder is not None else [])):
+    for part in parts:
         digest.update(next(newest_export(part).glob("*.safetensors")).read_bytes())
-    path = cache_dir() / "pools" / f"{digest.hexdigest()[:12]}-{count}-{side}.pt"
-    progress.print(f"{count} scenes, encoded once: {path.name}")
-    return Pool.cached(path, sprites, encoder, autoencoder, first=0, count=count, side=side)
+    return digest.hexdigest()[:12]

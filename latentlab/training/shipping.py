@@ -14,7 +14,19 @@ from ..models.emoji import weights_folder
 from .drawings import Sprites
 from .exports import run_folder
 
-PARTS = ("clip", "autoencoder", "prior", "decoder", "upsampler", "directions", "dictionary", "judge", "noised-clip")
+PARTS = (
+    "clip",
+    "autoencoder",
+    "prior",
+    "decoder",
+    "upsampler",
+    "directions",
+    "dictionary",
+    "judge",
+    "noised-clip",
+    "dvae",
+    "dalle",
+)
 
 
 def draw_gallery(sprites: Sprites, folder: Path) -> int:
