@@ -16,15 +16,25 @@ from ..errors import UserError
 from ..latents import Latent
 from .base import Progress, Result, experiment, size
 from .inversion import InversionResult, Pictures, ensure_inverted
-from .stages import check_same_clip, cosine, sample_images, upsample_images
+from .stages import check_traversal, cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
     from ..plotting import Figure
 
 
-def _words(end: Sequence[tuple[str, float]], count: int = 2) -> str:
-    return ", ".join(caption for caption, _ in end[:count])
+def _ends(
+    lab: Lab, directions: Directions | Dictionary, components: Sequence[int], captions: Sequence[str]
+) -> tuple[str, ...]:
+    """The two captions that fall and rise most along each component; "" without a vocabulary."""
+    if not captions:
+        return ("",) * len(components)
+
+    def words(end: Sequence[tuple[str, float]]) -> str:
+        return ", ".join(caption for caption, _ in end[:2])
+
+    named = directions.name(lab.encoder.encode_text(captions), captions)
+    return tuple(f"{words(named[c].falling)} … {words(named[c].rising)}" for c in components)
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -103,9 +113,7 @@ def walk_components(
     """
     if not components or not sigmas:
         raise UserError("components and sigmas each want at least one value")
-    for c in components:
-        directions.traverse(directions.mean[None], c, sigmas)  # refuse what can't be walked before the inversion
-    check_same_clip(lab, directions)
+    check_traversal(lab, directions, components, sigmas)
     inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(inversion) != 1:
         raise UserError(f"{len(inversion)} pictures: this walk is of one; pass pixels[:1]")
@@ -114,11 +122,6 @@ def walk_components(
     pixels = yield from sample_images(
         lab, latent, steps=inversion.steps, guidance=guidance, preview_every=preview_every
     )
-    names = [""] * len(components)
-    if captions:
-        z_t = lab.encoder.encode_text(captions)
-        named = directions.name(z_t, captions)
-        names = [f"{_words(named[c].falling)} … {_words(named[c].rising)}" for c in components]
     grid = (len(components), len(sigmas))
     likeness = cosine(lab.encoder.encode_image(pixels), z_i).view(grid)
     table = [
@@ -132,7 +135,7 @@ def walk_components(
         pixels=pixels.unflatten(0, grid),
         components=tuple(components),
         sigmas=tuple(sigmas),
-        names=tuple(names),
+        names=_ends(lab, directions, components, captions),
         kind=directions.kind,
         unit=directions.unit,
         table=tuple(table),

@@ -16,7 +16,7 @@ from ..io import images
 from ..latents import Latent
 from ..noise import draw_x_T
 from .base import Progress, Result, experiment, size
-from .stages import check_same_clip, checked_pixels, cosine, sample_images, upsample_images
+from .stages import check_traversal, checked_pixels, cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
     from ..models import Lab
@@ -113,26 +113,18 @@ def features(
     checked_pixels(pixels, lab.image_size)
     if not len(strengths) or top < 1:
         raise UserError(f"strengths are {list(strengths)}, top is {top}: give at least one strength, and top from 1")
-    for k in features or ():
-        dictionary.traverse(dictionary.mean[None], k, strengths)  # refuse before anything is computed
-    check_same_clip(lab, dictionary)
+    check_traversal(lab, dictionary, features or (), strengths)
     yield Progress("CLIP", 0, 1)
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     z_i = lab.encoder.encode_image(original)
     a = dictionary.encode(z_i)  # (B, K)
-    if features is None:
-        features = a.sum(0).argsort(descending=True, stable=True)[:SHOWN].tolist()
-    chosen = [int(k) for k in features]
+    chosen = [*features] if features is not None else a.sum(0).argsort(descending=True, stable=True)[:SHOWN].tolist()
     moved = torch.cat([dictionary.traverse(z_i[:1], k, strengths) for k in chosen])
     x_T = draw_x_T(lab.require_decoder(), [seed], device=lab.device).expand(len(moved), -1, -1, -1)
     latent = Latent(moved, x_T)
     decoded = yield from sample_images(lab, latent, steps=steps, guidance=guidance, preview_every=preview_every)
     z = lab.encoder.encode_image(decoded)
     grid = (len(chosen), len(strengths))
-    names = [""] * len(chosen)
-    if captions:
-        named = dictionary.name(lab.encoder.encode_text(captions), captions, top=2)
-        names = [", ".join(caption for caption, _ in named[k].rising) for k in chosen]
     table = _table(dictionary, chosen, a, cosine(z, moved).view(grid), dictionary.encode(z).unflatten(0, grid))
     decoded = yield from upsample_images(lab, decoded, [seed] * len(decoded))
     yield DictionaryFeaturesResult(
@@ -143,9 +135,19 @@ def features(
         latent=latent,
         features=tuple(chosen),
         strengths=tuple(strengths),
-        names=tuple(names),
+        names=_rising_captions(lab, dictionary, chosen, captions),
         table=table,
     )
+
+
+def _rising_captions(
+    lab: Lab, dictionary: Dictionary, chosen: Sequence[int], captions: Sequence[str]
+) -> tuple[str, ...]:
+    """The two captions that rise most along each feature; "" without a vocabulary."""
+    if not captions:
+        return ("",) * len(chosen)
+    named = dictionary.name(lab.encoder.encode_text(captions), captions, top=2)
+    return tuple(", ".join(caption for caption, _ in named[k].rising) for k in chosen)
 
 
 def _table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from .base import Progress, Result, experiment, size
 from .guidance import guidance_params
 from .history import History, State
 from .inversion import InversionResult
-from .painting import Brush, measured, paint_window
+from .painting import Brush, layout_of, measured, paint_windows, place_on_canvas
 from .stages import checked_pixels
 
 if TYPE_CHECKING:
@@ -112,8 +112,10 @@ def _check_words(lab: Lab, prompt: str) -> list[str]:
     return caption_warnings(check_captions(lab.encoder, [prompt]))
 
 
-def _checked_mask(mask: Tensor | None, picture: Tensor, sides: Sequence[str], strength: float) -> Tensor | None:
-    """The mask as (1, 1, H, W) booleans.
+def _checked_mask(
+    mask: Tensor | None, picture: Tensor, painted: Tensor, sides: Sequence[str], strength: float
+) -> Tensor | None:
+    """The mask of a picture as (1, 1, H, W) booleans, in the size in which the picture is painted.
 
     Raises:
         UserError: it does not fit the picture, is empty or covers everything, or there is nothing to do.
@@ -132,7 +134,7 @@ def _checked_mask(mask: Tensor | None, picture: Tensor, sides: Sequence[str], st
     if not mask.any() or mask.all():
         covers = "covers everything" if mask.any() else "is empty"
         raise UserError(f"the mask {covers}: mark the part of the picture that is to be painted, in white")
-    return mask
+    return F.adaptive_max_pool2d(mask.float(), painted.shape[-2:]) > 0
 
 
 def _as_history(lab: Lab, picture: Tensor | InversionResult | History) -> History:
@@ -147,41 +149,21 @@ def _as_history(lab: Lab, picture: Tensor | InversionResult | History) -> Histor
     return History((State(images.resize(pixels.to(torch.float32), side)),), 0, side)
 
 
-def _layout(history: History, mask: Tensor | None, sides: Sequence[str]) -> outpainting.Canvas:
-    """The canvas in half windows, and in pixels its windows and the picture's place."""
-    half = history.side // 2
-    height, width = history.pixels.shape[-2:]
-    layout = outpainting.canvas(sides, height // half, width // half)
-    if sides:
-        corners = [(row * half, column * half) for row, column in layout.windows]
-    else:
-        painted = torch.ones(height, width, dtype=torch.bool) if mask is None else mask[0, 0].cpu()
-        corners = outpainting.windows(painted, history.side)
-    return layout._replace(top=layout.top * half, left=layout.left * half, windows=tuple(corners))
-
-
-def _canvas(lab: Lab, history: History, layout: outpainting.Canvas, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The picture on its canvas (1, 3, H, W), what is visible continued to where there is nothing, and what to paint.
-
-    Args:
-        mask: (1, 1, H, W) in the picture's size, or None: all that lies beside the picture, or all where nothing does.
-    """
-    half, (height, width) = history.side // 2, history.pixels.shape[-2:]
-    unknown = torch.ones(1, 1, layout.height * half, layout.width * half, dtype=torch.bool, device=lab.device)
-    drawn = torch.zeros(1, 3, *unknown.shape[-2:], device=lab.device)
-    place = (..., slice(layout.top, layout.top + height), slice(layout.left, layout.left + width))
-    drawn[place] = history.pixels.to(lab.device)
-    grown = drawn.shape != history.pixels.shape
-    if grown or mask is not None:
-        unknown[place] = False if mask is None else mask.to(lab.device)
-    return inpainting.continued(drawn, unknown) if grown else drawn, unknown
+def _sample_conditioning(
+    lab: Lab, prompt: str, seeds: Sequence[int], **params: Any
+) -> Generator[Progress, None, Conditioning]:
+    """`yield from` this: z_i and text of a prompt, a row for each seed; parameters as in `prior.sample`."""
+    yield Progress("prior", 0, 1)
+    z_i = prior.sample(lab.prior, [prompt], seeds=seeds, **params)
+    text = lab.require_decoder().encode_prompt([prompt])
+    return Conditioning(z_i, None if text is None else text.expand(len(seeds), -1, -1))
 
 
 def _count_windows(arguments: dict[str, Any]) -> int:
     """The windows of a run, at most: a mask need not touch all of a canvas."""
     sides, picture = _sides(arguments["grow"]), arguments["picture"]
     if isinstance(picture, History):
-        return len(_layout(picture, None, sides).windows)
+        return len(layout_of(picture, None, sides).windows)
     return max(1, len(outpainting.canvas(sides).windows))
 
 
@@ -242,38 +224,25 @@ def edit(
             without a known word; a lab without a prior for a prompt; guidance by CLIP without a prompt; a strength
             outside 0 to 1; a canvas too large.
     """
-    sides, seeds, decoder = _sides(grow), checked_seeds(seeds), lab.require_decoder()
+    sides, seeds = _sides(grow), checked_seeds(seeds)
     before = _as_history(lab, picture)
     inverted = picture if isinstance(picture, InversionResult) else None
     steps = inverted.steps if inverted else steps
     if known not in inpainting.KNOWN:
         raise UserError(f"known is {known!r}: give one of {', '.join(inpainting.KNOWN)}")
-    inpainting.times_from(decoder.abar, steps, strength)
+    inpainting.times_from(lab.require_decoder().abar, steps, strength)
     masked = picture if isinstance(picture, Tensor) else inverted.original if inverted else before.pixels
-    mask = _checked_mask(mask, masked, sides, strength)
-    outpainting.canvas(sides)
+    mask = _checked_mask(mask, masked, before.pixels, sides, strength)
+    layout = layout_of(before, mask, sides)
     notes = _check_words(lab, prompt)
-    if mask is not None:
-        mask = F.adaptive_max_pool2d(mask.float(), before.pixels.shape[-2:]) > 0
     z_t = lab.encoder.encode_text([prompt]) if prompt else None
     params = {**guidance_params(lab, by, guidance, z_t), "resamplings": resamplings, "eta": eta}
     latent = inverted.bipartite if inverted and not sides else None
     brush = Brush(before.side, seeds, strength, steps, known, params, latent, preview_every)
-    layout = _layout(before, mask, sides)
-    original, unknown = _canvas(lab, before, layout, mask)
-    wanted = None
-    if prompt:
-        yield Progress("prior", 0, 1)
-        z_i = prior.sample(
-            lab.prior, [prompt], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
-        )
-        text = decoder.encode_prompt([prompt])
-        wanted = Conditioning(z_i, None if text is None else text.expand(len(seeds), -1, -1))
-    pixels, missing = original, unknown.clone()
-    for number, corner in enumerate(layout.windows):
-        pixels = yield from paint_window(lab, pixels, missing, corner, None if number else wanted, brush)
-        row, column = corner
-        missing[..., row : row + before.side, column : column + before.side] = False
+    original, unknown = place_on_canvas(lab, before, layout, mask)
+    of_prior: dict[str, Any] = {"steps": prior_steps, "guidance": prior_guidance, "candidates": candidates}
+    wanted = (yield from _sample_conditioning(lab, prompt, seeds, **of_prior)) if prompt else None
+    pixels = yield from paint_windows(lab, original, unknown, layout.windows, wanted, brush)
     yield EditingResult(
         original=original,
         mask=unknown,

@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import decoding, inpainting
+from .. import decoding, inpainting, outpainting
 from ..analysis.intervals import mean, proportion
 from ..diffusion import Conditioning, abar_at, ddim_step
 from ..io import images
 from ..latents import Latent
 from ..noise import SeededNoise, draw_x_T
 from .base import Progress
+from .history import History
 from .stages import PREVIEWED, cosine, upsample_images
 
 if TYPE_CHECKING:
@@ -57,7 +58,55 @@ class Brush:
         return inpainting.decoded_trajectory(decoder, x_0, self.latent, self.steps)
 
 
-def paint_window(
+def layout_of(history: History, mask: Tensor | None, sides: Sequence[str]) -> outpainting.Canvas:
+    """The canvas in half windows, and in pixels its windows and the picture's place."""
+    half = history.side // 2
+    height, width = history.pixels.shape[-2:]
+    layout = outpainting.canvas(sides, height // half, width // half)
+    if sides:
+        corners = [(row * half, column * half) for row, column in layout.windows]
+    else:
+        painted = torch.ones(height, width, dtype=torch.bool) if mask is None else mask[0, 0].cpu()
+        corners = outpainting.windows(painted, history.side)
+    return layout._replace(top=layout.top * half, left=layout.left * half, windows=tuple(corners))
+
+
+def place_on_canvas(
+    lab: Lab, history: History, layout: outpainting.Canvas, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The picture on its canvas (1, 3, H, W), what is visible continued to where there is nothing, and what to paint.
+
+    Args:
+        mask: (1, 1, H, W) in the picture's size, or None: all that lies beside the picture, or all where nothing does.
+    """
+    half, (height, width) = history.side // 2, history.pixels.shape[-2:]
+    unknown = torch.ones(1, 1, layout.height * half, layout.width * half, dtype=torch.bool, device=lab.device)
+    drawn = torch.zeros(1, 3, *unknown.shape[-2:], device=lab.device)
+    place = (..., slice(layout.top, layout.top + height), slice(layout.left, layout.left + width))
+    drawn[place] = history.pixels.to(lab.device)
+    grown = drawn.shape != history.pixels.shape
+    if grown or mask is not None:
+        unknown[place] = False if mask is None else mask.to(lab.device)
+    return inpainting.continued(drawn, unknown) if grown else drawn, unknown
+
+
+def paint_windows(
+    lab: Lab,
+    pixels: Tensor,
+    unknown: Tensor,
+    corners: Sequence[tuple[int, int]],
+    wanted: Conditioning | None,
+    brush: Brush,
+) -> Generator[Progress, None, Tensor]:
+    """`yield from` this: the unknown pixels painted window by window, what is wanted in the first of them."""
+    missing = unknown.clone()
+    for number, (row, column) in enumerate(corners):
+        pixels = yield from _paint_window(lab, pixels, missing, (row, column), None if number else wanted, brush)
+        missing[..., row : row + brush.side, column : column + brush.side] = False
+    return pixels
+
+
+def _paint_window(
     lab: Lab, pixels: Tensor, missing: Tensor, corner: tuple[int, int], wanted: Conditioning | None, brush: Brush
 ) -> Generator[Progress, None, Tensor]:
     """`yield from` this: the canvas (N, 3, H, W) with what is missing in one window painted; previews show the canvas.

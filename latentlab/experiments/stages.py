@@ -67,6 +67,19 @@ def check_same_clip(lab: Lab, directions: Directions | Dictionary) -> None:
         raise UserError(f"the {directions.kind}s are of the CLIP of {fitted_on}, this lab has that of {wanted}: {fit}")
 
 
+def check_traversal(
+    lab: Lab, directions: Directions | Dictionary, components: Sequence[int], distances: Sequence[float]
+) -> None:
+    """Refuse, before anything is computed, to move along components that were not fitted or are of another CLIP.
+
+    Raises:
+        UserError: as `directions.traverse` and `check_same_clip`.
+    """
+    for component in components:
+        directions.traverse(directions.mean[None], component, distances)
+    check_same_clip(lab, directions)
+
+
 def encoder_of(lab: Lab | Encoder) -> Encoder:
     """The encoder of a lab, or the encoder itself."""
     from ..models.lab import Lab

@@ -144,26 +144,12 @@ def diff(
     inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(inversion) != 1:
         raise UserError(f"{len(inversion)} pictures: a text diff is of one; pass pixels[:1]")
-    moved = [t for t in thetas if t > 0]
-    turned = (
-        [text_diff(inversion.bipartite, z_t[:1], z_t[k : k + 1], moved) for k in range(1, len(z_t))] if moved else []
-    )
-    # θ = 0 is one frame for all targets, and the measures want it anyway: decoded once, as row 0.
-    latent = Latent.stack([inversion.bipartite, *turned])
+    latent, rows = _turned(inversion.bipartite, z_t, thetas)
     pixels = yield from sample_images(
         lab, latent, steps=inversion.steps, guidance=guidance, preview_every=preview_every
     )
-    z = lab.encoder.encode_image(pixels)
-    starts = range(1, len(pixels), len(moved)) if moved else [0] * len(targets)
-    rows = torch.tensor([[start + moved.index(t) if t > 0 else 0 for t in thetas] for start in starts])
-    table = _table(
-        z[rows],
-        z[:1],
-        z_t,
-        psnr=images.psnr(pixels[:1].expand_as(pixels), pixels)[rows],
-        targets=targets,
-        thetas=thetas,
-    )
+    z, psnr = lab.encoder.encode_image(pixels), images.psnr(pixels[:1].expand_as(pixels), pixels)
+    table = _table(z[rows], z[:1], z_t, psnr=psnr[rows], targets=targets, thetas=thetas)
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield TextDiffResult(
         inverted=inversion,
@@ -174,6 +160,17 @@ def diff(
         table=table,
         notes=notes,
     )
+
+
+def _turned(latent: Latent, z_t: Tensor, thetas: Sequence[float]) -> tuple[Latent, Tensor]:
+    """The distinct latents of all targets and θ, and which of them each pair has: (K, T) of integers.
+
+    θ = 0 is one frame for all targets, which the measures compare with: it is row 0, and decoded once.
+    """
+    moved, count = [theta for theta in thetas if theta > 0], len(z_t) - 1
+    turned = [text_diff(latent, z_t[:1], z_t[k : k + 1], moved) for k in range(1, len(z_t))] if moved else []
+    rows = [[1 + k * len(moved) + moved.index(t) if t > 0 else 0 for t in thetas] for k in range(count)]
+    return Latent.stack([latent, *turned]), torch.tensor(rows)
 
 
 def _table(

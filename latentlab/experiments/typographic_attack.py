@@ -117,6 +117,23 @@ def _label_of(word: str, labels: Sequence[str]) -> str:
     return matches[0]
 
 
+def _checked_words(
+    words: str | Sequence[str], truth: str | Sequence[str], count: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words, and what each of `count` pictures shows.
+
+    Raises:
+        UserError: no words, an empty one, or another number of truths than pictures.
+    """
+    words = (words,) if isinstance(words, str) else tuple(words)
+    truth = (truth,) * count if isinstance(truth, str) else tuple(truth)
+    if not words or not all(word.strip() for word in words):
+        raise UserError(f"words are {list(words)}: give at least one to write, like pizza")
+    if len(truth) != count:
+        raise UserError(f"{len(truth)} truths for {count} pictures: give one for all, or one each")
+    return words, truth
+
+
 def _all_labels(
     words: Sequence[str], truth: Sequence[str], labels: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -181,12 +198,7 @@ def attack(
         UserError: no words, a word that does not fit its label, or one that is the thing's own name.
     """
     checked_pixels(pixels, lab.image_size)
-    words = (words,) if isinstance(words, str) else tuple(words)
-    truth = (truth,) * len(pixels) if isinstance(truth, str) else tuple(truth)
-    if not words or not all(word.strip() for word in words):
-        raise UserError(f"words are {list(words)}: give at least one to write, like pizza")
-    if len(truth) != len(pixels):
-        raise UserError(f"{len(truth)} truths for {len(pixels)} pictures: give one for all, or one each")
+    words, truth = _checked_words(words, truth, len(pixels))
     labels, word_labels = _all_labels(words, truth, labels)
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     style = label or Label("word")
@@ -196,11 +208,9 @@ def attack(
     before = probabilities(lab.encoder, lab.encoder.encode_image(original), z_t)
     attacked = probabilities(lab.encoder, z_i, z_t).unflatten(0, worn.shape[:2])
     seen = {lab.name: (before, attacked), **(yield from _others(encoders or {}, original, worn, labels, templates))}
-    seeds, latent = range(seed, seed + variations) if lab.has_decoder else range(0), None
-    decoded, after = worn.flatten(0, 1)[:0], attacked.flatten(0, 1)[:0]
-    if seeds:
-        params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-        latent, decoded, after = yield from _decode(lab, z_i, z_t, seeds, **params)
+    seeds = range(seed, seed + variations) if lab.has_decoder else range(0)
+    params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
+    latent, decoded, after = (yield from _decode(lab, z_i, z_t, seeds, **params)) if seeds else (None, z_i[:0], z_i[:0])
     after = after.view(*worn.shape[:2], len(seeds), len(labels))
     own, spelled = (torch.tensor([labels.index(x) for x in xs], device=z_i.device) for xs in (truth, word_labels))
     notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
