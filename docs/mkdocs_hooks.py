@@ -30,6 +30,7 @@ THEORY = [
     "slerp",
     "edits",
     "clip",
+    "captions",
     "typography",
 ]
 

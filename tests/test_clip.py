@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from latentlab.clip import CaptionCheck, Encoder, caption_warnings, check_captions, local
+from latentlab.captions import CaptionCheck, caption_warnings, check_captions
+from latentlab.clip import Encoder, local
 from latentlab.errors import UserError
 from latentlab.io import images
 from latentlab.training.vocabulary import CONTEXT, words

@@ -9,6 +9,7 @@ import torch
 from conftest import spied_lab, toy_pictures
 
 from latentlab import UserError, experiments
+from latentlab.analysis import sparse_autoencoder
 from latentlab.io import images
 
 SMALL_RUN = {
@@ -40,3 +41,13 @@ def test_a_component_walk_checks_its_arguments_before_it_inverts(lab, directions
         with pytest.raises(UserError, match=r"component|sigmas"):
             experiments.walk_components(watched, toy_pictures(1), directions, **params)
     assert not spy.calls
+
+
+def test_without_numbers_a_walk_goes_along_the_first_components_or_the_strongest_features(lab, inversion, directions):
+    one, params = inversion.row(0), {"sigmas": (0, 1), "steps": 1}
+    walk = experiments.walk_components(lab, one, directions, **params)
+    assert walk.components == tuple(range(min(4, len(directions))))
+    z_i = lab.encoder.encode_image(toy_pictures(60))
+    fitted = sparse_autoencoder.fit(z_i, 6, 2, steps=20)
+    strongest = fitted.encode(one.latent.z_i)[0].argsort(descending=True, stable=True)[:4]
+    assert experiments.walk_components(lab, one, fitted, **params).components == tuple(strongest.tolist())

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentlab import UserError
-from latentlab.analysis import dictionary
+from latentlab.analysis import dictionary, sparse_autoencoder
 from latentlab.analysis.dictionary import Dictionary
 from latentlab.slerp import normalize
 
@@ -25,7 +25,7 @@ def planted():
 
 @pytest.fixture(scope="module")
 def fitted(planted):
-    return dictionary.fit(planted[0], 24, 3, steps=900, batch=256, rate=5e-3)
+    return sparse_autoencoder.fit(planted[0], 24, 3, steps=900, batch=256, rate=5e-3)
 
 
 def test_planted_features_are_recovered(planted, fitted):
@@ -47,19 +47,19 @@ def test_no_row_has_more_active_features_than_asked_and_the_frequencies_count_th
 def test_batches_of_a_file_and_one_tensor_give_the_same_dictionary_by_the_same_seed(planted):
     z_i = planted[0][:512]
     params = {"steps": 12, "batch": 64}
-    whole = dictionary.fit(z_i, 8, 2, **params)
-    parts = dictionary.fit(lambda: z_i.split(100), 8, 2, **params)
+    whole = sparse_autoencoder.fit(z_i, 8, 2, **params)
+    parts = sparse_autoencoder.fit(lambda: z_i.split(100), 8, 2, **params)
     assert torch.equal(whole.features, parts.features) and torch.equal(whole.bias, parts.bias)
-    assert not torch.equal(whole.features, dictionary.fit(z_i, 8, 2, seed=1, **params).features)
+    assert not torch.equal(whole.features, sparse_autoencoder.fit(z_i, 8, 2, seed=1, **params).features)
 
 
 def test_dead_features_are_revived_by_the_error_of_the_others(planted, monkeypatch):
     z_i = planted[0]
     alive = {}
-    for name, weight in (("revived", dictionary.REVIVAL), ("not", 0.0)):
-        monkeypatch.setattr(dictionary, "REVIVAL", weight)
-        monkeypatch.setattr(dictionary, "DEAD_AFTER", 5)
-        network = dictionary.Autoencoder(24, WIDTH, 1, torch.Generator().manual_seed(0))
+    for name, weight in (("revived", sparse_autoencoder.REVIVAL), ("not", 0.0)):
+        monkeypatch.setattr(sparse_autoencoder, "REVIVAL", weight)
+        monkeypatch.setattr(sparse_autoencoder, "DEAD_AFTER", 5)
+        network = sparse_autoencoder.Autoencoder(24, WIDTH, 1, torch.Generator().manual_seed(0))
         network.bias.data[6:] = -4.0  # never active
         optimizer = torch.optim.Adam(network.parameters(), 2e-2)
         for _ in range(150):
@@ -105,4 +105,4 @@ def test_a_saved_dictionary_is_the_same_and_a_damaged_one_is_refused(fitted, tmp
 )
 def test_a_fit_that_cannot_be_is_refused(planted, count, features, active, message):
     with pytest.raises(UserError, match=message):
-        dictionary.fit(planted[0][:count], features, active, steps=1)
+        sparse_autoencoder.fit(planted[0][:count], features, active, steps=1)

@@ -9,7 +9,7 @@ import torch
 from conftest import toy_pictures
 
 from latentlab import UserError, experiments
-from latentlab.clip import CaptionCheck
+from latentlab.captions import CaptionCheck
 from latentlab.experiments import Progress
 from latentlab.io import images
 from latentlab.outpainting import canvas

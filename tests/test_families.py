@@ -13,7 +13,8 @@ import torch
 from huggingface_hub import errors as hub_errors
 
 from latentlab import experiments, models
-from latentlab.clip import caption_warnings, local
+from latentlab.captions import caption_warnings
+from latentlab.clip import local
 from latentlab.decoding import decode
 from latentlab.diffusion import CLEAN, Conditioning
 from latentlab.errors import UserError

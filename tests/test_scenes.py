@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentlab.clip import CaptionCheck
+from latentlab.captions import CaptionCheck
 from latentlab.grammar import COLOURS, SOLIDS, article
 from latentlab.training import curriculum, scenes, vocabulary
 from latentlab.training.clip import TEMPLATES, validation_scenes

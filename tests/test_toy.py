@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from latentlab.clip import caption_warnings
+from latentlab.captions import caption_warnings
 from latentlab.decoding import decode
 from latentlab.diffusion import Conditioning, abar_at, levels
 from latentlab.errors import UserError

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from latentlab import experiments
-from latentlab.training import loop, report
+from latentlab.training import loop, report, report_table
 from latentlab.training.rendering import Renderer
 
 CPU = torch.device("cpu")
@@ -107,9 +107,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(tm
 def test_write_card_replaces_the_table_and_keeps_the_rest_of_the_card(tmp_path):
     card = tmp_path / "MODEL_CARD.md"
     card.write_text("before\n<!-- report -->\nold\n<!-- /report -->\nafter\n")
-    rows = [report.proportion("top-1", torch.tensor([True, False, True, True]), 0.5, 0.9)]
-    report.write_card(rows, card)
-    report.write_card(rows, card)
+    rows = [report_table.proportion("top-1", torch.tensor([True, False, True, True]), 0.5, 0.9)]
+    report_table.write_card(rows, card)
+    report_table.write_card(rows, card)
     text = card.read_text()
     assert text.startswith("before\n") and text.endswith("after\n")
     assert text.count("| top-1 | 0.75 |") == 1
@@ -117,17 +117,20 @@ def test_write_card_replaces_the_table_and_keeps_the_rest_of_the_card(tmp_path):
 
 
 def test_a_report_s_rows_are_plain_json():
-    rows = [report.proportion("a", torch.tensor([True, False])), report.mean("b", torch.tensor([1.0, 2.0]), "dB", 35)]
+    rows = [
+        report_table.proportion("a", torch.tensor([True, False])),
+        report_table.mean("b", torch.tensor([1.0, 2.0]), "dB", 35),
+    ]
     assert json.loads(json.dumps(rows)) == rows
 
 
 def test_a_report_s_rows_have_the_same_names_whether_they_have_an_interval_or_not():
-    rows = [report.proportion("a", torch.tensor([True] * n), 0.5) for n in (1, 9)]
-    rows += [report.mean("b", torch.arange(n).float(), "dB") for n in (1, 9)]
+    rows = [report_table.proportion("a", torch.tensor([True] * n), 0.5) for n in (1, 9)]
+    rows += [report_table.mean("b", torch.arange(n).float(), "dB") for n in (1, 9)]
     assert all(list(row) == ["name", "value", "n", "interval", "least", "goal", "unit"] for row in rows)
     assert [row["interval"] and len(row["interval"]) for row in rows] == [None, 2, None, 2]
     assert rows[1]["interval"] == pytest.approx([9 / (9 + 1.96**2), 1], abs=1e-4)  # Wilson's, when all are right
-    assert "| a | 1 |  | 1 |" in report.table(rows)
+    assert "| a | 1 |  | 1 |" in report_table.table(rows)
 
 
 @pytest.fixture

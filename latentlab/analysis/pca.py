@@ -147,6 +147,10 @@ class Directions:
         self._check(n)
         return (self.mean + self._project(z_i)[:, :n] @ self.components[:n]).to(z_i)
 
+    def leading(self, z_i: Tensor, count: int) -> list[int]:
+        """The components of the largest variance, whatever the z_i, as `Dictionary.leading` gives the strongest."""
+        return [*range(min(count, len(self)))]
+
     def traverse(self, z_i: Tensor, component: int, sigmas: Sequence[float] | Tensor) -> Tensor:
         """z_i + σ s_k u_k: one picture moved along one component, s_k being its standard deviation.
 

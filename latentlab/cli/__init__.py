@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads
 
 from .. import __version__
 from ..errors import UserError
-from . import corpora, drawing, edits, embeddings, experiments, features, latents, manage, pictures, zero_shot
+from . import components, corpora, drawing, edits, experiments, features, latents, manage, pictures, zero_shot
 
 
 class GroupsBesideEmbed(TyperGroup):
@@ -24,7 +24,7 @@ class GroupsBesideEmbed(TyperGroup):
         return [*names[: names.index("embed")], *GROUPS, *names[names.index("embed") :]]
 
 
-GROUPS = {"features": features.features, "pca": embeddings.pca}
+GROUPS = {"features": features.features, "pca": components.pca}
 
 
 app = typer.Typer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from .embeddings import batches_of, read_or_embed
+from .directions import batches_of, read_or_embed, walk_pictures
 from .inputs import Inputs, check_fit, integers, load_pixels, numbers
 from .options import (
     PICTURE_OR_LATENTS,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..analysis.dictionary import Dictionary
-    from ..experiments import ComponentWalkResult
     from ..models import Lab
 
 features: typer.Typer = typer.Typer(
@@ -90,7 +89,7 @@ def fit_features(
     """
     import torch
 
-    from ..analysis import dictionary
+    from ..analysis import sparse_autoencoder
     from ..clip import FITS
     from ..io import atomic, embeddings, partitions
 
@@ -109,9 +108,9 @@ def fit_features(
     else:
         recorded = {**embeddings.clip_metadata(source), "fitted on": source.name}
         source_of_z_i = functools.partial(embeddings.batches, source)
-    steps = dictionary.fit_steps(source_of_z_i, count, active, steps=rounds, seed=seed, metadata=recorded)
+    steps = sparse_autoencoder.fit_steps(source_of_z_i, count, active, steps=rounds, seed=seed, metadata=recorded)
     *_, last = with_progress_bar(steps, as_json)
-    fitted = cast("dictionary.Dictionary", last)
+    fitted = cast("Dictionary", last)
     make_folder(out.parent)
     fitted.save(out)
     dead = int((fitted.frequency == 0).sum())
@@ -194,27 +193,15 @@ def walk(
 
     The captions that rise and fall along a feature name it.
     """
-    from .. import experiments
-    from ..experiments.inversion import ensure_inverted
-    from ..experiments.stages import run_to_end
     from ..io import atomic
 
     inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
     chosen, amounts = integers(which, "--features"), numbers(strengths, "--strengths")
     lab = model.load(as_json)
+    params: dict[str, Any] = {"components": chosen or None, "sigmas": amounts, "guidance": guidance}
     fitted = _dictionary(lab, dictionary)
-    params: dict[str, Any] = {"sigmas": amounts, "captions": lab.things, "guidance": guidance, "preview_every": 0}
-
-    def results() -> Iterator[tuple[ComponentWalkResult, dict[str, str], dict[str, Any]]]:
-        for picture in inputs:
-            inverted = run_to_end(ensure_inverted(lab, picture.load(lab, fit), steps=picture.steps(steps)))
-            own = fitted.encode(inverted.latent.z_i)[0].argsort(descending=True, stable=True)[:4].tolist()
-            stream = experiments.walk_components.stream(lab, inverted, fitted, components=chosen or own, **params)
-            result = run_with_progress_bar(stream, as_json)
-            extra: dict[str, Any] = {"image": picture.name}
-            yield result, save_result(result, folder, f"{slug(picture.stem)}-features", fit=fit, **extra), extra
-
-    report_each(results(), as_json, inputs.several)
+    results = walk_pictures(lab, inputs, fitted, folder, "features", steps=steps, quiet=as_json, **params)
+    report_each(results, as_json, inputs.several)
 
 
 for name, command in {"fit": fit_features, "show": show, "walk": walk}.items():

@@ -70,7 +70,7 @@ def generate(
     The prior makes z_i of the prompt, the decoder a small picture of z_i, and the upsampler enlarges it.
     """
     from .. import experiments
-    from ..clip import caption_warnings
+    from ..captions import caption_warnings
     from ..decoding import SOLVERS
     from ..io import atomic, images
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import prior
 from ..analysis.distances import GROUPS, cmmd, frechet, jackknife, recalled
 from ..analysis.intervals import mean, proportion
-from ..clip import caption_warnings, check_captions
+from ..captions import caption_warnings, check_captions
 from ..errors import UserError
 from ..latents import Latent
 from ..noise import checked_seeds, draw_x_T

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean, proportion
-from ..clip import TEMPLATES, Encoder, caption_warnings
+from ..captions import caption_warnings
+from ..clip import TEMPLATES, Encoder
 from ..errors import UserError
 from .base import Progress, Result, experiment
 from .stages import checked_pixels, encoder_of

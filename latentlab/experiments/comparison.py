@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean, mean_of_pairs, proportion
-from ..clip import Encoder, caption_warnings
+from ..captions import caption_warnings
+from ..clip import Encoder
 from ..errors import UserError
 from ..slerp import normalize
 from .base import Progress, Result, experiment

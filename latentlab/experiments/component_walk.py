@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ..models import Lab
     from ..plotting import Figure
 
+SHOWN = 4  # components or features, where none are named
+
 
 def _ends(
     lab: Lab, directions: Directions | Dictionary, components: Sequence[int], captions: Sequence[str]
@@ -83,14 +85,14 @@ class ComponentWalkResult(Result):
     command="pca walk",
     figures=(),
     stages=("first stage", "inversion", "decoder", "upsampler"),
-    images=lambda a: size(a["components"]) * size(a["sigmas"]),
+    images=lambda a: size(a["components"] or SHOWN) * size(a["sigmas"]),
 )
 def walk_components(
     lab: Lab,
     picture: Pictures,
     directions: Directions | Dictionary,
     *,
-    components: Sequence[int] = (0, 1, 2, 3),
+    components: Sequence[int] | None = None,
     sigmas: Sequence[float] = (-4, -2, 0, 2, 4),
     captions: Sequence[str] = (),
     steps: int = 25,
@@ -105,18 +107,19 @@ def walk_components(
     Args:
         picture: (1, 3, H, W) in [-1, 1], or what `invert` returned, or latents.
         directions: principal components, or a dictionary of features.
-        components: which, from 0.
+        components: which, from 0; by default the first four components, or the picture's four strongest features.
         captions: a vocabulary to name the components' ends by.
 
     Raises:
         UserError: more than one picture, a component that was not fitted, or components of another CLIP.
     """
-    if not components or not sigmas:
+    if (components is not None and not len(components)) or not sigmas:
         raise UserError("components and sigmas each want at least one value")
-    check_traversal(lab, directions, components, sigmas)
+    check_traversal(lab, directions, components or (0,), sigmas)
     inversion = yield from ensure_inverted(lab, picture, steps=steps, preview_every=preview_every)
     if len(inversion) != 1:
         raise UserError(f"{len(inversion)} pictures: this walk is of one; pass pixels[:1]")
+    components = directions.leading(inversion.latent.z_i, SHOWN) if components is None else components
     z_i = torch.cat([directions.traverse(inversion.latent.z_i, c, sigmas) for c in components])
     latent = Latent(z_i, inversion.bipartite.x_T.expand(len(z_i), -1, -1, -1))
     pixels = yield from sample_images(

@@ -118,7 +118,7 @@ def features(
     original = images.resize(pixels.to(lab.device, torch.float32), lab.image_size)
     z_i = lab.encoder.encode_image(original)
     a = dictionary.encode(z_i)  # (B, K)
-    chosen = [*features] if features is not None else a.sum(0).argsort(descending=True, stable=True)[:SHOWN].tolist()
+    chosen = dictionary.leading(z_i, SHOWN) if features is None else [int(k) for k in features]
     moved = torch.cat([dictionary.traverse(z_i[:1], k, strengths) for k in chosen])
     x_T = draw_x_T(lab.require_decoder(), [seed], device=lab.device).expand(len(moved), -1, -1, -1)
     latent = Latent(moved, x_T)

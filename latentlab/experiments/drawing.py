@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..ascent import Objective
-from ..clip import caption_warnings
+from ..captions import caption_warnings
 from ..errors import UserError
 from ..io import images
 from ..noise import checked_seeds

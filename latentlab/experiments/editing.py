@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import inpainting, outpainting, prior
-from ..clip import caption_warnings, check_captions
+from ..captions import caption_warnings, check_captions
 from ..diffusion import Conditioning
 from ..errors import UserError
 from ..io import images

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .. import prior
 from ..analysis.intervals import mean
-from ..clip import caption_warnings, check_captions
+from ..captions import caption_warnings, check_captions
 from ..errors import UserError
 from ..latents import Latent
 from ..noise import checked_seeds, draw_x_T

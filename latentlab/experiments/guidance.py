@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import prior
 from ..analysis.intervals import mean, mean_of_pairs
-from ..clip import caption_warnings, check_captions
+from ..captions import caption_warnings, check_captions
 from ..clip_guidance import ClipGuidance
 from ..errors import UserError
 from ..latents import Latent

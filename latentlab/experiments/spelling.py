@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import proportion
-from ..clip import caption_warnings
+from ..captions import caption_warnings
 from ..errors import UserError
 from ..latents import Latent
 from ..noise import checked_seeds

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean
-from ..clip import caption_warnings, check_captions
+from ..captions import caption_warnings, check_captions
 from ..edits import direction, fractions, spaced, text_diff
 from ..errors import UserError
 from ..io import images

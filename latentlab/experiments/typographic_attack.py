@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean, proportion, side
-from ..clip import TEMPLATES, caption_warnings, class_embeddings, probabilities
+from ..captions import caption_warnings
+from ..clip import TEMPLATES, class_embeddings, probabilities
 from ..errors import UserError
 from ..grammar import article
 from ..io import images

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..autoregression import sample_steps
-from ..clip import check_captions
+from ..captions import check_captions
 from ..errors import UserError
 from ..io import images
 from ..noise import checked_seeds

@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..clip import CaptionCheck, Encoder
+from ..captions import CaptionCheck
+from ..clip import Encoder
 from ..diffusion import Conditioning, abar_at, cosine_abar, guided
 from ..errors import UserError
 from ..io import images

@@ -266,7 +266,7 @@ def dictionary(
     steps: Annotated[int, typer.Option(min=1, help="The steps of the fit.")] = 2000,
 ) -> None:
     """Fit a dictionary of sparse features of z_i on the training scenes."""
-    from ..analysis.dictionary import fit
+    from ..analysis.sparse_autoencoder import fit
 
     where, sprites = _device(device), load_sprites()
     encoder, first_stage = load_encoder(where), load_autoencoder(where)
@@ -360,11 +360,12 @@ def report(
 ) -> None:
     """Measure the shipped miniature, with n and an interval for every number."""
     from . import report as module
+    from . import report_table
 
     rows = module.measure(folder=folder, seed=seed, progress=console)
     if card:
-        module.write_card(rows, weights_folder() / "MODEL_CARD.md")
-    print(json.dumps({"model": "emoji", "seed": seed, "rows": rows}, indent=1) if as_json else module.table(rows))
+        report_table.write_card(rows, weights_folder() / "MODEL_CARD.md")
+    print(json.dumps({"model": "emoji", "seed": seed, "rows": rows}, indent=1) if as_json else report_table.table(rows))
 
 
 @app.command()

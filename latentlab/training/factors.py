@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..analysis import dictionary
+from ..analysis import sparse_autoencoder
 from ..analysis.intervals import format_interval, markdown, mean
 from ..analysis.pca import Directions
 from ..analysis.probing import Scores, auroc_row, best_directions, best_facts
@@ -90,7 +90,7 @@ def all_scores(
 ) -> dict[str, Scores]:
     """The scores of both halves along features, components, coordinates and texts; the first half fits the former."""
     components = Directions.fit(first)
-    learned = dictionary.fit(first, features, min(8, features), seed=seed)
+    learned = sparse_autoencoder.fit(first, features, min(8, features), seed=seed)
     texts = normalize(lab.encoder.encode_text([caption(fact) for fact in facts]).float().cpu())
     return {
         "features": Scores(learned.encode(first), learned.encode(second)),

@@ -6,7 +6,7 @@ import gradio as gr
 import torch
 
 from ... import experiments, models
-from ...analysis import dictionary
+from ...analysis import sparse_autoencoder
 from ...analysis.dictionary import Dictionary
 from ...analysis.pca import Directions
 from ...experiments import InversionResult
@@ -70,7 +70,7 @@ def features(model: str, lab: models.Lab) -> tuple[Dictionary, tuple[str, ...]]:
     if fitted is not None:
         return fitted, ()
     z_i = _sample_z_i(model, lab)
-    fitted = dictionary.fit(z_i, **FEW)
+    fitted = sparse_autoencoder.fit(z_i, **FEW)
     return fitted, (_of_samples(model, "features", "features", len(z_i)),)
 
 
@@ -91,8 +91,8 @@ def run(model: str, picture: InputImage, task: str, first: float, reach: float, 
     lab = model_cache.get(model)
     if task == "features":
         fitted, notes = features(model, lab)
-        own = fitted.encode(inversion.latent.z_i)[0].argsort(descending=True, stable=True)[:4].tolist()
-        return (yield from _walk(model, lab, inversion, fitted, notes, own, reach))
+        strongest = fitted.leading(inversion.latent.z_i, 4)
+        return (yield from _walk(model, lab, inversion, fitted, notes, strongest, reach))
     directions, notes = components(model, lab)
     if task == "walk":
         some = [c for c in range(int(first), int(first) + 4) if c < len(directions)] or [len(directions) - 1]

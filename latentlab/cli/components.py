@@ -1,8 +1,8 @@
-"""The commands about the principal components of many embeddings."""
+"""The commands about principal components: fit them, decode from the first of them, move along them, draw them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
+from .directions import batches_of, read_or_embed, walk_pictures
 from .inputs import Inputs, check_fit, integers, numbers
 from .options import (
     ClipFit,
@@ -38,11 +39,8 @@ from .output import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..analysis.pca import Directions
-    from ..experiments import ComponentWalkResult, TruncationResult
-    from ..io.embeddings import Shard
+    from ..experiments import TruncationResult
     from ..models import Lab
 
 pca = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Fit and show principal components of z_i.")
@@ -133,25 +131,15 @@ def walk(
 
     The captions that rise and fall along a component name it.
     """
-    from .. import experiments
     from ..io import atomic
 
     inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
     component_numbers, distances = integers(components, "--components"), numbers(sigmas, "--sigmas")
     lab = model.load(as_json)
     fitted = _directions(lab, directions)
-    params: dict[str, Any] = {"components": component_numbers, "sigmas": distances, "captions": lab.things}
-    params |= {"guidance": guidance, "preview_every": 0}
-
-    def results() -> Iterator[tuple[ComponentWalkResult, dict[str, str], dict[str, Any]]]:
-        for picture in inputs:
-            content, back = picture.load(lab, fit), picture.steps(steps)
-            stream = experiments.walk_components.stream(lab, content, fitted, steps=back, **params)
-            result = run_with_progress_bar(stream, as_json)
-            extra: dict[str, Any] = {"image": picture.name}
-            yield result, save_result(result, folder, f"{slug(picture.stem)}-walk", fit=fit, **extra), extra
-
-    report_each(results(), as_json, inputs.several)
+    params: dict[str, Any] = {"components": component_numbers, "sigmas": distances, "guidance": guidance}
+    results = walk_pictures(lab, inputs, fitted, folder, "walk", steps=steps, quiet=as_json, **params)
+    report_each(results, as_json, inputs.several)
 
 
 @with_model_options
@@ -186,25 +174,6 @@ def draw(
     )
     result = run_with_progress_bar(stream, as_json)
     report(result, save_result(result, folder, f"components-{slug(components)}-drawn"), as_json)
-
-
-def batches_of(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:
-    """Yield the shards' embeddings, and add the files that they skipped to `skipped`."""
-    for shard in shards:
-        skipped.update(shard.skipped)
-        yield shard.z_i
-
-
-def read_or_embed(model: ModelChoice, source: Path, fit: str, quiet: bool) -> tuple[Iterator[Shard], dict[str, str]]:
-    """The z_i of a file, or of a folder of pictures, and what is known of their CLIP."""
-    from ..io import embeddings
-
-    if not source.is_dir():
-        return embeddings.shards(source), {**embeddings.clip_metadata(source), "fitted on": source.name}
-    embeddings.list_files(source)  # refuse an empty one before loading the model
-    lab = model.load(quiet)
-    recorded = {"normalised": "no", **lab.clip_metadata(), "fitted on": str(source)}
-    return embeddings.embed(lab.encoder, source, fit=fit), recorded
 
 
 @with_model_options
