@@ -1,11 +1,11 @@
-"""z_t -> z_i: the diffusion prior."""
+"""z_t -> z_i: the diffusion prior, and what an autoregressive prior shares with it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -62,9 +62,24 @@ class Prior(Protocol):
         """Standardised to CLIP's own scale."""
 
 
+@runtime_checkable
+class CodePrior(Protocol):
+    """A prior that draws z_i number by number."""
+
+    noise_width: int  # the numbers of its code
+    max_batch_size: int
+
+    @property
+    def encode_prompt(self) -> Callable[[Sequence[str]], PriorConditioning]:
+        """What `draw` is conditioned on: one row a prompt."""
+
+    def draw(self, noise: Tensor, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
+        """Normal noise (B, noise_width) to z_i (B, D)."""
+
+
 @torch.no_grad()
 def sample(
-    prior: Prior | None,
+    prior: Prior | CodePrior | None,
     prompts: Sequence[str],
     *,
     seeds: Sequence[int],
@@ -75,8 +90,9 @@ def sample(
     """Draw an image embedding for each prompt and seed.
 
     `candidates` z_i are drawn, and the one with the highest ẑ_i·ẑ_t is kept.  Ramesh et al. 2022, section 2.2
-    draws two, in 64 steps.  The sampler is deterministic DDIM on the x_0 prediction.  The network sees at most
-    `prior.max_batch_size` rows at once; a guided row counts as two.
+    draws two, in 64 steps.  The sampler is deterministic DDIM on the x_0 prediction; an autoregressive prior takes one
+    evaluation for each number of its code, whatever `steps` says.  The network sees at most `prior.max_batch_size`
+    rows at once; a guided row counts as two.
 
     Args:
         prompts: one, or one a seed.
@@ -103,12 +119,16 @@ def sample(
     cond = prior.encode_prompt(prompts).expand(len(seeds))
     device, dtype = cond.z_t.device, cond.z_t.dtype
     cond = cond[torch.arange(len(seeds), device=device).repeat_interleave(candidates)]  # B * candidates rows
-    draw = SeededNoise(seeds, (candidates, prior.width), stream="prior", device=device, dtype=dtype)
-    x_T = draw().flatten(0, 1)  # (B * candidates, D)
-    times = levels(prior.abar, steps)
+    width = prior.noise_width if isinstance(prior, CodePrior) else prior.width
+    draw = SeededNoise(seeds, (candidates, width), stream="prior", device=device, dtype=dtype)
+    x_T = draw().flatten(0, 1)  # (B * candidates, width)
     size = max(1, prior.max_batch_size // (1 if guidance == 1 else 2))  # a guided row counts as two
-    chunks = (slice(k, k + size) for k in range(0, len(x_T), size))
-    z_i = torch.cat([prior.to_z_i(_denoise(prior, x_T[rows], cond[rows], times, guidance)) for rows in chunks])
+    chunks = [slice(k, k + size) for k in range(0, len(x_T), size)]
+    if isinstance(prior, CodePrior):
+        z_i = torch.cat([prior.draw(x_T[rows], cond[rows], guidance) for rows in chunks])
+    else:
+        times = levels(prior.abar, steps)
+        z_i = torch.cat([prior.to_z_i(_denoise(prior, x_T[rows], cond[rows], times, guidance)) for rows in chunks])
     likeness = (normalize(z_i) * normalize(cond.z_t)).sum(-1).view(-1, candidates)
     return z_i.view(len(seeds), candidates, -1)[torch.arange(len(seeds)), likeness.argmax(1)]
 

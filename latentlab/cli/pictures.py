@@ -58,7 +58,10 @@ def generate(
         str,
         typer.Option(help="Least and greatest time of the decoder's guidance, like 300,800; by default all times."),
     ] = "",
-    prior_steps: Annotated[int, typer.Option(min=1, max=980, help="Steps of the prior.")] = 16,
+    prior: Annotated[
+        str, typer.Option(help="Prior: diffusion; or autoregressive, which the miniature has as well.")
+    ] = "diffusion",
+    prior_steps: Annotated[int, typer.Option(min=1, max=980, help="Steps of the diffusion prior.")] = 16,
     prior_guidance: Annotated[
         float, typer.Option(min=0, max=20, help="Classifier-free guidance scale of the prior; 1 disables it.")
     ] = 1.0,
@@ -73,6 +76,7 @@ def generate(
     from ..captions import caption_warnings
     from ..decoding import SOLVERS
     from ..io import atomic, images
+    from ..models.lab import PRIORS
 
     if not prompt.strip():
         raise UserError("the prompt is empty: give a prompt, like “a red apple”")
@@ -85,6 +89,8 @@ def generate(
         )
     if solver not in SOLVERS:
         raise UserError(f"--solver is {solver!r}: give one of {', '.join(SOLVERS)}")
+    if prior not in PRIORS:
+        raise UserError(f"--prior is {prior!r}: give one of {', '.join(PRIORS)}")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
     print_notes(caption_warnings([lab.encoder.check_caption(prompt)]))
@@ -97,6 +103,7 @@ def generate(
         guidance=guidance,
         solver=solver,
         guidance_interval=(interval[0], interval[1]) if interval else None,
+        prior=prior,
         prior_steps=prior_steps,
         prior_guidance=prior_guidance,
         best=best,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from .. import prior
 from ..analysis.intervals import mean
 from ..captions import caption_warnings, check_captions
 from ..errors import UserError
 from ..latents import Latent
 from ..noise import checked_seeds, draw_x_T
+from ..prior import sample
 from .base import Progress, Result, experiment, size
 from .stages import cosine, sample_images, upsample_images
 
@@ -76,6 +76,7 @@ def generate(
     guidance: float = 2.0,
     solver: str = "ddim",
     guidance_interval: tuple[int, int] | None = None,
+    prior: str = "diffusion",
     prior_steps: int = 16,
     prior_guidance: float = 1.0,
     candidates: int = 2,
@@ -89,22 +90,23 @@ def generate(
         seeds: a picture each; picture k depends on its own seed alone.
         steps, guidance, solver, guidance_interval: the decoder's, as in `decoding.sample_steps`; "dpm++" needs half of
             the steps, and "ddim" is the path that inversion and every experiment on (z_i, x_T) follow.
+        prior: "diffusion", or "autoregressive" where the lab has one, which takes one evaluation a coordinate.
         prior_steps, prior_guidance, candidates: the prior's; of so many z_i the one nearest to z_t is kept.
         best: rank the pictures by their cosine to the prompt and keep so many, best first (Ramesh et al. 2021, section
             2.6); the result's `others` are not upsampled. By default all are kept, in the order of their seeds.
         preview_every: `.stream` shows pictures each so many steps.
 
     Raises:
-        UserError: an empty prompt or one without a known word, no seeds, or parameters out of their range.
+        UserError: an empty prompt or one without a known word, no seeds, parameters out of their range, or a prior
+            that the lab lacks.
     """
     checks = check_captions(lab.encoder, [prompt])
     seeds = checked_seeds(seeds)
     if best is not None and not 1 <= best <= len(seeds):
         raise UserError(f"best is {best} of {len(seeds)} pictures: give a number from 1 to that")
+    network = lab.prior_of(prior)
     yield Progress("prior", 0, 1)
-    z_i = prior.sample(
-        lab.prior, [prompt], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates
-    )
+    z_i = sample(network, [prompt], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates)
     latent = Latent(z_i, draw_x_T(lab.require_decoder(), seeds, device=z_i.device, dtype=z_i.dtype))
     text = lab.require_decoder().encode_prompt([prompt])
     params: dict[str, Any] = {"steps": steps, "guidance": guidance, "solver": solver}

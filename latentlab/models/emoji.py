@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
     from diffusers.models.unets.unet_2d import UNet2DModel
 
+    from .autoregressive_prior import AutoregressivePrior
     from .dalle import Dalle
 
 N = TypeVar("N", bound=nn.Module)
@@ -87,10 +88,8 @@ class EmojiPrior:
         self.network, self.encoder = network, encoder
         self.width: int = network.config["embedding_dim"]
 
-    @torch.no_grad()
     def encode_prompt(self, prompts: Sequence[str]) -> PriorConditioning:
-        z_t, states, mask = text_tokens(self.encoder, prompts)
-        return PriorConditioning(z_t, prior_tokens(states, mask, self.width))
+        return prior_conditioning(self.encoder, prompts)
 
     def x_0(self, x_t: Tensor, t: int, cond: PriorConditioning, guidance: float = 1.0) -> Tensor:
         cache = cond.cache.setdefault("captions", CaptionCache())
@@ -104,6 +103,13 @@ class EmojiPrior:
 
     def to_z_i(self, x_0: Tensor) -> Tensor:
         return self.network.post_process_latents(x_0)
+
+
+@torch.no_grad()
+def prior_conditioning(encoder: Encoder, prompts: Sequence[str]) -> PriorConditioning:
+    """What both priors of the miniature see of prompts."""
+    z_t, states, mask = text_tokens(encoder, prompts)
+    return PriorConditioning(z_t, prior_tokens(states, mask, z_t.shape[1]))
 
 
 def prior_tokens(states: Tensor, mask: Tensor, width: int) -> Tensor:
@@ -285,7 +291,10 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     dalle = None
     if autoencoder is not None and all((folder / part).is_dir() for part in ("dvae", "dalle")):
         dalle = cache(partial(_load_dalle, folder, autoencoder, encoder))
-    parts: dict[str, Any] = {"noised_clip": noised_clip, "load_dalle": dalle}
+    second = None
+    if (folder / "autoregressive-prior").is_dir():
+        second = cache(partial(_load_second_prior, folder / "autoregressive-prior", prior))
+    parts: dict[str, Any] = {"noised_clip": noised_clip, "load_dalle": dalle, "load_autoregressive_prior": second}
     parts |= {k: tuple(v) for k, v in words.items()}
     return Lab(name, encoder, prior, decoder, upsampler, digest, **parts)
 
@@ -294,3 +303,9 @@ def _load_dalle(folder: Path, autoencoder: AutoencoderDC, encoder: Encoder) -> D
     from .dalle import load_dalle  # transformers, for which a lab that draws otherwise need not wait
 
     return load_dalle(folder, autoencoder, encoder)
+
+
+def _load_second_prior(folder: Path, prior: EmojiPrior) -> AutoregressivePrior | None:
+    from . import autoregressive_prior  # transformers as well
+
+    return autoregressive_prior.load(folder, prior.encoder, prior.encode_prompt)

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from ..diffusion import Decoder
     from ..prior import Prior
     from ..upsampling import Upsampler
+    from .autoregressive_prior import AutoregressivePrior
     from .dalle import Dalle
     from .noised_clip import NoisedClip
+
+PRIORS = ("diffusion", "autoregressive")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Lab:
     things: tuple[str, ...] = ()  # captions of the things that the model was trained to draw; empty: no limit
     noised_clip: NoisedClip | None = None  # None: guidance by a noised CLIP is not possible
     load_dalle: Callable[[], Dalle] | None = None  # DALL·E 1, read when it is first used; None: there is none
+    load_autoregressive_prior: Callable[[], AutoregressivePrior | None] | None = None  # the same of the second prior
     words: tuple[str, ...] = ()  # the written words that it was trained on; empty: no limit
 
     @property
@@ -66,6 +70,29 @@ class Lab:
 
         z_i = probe(self.encoder).tolist()
         return {"model": self.name, "weights": self.weights, "probe": json.dumps([float(f"{x:.4g}") for x in z_i])}
+
+    @property
+    def autoregressive_prior(self) -> AutoregressivePrior | None:
+        """The second prior, read when it is first used; None where there is none."""
+        return None if self.load_autoregressive_prior is None else self.load_autoregressive_prior()
+
+    def prior_of(self, kind: str) -> Prior | AutoregressivePrior | None:
+        """One of the lab's priors, by its name in `PRIORS`.
+
+        Raises:
+            UserError: another kind, or an autoregressive prior that the lab lacks.
+        """
+        if kind not in PRIORS:
+            raise UserError(f"prior is {kind!r}: give {' or '.join(PRIORS)}")
+        if kind == "diffusion":
+            return self.prior
+        second = self.autoregressive_prior
+        if second is None:
+            raise UserError(
+                f"{self.name} has no autoregressive prior: take prior='diffusion'; for the miniature `python -m "
+                "latentlab.training prior --autoregressive` trains one, on the Directions of its z_i"
+            )
+        return second
 
     def require_decoder(self) -> Decoder:
         """The decoder.

@@ -156,8 +156,12 @@ def prior(
     from_shipped: FromShipped = False,
     device: Device = "",
     scenes: Scenes = 32_000,
+    autoregressive: Annotated[
+        bool, typer.Option(help="Train the second prior, which draws principal coordinates one after another.")
+    ] = False,
 ) -> None:
     """Train the prior, from captions to image embeddings."""
+    from .autoregressive_prior import of_miniature
     from .decoder import Pool
     from .prior import Prior
 
@@ -165,7 +169,8 @@ def prior(
     encoder, first_stage = load_encoder(where), load_autoencoder(where)
     pool = load_pool(sprites, encoder, first_stage, count=scenes, side=64, progress=console)
     held_out = Pool.build(sprites, encoder, first_stage, first=10**9, count=512, side=64)
-    _train(Prior(encoder, pool, held_out), "prior", minutes, resume, from_shipped, where)
+    part: Part[Any] = of_miniature(encoder, pool, held_out) if autoregressive else Prior(encoder, pool, held_out)
+    _train(part, part.name, minutes, resume, from_shipped, where)
 
 
 @app.command()

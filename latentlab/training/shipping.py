@@ -26,6 +26,7 @@ PARTS = (
     "noised-clip",
     "dvae",
     "dalle",
+    "autoregressive-prior",
 )
 
 

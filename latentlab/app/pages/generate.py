@@ -15,6 +15,7 @@ from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, run_experiment
 
 SOLVERS = [("DDIM", "ddim"), ("DPM-Solver++", "dpm++")]
+PRIORS = [("diffusion", "diffusion"), ("autoregressive", "autoregressive")]
 PROMPTS = (
     "a red apple on a blue background",
     "a penguin on an orange background",
@@ -53,6 +54,12 @@ def advanced() -> Controls:
             info="DPM-Solver++ needs half of the steps. DDIM's path is the one that an inversion can undo, so only its "
             "pictures keep their latents on other pages.",
         ),
+        "prior": gr.Radio(
+            PRIORS,
+            value="diffusion",
+            label="Prior",
+            info="What turns the caption into an image embedding. Only the miniature has an autoregressive one.",
+        ),
         "prior_guidance": gr.Slider(
             1,
             4,
@@ -84,6 +91,7 @@ def run(
     prior_guidance: float,
     candidates: float,
     drawn: float = 1,
+    prior: str = "diffusion",
 ) -> PageRun:
     count = int(count)
     result = yield from run_experiment(
@@ -94,6 +102,7 @@ def run(
         steps=int(steps),
         guidance=guidance,
         solver=solver,
+        prior=prior,
         prior_guidance=prior_guidance,
         candidates=int(candidates),
         best=count,

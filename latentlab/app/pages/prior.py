@@ -19,7 +19,13 @@ TASKS = [
     ("With and without the prior", "ablate"),
     ("Guidance of prior and decoder", "sweep"),
 ]
-NAMES = {"prompt only": "prompt only", "z_t": "prompt as a picture", "prior": "prior's guess", "real z_i": "real"}
+NAMES = {
+    "prompt only": "prompt only",
+    "z_t": "prompt as a picture",
+    "prior": "prior's guess",
+    "autoregressive prior": "autoregressive prior's guess",
+    "real z_i": "real",
+}
 PROMPTS = "a red apple on a blue background\na penguin\na castle on green"
 
 
@@ -93,7 +99,8 @@ PAGE = Page(
     "prior",
     "Prior",
     "The decoder draws what CLIP would see in a picture, but a prompt is no picture. The prior guesses what CLIP "
-    "would see. Compare the rows: without any guess, with the prompt itself in its place, and with the prior's guess.",
+    "would see. Compare the rows: without any guess, with the prompt itself in its place, and with the guess of each "
+    "prior that the model has.",
     inputs,
     run,
     advanced,
