@@ -44,6 +44,7 @@ from .experiments import guide as guide
 from .experiments import interpolate as interpolate
 from .experiments import invert as invert
 from .experiments import reconstruct as reconstruct
+from .experiments import road as road
 from .experiments import spell as spell
 from .experiments import truncate as truncate
 from .experiments import vary as vary

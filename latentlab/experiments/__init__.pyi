@@ -32,6 +32,8 @@ from .latent_decoding import LatentDecodingResult as LatentDecodingResult
 from .latent_decoding import decode as decode
 from .reconstruction import ReconstructionResult as ReconstructionResult
 from .reconstruction import reconstruct as reconstruct
+from .road import RoadResult as RoadResult
+from .road import road as road
 from .spelling import SpellingResult as SpellingResult
 from .spelling import spell as spell
 from .text_diff import TextDiffResult as TextDiffResult

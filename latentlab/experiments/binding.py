@@ -123,11 +123,7 @@ def bind(
     params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
     latent, pixels = yield from draw_prompts(lab, captions, seeds=seeds, **params)
     grid = (len(asked), len(seeds))
-    read_as = _readings(lab, asked, pixels.unflatten(0, grid))
-    colours = tuple(
-        tuple(zip(*([name for name, _ in colour_at(row, box)] for box in a.boxes)))
-        for a, row in zip(asked, pixels.unflatten(0, grid))
-    )
+    read_as, colours, table = observed(lab, asked, pixels.unflatten(0, grid))
     pixels = yield from upsample_images(lab, pixels, list(seeds) * len(asked))
     yield BindingResult(
         pixels=pixels.unflatten(0, grid),
@@ -136,12 +132,25 @@ def bind(
         seeds=seeds,
         read_as=read_as,
         colours=colours,
-        table=_table(asked, read_as, colours),
+        table=table,
         notes=notes,
     )
 
 
-def _readings(lab: Lab, asked: Sequence[Arrangement], pixels: Tensor) -> tuple[tuple[Arrangement, ...], ...]:
+Readings = tuple[tuple[Arrangement, ...], ...]
+Colours = tuple[tuple[tuple[str, str], ...], ...]
+
+
+def observed(lab: Lab, asked: Sequence[Arrangement], pixels: Tensor) -> tuple[Readings, Colours, tuple[dict, ...]]:
+    """What pictures (P, N, 3, H, W) show: CLIP's nearest reading, the colours at both places, and the table of both."""
+    read_as = _readings(lab, asked, pixels)
+    colours = tuple(
+        tuple(zip(*([name for name, _ in colour_at(row, box)] for box in a.boxes))) for a, row in zip(asked, pixels)
+    )
+    return read_as, colours, _table(asked, read_as, colours)
+
+
+def _readings(lab: Lab, asked: Sequence[Arrangement], pixels: Tensor) -> Readings:
     """Which reading of its words CLIP finds nearest to each picture; pixels (P, N, 3, H, W)."""
 
     def nearest(swaps: Sequence[Arrangement], row: Tensor) -> Iterator[Arrangement]:

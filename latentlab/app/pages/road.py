@@ -1,0 +1,75 @@
+"""Road: the same prompts by every system that led to unCLIP, and blind votes on them."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from ... import experiments
+from ...errors import UserError
+from ...experiments.road_systems import SYSTEMS
+from .. import ballot, controls
+from ..events import Controls
+from ..outputs import output_images
+from ..page import Page, PageResult, PageRun
+from ..running import run_experiment
+
+NAMES = [(system.title, name) for name, system in SYSTEMS.items()]
+MOST = 3  # prompts of one run
+
+
+def inputs() -> Controls:
+    return {
+        "prompts": gr.Textbox(
+            "a red apple on a blue background",
+            label="Prompts, one per line",
+            lines=2,
+            max_lines=MOST,
+            max_length=600,
+            info=f"At most {MOST} prompts are used, a column each.",
+        ),
+    }
+
+
+def advanced() -> Controls:
+    return {
+        "systems": gr.CheckboxGroup(NAMES, value=list(SYSTEMS), label="Systems"),
+        "seed": controls.seed(),
+        "steps": controls.steps(),
+        "climb_steps": gr.Slider(
+            10, 200, 40, step=10, label="Steps of CLIP's own drawing", info="Of all systems this one takes longest."
+        ),
+    }
+
+
+def run(model: str, prompts: str, systems: list[str], seed: int, steps: float, climb_steps: float) -> PageRun:
+    lines = list(dict.fromkeys(line.strip() for line in prompts.splitlines() if line.strip()))[:MOST]
+    if not lines:
+        raise UserError("there is no prompt: write one per line, like “a red apple”")
+    result = yield from run_experiment(
+        model,
+        experiments.road,
+        lines,
+        systems=systems,
+        seeds=(seed,),
+        steps=int(steps),
+        climb_steps=int(climb_steps),
+    )
+    titles = [f"{name} · {prompt} · {result.cost(name)}" for name in result.systems for prompt in result.prompts]
+    pictures = output_images(result.pixels.flatten(0, 1), titles, captions=list(result.prompts) * len(result.systems))
+    return PageResult(result, pictures, columns=len(result.prompts) if len(result.prompts) > 1 else 0)
+
+
+PAGE = Page(
+    "road",
+    "Road",
+    "The same prompt by every system that led to unCLIP, in order of time. Compare the rows, and what each system "
+    "costs. Below, a blind vote shows two grids without names.",
+    inputs,
+    run,
+    advanced,
+    ballot.extras,
+    connect_results=ballot.connect,
+    columns=4,
+    rows=True,
+    order=115,
+)
