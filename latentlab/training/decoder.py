@@ -156,6 +156,7 @@ class Decoder(Part["SD3Transformer2DModel"]):
     lr = 2e-3
     batch = 128
     fall = 0.35
+    z_i_dropped, caption_dropped = 0.1, 0.5
 
     def __init__(
         self, sprites: Sprites, encoder: Encoder, autoencoder: AutoencoderDC | None, pool: Pool, **size: int
@@ -222,8 +223,8 @@ class Decoder(Part["SD3Transformer2DModel"]):
         if drop:
             z_i = self._turned(z_i, generator)
             coin = torch.rand(2, count, generator=generator).to(device)
-            z_i = z_i * (coin[0] > 0.1)[:, None]
-            text = text * (coin[1] > 0.5)[:, None, None]
+            z_i = z_i * (coin[0] > self.z_i_dropped)[:, None]
+            text = text * (coin[1] > self.caption_dropped)[:, None, None]
         a = self.abar[t].view(-1, 1, 1, 1)
         x_t, v = a.sqrt() * x_0 + (1 - a).sqrt() * eps, a.sqrt() * eps - (1 - a).sqrt() * x_0
         z_i = scaled(z_i)

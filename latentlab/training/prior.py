@@ -37,11 +37,12 @@ def build(*, width: int = 192, layers: int = 6, embed: int = 256, context: int =
 
 
 class Prior(Part["PriorTransformer"]):
-    """|z_i - ẑ_i|² from the noised z_i and the caption, which 10% of rows lack.  Ramesh et al. 2022, section 2.2."""
+    """|z_i - ẑ_i|² from the noised z_i and the caption, which some rows lack.  Ramesh et al. 2022, section 2.2."""
 
     name = "prior"
     lr = 1e-3
     batch = 256
+    caption_dropped = 0.1
 
     def __init__(self, encoder: Encoder, pool: Pool, held_out: Pool) -> None:
         torch.manual_seed(0)
@@ -86,7 +87,7 @@ class Prior(Part["PriorTransformer"]):
         t = torch.randint(0, TIME_LIMIT, (len(rows),), generator=generator).to(device)
         eps = torch.randn(x_0.shape, generator=generator).to(device)
         if drop:
-            keep = (torch.rand(len(rows), generator=generator) > 0.1).to(device)
+            keep = (torch.rand(len(rows), generator=generator) > self.caption_dropped).to(device)
             z_t, tokens = z_t * keep[:, None], tokens * keep[:, None, None]
         a = self.abar[t][:, None]
         return F.mse_loss(predict_x0(network, a.sqrt() * x_0 + (1 - a).sqrt() * eps, t, z_t, tokens).float(), x_0)
