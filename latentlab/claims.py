@@ -31,23 +31,23 @@ class Claim:
         return f"**Measured.** {self.sentence}"
 
 
-def claim(condition: Any, sentence: str, /, **numbers: Any) -> Claim:
-    """A sentence that holds under a condition; where it does not hold the run fails.
+def claim(condition: Any, sentence: str, /, otherwise: str = "", **numbers: Any) -> Claim:
+    """A sentence that holds under a condition; where it does not hold another one stands, or the run fails.
 
     Args:
         condition: true where the sentence is.
         sentence: with fields like {share:.0%} for the numbers.
+        otherwise: what holds where the condition does not; without it the run fails there.
 
     Raises:
-        ClaimError: the condition is false.
+        ClaimError: the condition is false, and there is no other sentence.
 
     >>> claim(2 > 1, "Two is larger than one, by {by}.", by=2 - 1)
     Two is larger than one, by 1.
     """
-    text = sentence.format(**numbers)
-    if not condition:
-        raise ClaimError(f"not true of these numbers: {text}")
-    return Claim(text)
+    if not condition and not otherwise:
+        raise ClaimError(f"not true of these numbers: {sentence.format(**numbers)}")
+    return Claim((sentence if condition else otherwise).format(**numbers))
 
 
 def finding(
@@ -56,7 +56,8 @@ def finding(
     """The one of three sentences that the 95% interval of a row allows.
 
     Args:
-        row: from `analysis.intervals`; its value, low, high and n may be fields of the sentences.
+        row: from `analysis.intervals`; its value, low, high and n may be fields of the sentences, and
+            by, how far the value is from `than`.
         above, below: where the whole interval lies above or below `than`.
         unclear: where the interval contains it, or where there is no interval.
         than: what the row is compared with: 0 for a paired difference, the chance level for a share.
@@ -71,4 +72,4 @@ def finding(
     if len({above, below, unclear}) < 3:
         raise UserError("two of the sentences above, below and unclear are the same: give three different ones")
     sentence = {1: above, -1: below, 0: unclear}[side(row, than)]
-    return Claim(sentence.format(**{**row, "than": than, **numbers}))
+    return Claim(sentence.format(**{**row, "than": than, "by": abs(row["value"] - than), **numbers}))

@@ -20,6 +20,14 @@ def test_a_claim_that_does_not_hold_fails_and_says_its_sentence():
         claim(0.4 > 0.5, "CLIP is right in {share:.0%}.", share=0.4)
 
 
+def test_where_a_claim_does_not_hold_its_other_sentence_stands():
+    sentences = ("It rises by {by}.", "It does not rise.")
+    assert [repr(claim(by > 0, sentences[0], otherwise=sentences[1], by=by)) for by in (2, -2)] == [
+        "It rises by 2.",
+        "It does not rise.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [

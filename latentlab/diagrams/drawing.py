@@ -44,7 +44,7 @@ class Box:
     meaning: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagram:
     """Boxes, arrows between them, and notes.
 
@@ -63,6 +63,9 @@ class Diagram:
     edges: tuple[tuple[str, str, *tuple[Point, ...]], ...]
     notes: tuple[tuple[float, float, str], ...] = ()
     lit: frozenset[str] = field(default_factory=frozenset)
+
+    def __repr__(self) -> str:
+        return f"Diagram({self.title})"
 
     def with_lit(self, *names: str) -> Diagram:
         """The same diagram with other boxes lit.
