@@ -22,11 +22,12 @@ Law = Callable[[Path, NotebookNode], Iterator[str]]
 
 MAX_BYTES = 2 * 2**20
 CODE_CELLS = range(8, 16)  # exercises and their checks apart
-LINES = {"exercise": 8, "check": 16, "": 8}  # that are not blank, by tag
+CLAIMS = 3  # sentences that follow from numbers, at least
+LINES = {"exercise": 8, "check": 16, "claim": 24, "": 8}  # that are not blank, by tag
 DEFINING = 10  # lines of a cell that defines a function or a class
 EXERCISES = 3
 IGNORED = 2  # most cells whose output is not compared
-TAGS = {"widget", "nbval-ignore-output", "exercise", "check", "solution"}
+TAGS = {"widget", "nbval-ignore-output", "exercise", "check", "solution", "claim"}
 PACKAGES = {"IPython", "PIL", "ipywidgets", "latentlab", "matplotlib", "numpy", "torch", *sys.stdlib_module_names}
 MACHINE = re.compile(r"/(?:home|root|tmp|work|Users|mnt|opt|usr|content)/|[A-Z]:\\|site-packages|\.venv")
 
@@ -143,9 +144,9 @@ def begins_with_its_title_a_question_and_the_model(path: Path, nb: NotebookNode)
 
 
 def is_made_of_few_small_cells(path: Path, nb: NotebookNode) -> Iterator[str]:
-    count = len(code(nb, {"exercise", "check"}))
+    count = len(code(nb, {"exercise", "check", "claim"}))
     if count not in CODE_CELLS:
-        yield f"it has {count} code cells beside the exercises, not {CODE_CELLS[0]} to {CODE_CELLS[-1]}"
+        yield f"it has {count} code cells beside the exercises and claims, not {CODE_CELLS[0]} to {CODE_CELLS[-1]}"
     for name, cell in code(nb):
         lines = [line for line in cell.source.splitlines() if line.strip()]
         most = next(most for tag, most in LINES.items() if not tag or tag in tags(cell))
@@ -160,7 +161,7 @@ def is_made_of_few_small_cells(path: Path, nb: NotebookNode) -> Iterator[str]:
 def says_something_before_each_cell(path: Path, nb: NotebookNode) -> Iterator[str]:
     names = {id(cell): name for name, cell in code(nb)}
     for before, cell in pairwise(nb.cells):
-        introduced = before.cell_type == "markdown" or "widget" in tags(before) or "check" in tags(cell)
+        introduced = before.cell_type == "markdown" or "widget" in tags(before) or tags(cell) & {"check", "claim"}
         if cell.cell_type == "code" and not introduced:
             yield f"{names[id(cell)]} follows another without a sentence between"
     if "**Predict" not in markdown(nb):
@@ -231,6 +232,8 @@ def _exercise(cells: list[NotebookNode], number: int) -> Iterator[str]:
         yield "task and solution are not markdown, or stub and check are not code"
     elif not re.search(rf"^### Exercise {number}\b", task.source, re.MULTILINE):
         yield f"its task is not headed ### Exercise {number}"
+    elif not re.search(rf"^### Exercise {number} · difficulty [1-5], \d+ minutes$", task.source, re.MULTILINE):
+        yield "its task does not say “· difficulty 1 to 5, so many minutes” in its heading"
     elif "..." not in stub.source:
         yield "its stub has no dots to fill in"
     elif not re.search(r"^check\(", check.source, re.MULTILINE) or not texts(check).startswith("Not yet"):
@@ -244,7 +247,7 @@ def _exercise(cells: list[NotebookNode], number: int) -> Iterator[str]:
 
 
 def ends_with_a_figure_a_summary_and_references(path: Path, nb: NotebookNode) -> Iterator[str]:
-    if not figures(code(nb, {"exercise", "check"})[-1][1].outputs):
+    if not figures(code(nb, {"exercise", "check", "claim"})[-1][1].outputs):
         yield "its last code cell shows no figure"
     end = "\n".join(cell.source for cell in nb.cells[-2:] if cell.cell_type == "markdown")
     summary, _, references = end.partition("## References")
@@ -252,6 +255,20 @@ def ends_with_a_figure_a_summary_and_references(path: Path, nb: NotebookNode) ->
         yield "it does not end with ## Summary, of three to five bullets"
     if not re.search(r"\b\d{4}\.\d{5}\b", references):
         yield "it does not end with ## References that have arXiv numbers"
+
+
+def states_its_findings_as_claims(path: Path, nb: NotebookNode) -> Iterator[str]:
+    """A cell that is tagged claim ends in claim(…) or finding(…), whose sentence follows from numbers."""
+    cells = [(name, cell) for name, cell in code(nb) if "claim" in tags(cell)]
+    if len(cells) < CLAIMS:
+        yield f"it has {len(cells)} claims, not {CLAIMS} or more"
+    for name, cell in cells:
+        last = ast.parse(cell.source).body[-1]
+        call = last.value if isinstance(last, ast.Expr) else None
+        if not (isinstance(call, ast.Call) and ast.unparse(call.func) in ("claim", "finding")):
+            yield f"{name}, a claim, does not end in claim(…) or finding(…)"
+        elif not any("text/markdown" in out.get("data", {}) for out in cell.outputs):
+            yield f"{name}, a claim, holds no sentence"
 
 
 def uses_public_names_alone(path: Path, nb: NotebookNode) -> Iterator[str]:
@@ -327,5 +344,6 @@ LAWS: tuple[Law, ...] = (
     compares_all_outputs_but_those_of_widgets,
     has_exercises_with_stub_check_and_solution,
     ends_with_a_figure_a_summary_and_references,
+    states_its_findings_as_claims,
     uses_public_names_alone,
 )

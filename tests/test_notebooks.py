@@ -131,7 +131,7 @@ def exercise(number: int) -> list:
     imported = "from latentlab.exercises import check\n\n" if number == 1 else ""
     fold = "<details><summary>Solution</summary>\n\n```python\nanswer = 4\n```\n\nTwo and two.\n</details>"
     return [
-        new_markdown_cell(f"### Exercise {number}\n\nTwice two."),
+        new_markdown_cell(f"### Exercise {number} · difficulty 1, 2 minutes\n\nTwice two."),
         new_code_cell("answer = ...", metadata={"tags": ["exercise"]}),
         new_code_cell(
             f'{imported}check(answer, (lambda a: a == 4, "Count."))',
@@ -150,6 +150,13 @@ def stdout(text: str):
     return nbformat.v4.new_output("stream", name="stdout", text=text)
 
 
+def a_claim(number: int):
+    imported = "from latentlab.claims import claim\n\n" if number == 1 else ""
+    source = f'{imported}claim(x == {number}, "x is {{x}}.", x=x)'
+    outputs = [result(f"x is {number}.", **{"text/markdown": f"**Measured.** x is {number}."})]
+    return new_code_cell(source, metadata={"tags": ["claim"]}, outputs=outputs)
+
+
 def make_sample():
     """A notebook that keeps every law; its outputs are typed by hand, not executed."""
     first = 'MODEL = "emoji"  # or another\n\nfrom latentlab import exercises\nfrom ipywidgets import interact'
@@ -158,7 +165,7 @@ def make_sample():
     cells += [new_markdown_cell("**Predict.** What comes?"), new_code_cell("print(1 + 1)", outputs=[stdout("2\n")])]
     for number in (1, 2, 3):
         cells += exercise(number)
-        cells += [new_markdown_cell("And more."), new_code_cell(f"x = {number}")]
+        cells += [new_markdown_cell("And more."), new_code_cell(f"x = {number}"), a_claim(number)]
     cells += [
         new_markdown_cell("Move it."),
         new_code_cell(widget, metadata={"tags": ["widget", "nbval-ignore-output"]}),
@@ -274,6 +281,7 @@ BREACHES = {
         *(drop(tag) for tag in ("exercise", "check", "solution")),
         *(retag(tag) for tag in ("exercise", "check", "solution")),
         lambda nb: nb.cells.remove(next(cell for cell in nb.cells if cell.source.startswith("### Exercise 2"))),
+        lambda nb: nb.cells[5 - 1].update(source="### Exercise 1\n\nTwice two."),
         edit("exercise", "...", "4"),
         edit("check", "from latentlab.exercises import check", ""),
         edit("check", "check(answer", "print(answer"),
@@ -289,6 +297,11 @@ BREACHES = {
         with_source(-1, END.replace("- Two.\n", "")),
         with_source(-1, END.replace("2204.06125", "")),
         with_source(-1, END.partition("## References")[0]),
+    ],
+    "states_its_findings_as_claims": [
+        drop("claim"),
+        edit("claim", "claim(x == 1", "print(x == 1"),
+        lambda nb: first(nb, "claim").update(outputs=[result("x is 1.")]),
     ],
     "uses_public_names_alone": [
         on(1, source=source)
