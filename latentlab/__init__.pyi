@@ -34,6 +34,7 @@ from .experiments import attack as attack
 from .experiments import bind as bind
 from .experiments import classify as classify
 from .experiments import compare as compare
+from .experiments import dalle as dalle
 from .experiments import decode as decode
 from .experiments import diff as diff
 from .experiments import draw as draw
@@ -44,6 +45,7 @@ from .experiments import guide as guide
 from .experiments import interpolate as interpolate
 from .experiments import invert as invert
 from .experiments import reconstruct as reconstruct
+from .experiments import rerank as rerank
 from .experiments import road as road
 from .experiments import spell as spell
 from .experiments import truncate as truncate

@@ -58,7 +58,7 @@ def check_sampling(*, temperature: float, top_k: int | None, guidance: float) ->
         raise UserError(f"guidance is {guidance}: give a number from 0; 1 is no guidance")
 
 
-def _uniform(seeds: Sequence[int], count: int) -> Tensor:
+def uniform_numbers(seeds: Sequence[int], count: int) -> Tensor:
     """A uniform number for every token of every sample, which depends on its own seed alone: (B, count)."""
     generators = [torch.Generator().manual_seed(zlib.crc32(f"tokens {s}".encode())) for s in checked_seeds(seeds)]
     return torch.stack([torch.rand(count, generator=g, dtype=torch.float64) for g in generators])
@@ -98,7 +98,7 @@ def sample_steps(
     tokens = _checked_begin(begin, choices, len(prefix))
     if guidance != 1 and null is None:
         raise ValueError(f"guidance is {guidance}: give the prefix without its condition as `null`")
-    uniform = _uniform(seeds, len(choices)).to(prefix.device)
+    uniform = uniform_numbers(seeds, len(choices)).to(prefix.device)
     rows = prefix if guidance == 1 or null is None else torch.cat([prefix, null])
     embed = network.get_input_embeddings()
     starts = torch.tensor([choice.start for choice in choices], device=prefix.device)

@@ -146,6 +146,34 @@ def curves(
     return figure
 
 
+def panels(
+    named: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], *, x: str, xlabel: str | None = None
+) -> Figure:
+    """A frame for every quantity, and in it a line for every name: rows of a table against one of its coordinates.
+
+    The abscissa is logarithmic, and 95% intervals are bands.
+
+    Args:
+        named: quantity -> name -> rows as in `experiments.Result.table`, in the order of x.
+    """
+    figure = Figure((3.3 * len(named), 3.2), layout="constrained")
+    for axes, (quantity, series) in zip(figure.subplots(1, len(named), squeeze=False)[0], named.items()):
+        for name, points in series.items():
+            xs = [row[x] for row in points]
+            (line,) = axes.plot(xs, [row["value"] for row in points], marker="o", ms=3.5, lw=1.4, label=name)
+            if points and all(row["low"] is not None for row in points):
+                ends = ([row[end] for row in points] for end in ("low", "high"))
+                axes.fill_between(xs, *ends, color=line.get_color(), alpha=0.15)
+        axes.set_xscale("log", base=2)
+        ticks = sorted({row[x] for points in series.values() for row in points})
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.set(title=quantity, xlabel=xlabel or x)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
 def lines(
     named: Mapping[str, tuple[Tensor | Sequence[float], Tensor | Sequence[float]]],
     *,

@@ -64,7 +64,7 @@ def test_the_upper_part_of_a_picture_is_kept_and_continued(dalle):
     [
         (["zyx"], {}, "does not know “zyx”"),
         ([" "], {}, "the caption is empty"),
-        (["a dog", "a cat"], {}, "2 captions for 3 seeds"),
+        (["a dog", "a cat"], {}, "2 prompts for 3 seeds"),
         (["a dog"], {"top_k": 0}, "top_k is 0"),
         (["a dog"], {"begin": torch.full((3, 8), SIZE)}, f"token 0 is {SIZE}, and there are {SIZE}"),
     ],
@@ -80,7 +80,7 @@ def test_a_share_that_keeps_nothing_or_all_is_refused(dalle):
 
 
 def test_a_lab_without_dalle_says_so(miniature):
-    with pytest.raises(UserError, match="emoji has no DALL·E 1, only the parts of unCLIP"):
+    with pytest.raises(UserError, match="this model has no DALL·E 1"):
         dataclasses.replace(miniature, load_dalle=None).require_dalle()
 
 

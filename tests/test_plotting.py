@@ -18,12 +18,13 @@ TABLE = [{"quantity": "cosine", "k": k, "value": 0.5, "low": None, "high": None}
         plotting.grid(PIXELS, titles=["a", "b", "c"]),
         plotting.rows({"first": PIXELS, "second": PIXELS}),
         plotting.curves(TABLE, x="k", quantities=["cosine"]),
+        plotting.panels({"cosine": {"a line": TABLE}}, x="k"),
         plotting.lines({"a line": ([0, 1], torch.ones(2))}),
         plotting.matrix(torch.eye(3), pixels=PIXELS, labels=["a", "b", "c"]),
         plotting.plane({"points": torch.zeros(4, 2)}),
         plotting.Figure(),
     ],
-    ids=["grid", "rows", "curves", "lines", "matrix", "plane", "own"],
+    ids=["grid", "rows", "curves", "panels", "lines", "matrix", "plane", "own"],
 )
 def test_a_figure_shows_itself_without_pyplot(drawn):
     """IPython knows matplotlib's own figures only once pyplot is imported, and prints <Figure size …> before."""

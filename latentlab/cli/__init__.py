@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads
 
 from .. import __version__
 from ..errors import UserError
-from . import components, corpora, drawing, edits, experiments, features, latents, manage, pictures, road, zero_shot
+from . import components, corpora, dalle, drawing, edits, experiments, features, latents, manage, pictures, road, zero_shot
 
 
 class GroupsBesideEmbed(TyperGroup):
@@ -55,6 +55,7 @@ for command in (
     *edits.COMMANDS,
     *experiments.COMMANDS,
     *drawing.COMMANDS,
+    *dalle.COMMANDS,
     *road.COMMANDS,
     *zero_shot.COMMANDS,
 ):

@@ -12,6 +12,8 @@ from .comparison import ComparisonResult as ComparisonResult
 from .comparison import compare as compare
 from .component_walk import ComponentWalkResult as ComponentWalkResult
 from .component_walk import walk_components as walk_components
+from .dalle import DalleResult as DalleResult
+from .dalle import dalle as dalle
 from .dictionary_features import DictionaryFeaturesResult as DictionaryFeaturesResult
 from .dictionary_features import features as features
 from .drawing import DrawingResult as DrawingResult
@@ -32,6 +34,8 @@ from .latent_decoding import LatentDecodingResult as LatentDecodingResult
 from .latent_decoding import decode as decode
 from .reconstruction import ReconstructionResult as ReconstructionResult
 from .reconstruction import reconstruct as reconstruct
+from .reranking import RerankingResult as RerankingResult
+from .reranking import rerank as rerank
 from .road import RoadResult as RoadResult
 from .road import road as road
 from .spelling import SpellingResult as SpellingResult

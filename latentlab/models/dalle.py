@@ -35,14 +35,25 @@ def vocabulary_digest(encoder: Encoder) -> str:
     return f"{zlib.crc32(' '.join(encoder.vocabulary).encode()):08x}"
 
 
+def prompts_for(prompts: Sequence[str], seeds: Sequence[int]) -> list[str]:
+    """A prompt for every seed.
+
+    Raises:
+        UserError: there are neither as many prompts as seeds nor a single one.
+    """
+    if len(prompts) not in (1, len(seeds)):
+        raise UserError(f"{len(prompts)} prompts for {len(seeds)} seeds: give one for all, or one each")
+    return list(prompts) * (len(seeds) // len(prompts))
+
+
 class Dalle:
-    """Captions to pictures, token by token.  Ramesh et al. 2021, section 2.
+    """Prompts to pictures, token by token.  Ramesh et al. 2021, section 2.
 
     Args:
-        network: GPT-2 on the caption's ids, padded to CLIP's context, and then the picture's tokens, whose ids follow
+        network: GPT-2 on the prompt's ids, padded to CLIP's context, and then the picture's tokens, whose ids follow
             those of the words.
         dvae: the discrete first stage.
-        encoder: the CLIP whose tokenizer reads the captions.
+        encoder: the CLIP whose tokenizer reads the prompts.
 
     Raises:
         UserError: the transformer was trained for another codebook, another context or other words.
@@ -69,13 +80,13 @@ class Dalle:
         if getattr(config, "words", digest) != digest:
             raise UserError(f"the transformer learnt the words {config.words}, and this CLIP has {digest}: {mend}")
 
-    def embed_captions(self, captions: Sequence[str]) -> Tensor:
-        """Captions to the embeddings of their tokens, without positions: (B, L, W)."""
-        return self.network.get_input_embeddings()(self.encoder.tokens(captions))
+    def embed_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts to the embeddings of their tokens, without positions: (B, L, W)."""
+        return self.network.get_input_embeddings()(self.encoder.tokens(prompts))
 
     def sample_steps(
         self,
-        captions: Sequence[str],
+        prompts: Sequence[str],
         *,
         seeds: Sequence[int],
         begin: Tensor | None = None,
@@ -87,38 +98,34 @@ class Dalle:
         """Yield the tokens (B, k) after each new one, of all pictures at once; as `autoregression.sample_steps`.
 
         Args:
-            captions: B, or one for all seeds.
+            prompts: B, or one for all seeds.
             begin: (B, S), a picture's first tokens, row by row, which are continued.
 
         Raises:
-            UserError: an empty caption or one without a known word, or parameters out of their range.
+            UserError: an empty prompt or one without a known word, or parameters out of their range.
         """
-        check_captions(self.encoder, captions)
+        check_captions(self.encoder, prompts)
         count = len(checked_seeds(seeds))
-        if len(captions) not in (1, count):
-            raise UserError(f"{len(captions)} captions for {count} seeds: give one for all, or one each")
-        prefix = self.embed_captions(captions).expand(count, -1, -1)
+        prefix = self.embed_prompts(prompts_for(prompts, seeds))
         pad = torch.zeros(1, self.context, dtype=torch.long, device=prefix.device)
         null = self.network.get_input_embeddings()(pad).expand(count, -1, -1)
         choices = [range(self.words, self.words + self.dvae.codebook_size)] * self.dvae.length
         options = {"temperature": temperature, "top_k": top_k, "guidance": guidance, "cached": cached}
         yield from sample_steps(self.network, prefix, choices, seeds=seeds, null=null, begin=begin, **options)  # type: ignore[arg-type]
 
-    def generate(self, captions: Sequence[str], *, seeds: Sequence[int], **options: object) -> Tensor:
+    def generate(self, prompts: Sequence[str], *, seeds: Sequence[int], **options: object) -> Tensor:
         """One picture a seed, (B, 3, H, W) in [-1, 1]; as many as wanted, sampled in batches.
 
         Args:
-            captions, options: as in `sample_steps`.
+            prompts, options: as in `sample_steps`.
         """
         seeds = checked_seeds(seeds)
-        captions = list(captions) * (len(seeds) if len(captions) == 1 else 1)
-        if len(captions) != len(seeds):
-            raise UserError(f"{len(captions)} captions for {len(seeds)} seeds: give one for all, or one each")
+        prompts = prompts_for(prompts, seeds)
         pixels, begin = [], options.pop("begin", None)
         for start in range(0, len(seeds), self.max_batch_size):
             some = slice(start, start + self.max_batch_size)
             given = None if begin is None else begin[some]  # type: ignore[index]
-            *_, tokens = self.sample_steps(captions[some], seeds=seeds[some], begin=given, **options)  # type: ignore[arg-type]
+            *_, tokens = self.sample_steps(prompts[some], seeds=seeds[some], begin=given, **options)  # type: ignore[arg-type]
             pixels.append(self.dvae.to_pixels(tokens))
         return torch.cat(pixels)
 

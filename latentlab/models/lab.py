@@ -115,7 +115,7 @@ class Lab:
         """
         if self.load_dalle is None:
             raise UserError(
-                f"{self.name} has no DALL·E 1, only the parts of unCLIP: load a miniature whose folder has `dvae` and "
-                "`dalle`, which `python -m latentlab.training dvae` and `dalle` train"
+                "this model has no DALL·E 1: `python -m latentlab.training dvae` and then `dalle` train one for the "
+                "embedded model"
             )
         return self.load_dalle()

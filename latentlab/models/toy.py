@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
@@ -21,6 +23,9 @@ from ..errors import UserError
 from ..io import images
 from ..prior import PriorConditioning
 from .lab import Lab
+
+if TYPE_CHECKING:
+    from .dalle import Dalle
 
 D, SIDE = 12, 8  # an embedding is the mean colour of the four quarters, with 3 channels for every quarter
 
@@ -124,4 +129,10 @@ class ToyDecoder:
 
 def load(name: str, *, device: torch.device) -> Lab:
     encoder = ToyEncoder(device)
-    return Lab(name, encoder, ToyPrior(encoder), ToyDecoder())
+    return Lab(name, encoder, ToyPrior(encoder), ToyDecoder(), load_dalle=cache(partial(_load_dalle, encoder)))
+
+
+def _load_dalle(encoder: ToyEncoder) -> Dalle:
+    from .toy_dalle import ToyDalle  # diffusers, for which the toy need not wait
+
+    return ToyDalle(encoder)

@@ -13,6 +13,7 @@ from ..experiments import EXPERIMENTS, Experiment, Progress
 from ..experiments.stages import forward_progress
 from ..io.atomic import atomic_write
 from . import clip_drawings as clip_drawings  # registers its drawings
+from . import reranking as reranking  # registers its drawing
 from . import road as road  # likewise
 from .drawings import DRAWINGS
 from .inputs import Inputs, ranked
