@@ -83,3 +83,16 @@ def test_training_lowers_the_loss_and_measures_what_the_tokens_keep(miniature, s
     with torch.no_grad():
         measured = part.measure(part.network)
     assert 0 < measured["codes_used"] <= 1 and 0 <= measured["clip_agrees_new"] <= 1 and measured["psnr_new"] > 0
+
+
+def test_training_the_decoding_alone_keeps_every_token(miniature, sprites):
+    start = LatentQuantizer((5, 4), channels=4, width=8, layers=1)
+    latents = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    part = DvaeTraining(sprites, latents, miniature.decoder.autoencoder, miniature.encoder, start=start)
+    part.batch, part.decoded = 4, 1
+    optimizer = torch.optim.Adam([p for p in part.network.parameters() if p.requires_grad], 1e-2)
+    part.loss(0).backward()
+    optimizer.step()
+    assert part.network.encode(latents)[1].equal(start.encode(latents)[1])
+    codes = start.encode(latents)[0]
+    assert not part.network.decode(codes).equal(start.decode(codes))

@@ -214,6 +214,9 @@ def dvae(
     device: Device = "",
     scenes: Scenes = 32_000,
     tokens: Annotated[int, typer.Option(help="The number of a picture's tokens, 64 or 256.")] = 64,
+    same_tokens: Annotated[
+        bool, typer.Option(help="Train the decoding of the newest weights alone; the tokens stay. Use with --restart.")
+    ] = False,
 ) -> None:
     """Train DALL·E 1's discrete first stage, a quantiser of the first stage's latents."""
     from .dvae import DvaeTraining
@@ -221,7 +224,8 @@ def dvae(
     where, sprites = _device(device), load_sprites()
     encoder, first_stage = load_encoder(where), load_autoencoder(where)
     pool = load_pool(sprites, encoder, first_stage, count=scenes, side=64, progress=console)
-    part = DvaeTraining(sprites, pool.x_0, first_stage, encoder, tokens=tokens)
+    start = load_dvae(where).network if same_tokens else None
+    part = DvaeTraining(sprites, pool.x_0, first_stage, encoder, tokens=tokens, start=start)
     _train(part, "dvae", minutes, resume, from_shipped, where)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ class DvaeTraining(Part[LatentQuantizer]):
         latents: (N, C, H, W), the first stage's, of the decoder's scenes with the seeds 0 .. N.
         encoder: the CLIP whose agreement on the reconstructions is measured.
         tokens: 64 or 256 a picture.
+        start: a quantiser whose tokens stay, so that only their decoding is trained on; None trains a new one.
     """
 
     name = "dvae"
@@ -54,10 +56,14 @@ class DvaeTraining(Part[LatentQuantizer]):
         *,
         tokens: int = 64,
         levels: Sequence[int] = LEVELS,
+        start: LatentQuantizer | None = None,
     ) -> None:
         torch.manual_seed(0)
         channels: int = autoencoder.config["latent_channels"]
         self.network = LatentQuantizer(levels, channels=channels, split=TOKENS.index(tokens) + 1)
+        if start is not None:
+            self.network = copy.deepcopy(start).requires_grad_(True)
+            self.network.encoder.requires_grad_(False)
         nn.Module.to(self.network, memory_format=torch.channels_last)
         self.sprites, self.latents, self.autoencoder, self.encoder = sprites, latents, autoencoder, encoder
         self.scale: float = autoencoder.config["scaling_factor"]
