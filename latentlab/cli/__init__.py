@@ -13,7 +13,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: its threads
 
 from .. import __version__
 from ..errors import UserError
-from . import components, corpora, dalle, drawing, edits, experiments, features, latents, manage, pictures, road, zero_shot
+from . import (
+    components,
+    corpora,
+    dalle,
+    drawing,
+    edits,
+    experiments,
+    features,
+    latents,
+    manage,
+    pictures,
+    road,
+    zero_shot,
+)
 
 
 class GroupsBesideEmbed(TyperGroup):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import mean
-from ..clip import caption_warnings, check_captions
+from ..captions import caption_warnings, check_captions
 from ..errors import UserError
 from ..noise import checked_seeds
 from .base import Progress, Result, experiment

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..analysis.intervals import format_interval, mean, side
-from ..clip import caption_warnings, check_captions, class_embeddings
+from ..captions import caption_warnings, check_captions
+from ..clip import class_embeddings
 from ..errors import UserError
 from ..io import images
 from ..slerp import normalize

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..autoregression import check_sampling, choose, guided_logits, uniform_numbers
-from ..clip import check_captions
+from ..captions import check_captions
 from ..noise import checked_seeds
 from .dalle import Dalle, prompts_for
 from .toy import SIDE, ToyEncoder
