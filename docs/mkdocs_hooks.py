@@ -51,7 +51,7 @@ def notebooks() -> list[Path]:
 def targets() -> dict[str, str]:
     """Where a link to a file of the repository leads on the site."""
     pages = {source: page for page, source in PAGES.items()} | {
-        f"docs/{page}": page for page in ("checkpoints.md", "corpora.md", "experiments.md")
+        f"docs/{page}": page for page in ("checkpoints.md", "corpora.md", "experiments.md", "recipe.md")
     }
     pages |= {f"notebooks/{path.name}": f"course/{path.name}" for path in notebooks()}
     return pages | {"notebooks/README.md": "course/index.md"}

@@ -83,7 +83,8 @@ def test_an_answer_without_an_open_question_or_a_side_is_refused(file, opened, s
 
 
 def test_a_lab_with_one_system_has_nothing_to_vote_on(lab, monkeypatch):
-    monkeypatch.setattr(ballot.model_cache, "current", lambda: lab)
+    alone = dataclasses.replace(lab, load_dalle=None)
+    monkeypatch.setattr(ballot.model_cache, "current", lambda: alone)
     *_, (_, _, status, _) = ballot._show(Ballot())
     assert "has 1 system to vote on" in status
 

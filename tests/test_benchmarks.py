@@ -72,3 +72,27 @@ def test_the_full_sizes_need_a_gpu(families, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(families.typer.BadParameter, match="--tiny tries this command on a CPU"):
         families.main()
+
+
+def row(value, half):
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+def test_a_prior_is_called_better_only_where_the_intervals_are_apart():
+    priors = load("priors")
+    same = {quantity: row(0.5, 0.1) for quantity in priors.HIGHER_IS_BETTER} | {"hours of training": 1.0}
+    nothing = priors.sentence({"diffusion": same, "autoregressive": same})
+    assert "better in" not in nothing and "no difference can be told in accuracy, CLIP score" in nothing
+    near = {**same, "accuracy": row(0.9, 0.05), "CMMD": row(0.9, 0.05)}  # a higher accuracy, and a larger distance
+    text = priors.sentence({"diffusion": near, "autoregressive": same})
+    assert (
+        "the diffusion prior is better in accuracy;" in text and "the autoregressive prior is better in CMMD;" in text
+    )
+
+
+def test_a_system_of_the_road_is_called_better_only_where_the_intervals_are_apart():
+    road = load("road")
+    tables = {name: {"CMMD": row(value, 0.1)} for name, value in (("a", 1.0), ("b", 0.95), ("c", 2.0))}
+    assert road.sentence(tables, "CMMD") == "CMMD: b is better than c; no difference to a can be told."
+    tables = {name: {"accuracy": row(value, 0.1)} for name, value in (("a", 0.3), ("b", 0.9))}
+    assert road.sentence(tables, "accuracy") == "accuracy: b is better than a."

@@ -54,9 +54,12 @@ def run(model: str, prompts: str, systems: list[str], seed: int, steps: float, c
         steps=int(steps),
         climb_steps=int(climb_steps),
     )
-    titles = [f"{name} · {prompt} · {result.cost(name)}" for name in result.systems for prompt in result.prompts]
+    several = len(result.prompts) > 1
+    titles = [
+        f"{name} · {prompt if several else result.cost(name)}" for name in result.systems for prompt in result.prompts
+    ]
     pictures = output_images(result.pixels.flatten(0, 1), titles, captions=list(result.prompts) * len(result.systems))
-    return PageResult(result, pictures, columns=len(result.prompts) if len(result.prompts) > 1 else 0)
+    return PageResult(result, pictures, columns=len(result.prompts) if several else 0)
 
 
 PAGE = Page(
