@@ -141,3 +141,12 @@ def test_under_load_every_run_is_finished_refused_or_cancelled(served, monkeypat
     assert not measurement.wrong and not measurement.outcomes["lost"] and not measurement.outcomes["failed"]
     assert measurement.outcomes["finished"] and measurement.outcomes["refused"]
     assert max(measurement.memory) - measurement.memory[0] < load.GROWTH
+
+
+def test_the_page_is_compressed_but_no_stream_of_events_and_no_picture(served):
+    whole = load.httpx.get(served, headers={"accept-encoding": "identity"})
+    with load.httpx.stream("GET", served, headers={"accept-encoding": "gzip"}) as answer:
+        sent = sum(map(len, answer.iter_raw()))
+    assert answer.headers["content-encoding"] == "gzip" and sent < 0.25 * len(whole.content)
+    with load.httpx.stream("GET", f"{served}/gradio_api/queue/data?session_hash=a", timeout=30) as events:
+        assert "content-encoding" not in events.headers

@@ -22,6 +22,7 @@ import latentlab
 from ..errors import UserError
 from ..io import images
 from . import layout, links, map_data, model_cache, picker, style
+from .compression import Compression
 from .events import QUIET
 from .map import MapEvents
 from .output_bar import OutputBar
@@ -115,7 +116,7 @@ def launch(
         theme=style.theme(),
         css=style.CSS,
         js=style.SCRIPT,
-        app_kwargs={"middleware": [Middleware(RequestLimits), Middleware(links.PageQuery)]},
+        app_kwargs={"middleware": [Middleware(Compression), Middleware(RequestLimits), Middleware(links.PageQuery)]},
         allowed_paths=[str(gallery[0][0].parent)] * bool(gallery) + map_data.served_paths(),
         mcp_server=find_spec("mcp") is not None,
         inbrowser=inbrowser,
