@@ -23,6 +23,23 @@ def test_eta_0_reconstructs_whatever_the_seed_and_eta_above_0_differs(lab, inver
     assert result.value("distance among samples", eta=0.0) < 1e-6 < result.value("distance among samples", eta=0.8)
 
 
+def test_eta_0_is_decoded_once_for_all_seeds(lab, inversion):
+    rows = []
+    decoder = lab.decoder
+
+    class Counted:
+        def __getattr__(self, name):
+            return getattr(decoder, name)
+
+        def eps(self, x_t, *args):
+            rows.append(len(x_t))
+            return decoder.eps(x_t, *args)
+
+    counted = dataclasses.replace(lab, decoder=Counted())
+    result = experiments.vary(counted, inversion.row(0), etas=(0, 0.5, 1), seeds=[0, 1, 2, 3], steps=2)
+    assert set(rows) == {1 + 2 * 4} and result.pixels.shape[:2] == (3, 4)
+
+
 @pytest.mark.parametrize("scale, deviation", [(0.0, "0.00"), (1.0, "0.50")])
 def test_the_summary_of_variations_says_how_far_their_pixels_differ(lab, inversion, scale, deviation):
     result = experiments.vary(lab, inversion.row(0), etas=(1,), seeds=[0, 1], steps=2)

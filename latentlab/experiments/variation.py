@@ -70,7 +70,7 @@ class VariationResult(Result):
     command="vary",
     figures=("3",),
     stages=("first stage", "inversion", "decoder", "upsampler"),
-    images=lambda a: size(a["etas"]) * size(a["seeds"]),
+    images=lambda a: sum(size(a["seeds"]) if eta else 1 for eta in a["etas"]),
 )
 def vary(
     lab: Lab,
@@ -103,23 +103,26 @@ def vary(
     if len(inversion) != 1:
         raise UserError(f"{len(inversion)} pictures: variations are of one; pass pixels[:1]")
     grid = (len(etas), len(seeds))
-    count = grid[0] * grid[1]
-    latent = Latent(inversion.latent.z_i.expand(count, -1), inversion.latent.x_T.expand(count, -1, -1, -1))
+    # At η = 0 every seed gives the same picture, which is decoded once.
+    wanted = [(eta, seed if eta else seeds[0]) for eta in etas for seed in seeds]
+    drawn = list(dict.fromkeys(wanted))
+    rows, own = [drawn.index(pair) for pair in wanted], [seed for _, seed in drawn]
+    latent = Latent(inversion.latent.z_i.expand(len(own), -1), inversion.latent.x_T.expand(len(own), -1, -1, -1))
     pixels = yield from sample_images(
         lab,
         latent,
         steps=inversion.steps,
         guidance=guidance,
-        eta=[e for e in etas for _ in seeds],
-        seeds=seeds * len(etas),
+        eta=[eta for eta, _ in drawn],
+        seeds=own,
         preview_every=preview_every,
     )
-    z = lab.encoder.encode_image(pixels).unflatten(0, grid)
-    spread = pixels.unflatten(0, grid).std(1, correction=0).mean(1)
-    pixels = yield from upsample_images(lab, pixels, seeds * len(etas))
+    z = lab.encoder.encode_image(pixels)[rows].unflatten(0, grid)
+    spread = pixels[rows].unflatten(0, grid).std(1, correction=0).mean(1)
+    pixels = yield from upsample_images(lab, pixels, own)
     yield VariationResult(
         inverted=inversion,
-        pixels=pixels.unflatten(0, grid),
+        pixels=pixels[rows].unflatten(0, grid),
         spread=spread,
         etas=etas,
         seeds=seeds,

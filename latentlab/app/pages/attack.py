@@ -70,7 +70,7 @@ def advanced() -> Controls:
         ),
         "count": controls.count(3, 6, "Variations"),
         "seed": controls.seed("Seed of the first variation"),
-        "steps": controls.steps(),
+        "steps": controls.steps(12),
         "guidance": controls.guidance(1.5),
     }
 

@@ -53,7 +53,7 @@ def _visible_boxes(task: str) -> list[Update]:
 def advanced() -> Controls:
     return {
         "seed": controls.seed("Seed of the first picture"),
-        "steps": controls.steps(),
+        "steps": controls.steps(12),
         "guidance": controls.guidance(),
     }
 
@@ -83,9 +83,9 @@ def _summary(result: experiments.BindingResult) -> str:
     right = round(result.value("CLIP reads it as asked") * count)
     others = len(result.arrangements[0].swaps()) - 1
     return (
-        f"Both colours are where the prompt puts them in {both} of {count} pictures. CLIP prefers the right prompt "
-        f"to {others} wrong one{'s' * (others > 1)} for {right} of {count}; guessing would give "
-        f"{count / (others + 1):.1f}."
+        f"Both colours are where the prompt puts them in {both} of {count} pictures. CLIP then chooses between the "
+        f"prompt and {others} other{'s' * (others > 1)} with colours or shapes exchanged: it is right for {right} of "
+        f"{count} pictures, and guessing would be right for {count / (others + 1):.2g}."
     )
 
 

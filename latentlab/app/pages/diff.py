@@ -17,8 +17,8 @@ from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 def inputs() -> Controls:
     return {
-        "source": gr.Textbox("a pig", label="The picture shows", max_length=300),
-        "target": gr.Textbox("a bear", label="It should show", max_length=300),
+        "source": gr.Textbox("a taxi on green", label="The picture shows", max_length=300),
+        "target": gr.Textbox("a taxi on red", label="It should show", max_length=300),
         "theta": gr.Slider(
             0.05,
             1,
@@ -33,7 +33,7 @@ def inputs() -> Controls:
 def advanced() -> Controls:
     return {
         "frames": gr.Slider(2, 12, 6, step=1, label="Frames"),
-        "steps": controls.steps(),
+        "steps": controls.steps(12),
         "guidance": controls.back_guidance(),
     }
 
@@ -105,7 +105,7 @@ PAGE = Page(
     advanced,
     extras,
     pictures=("Picture",),
-    initial_examples=("pig",),
+    initial_examples=("taxi",),
     filled=("source", "target"),
     fill=captions,
     rerun_controls=("theta",),

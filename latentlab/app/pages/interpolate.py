@@ -27,7 +27,7 @@ def inputs() -> Controls:
 def advanced() -> Controls:
     return {
         "seed": controls.seed("Seed of the fixed x_T"),
-        "steps": controls.steps(),
+        "steps": controls.steps(12),
         "guidance": controls.back_guidance(),
     }
 
@@ -93,6 +93,6 @@ PAGE = Page(
     advanced,
     extras,
     pictures=("First picture", "Second picture"),
-    initial_examples=("heart", "apple|strawberry"),
+    initial_examples=("a pig", "a mouse"),
     order=40,
 )

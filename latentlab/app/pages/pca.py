@@ -51,7 +51,7 @@ def advanced() -> Controls:
             info="The largest distance, in standard deviations of a component or mean strengths of a feature.",
         ),
         "seed": controls.seed("Seed of x_T", "Pictures from the first components are all decoded from this noise."),
-        "steps": controls.steps(),
+        "steps": controls.steps(12),
     }
 
 
@@ -87,16 +87,22 @@ def _of_samples(model: str, kind: str, command: str, count: int) -> str:
 
 
 def run(model: str, picture: InputImage, task: str, first: float, reach: float, seed: int, steps: float) -> PageRun:
+    lab = yield from model_cache.load_with_progress(model)
+    if task == "truncate":
+        return (yield from _truncate(model, lab, picture, seed, int(steps)))
     inversion = yield from invert_images(model, [picture], steps=int(steps))
-    lab = model_cache.get(model)
     if task == "features":
         fitted, notes = features(model, lab)
         strongest = fitted.leading(inversion.latent.z_i, 4)
         return (yield from _walk(model, lab, inversion, fitted, notes, strongest, reach))
     directions, notes = components(model, lab)
-    if task == "walk":
-        some = [c for c in range(int(first), int(first) + 4) if c < len(directions)] or [len(directions) - 1]
-        return (yield from _walk(model, lab, inversion, directions, notes, some, reach))
+    some = [c for c in range(int(first), int(first) + 4) if c < len(directions)] or [len(directions) - 1]
+    return (yield from _walk(model, lab, inversion, directions, notes, some, reach))
+
+
+def _truncate(model: str, lab: models.Lab, picture: InputImage, seed: int, steps: int) -> PageRun:
+    """Decode the picture from its first components, from few to all; it is not inverted for that."""
+    directions, notes = components(model, lab)
     dims = default_dims(directions)
     pixels = picture.pixels(lab)
     result = yield from run_experiment(
@@ -106,19 +112,20 @@ def run(model: str, picture: InputImage, task: str, first: float, reach: float, 
         directions,
         dims=dims,
         seed=seed,
-        steps=int(steps),
+        steps=steps,
         preview_every=PREVIEW_EVERY,
     )
     titles = [f"{k} component{'s' * (k > 1)}" for k in result.dims]
     plot = markup.figure_html(result.curves(), "Variance explained and cosines against the number of components kept")
     x_T = draw_x_T(lab.require_decoder(), [result.seed]).expand(len(dims), -1, -1, -1)
+    key = lab.name, lab.weights
     z_i = running.encode_images(model, pixels)  # not the inversion's z_i, from which an output may have been decoded
-    truncated = Latent(torch.cat([directions.reconstruct(z_i, k) for k in dims]), x_T.to(inversion.bipartite.x_T))
-    latents = [
-        *known_latents(truncated, result.pixels[0], lab, int(steps)),
-        KnownLatents(inversion, (lab.name, lab.weights, inversion.steps)),
+    truncated = Latent(torch.cat([directions.reconstruct(z_i, k) for k in dims]), x_T.to(z_i))
+    latents: list[KnownLatents | None] = [
+        *known_latents(truncated, result.pixels[0], lab, steps),
+        picture.known_latents if picture.known_latents and picture.known_latents.key[:2] == key else None,
     ]
-    rows = torch.cat([result.pixels[0], images.resize(inversion.original, result.pixels.shape[-1])])
+    rows = torch.cat([result.pixels[0], images.resize(pixels, result.pixels.shape[-1])])
     pictures = output_images(rows, [*titles, "the original"], known_latents=latents)
     *labels, original = running.top_labels(model, rows)
     summary = sentences.truncated(original, labels, result.dims)

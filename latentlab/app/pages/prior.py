@@ -44,7 +44,7 @@ def inputs() -> Controls:
 
 
 def advanced() -> Controls:
-    return {"seed": controls.seed(), "steps": controls.steps(), "guidance": controls.guidance()}
+    return {"seed": controls.seed(), "steps": controls.steps(12), "guidance": controls.guidance()}
 
 
 def run(model: str, prompts: str, task: str, seed: int, steps: float, guidance: float) -> PageRun:
