@@ -41,6 +41,8 @@ class Encoder:
         UserError: open_clip has no such model or tag, or its weights cannot be fetched or read.
     """
 
+    sure_above = 0.5  # the probability from which on a first label counts as a sure answer
+
     def __init__(
         self,
         name: str,

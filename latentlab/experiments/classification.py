@@ -29,11 +29,13 @@ class ClassificationResult(Result):
         pixels: (B, 3, H, W).
         probabilities: (B, labels).
         labels: the classes, as captions.
+        sure_above: the encoder's.
     """
 
     pixels: Tensor
     probabilities: Tensor
     labels: tuple[str, ...]
+    sure_above: float = 0.5
 
     def top(self, row: int = 0, count: int = 5) -> list[tuple[str, float]]:
         """One picture's most probable labels, best first."""
@@ -48,20 +50,24 @@ class ClassificationResult(Result):
 
     def summary(self) -> str:
         which = "the picture" if len(self.probabilities) == 1 else "the first picture"
-        return answer(self.top(0, 2), which)
+        return answer(self.top(0, 2), which, sure_above=self.sure_above)
 
 
-def answer(top: Sequence[tuple[str, float]], which: str = "the picture") -> str:
-    """CLIP's answer in words: it is sure where the first label is more probable than all others together.
+def answer(top: Sequence[tuple[str, float]], which: str = "the picture", *, sure_above: float = 0.5) -> str:
+    """CLIP's answer in words, which say so where it is unsure.
 
     Args:
         top: the most probable labels, best first: (label, probability).
+        sure_above: the probability from which on CLIP is sure.
     """
     (label, p), *others = top
-    if p > 0.5 or not others:
+    if p >= sure_above or not others:
         return f"CLIP thinks that {which} shows {label} ({p:.0%})."
     second, q = others[0]
-    return f"CLIP is unsure: {which} may show {label} ({p:.0%}) or {second} ({q:.0%})."
+    return (
+        f"CLIP is unsure: {which} may show {label} ({p:.0%}) or {second} ({q:.0%}). "
+        "Perhaps CLIP has not seen this style, or no label fits."
+    )
 
 
 @experiment(
@@ -114,6 +120,7 @@ def classify(
         pixels=pixels,
         probabilities=probabilities,
         labels=labels,
+        sure_above=encoder.sure_above,
         table=tuple(table),
         notes=tuple(notes),
     )

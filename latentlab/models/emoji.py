@@ -40,11 +40,27 @@ N = TypeVar("N", bound=nn.Module)
 
 DETAIL = 12.0  # scales the detail that a large picture has over its bicubic enlargement to about unit variance
 MEND = "install latentlab again, or in a clone `git checkout -- latentlab/weights`"
+CONFIDENCE = "confidence.json"  # from `python -m latentlab.training confidence`
 Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et al. 2022, section 2.1
 
 
 def weights_folder() -> Path:
     return spec("emoji").folder
+
+
+def clip_digest(folder: Path) -> str:
+    """The digest of CLIP's weights as the manifest records it."""
+    digests = json.loads((folder / "MANIFEST.json").read_text("utf-8"))["sha256"]
+    return next(value for name, value in digests.items() if name.startswith("clip/") and name.endswith(".safetensors"))
+
+
+def sure_above(folder: Path) -> float | None:
+    """The probability from which on CLIP's first label can be trusted; None where it was not measured for this CLIP."""
+    path = folder / CONFIDENCE
+    if not path.is_file():
+        return None
+    numbers = json.loads(path.read_text("utf-8"))
+    return numbers["sure_above"] if numbers["clip"] == clip_digest(folder) else None
 
 
 def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
@@ -278,6 +294,7 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
         return network.eval().requires_grad_(False).to(device)
 
     encoder = local(folder / "clip", device=device)
+    encoder.sure_above = sure_above(folder) or encoder.sure_above
     autoencoder = part(AutoencoderDC, "autoencoder") if (folder / "autoencoder").is_dir() else None
     decoder = EmojiDecoder(part(SD3Transformer2DModel, "decoder"), autoencoder, encoder)
     prior = EmojiPrior(part(CausalPrior, "prior"), encoder)

@@ -346,6 +346,16 @@ def ship() -> None:
 
 
 @app.command()
+def confidence() -> None:
+    """Find the probability from which on the shipped CLIP can be trusted, and write it beside the weights."""
+    from .. import models
+    from . import confidence as module
+
+    numbers = module.measure(models.load("emoji"), load_sprites())
+    print(json.dumps(numbers), module.save(numbers, weights_folder()))
+
+
+@app.command()
 def sheet(
     out: Annotated[Path, typer.Option(help="The folder for the sheets.")] = Path("sheets"),
     seed: Annotated[int, typer.Option(help="The seed of captions, pictures and noise.")] = 0,
