@@ -43,7 +43,7 @@ def test_a_word_of_the_vocabulary_is_not_completed(miniature_words):
 
 def test_an_unknown_word_is_named_and_near_words_are_offered_in_its_place(miniature_words):
     result = advice(miniature_words, "an aple on blue")
-    assert result.sentences == ("The model does not know the word “aple”.",)
+    assert result.sentences == ("The model does not know the word “aple”.",) and result.unknown == ("aple",)
     assert ("apple", "an apple on blue") in result.offers
     assert advice(miniature_words, "a xqzwv").sentences == ("The model does not know the word “xqzwv”.",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,14 +32,42 @@ element.addEventListener('click', event => {
   box.focus();
 });
 """
+# A layer over the box repeats its text without colour and underlines the unknown words.
+UNDERLINE_JS = r"""
+const underline = () => {
+  const box = document.querySelector('#%s textarea, #%s input'), list = element.querySelector('[data-unknown]');
+  if (!box) return;
+  let layer = box.parentElement.querySelector('.unknown-words');
+  if (!layer) {
+    layer = Object.assign(document.createElement('div'), {className: 'unknown-words', ariaHidden: 'true'});
+    box.parentElement.style.position = 'relative';
+    box.parentElement.append(layer);
+    box.addEventListener('input', underline);
+    box.addEventListener('scroll', () => layer.scrollTo(box.scrollLeft, box.scrollTop));
+  }
+  const own = getComputedStyle(box);
+  for (const name of ['font', 'letterSpacing', 'padding', 'borderWidth', 'borderStyle']) layer.style[name] = own[name];
+  const place = {left: box.offsetLeft, top: box.offsetTop, width: box.offsetWidth, height: box.offsetHeight};
+  for (const [name, pixels] of Object.entries(place)) layer.style[name] = `${pixels}px`;
+  layer.style.whiteSpace = box.tagName === 'TEXTAREA' ? 'pre-wrap' : 'pre';
+  const words = list ? JSON.parse(list.dataset.unknown).map(word => word.replace(/[^\p{L}\d]/gu, '\\$&')) : [];
+  const unknown = new RegExp(`(?<![\\p{L}\\d])(${words.join('|')})(?![\\p{L}\\d])`, 'giu');
+  const marked = word => Object.assign(document.createElement('u'), {textContent: word});
+  const parts = words.length ? box.value.split(unknown) : [];
+  layer.replaceChildren(...parts.map((part, k) => k % 2 ? marked(part) : part));
+  layer.scrollTo(box.scrollLeft, box.scrollTop);
+};
+watch('value', underline);
+"""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """Sentences about a caption, and whole captions that could replace it, each with the word that it offers."""
+    """Sentences about a caption, its unknown words, and captions to replace it, by the word that each offers."""
 
     sentences: tuple[str, ...] = ()
     offers: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[str, ...] = ()
 
 
 def advice(lab: Lab, caption: str) -> Advice:
@@ -48,15 +77,16 @@ def advice(lab: Lab, caption: str) -> Advice:
         return Advice()
     known = set(vocabulary)
     named = name_emoji(caption, known.__contains__)
-    sentences = [f"This is read as “{named}”."] if named != caption else []
+    sentences, unknown = [f"This is read as “{named}”."] if named != caption else [], []
     offers = completions(named, vocabulary, lab.things)
     typing = offers[0][1] if offers else None
     check = lab.encoder.check_caption(named)
     for word, near in zip(check.unknown, check.suggestions):
         if not (typing and named.lower().endswith(word)):  # a word that is being typed is not a mistake yet
+            unknown.append(word)
             sentences.append(f"The model does not know the word “{word}”.")
             offers += [(other, re.sub(rf"\b{re.escape(word)}\b", other, named, flags=re.I)) for other in near]
-    return Advice((*sentences, *known_failures(named, lab.things)), tuple(offers[:MAX_OFFERS]))
+    return Advice((*sentences, *known_failures(named, lab.things)), tuple(offers[:MAX_OFFERS]), tuple(unknown))
 
 
 def completions(caption: str, vocabulary: Sequence[str], things: Sequence[str]) -> list[tuple[str, str]]:
@@ -95,7 +125,8 @@ def advice_html(caption: str) -> str:
         return ""
     result = advice(lab, caption)
     lines = "".join(f'<p class="note">{html.escape(sentence)}</p>' for sentence in result.sentences)
-    return lines + (_buttons(result.offers) if result.offers else "")
+    marked = f'<span hidden data-unknown="{html.escape(json.dumps(result.unknown), quote=True)}"></span>'
+    return marked * bool(result.unknown) + lines + (_buttons(result.offers) if result.offers else "")
 
 
 def _buttons(offers: Sequence[tuple[str, str]]) -> str:
@@ -110,7 +141,8 @@ def _buttons(offers: Sequence[tuple[str, str]]) -> str:
 def build(prompt: gr.Textbox) -> None:
     """Build the lines under a caption's box, which needs an `elem_id`, and the list of all that the model can draw."""
     choose = CHOOSE_JS.replace("%s", str(prompt.elem_id))
-    lines = gr.HTML(padding=False, js_on_load=choose, elem_classes="caption-help")
+    underline = UNDERLINE_JS.replace("%s", str(prompt.elem_id))
+    lines = gr.HTML(padding=False, js_on_load=choose + underline, elem_classes="caption-help")
     prompt.change(advice_html, prompt, lines, **(QUIET | {"trigger_mode": "always_last"}))
     lab = model_cache.current()
     if lab is not None and lab.things:
