@@ -56,6 +56,7 @@ def shoot(page: Page, path: Path, width: int, theme: str) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     page.evaluate("dark => document.body.classList.toggle('dark', dark)", theme == "dark")
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    page.mouse.move(0, 0)  # a picture under the pointer would have a frame
     page.wait_for_timeout(700)
     image = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
     image.save(path, **({"quality": 70, "method": 6} if path.suffix == ".webp" else {}))

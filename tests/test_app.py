@@ -166,6 +166,7 @@ def test_a_caption_is_helped_along_while_it_is_typed(visit):
     )
     caption.fill("three aples and a peng")
     lines.get_by_text("does not know the word “aples”").wait_for()
+    expect(page.locator("#generate-caption u")).to_have_text(["aples"])
     lines.get_by_role("button", name="penguin", exact=True).click()
     expect(caption).to_have_value("three aples and a penguin")
     lines.get_by_role("button", name="apples", exact=True).click()
@@ -295,6 +296,55 @@ def test_a_number_or_an_arrow_key_on_theta_after_a_run_decodes_again(visit):
     status(page, "at 25% of the way")
     page.get_by_label("range slider for How far to go").locator("visible=true").first.press("ArrowLeft")
     status(page, "at 20% of the way")
+
+
+def stroke(page, touch: bool):
+    """Paint a stroke over the middle of the canvas, with the mouse or with a finger."""
+    canvas = page.locator("#edit-canvas canvas").first
+    canvas.scroll_into_view_if_needed()
+    page.wait_for_timeout(3000)  # until it has drawn its picture
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    points = [(x - 30 + 10 * k, y + 5 * k) for k in range(7)]
+    if touch:
+        session = page.context.new_cdp_session(page)
+        for kind, (x, y) in [("touchStart", points[0]), *(("touchMove", point) for point in points)]:
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    else:
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points:
+            page.mouse.move(*point)
+        page.mouse.up()
+    page.wait_for_timeout(1000)
+
+
+def history(page) -> list[str]:
+    return page.locator("#edit-strip .caption-label").all_inner_texts()
+
+
+@pytest.mark.parametrize("touch", [False, True], ids=["mouse", "finger"])
+def test_a_painted_part_is_edited_in_place_and_undone_and_a_cancelled_edit_changes_nothing(visit, touch):
+    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    page = visit("?page=edit&steps=6&caption=a+fox", **(phone if touch else {}))
+    assert history(page)[-1].startswith("▸ ") and len(history(page)) == 2, "the page opens on a finished example"
+    assert page.evaluate("document.documentElement.scrollWidth") <= (390 if touch else 1280)
+    stroke(page, touch)
+    page.locator("#run-edit").click()
+    status(page, "1 edit to “a fox”")
+    page.wait_for_function("document.querySelectorAll('#edit-strip .caption-label').length == 3")
+    assert history(page)[-1] == "▸ 2. a fox"
+    page.get_by_role("button", name="Undo edit").click()
+    page.wait_for_function("document.querySelectorAll('#edit-strip .caption-label')[1].innerText.startsWith('▸')")
+    page.locator("label:visible", has_text="right").first.click()
+    page.locator("button:visible", has_text="Advanced").first.click()
+    field(page, "Steps").fill("100")
+    page.locator("#run-edit").click()
+    page.locator(".stage .live img:visible").wait_for()
+    page.locator("#stop-edit").click()
+    status(page, "was cancelled.")
+    assert page.locator(".stage .live:visible").count() == 0 and len(history(page)) == 3
 
 
 def test_the_settings_of_a_png_are_offered_and_applied_only_on_request(visit, tmp_path):

@@ -86,11 +86,14 @@ def test_a_generated_picture_used_as_input_keeps_its_latents(lab):
     assert torch.equal(inverted.latent.x_T, page_result.images[2].latent.x_T)
 
 
-@pytest.mark.parametrize(("solver", "keeps"), [("ddim", True), ("dpm++", False)])
-def test_only_pictures_decoded_on_the_path_of_ddim_keep_their_latents(lab, solver, keeps):
+@pytest.mark.parametrize("solver", decoding.SOLVERS)
+def test_a_generated_picture_has_the_latents_that_its_solver_decoded(lab, solver):
     model_cache.set_lab(lab)
     _, page_result = collect(generate.run("toy", "a cat", 1, 0, 4, 2.0, solver, 1.0, 2))
-    assert (page_result.images[0].latent is not None) == keeps
+    image, text = page_result.images[0], lab.decoder.encode_prompt(["a cat"])
+    x_0 = decoding.decode(lab.decoder, image.latent, text=text, steps=4, guidance=2.0, solver=solver)
+    again = images.to_pil(decoding.pictures(lab.decoder, x_0))[0]
+    assert ImageChops.difference(again, image.picture).getextrema() == ((0, 0),) * 3
 
 
 def test_truncated_pictures_have_the_latents_that_they_were_decoded_from(lab):
@@ -132,6 +135,13 @@ def built_pages(lab):
     with gr.Blocks():
         model = gr.Dropdown(["toy"])
         return [layout.build(p, model, picker.load_examples()) for p in PAGES if p.key in ("interpolate", "text-diff")]
+
+
+def test_the_columns_of_a_sweep_are_in_the_order_of_its_places_though_a_quantity_lacks_the_first():
+    rows = [{"quantity": "drift", "value": 0.1 * k, "n": 1, "theta": 0.1 * k} for k in (1, 2)]
+    rows += [{"quantity": "PSNR to the first frame", "value": 30.0, "n": 1, "theta": 0.1 * k} for k in (0, 1, 2)]
+    heads = re.findall(r'<th scope="col">(.*?)</th>', markup.results_table(rows))
+    assert heads == ["quantity", "θ = 0", "θ = 0.1", "θ = 0.2"]
 
 
 def test_a_link_sets_the_picture_without_changing_the_source_caption(lab):

@@ -55,3 +55,29 @@ def test_an_attack_is_reported_as_it_went():
     assert "does not change" in sentences.attacked("a", "a", "a", [])
     assert "“b”, without it “a”" in sentences.attacked("a", "b", "a", [])
     assert "about 1 of the 2 pictures" in sentences.attacked("a", "b", "a", ["a", "c"])
+
+
+@pytest.mark.parametrize(
+    ("count", "recognised", "text"),
+    [
+        (1, 1.0, "1 edit to “a fox”. CLIP recognises it in the painted part."),
+        (1, 0.0, "1 edit to “a fox”. CLIP does not recognise it in the painted part."),
+        (4, 0.75, "4 edits to “a fox”. CLIP recognises it in the painted part of 3."),
+        (2, None, "2 edits to “a fox”."),
+    ],
+)
+def test_edits_are_counted_with_what_clip_recognises(count, recognised, text):
+    assert sentences.edited("a fox", count, recognised) == text
+
+
+def test_a_drawing_is_judged_by_networks_that_took_part_and_that_did_not():
+    text = sentences.drawn("a bus", {"emoji": 0.97, "judge": 0.0})
+    assert text.index("CLIP itself recognises it in 97%") < text.index(
+        "took no part in the drawing recognises it in 0%"
+    )
+    assert "recognises" not in sentences.drawn("a bus", {})
+
+
+def test_one_place_of_the_map_has_one_label_and_a_line_its_stretches():
+    assert "sees a cat in the picture" in sentences.decoded(["a cat"])
+    assert sentences.decoded(["a cat", "a cat", "a dog"]) == "Along the line CLIP sees first a cat, then a dog."

@@ -15,31 +15,18 @@ from gradio.events import Dependency
 from ..errors import UserError
 from ..experiments import Progress
 from ..io import images
-from . import diagram, markup, model_cache, outputs, picker
+from . import diagram, finished, markup, model_cache, outputs, picker
 from .buttons import CANCELLED, RunButtons
 from .endpoints import endpoint
 from .events import QUIET, Controls, EventOptions, Updates, run_options
 from .outputs import InputImage, RunOutput
-from .page import Page, PageResult, PageRun, picture_names, validated_params, with_settings
+from .page import Page, PageResult, PageRun, run_fields, validated_params
+from .results import RunComponents, gallery_classes, result_update, run_view
 
 log = logging.getLogger("latentlab.app")
 NEW_SEED_JS = "() => Math.floor(Math.random() * 1e6)"
 UNFOLD_JS = "() => { document.getElementById('%s').classList.toggle('unfolded') }"
 MIN_INTERVAL = 0.25  # seconds between two updates: drawing one takes the browser a tenth of a second
-
-
-@dataclass(frozen=True, eq=False)
-class RunComponents:
-    """The components that a run updates, except the buttons; `live` shows previews, if there is one but the gallery."""
-
-    status: gr.HTML
-    gallery: gr.Gallery
-    more: gr.Button
-    drawer: gr.Accordion
-    numbers: gr.HTML
-    run_output: gr.State
-    extras: Controls
-    live: Component | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +76,9 @@ def handler(
             log.exception("a run of the page %s failed", page.key)
             yield {components.status: markup.message(markup.SERVER_ERROR, "wrong")}
             return
-        fields = {name: value for name, value in params.items() if isinstance(value, str | int | float | bool)}
-        fields |= {
-            name: image.example for name, image in zip(picture_names(input_images), input_images) if image.example
-        }
-        yield _result_update(page, page_result, fields, time.monotonic() - start, components)
+        view = run_view(page, page_result, run_fields(params, input_images))
+        sentence = f"{view.sentence} ({time.monotonic() - start:.1f} s)"
+        yield result_update(page, view, markup.message(sentence, "done", view.notes), components)
 
     return handle
 
@@ -136,41 +121,6 @@ def _preview(component: Component, progress: Progress, paths: list[str]) -> obje
     return [(path, title) for path in paths]
 
 
-def _result_update(
-    page: Page, page_result: PageResult, fields: dict[str, Any], seconds: float, components: RunComponents
-) -> Updates:
-    result = page_result.result
-    output_images = tuple(with_settings(page, image, result, fields) for image in page_result.images)
-    run_output = RunOutput(page.key, output_images, fields)
-    sentence = f"{page_result.summary or result.summary()} ({seconds:.1f} s)"
-    notes = tuple(dict.fromkeys([*page_result.notes, *result.notes]))
-    table = markup.results_table(result.table) if len(result.table) > 1 else ""
-    summary = markup.paragraph(result.summary()) if page_result.summary else ""
-    numbers = summary + page_result.figures + table
-    update: Updates = {
-        components.drawer: gr.update(visible=bool(numbers)),
-        components.status: markup.message(sentence, "done", notes),
-        components.numbers: numbers,
-        components.run_output: run_output,
-    }
-    for name, value in page_result.extras.items():
-        is_update = isinstance(value, dict) and value.get("__type__") == "update"
-        update[components.extras[name]] = value if is_update else gr.update(value=value, visible=True)
-    if page.gallery:
-        pictures = [(path, image.title) for path, image in zip(outputs.save_pictures(run_output), output_images)]
-        columns, folded = page_result.columns or page.columns, 0 < page_result.unfolded < len(pictures)
-        classes = gallery_classes(page, page_result.unfolded if folded else 0)
-        update[components.gallery] = gr.update(value=pictures, columns=columns, elem_classes=classes)
-        label = f"Show or hide the other {len(pictures) - page_result.unfolded}"
-        update[components.more] = gr.update(visible=folded, value=label)
-    return update
-
-
-def gallery_classes(page: Page, unfolded: int = 0) -> list[str]:
-    """Return the gallery's classes; with `unfolded` only so many pictures are shown until its button is pressed."""
-    return ["outputs", "result", *["rows"] * page.rows, *[f"first-{unfolded}"] * bool(unfolded)]
-
-
 def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPage:
     """Build the page's tab and its events."""
     examples = [*page.examples(), *examples]
@@ -196,6 +146,7 @@ def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPa
     if page.connect_results:
         page.connect_results(controls, components.extras)
     buttons.connect_cancel(events)
+    finished.connect(page, tab, components)
     shown = components.status, components.gallery, components.run_output
     return BuiltPage(page, controls, pickers, examples, run, *shown, events, tab, above)
 

@@ -50,6 +50,7 @@ class InputImage:
         example: the name of the example that it is, for links; empty for other pictures.
         upload: a visitor's file before it was cropped to its subject, with its transparency; None for other pictures.
         guesses: CLIP's labels of an upload with their probabilities, best first; the first one is its caption.
+        sure_above: the probability from which on CLIP is sure of the first one.
     """
 
     name: str
@@ -59,6 +60,7 @@ class InputImage:
     example: str = ""
     upload: Image.Image | None = None
     guesses: tuple[tuple[str, float], ...] = ()
+    sure_above: float = 0.5
 
     def pixels(self, lab: Lab, fit: str = "crop") -> Tensor:
         """Return the picture as (1, 3, H, W) in [-1, 1], at the lab's image size, or by "model" at its CLIP's."""

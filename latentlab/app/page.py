@@ -134,6 +134,13 @@ def validated_params(controls_by_name: Controls, values: Sequence[Any]) -> dict[
     return params
 
 
+def run_fields(params: Mapping[str, Any], input_images: Sequence[InputImage]) -> dict[str, Any]:
+    """Return the values that a link needs to repeat a run: those of the controls, and the names of the examples."""
+    fields = {name: value for name, value in params.items() if isinstance(value, str | int | float | bool)}
+    named = zip(picture_names(input_images), input_images)
+    return fields | {name: image.example for name, image in named if image.example}
+
+
 def with_settings(page: Page, image: OutputImage, result: Result, fields: dict[str, Any]) -> OutputImage:
     """Return the image with all settings that are needed to repeat it."""
     settings = {**result.settings, **image.settings, "page": page.key, "fields": fields, "shows": image.title}

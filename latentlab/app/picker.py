@@ -42,16 +42,20 @@ class Picker:
 
     @property
     def outputs(self) -> list[Component]:
-        return [self.state, self.preview, self.selection, self.crop, *self.filled.values()]
+        return [self.state, self.preview, self.selection, self.crop, self.examples, *self.filled.values()]
 
-    def show(self, image: InputImage) -> list[object]:
-        """Return the values of `outputs` that show the picture as the chosen one, and its texts."""
+    def show(self, image: InputImage, *, clicked: bool = False) -> list[object]:
+        """Return the values of `outputs` that show the picture as the chosen one, and its texts.
+
+        A clicked example keeps its frame; of any other picture's choice no example is framed.
+        """
         texts = self.fill(image)
         return [
             image,
             outputs.file(thumbnail(image)),
             selection_line(self.label, image),
             gr.update(visible=can_be_cropped(image)),
+            gr.skip() if clicked else gr.update(selected_index=None),
             *(filled_update(box, texts.get(name, ""), image) for name, box in self.filled.items()),
         ]
 
@@ -88,7 +92,7 @@ def thumbnail(image: InputImage) -> Image.Image:
 def selection_line(label: str, image: InputImage) -> str:
     """Return the name of the chosen picture as a line of the page."""
     latents_note = " Its z_i and x_T are known." if image.known_latents else ""
-    guess = f" {html.escape(answer(image.guesses))}" if image.guesses else ""
+    guess = f" {html.escape(answer(image.guesses, sure_above=image.sure_above))}" if image.guesses else ""
     name = html.escape(image.name[:60])
     # The number makes each line differ from the one before, so that its event `change` fires for every choice.
     number = next(_SHOWN)
@@ -106,7 +110,7 @@ def with_guess(image: InputImage) -> InputImage:
     if lab is None:
         return image
     guesses = running.guess_label(lab, image)
-    return replace(image, guesses=guesses, caption=guesses[0][0])
+    return replace(image, guesses=guesses, caption=guesses[0][0], sure_above=lab.encoder.sure_above)
 
 
 def load_examples() -> list[InputImage]:
@@ -154,7 +158,7 @@ def connect(picker: Picker, examples: list[InputImage], buttons: RunButtons) -> 
     """Show an example or a file when it is chosen; Run is disabled until it is loaded."""
 
     def show_example(selection: gr.SelectData) -> list[object]:
-        return picker.show(examples[selection.index])
+        return picker.show(examples[selection.index], clicked=True)
 
     def show_file(path: str | None, chosen: InputImage | None, crop: bool) -> list[object]:
         """Show a file and empty the drop zone, which then takes the next one."""
@@ -164,8 +168,8 @@ def connect(picker: Picker, examples: list[InputImage], buttons: RunButtons) -> 
             line = selection_line(picker.label, chosen) if chosen else ""
             refusal = markup.message(markup.error_sentence(error), "wrong") + line
             unchanged = [refusal if output is picker.selection else gr.skip() for output in picker.outputs]
-            return [*unchanged, gr.skip(), None]
-        return [*picker.show(image), gr.update(selected_index=None), None]
+            return [*unchanged, None]
+        return [*picker.show(image), None]
 
     def crop_again(chosen: InputImage | None, crop: bool) -> list[object]:
         if chosen is None or chosen.upload is None:
@@ -173,6 +177,6 @@ def connect(picker: Picker, examples: list[InputImage], buttons: RunButtons) -> 
         return picker.show(with_guess(outputs.cropped(chosen, crop)))
 
     buttons.block_run_while(picker.examples.select, show_example, None, picker.outputs)
-    file_inputs, file_outputs = [picker.file, picker.state, picker.crop], [picker.examples, picker.file]
-    buttons.block_run_while(picker.file.upload, show_file, file_inputs, [*picker.outputs, *file_outputs])
+    file_inputs = [picker.file, picker.state, picker.crop]
+    buttons.block_run_while(picker.file.upload, show_file, file_inputs, [*picker.outputs, picker.file])
     buttons.block_run_while(picker.crop.input, crop_again, [picker.state, picker.crop], picker.outputs)

@@ -65,6 +65,32 @@ def attacked(clean: str, labelled: str, truth: str, drawn: Sequence[str]) -> str
     return f"{sentence} It says “{truth}” about {whole} drawn from what it saw with the label."
 
 
+def drawn(caption: str, shares: dict[str, float]) -> str:
+    """How often each network recognises the caption's thing in views of a drawing: network -> share of the views."""
+    if not shares:
+        return f"This is what CLIP drew for “{caption}”."
+    judges = {"judge": "A network that took no part in the drawing"}
+    seen = [f"{judges.get(name, 'CLIP itself')} recognises it in {share:.0%}" for name, share in shares.items()]
+    return f"This is what CLIP drew for “{caption}”, seen in random views. {'. '.join(seen)} of them."
+
+
+def decoded(labels: Sequence[str]) -> str:
+    """The labels of pictures that were decoded at places of the map."""
+    if len(labels) == 1:
+        return f"CLIP sees {labels[0]} in the picture that was decoded at this place."
+    return f"Along the line CLIP sees {along(labels)}."
+
+
+def edited(caption: str, count: int, recognised: float | None) -> str:
+    """How many edits there are, and the share of them in whose painted part CLIP recognises the caption's thing."""
+    sentence = f"{count} edit{'s' * (count > 1)} {f'to “{caption}”' if caption else 'without a caption'}."
+    if recognised is None:
+        return sentence
+    if count == 1:
+        return f"{sentence} CLIP {'recognises it' if recognised else 'does not recognise it'} in the painted part."
+    return f"{sentence} CLIP recognises it in the painted part of {round(recognised * count)}."
+
+
 def matched(own: dict[str, int], count: int) -> str:
     """How many of `count` pictures in each row CLIP matches with their own caption."""
     rows = [f"{hits} of {count} {name}" for name, hits in own.items()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from ... import experiments
-from .. import controls, markup
+from .. import controls, markup, sentences
 from ..events import QUIET, Controls
 from ..outputs import output_images
 from ..page import Page, PageResult, PageRun
@@ -112,7 +112,8 @@ def run(
     extra: dict[str, object] = {"curve": markup.figure_html(result.curve(), "The cosine over views at each step")}
     if result.paths is not None and result.paths.curves.shape[2] == 1 and not result.paths.closed:
         extra |= {"pad": sheet_of(result.paths), "pen_status": markup.message("Draw on the sheet; then press Run.")}
-    return PageResult(result, pictures, extra)
+    shares = {row["encoder"]: row["value"] for row in result.table if row["quantity"] == "top-1 over views"}
+    return PageResult(result, pictures, extra, summary=sentences.drawn(prompt, shares))
 
 
 def _names(text: str) -> list[str]:

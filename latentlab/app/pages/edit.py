@@ -16,7 +16,7 @@ from ...errors import UserError
 from ...experiments.history import History
 from ...io import images
 from ...outpainting import SIDES
-from .. import controls, model_cache, outputs
+from .. import controls, model_cache, outputs, sentences
 from ..events import QUIET, Controls
 from ..outputs import InputImage, output_images
 from ..page import Page, PageResult, PageRun
@@ -263,7 +263,9 @@ def run(
     )
     titles = [f"{prompt.strip() or 'edited'} · seed {k}" for k in result.seeds]
     pictures = output_images(result.pixels, titles, captions=[prompt.strip()] * len(titles))
-    return PageResult(result, pictures, {**_updates(result.history), "live": None})
+    recognised = {row["quantity"]: row["value"] for row in result.table}.get("accuracy inside the mask")
+    summary = sentences.edited(prompt.strip(), len(titles), recognised)
+    return PageResult(result, pictures, {**_updates(result.history), "live": None}, summary=summary)
 
 
 PAGE = Page(

@@ -7,7 +7,7 @@ import gradio as gr
 from ... import experiments
 from ...latents import Latent
 from ...noise import draw_x_T
-from .. import controls, map_data, scrubber
+from .. import controls, map_data, running, scrubber, sentences
 from ..events import Controls
 from ..map import MOST, canvas, parsed_places
 from ..outputs import known_latents, output_images
@@ -49,7 +49,8 @@ def run(model: str, places: str, frames: float, seed: int, steps: float, guidanc
     pictures = output_images(result.pixels, titles, known_latents=latents, latents=latent)
     paths = {"Move along the line": (result.pixels, titles)}
     scrubbed = scrubber.draw(paths) if len(xy) > 1 else gr.update(visible=False)
-    return PageResult(result, pictures, {"scrubber": scrubbed})
+    summary = sentences.decoded(running.top_labels(model, result.pixels))
+    return PageResult(result, pictures, {"scrubber": scrubbed}, summary=summary)
 
 
 def extras() -> Controls:
@@ -66,6 +67,7 @@ PAGE = Page(
     advanced,
     extras,
     above=canvas,
+    ready="Click an empty place on the map to see what the decoder draws there, or press Run for the place in the box.",
     stages=("CLIP", "decoder", "upsampler"),
     order=110,
 )
