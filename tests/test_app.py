@@ -166,7 +166,7 @@ def test_a_caption_is_helped_along_while_it_is_typed(visit):
     )
     caption.fill("three aples and a peng")
     lines.get_by_text("does not know the word “aples”").wait_for()
-    expect(page.locator("#generate-caption u")).to_have_text(["aples"])
+    expect(page.locator("#generate-prompt u")).to_have_text(["aples"])
     lines.get_by_role("button", name="penguin", exact=True).click()
     expect(caption).to_have_value("three aples and a penguin")
     lines.get_by_role("button", name="apples", exact=True).click()
@@ -327,7 +327,7 @@ def history(page) -> list[str]:
 @pytest.mark.parametrize("touch", [False, True], ids=["mouse", "finger"])
 def test_a_painted_part_is_edited_in_place_and_undone_and_a_cancelled_edit_changes_nothing(visit, touch):
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-    page = visit("?page=edit&steps=6&caption=a+fox", **(phone if touch else {}))
+    page = visit("?page=edit&steps=6&prompt=a+fox", **(phone if touch else {}))
     assert history(page)[-1].startswith("▸ ") and len(history(page)) == 2, "the page opens on a finished example"
     assert page.evaluate("document.documentElement.scrollWidth") <= (390 if touch else 1280)
     stroke(page, touch)

@@ -65,13 +65,13 @@ def attacked(clean: str, labelled: str, truth: str, drawn: Sequence[str]) -> str
     return f"{sentence} It says “{truth}” about {whole} drawn from what it saw with the label."
 
 
-def drawn(caption: str, shares: dict[str, float]) -> str:
-    """How often each network recognises the caption's thing in views of a drawing: network -> share of the views."""
+def drawn(prompt: str, shares: dict[str, float]) -> str:
+    """How often each network recognises the prompt's thing in views of a drawing: network -> share of the views."""
     if not shares:
-        return f"This is what CLIP drew for “{caption}”."
+        return f"This is what CLIP drew for “{prompt}”."
     judges = {"judge": "A network that took no part in the drawing"}
     seen = [f"{judges.get(name, 'CLIP itself')} recognises it in {share:.0%}" for name, share in shares.items()]
-    return f"This is what CLIP drew for “{caption}”, seen in random views. {'. '.join(seen)} of them."
+    return f"This is what CLIP drew for “{prompt}”, seen in random views. {'. '.join(seen)} of them."
 
 
 def decoded(labels: Sequence[str]) -> str:
