@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image, ImageChops
 pytest.importorskip("gradio")
 from latentlab import UserError, diagrams
 from latentlab.app import diagram, glossary, map_data, model_cache
-from latentlab.app.map import Chosen, parsed_places
+from latentlab.app.map import Chosen, _shipped_places, parsed_places
 from latentlab.app.outputs import InputImage
 from latentlab.app.pages import PAGES, map
 from latentlab.experiments import EXPERIMENTS
@@ -60,7 +61,7 @@ def test_a_file_of_embeddings_becomes_a_map_whose_missing_pictures_are_named(pho
     data = map_data.from_embeddings(photos)
     assert data.captions[2] == "a/2.png" and data.attributes["folder"][:2] == ["a", "b"]
     assert "1 pictures are not in" in data.note
-    sent = json.loads(data.as_json(run_to_end(map_data.layout("toy", data)), "url"))
+    sent = json.loads(data.as_json(run_to_end(map_data.layout("toy", data)).xy, "url"))
     assert len(sent["xy"]) == 7 and sent["captions"] == data.captions
 
 
@@ -120,3 +121,8 @@ def test_the_glossary_marks_a_term_once_and_no_part_of_a_word():
     assert marked.count("data-means") == 3  # z_i, cosine, dBs
     assert "xdB" in marked and "my_z_i" in marked
     assert "<b>η</b>" in glossary.legend("η = 0.5") and glossary.legend("nothing") == ""
+
+
+def test_a_map_whose_places_ship_is_shown_before_its_pictures_are_encoded(monkeypatch):
+    monkeypatch.setattr(map_data.running, "encode_images", lambda *_: pytest.fail("encoded"))
+    assert all(caption in html.unescape(_shipped_places()) for caption in map_data.load().captions[:5])

@@ -137,6 +137,7 @@ class MapEvents:
         chosen = gr.State(Chosen())
         inputs = [output_bar.model, chosen, output_bar.own_images, *(p.state for p, _ in output_bar.slots)]
         shown = [parts.data, parts.marks, chosen, built.status]
+        built.tab.select(_shipped_places, None, parts.data, **QUIET)
         built.tab.select(self._draw, inputs, shown, **run_options(built.status))
         parts.plane.select(self._choose, chosen, [parts.marks, chosen, about, use, both], **QUIET)
         place = parts.plane.submit(_places, None, built.controls["places"], **QUIET)
@@ -190,7 +191,7 @@ class MapEvents:
         chosen = Chosen(tuple(r for r in chosen.rows if r < len(data.captions)), own, tuple((x, y) for x, y in places))
         text = "Click an empty place to decode it." + (" Orange frames are your own pictures." if own else "")
         notes = [data.note] if data.note else []
-        atlas = _channel(data.as_json(layout, str(data.atlas)))
+        atlas = gr.skip() if data.xy is not None else _channel(data.as_json(layout.xy, str(data.atlas)))
         yield [atlas, _channel(chosen.as_json()), chosen, markup.message(text, notes=notes)]
 
     def _choose(self, chosen: Chosen, event: gr.EventData) -> list[object]:
@@ -214,6 +215,12 @@ class MapEvents:
         if not chosen.rows or not isinstance(target, int) or not 0 <= target < len(self.output_bar.slots):
             return [gr.skip()] * (1 + len(self.output_bar.all_pickers()))
         return self.output_bar.put_into({target: chosen.picture(chosen.rows[-1])})
+
+
+def _shipped_places() -> Update | str:
+    """Return a map whose places ship with it, which is shown before the model has encoded its pictures."""
+    data = map_data.load()
+    return gr.skip() if data.xy is None else _channel(data.as_json(data.xy, str(data.atlas)))
 
 
 def _decoded(run_output: RunOutput, chosen: Chosen) -> Update | str:

@@ -53,8 +53,8 @@ class MapData:
     metadata: dict[str, str] = field(default_factory=dict)
     note: str = ""
 
-    def as_json(self, layout: Layout, url: str) -> str:
-        """Return what the browser needs to draw the map."""
+    def as_json(self, xy: Tensor, url: str) -> str:
+        """Return what the browser needs to draw the map, with the pictures' places xy (N, 2)."""
         about = {
             "columns": self.thumbnails.columns,
             "cell": SIDE,
@@ -62,7 +62,7 @@ class MapData:
             "captions": self.captions,
             "attributes": self.attributes,
             "colours": self.colours,
-            "xy": [[round(x, 4), round(y, 4)] for x, y in layout.xy.tolist()],
+            "xy": [[round(x, 4), round(y, 4)] for x, y in xy.tolist()],
         }
         return json.dumps(about, ensure_ascii=False, separators=(",", ":"))
 

@@ -22,7 +22,7 @@ def inputs() -> Controls:
         "theta": gr.Slider(
             0.05,
             1,
-            0.5,
+            0.3,
             step=0.05,
             label="How far to go",
             info="1 goes all the way to the new caption (θ); 0.25 to 0.50 keeps more of the picture.",

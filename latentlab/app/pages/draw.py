@@ -60,7 +60,6 @@ def extras() -> Controls:
     return {
         "pad": gr.HTML(blank_sheet(), padding=False, js_on_load=POINTER, elem_id="pen"),
         "pen_status": gr.HTML(padding=False),
-        "curve": gr.HTML(padding=False, visible=False, elem_classes="result"),
     }
 
 
@@ -109,11 +108,11 @@ def run(
         preview_every=2,
     )
     pictures = output_images(result.pixels, [prompt or "drawing"], captions=[prompt])
-    extra: dict[str, object] = {"curve": markup.figure_html(result.curve(), "The cosine over views at each step")}
+    curve, extra = markup.figure_html(result.curve(), "The cosine over views at each step"), {}
     if result.paths is not None and result.paths.curves.shape[2] == 1 and not result.paths.closed:
-        extra |= {"pad": sheet_of(result.paths), "pen_status": markup.message("Draw on the sheet; then press Run.")}
+        extra = {"pad": sheet_of(result.paths), "pen_status": markup.message("Draw on the sheet; then press Run.")}
     shares = {row["encoder"]: row["value"] for row in result.table if row["quantity"] == "top-1 over views"}
-    return PageResult(result, pictures, extra, summary=sentences.drawn(prompt, shares))
+    return PageResult(result, pictures, extra, figures=curve, summary=sentences.drawn(prompt, shares))
 
 
 def _names(text: str) -> list[str]:

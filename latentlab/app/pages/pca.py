@@ -51,7 +51,7 @@ def advanced() -> Controls:
             info="The largest distance, in standard deviations of a component or mean strengths of a feature.",
         ),
         "seed": controls.seed("Seed of x_T", "Pictures from the first components are all decoded from this noise."),
-        "steps": controls.steps(12),
+        "steps": controls.steps(),
     }
 
 
@@ -115,7 +115,7 @@ def _truncate(model: str, lab: models.Lab, picture: InputImage, seed: int, steps
         steps=steps,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"{k} component{'s' * (k > 1)}" for k in result.dims]
+    titles = [f"first {k}" for k in result.dims]
     plot = markup.figure_html(result.curves(), "Variance explained and cosines against the number of components kept")
     x_T = draw_x_T(lab.require_decoder(), [result.seed]).expand(len(dims), -1, -1, -1)
     key = lab.name, lab.weights

@@ -20,7 +20,7 @@ from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 def advanced() -> Controls:
     return {
-        "steps": controls.steps(12),
+        "steps": controls.steps(),
         "method": controls.method(),
         "iterations": gr.Slider(
             1,
@@ -111,7 +111,7 @@ PAGE = Page(
     advanced,
     extras,
     pictures=("Picture",),
-    initial_examples=("strawberry|heart",),
+    initial_examples=("a pig",),
     columns=3,
     rows=True,
     order=20,
