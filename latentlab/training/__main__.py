@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
 from ..errors import UserError
 from ..models.emoji import weights_folder
@@ -21,7 +20,10 @@ from .exports import (
     load_token_pool,
     run_folder,
 )
+from .fits import dictionary, directions
 from .icon_sets import HELD_OUT_STYLES, STYLES
+from .options import Device, FromShipped, Minutes, Resume, Scenes, Start, console, device_of
+from .publishing import atlas, compare, confidence, factors, gallery, report, sheet, ship
 from .things import things
 
 if TYPE_CHECKING:
@@ -33,20 +35,6 @@ if TYPE_CHECKING:
 N = TypeVar("N", bound="nn.Module")
 
 app = typer.Typer(no_args_is_help=True, help="Train Emoji World's miniature part by part, in the order of this list.")
-console = Console(stderr=True)
-
-Minutes = Annotated[float, typer.Option(help="The running time of this session in minutes.")]
-Resume = Annotated[bool, typer.Option("--resume/--restart", help="Continue from the last checkpoint, or start again.")]
-FromShipped = Annotated[bool, typer.Option(help="Start from the shipped weights when there is no checkpoint.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda; by default cuda where it is available.")]
-Scenes = Annotated[int, typer.Option(help="The number of training scenes, which are encoded once.")]
-Start = Annotated[Path | None, typer.Option(help="Start from the weights of the miniature in this folder.")]
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    return torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _train(
@@ -95,7 +83,7 @@ def clip(
     from .anchored_clip import AnchoredClip
     from .clip import Clip
 
-    where = _device(device)
+    where = device_of(device)
     part = (AnchoredClip if anchored else Clip)(load_sprites(), run_folder("clip"), where)
     _train(part, "clip", minutes, resume, from_shipped, where)
 
@@ -115,7 +103,7 @@ def autoencoder(
     """Train the decoder's first stage, from pictures of 64x64 to latents of 8x8."""
     from .autoencoder import Autoencoder, SameLatents
 
-    where = _device(device)
+    where = device_of(device)
     part: Autoencoder
     if same_latents:
         part = SameLatents(load_sprites(), load_decoder(where), where)
@@ -140,7 +128,7 @@ def decoder(
     """Train the decoder, which takes the longest."""
     from .decoder import Decoder
 
-    where, sprites = _device(device), load_sprites()
+    where, sprites = device_of(device), load_sprites()
     encoder, first_stage = load_encoder(where), None if pixels else load_autoencoder(where)
     side = 32 if pixels else 64
     pool = load_pool(sprites, encoder, first_stage, count=scenes, side=side, progress=console)
@@ -165,7 +153,7 @@ def prior(
     from .decoder import Pool
     from .prior import Prior
 
-    where, sprites = _device(device), load_sprites()
+    where, sprites = device_of(device), load_sprites()
     encoder, first_stage = load_encoder(where), load_autoencoder(where)
     pool = load_pool(sprites, encoder, first_stage, count=scenes, side=64, progress=console)
     held_out = Pool.build(sprites, encoder, first_stage, first=10**9, count=512, side=64)
@@ -180,7 +168,7 @@ def upsampler(
     """Train the upsampler, from 64 to 256 pixels."""
     from .upsampler import HIGH, Upsampler
 
-    where = _device(device)
+    where = device_of(device)
     part = Upsampler(load_sprites(size=HIGH), load_decoder(where), where)
     _train(part, "upsampler", minutes, resume, from_shipped, where)
 
@@ -190,7 +178,7 @@ def judge(minutes: Minutes = 15, resume: Resume = True, from_shipped: FromShippe
     """Train the judge, a separate classifier of real drawings that scores the generated pictures."""
     from .judge import JudgeTraining
 
-    where = _device(device)
+    where = device_of(device)
     _train(JudgeTraining(load_sprites(), where), "judge", minutes, resume, from_shipped, where)
 
 
@@ -201,7 +189,7 @@ def noised_clip(
     """Train CLIP's image tower further on noised scenes, for guidance by a noised CLIP."""
     from .noised_clip import NoisedClipTraining
 
-    where = _device(device)
+    where = device_of(device)
     part = NoisedClipTraining(load_sprites(), load_encoder(where), load_autoencoder(where))
     _train(part, "noised-clip", minutes, resume, from_shipped, where)
 
@@ -221,7 +209,7 @@ def dvae(
     """Train DALL·E 1's discrete first stage, a quantiser of the first stage's latents."""
     from .dvae import DvaeTraining
 
-    where, sprites = _device(device), load_sprites()
+    where, sprites = device_of(device), load_sprites()
     encoder, first_stage = load_encoder(where), load_autoencoder(where)
     pool = load_pool(sprites, encoder, first_stage, count=scenes, side=64, progress=console)
     start = load_dvae(where).network if same_tokens else None
@@ -241,52 +229,13 @@ def dalle(
     from .dalle import DalleTraining, TokenPool
     from .decoder import Pool
 
-    where, sprites = _device(device), load_sprites()
+    where, sprites = device_of(device), load_sprites()
     encoder, quantizer = load_encoder(where), load_dvae(where)
     pool = load_pool(sprites, encoder, quantizer.autoencoder, count=scenes, side=64, progress=console)
     new = Pool.build(sprites, encoder, quantizer.autoencoder, first=10**9, count=512, side=64)
     held_out = TokenPool.build(sprites, new.x_0, quantizer, encoder, first=10**9)
     tokens = load_token_pool(sprites, pool.x_0, quantizer, encoder)
     _train(DalleTraining(quantizer, encoder, tokens, held_out), "dalle", minutes, resume, from_shipped, where)
-
-
-@app.command()
-def directions(device: Device = "", scenes: Scenes = 32_000) -> None:
-    """Fit the principal directions of z_i on the training scenes."""
-    from ..analysis.pca import Directions
-
-    where, sprites = _device(device), load_sprites()
-    encoder, first_stage = load_encoder(where), load_autoencoder(where)
-    pool = load_pool(sprites, encoder, first_stage, count=scenes, side=64, progress=console)
-    metadata = {"model": "emoji", "fitted on": f"{scenes} training scenes"}
-    components = Directions.fit(pool.z_i.float().split(4096), metadata=metadata)
-    folder = run_folder("directions") / "export"
-    folder.mkdir(parents=True, exist_ok=True)
-    components.save(folder / "directions.safetensors")
-    counts = {"n": components.count, "width": len(components.mean), "components for 99%": components.needed(0.99)}
-    print(json.dumps(counts))
-
-
-@app.command()
-def dictionary(
-    device: Device = "",
-    scenes: Scenes = 32_000,
-    features: Annotated[int, typer.Option(min=1, help="The number of features.")] = 512,
-    steps: Annotated[int, typer.Option(min=1, help="The steps of the fit.")] = 2000,
-) -> None:
-    """Fit a dictionary of sparse features of z_i on the training scenes."""
-    from ..analysis.sparse_autoencoder import fit
-
-    where, sprites = _device(device), load_sprites()
-    encoder, first_stage = load_encoder(where), load_autoencoder(where)
-    pool = load_pool(sprites, encoder, first_stage, count=scenes, side=64, progress=console)
-    metadata = {"model": "emoji", "fitted on": f"{scenes} training scenes"}
-    fitted = fit(pool.z_i.float(), features, steps=steps, metadata=metadata)
-    folder = run_folder("dictionary") / "export"
-    folder.mkdir(parents=True, exist_ok=True)
-    fitted.save(folder / "dictionary.safetensors")
-    dead = int((fitted.frequency == 0).sum())
-    print(json.dumps({"n": fitted.count, "features": len(fitted), "dead": dead, "explained": fitted.explained}))
 
 
 # The shares of the time that the parts get in `all`.
@@ -312,113 +261,10 @@ def every_part(
     directions(device=device, scenes=scenes)
 
 
-@app.command()
-def gallery() -> None:
-    """Draw the 24 sample pictures that ship with the model: held-out scenes at 128 pixels."""
-    from .shipping import draw_gallery
-
-    folder = weights_folder() / "gallery"
-    print(f"{draw_gallery(load_sprites(), folder)} pictures in {folder}")
-
-
-@app.command(name="map")
-def atlas(
-    draw: Annotated[bool, typer.Option(help="Draw the pictures again; by default they only get new places.")] = False,
-) -> None:
-    """Lay out the pictures of the app's map by the shipped CLIP, in less than a minute."""
-    from .. import models
-    from . import map
-
-    folder = map.data_folder()
-    if draw:
-        map.draw(load_sprites(), folder)
-    print(f"{map.lay_out(models.load('emoji').encoder, folder)} pictures in {folder}")
-
-
-@app.command()
-def ship() -> None:
-    """Copy every part's newest export into latentlab/weights/emoji and write its MANIFEST.json."""
-    from .shipping import copy_exports
-
-    digests, target = copy_exports(), weights_folder()
-    size = sum(p.stat().st_size for p in target.rglob("*") if p.is_file())
-    print(f"{len(digests)} files, {size / 2**20:.1f} MB, in {target}")
-
-
-@app.command()
-def confidence() -> None:
-    """Find the probability from which on the shipped CLIP can be trusted, and write it beside the weights."""
-    from .. import models
-    from . import confidence as module
-
-    numbers = module.measure(models.load("emoji"), load_sprites())
-    print(json.dumps(numbers), module.save(numbers, weights_folder()))
-
-
-@app.command()
-def sheet(
-    out: Annotated[Path, typer.Option(help="The folder for the sheets.")] = Path("sheets"),
-    seed: Annotated[int, typer.Option(help="The seed of captions, pictures and noise.")] = 0,
-) -> None:
-    """Draw contact sheets of the shipped miniature, by which it can be judged by eye."""
-    from .. import models
-    from ..plotting import save
-    from .sheet import sheets
-
-    out.mkdir(parents=True, exist_ok=True)
-    for name, figure in sheets(models.load("emoji"), load_sprites(), seed=seed):
-        print(save(figure, out / f"{name.replace(' ', '-')}.png", dpi=80))
-
-
-@app.command()
-def report(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    card: Annotated[bool, typer.Option(help="Write the table into MODEL_CARD.md.")] = False,
-    seed: Annotated[int, typer.Option(help="The seed of the held-out scenes.")] = 0,
-    folder: Annotated[Path | None, typer.Option(help="Measure the miniature in this folder instead.")] = None,
-) -> None:
-    """Measure the shipped miniature, with n and an interval for every number."""
-    from . import report as module
-    from . import report_table
-
-    rows = module.measure(folder=folder, seed=seed, progress=console)
-    if card:
-        report_table.write_card(rows, weights_folder() / "MODEL_CARD.md")
-    print(json.dumps({"model": "emoji", "seed": seed, "rows": rows}, indent=1) if as_json else report_table.table(rows))
-
-
-@app.command()
-def compare(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    count: Annotated[int, typer.Option(min=40, help="The number of held-out scenes and of pictures per signal.")] = 512,
-    seed: Annotated[int, typer.Option(help="The seed of the held-out scenes.")] = 0,
-) -> None:
-    """Compare caption, z_t, the prior's z_i and real z_i as the decoder's input (the paper's table 2)."""
-    from .. import models
-    from . import comparison
-
-    ablation = comparison.compare(models.load("emoji"), load_sprites(), count=count, seed=seed)
-    if as_json:
-        print(json.dumps({"settings": ablation.settings, "rows": ablation.table}, indent=1))
-    else:
-        print(comparison.table(ablation))
-
-
-@app.command()
-def factors(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every direction's row.")] = False,
-    count: Annotated[
-        int, typer.Option(min=64, help="The number of scenes; half of them choose, half are held out.")
-    ] = 4096,
-    features: Annotated[int, typer.Option(min=1, help="The number of features of the dictionary.")] = 512,
-    seed: Annotated[int, typer.Option(help="The seed of the scenes and of the dictionary.")] = 0,
-) -> None:
-    """Score features, components, coordinates and texts against the true factors of scenes."""
-    from .. import models
-    from . import factors as module
-
-    measured = module.measure(models.load("emoji"), load_sprites(), count=count, features=features, seed=seed)
-    print(json.dumps(measured, indent=1) if as_json else module.table(measured))
+AFTERWARDS = (directions, dictionary, gallery, ship, confidence, sheet, report, compare, factors)
+for command in AFTERWARDS:
+    app.command()(command)
+app.command("map")(atlas)
 
 
 def main() -> None:
