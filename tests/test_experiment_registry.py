@@ -40,6 +40,7 @@ def test_every_experiment_has_a_page_a_command_a_figure_and_a_place_in_the_docs_
     declared = EXPERIMENTS[name]
     assert declared.page in {"", *(page.key for page in PAGES)}
     assert declared.command in commands()
+    assert hasattr(latentlab, name), ANEW
     assert declared.__doc__ and getattr(latentlab, name) is getattr(experiments, name) is declared
 
 
