@@ -27,8 +27,12 @@ from latentlab.io import images
 
 SIDES = (0.4, 0.6, 0.8)  # of the mask, as shares of the picture's
 QUANTITIES = (
-    "PSNR outside", "change across the border", "change beside the border", "accuracy inside the mask", "CLIP score",
-)  # fmt: skip
+    "PSNR outside",
+    "change across the border",
+    "change beside the border",
+    "accuracy inside the mask",
+    "CLIP score",
+)
 
 
 def methods(budget: int) -> dict[str, dict]:

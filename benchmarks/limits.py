@@ -21,8 +21,13 @@ from latentlab.grammar import colour_at
 NUMBERS = {2: "two", 3: "three"}
 PLURALS = ("dogs", "penguins", "strawberries", "cars", "ghosts", "tomatoes")
 COLOURED = (
-    ("purple", "banana"), ("blue", "strawberry"), ("red", "frog"), ("green", "pig"), ("yellow", "car"), ("pink", "tree")
-)  # fmt: skip
+    ("purple", "banana"),
+    ("blue", "strawberry"),
+    ("red", "frog"),
+    ("green", "pig"),
+    ("yellow", "car"),
+    ("pink", "tree"),
+)
 STANDS_OUT, LEAST = 0.35, 0.02  # the distance of a pixel from the ground in [-1, 1]; the share of the picture
 
 

@@ -22,20 +22,34 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 COLOURS = {
-    "red": (222, 49, 54), "orange": (245, 140, 40), "yellow": (250, 212, 60), "green": (70, 170, 85),
-    "blue": (60, 120, 225), "purple": (140, 80, 200), "pink": (245, 145, 185), "brown": (130, 85, 55),
-    "white": (250, 250, 250), "gray": (150, 152, 156), "black": (35, 35, 40),
-}  # fmt: skip
+    "red": (222, 49, 54),
+    "orange": (245, 140, 40),
+    "yellow": (250, 212, 60),
+    "green": (70, 170, 85),
+    "blue": (60, 120, 225),
+    "purple": (140, 80, 200),
+    "pink": (245, 145, 185),
+    "brown": (130, 85, 55),
+    "white": (250, 250, 250),
+    "gray": (150, 152, 156),
+    "black": (35, 35, 40),
+}
 SOLIDS = ("cube", "ball", "cone", "star")
 RELATIONS = ("on top of", "left of", "beside")
 
 # Every phrase that `parse` reads: the relation that it means, and whether the two solids change places.
 _RELATIONS = {
-    "on top of": ("on top of", False), "above": ("on top of", False), "over": ("on top of", False),
-    "below": ("on top of", True), "under": ("on top of", True), "underneath": ("on top of", True),
-    "left of": ("left of", False), "right of": ("left of", True),
-    "beside": ("beside", False), "next to": ("beside", False),
-}  # fmt: skip
+    "on top of": ("on top of", False),
+    "above": ("on top of", False),
+    "over": ("on top of", False),
+    "below": ("on top of", True),
+    "under": ("on top of", True),
+    "underneath": ("on top of", True),
+    "left of": ("left of", False),
+    "right of": ("left of", True),
+    "beside": ("beside", False),
+    "next to": ("beside", False),
+}
 _WORDS = {"grey": "gray", "sphere": "ball"}
 _RELATED = re.compile(rf"\b(?:is )?(?:(?:to|on) the )?({'|'.join(_RELATIONS)})\b")
 _GROUND = re.compile(rf" on (?:an? )?(?:{'|'.join(COLOURS)}|grey)(?: background)?$")

@@ -187,9 +187,15 @@ class Strokes(nn.Module):
     palette: Tensor | None
 
     def __init__(
-        self, points: Tensor, widths: Tensor, colours: Tensor, paper: Tensor, *, style: str = "strokes",
+        self,
+        points: Tensor,
+        widths: Tensor,
+        colours: Tensor,
+        paper: Tensor,
+        *,
+        style: str = "strokes",
         palette: Tensor | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.points, self.widths, self.colours = (nn.Parameter(part.clone()) for part in (points, widths, colours))
         self.register_buffer("paper", paper)

@@ -29,6 +29,8 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+# The published keys as tables: one key a line would be 600 lines.
+# fmt: off
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
 CROSS = {
     "act_fn": "silu", "attention_head_dim": 64, "center_input_sample": False,
@@ -39,62 +41,62 @@ CROSS = {
     "resnet_time_scale_shift": "scale_shift", "sample_size": 64,
     "up_block_types": [*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"], "upcast_attention": False,
     "use_linear_projection": False,
-}  # fmt: skip
+}
 SUPER = {
     "act_fn": "silu", "add_attention": False, "attention_head_dim": 8, "block_out_channels": [320, 640, 960, 1280],
     "center_input_sample": False, "down_block_types": ["ResnetDownsampleBlock2D"] * 4, "downsample_padding": 1,
     "flip_sin_to_cos": True, "freq_shift": 0, "in_channels": 6, "layers_per_block": 3, "mid_block_scale_factor": 1,
     "norm_eps": 1e-05, "norm_num_groups": 32, "out_channels": 3, "resnet_time_scale_shift": "default",
     "sample_size": 256, "time_embedding_type": "positional", "up_block_types": ["ResnetUpsampleBlock2D"] * 4,
-}  # fmt: skip
+}
 PRIOR = {
     "additional_embeddings": 4, "attention_head_dim": 64, "dropout": 0.0, "embedding_dim": 768,
     "num_attention_heads": 32, "num_embeddings": 77, "num_layers": 20,
-}  # fmt: skip
+}
 TOWER = {
     "attention_dropout": 0.0, "dropout": 0.0, "initializer_factor": 1.0, "initializer_range": 0.02,
     "layer_norm_eps": 1e-05, "torch_dtype": "float32",
-}  # fmt: skip
+}
 TEXT_L = {
     **TOWER, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
     "projection_dim": 768, "hidden_act": "quick_gelu", "vocab_size": 49408, "max_position_embeddings": 77,
     "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1, "model_type": "clip_text_model",
     "transformers_version": "4.25.1",
-}  # fmt: skip
+}
 TEXT_G = {
     **TEXT_L, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20,
     "projection_dim": 1280, "hidden_act": "gelu",
-}  # fmt: skip
+}
 TEXT_SD = {
     **TEXT_L, "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16,
     "projection_dim": 512, "hidden_act": "gelu",
-}  # fmt: skip
+}
 VISION_L = {
     **TOWER, "_name_or_path": "./image_encoder", "hidden_size": 1024, "intermediate_size": 4096,
     "num_hidden_layers": 24, "num_attention_heads": 16, "num_channels": 3, "patch_size": 14, "image_size": 224,
     "projection_dim": 768, "hidden_act": "quick_gelu", "model_type": "clip_vision_model",
     "transformers_version": "4.28.0.dev0",
-}  # fmt: skip
+}
 VISION_H = {
     **VISION_L, "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "projection_dim": 1024,
     "hidden_act": "gelu",
-}  # fmt: skip
+}
 VISION_G = {
     **VISION_L, "_name_or_path": "", "hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48,
     "projection_dim": 1280, "hidden_act": "gelu",
-}  # fmt: skip
+}
 STAGE = {"act_fn": "silu", "in_channels": 3, "latent_channels": 4, "layers_per_block": 2, "norm_num_groups": 32,
-         "out_channels": 3, "scaling_factor": 0.18215}  # fmt: skip
+         "out_channels": 3, "scaling_factor": 0.18215}
 VAE = {
     **STAGE, "_diffusers_version": "0.15.0.dev0", "_name_or_path": "./vae", "block_out_channels": [128, 256, 512, 512],
     "down_block_types": ["DownEncoderBlock2D"] * 4, "sample_size": 768, "up_block_types": ["UpDecoderBlock2D"] * 4,
-}  # fmt: skip
+}
 MOVQ = {
     **STAGE, "_diffusers_version": "0.17.0.dev0", "block_out_channels": [128, 256, 256, 512],
     "down_block_types": [*["DownEncoderBlock2D"] * 3, "AttnDownEncoderBlock2D"], "norm_type": "spatial",
     "num_vq_embeddings": 16384, "sample_size": 32,
     "up_block_types": ["AttnUpDecoderBlock2D", *["UpDecoderBlock2D"] * 3], "vq_embed_dim": 4,
-}  # fmt: skip
+}
 UNET_SD = {
     "_diffusers_version": "0.15.0.dev0", "_name_or_path": "./unet", "act_fn": "silu",
     "attention_head_dim": [5, 10, 20, 20], "block_out_channels": [320, 640, 1280, 1280], "center_input_sample": False,
@@ -107,18 +109,18 @@ UNET_SD = {
     "time_embedding_type": "positional", "timestep_post_act": None,
     "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3], "upcast_attention": True,
     "use_linear_projection": True,
-}  # fmt: skip
+}
 
 UNCLIP = {
     "_class_name": "UnCLIPScheduler", "_diffusers_version": "0.11.0.dev0", "clip_sample": True,
     "num_train_timesteps": 1000,
-}  # fmt: skip
+}
 # The first file's name tells what loads a part; what has no weights is its JSON alone.
 KINDS = {
     "decoder": UNet2DConditionModel, "unet": UNet2DConditionModel, "prior": PriorTransformer,
     "text_proj": UnCLIPTextProjModel, "super_res_first": UNet2DModel, "super_res_last": UNet2DModel,
     "movq": VQModel, "vae": AutoencoderKL, "image_normalizer": StableUnCLIPImageNormalizer,
-}  # fmt: skip
+}
 
 KARLO = {
     "decoder": {
@@ -140,7 +142,7 @@ KARLO = {
         **UNCLIP, "clip_sample_range": 1.0, "prediction_type": "epsilon", "variance_type": "fixed_small_log",
     },
     "tokenizer": "<|endoftext|>",
-}  # fmt: skip
+}
 CLIP_L = {".": (CLIPModel, {"text_config": TEXT_L, "vision_config": VISION_L, "projection_dim": 768})}
 KANDINSKY_DECODER = {
     "unet": {
@@ -159,7 +161,7 @@ KANDINSKY_DECODER = {
         "beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": True,
         "set_alpha_to_one": False, "steps_offset": 1, "prediction_type": "epsilon", "thresholding": False,
     },
-}  # fmt: skip
+}
 KANDINSKY_INPAINTING = {**KANDINSKY_DECODER, "unet": {**KANDINSKY_DECODER["unet"], "in_channels": 9}}
 KANDINSKY_PRIOR = {
     "prior": {**PRIOR, "_diffusers_version": "0.17.0.dev0", "embedding_dim": 1280},
@@ -176,7 +178,7 @@ KANDINSKY_PRIOR = {
         "variance_type": "fixed_small_log",
     },
     "tokenizer": "<|endoftext|>",
-}  # fmt: skip
+}
 
 
 def stable(vision: dict) -> dict:
@@ -185,7 +187,7 @@ def stable(vision: dict) -> dict:
     clipping = {
         "_diffusers_version": "0.15.0.dev0", "clip_sample_range": 1.0, "dynamic_thresholding_ratio": 0.995,
         "num_train_timesteps": 1000, "sample_max_value": 1.0, "thresholding": False, "trained_betas": None,
-    }  # fmt: skip
+    }
     return {
         "unet": {**UNET_SD, "projection_class_embeddings_input_dim": 2 * width}, "vae": VAE,
         "image_encoder": (CLIPVisionModelWithProjection, vision), "text_encoder": (CLIPTextModel, TEXT_SD),
@@ -205,7 +207,7 @@ def stable(vision: dict) -> dict:
             "beta_start": 0.00085, "clip_sample": False, "prediction_type": "v_prediction", "set_alpha_to_one": False,
             "skip_prk_steps": True, "steps_offset": 1,
         },
-    }  # fmt: skip
+    }
 
 
 def of(kind: str, library: str = "diffusers") -> list[str]:
@@ -221,7 +223,7 @@ SD_INDEX = {
     "image_normalizer": of("StableUnCLIPImageNormalizer", "stable_diffusion"), "scheduler": of("PNDMScheduler"),
     "text_encoder": of("CLIPTextModel", "transformers"), "tokenizer": TOKENS, "unet": of("UNet2DConditionModel"),
     "vae": of("AutoencoderKL"),
-}  # fmt: skip
+}
 # Repository -> its parts and its index, with the names that modules had when it was written.
 REPOSITORIES = {
     "karlo-v1-alpha": (KARLO, {
@@ -246,7 +248,7 @@ REPOSITORIES = {
     }),
     "stable-diffusion-2-1-unclip": (stable(VISION_H), SD_INDEX),
     "stable-diffusion-2-1-unclip-small": (stable(VISION_L), SD_INDEX),
-}  # fmt: skip
+}
 # Bytes of JSON files as the hub lists them; Kandinsky's end without a newline, and two of them lack spaces.
 JSON_SIZES = {
     ("karlo-v1-alpha", "."): 734, ("karlo-v1-alpha", "prior_scheduler"): 229,
@@ -260,17 +262,17 @@ JSON_SIZES = {
     ("stable-diffusion-2-1-unclip-small", "image_noising_scheduler"): 424,
     ("stable-diffusion-2-1-unclip-small", "feature_extractor"): 466,
     ("stable-diffusion-2-1-unclip-small", "."): 707,
-}  # fmt: skip
+}
 
 TINY_TEXT = {
     "hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 4, "projection_dim": 32,
     "vocab_size": 514,
-}  # fmt: skip
+}
 TINY_VISION = {**TINY_TEXT, "hidden_size": 48, "patch_size": 8, "image_size": 32}
 TINY_CROSS = {
     "down_block_types": CROSS["down_block_types"][:2], "up_block_types": CROSS["up_block_types"][2:],
     "block_out_channels": [32, 64], "layers_per_block": 1, "attention_head_dim": 8, "sample_size": 8,
-}  # fmt: skip
+}
 TINY_STAGE = {"block_out_channels": [32, 64], "layers_per_block": 1, "num_vq_embeddings": 12}
 TINY = {
     "decoder": {**TINY_CROSS, "cross_attention_dim": 40}, "prior": {
@@ -286,13 +288,14 @@ TINY = {
              "up_block_types": ["AttnUpDecoderBlock2D", "UpDecoderBlock2D"]},
     "vae": {**TINY_STAGE, "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2},
     "image_normalizer": {"embedding_dim": 32},
-}  # fmt: skip
+}
 TINY["super_res_last"] = {**TINY["super_res_first"], "sample_size": None}
 TINY_SD = {
     "block_out_channels": [32, 64], "attention_head_dim": [2, 4], "cross_attention_dim": 32, "layers_per_block": 1,
     "projection_class_embeddings_input_dim": 64, "sample_size": 8,
     "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
-}  # fmt: skip
+}
+# fmt: on
 
 
 def text_of(kind: type | None, config: dict) -> str:
@@ -434,13 +437,19 @@ def write_tokenizer(folder: Path, pad: str) -> None:
     (folder / "vocab.json").write_text(json.dumps({token: k for k, token in enumerate(tokens)}), "utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n")
     special = {
-        "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": pad
-    }  # fmt: skip
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": pad,
+    }
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
     settings = {
-        **special, "model_max_length": 77, "do_lower_case": True, "add_prefix_space": False,
+        **special,
+        "model_max_length": 77,
+        "do_lower_case": True,
+        "add_prefix_space": False,
         "tokenizer_class": "CLIPTokenizer",
-    }  # fmt: skip
+    }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
 
 
@@ -450,9 +459,10 @@ def write_open_clip(folder: Path) -> Path:
     import open_clip
 
     model = {
-        "embed_dim": 32, "vision_cfg": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 32},
+        "embed_dim": 32,
+        "vision_cfg": {"layers": 1, "width": 16, "head_width": 8, "patch_size": 8, "image_size": 32},
         "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-    }  # fmt: skip
+    }
     folder = folder / "open_clip"
     folder.mkdir(parents=True)
     preprocess = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}

@@ -109,11 +109,19 @@ def test_truncated_pictures_have_the_latents_that_they_were_decoded_from(lab):
 @pytest.mark.parametrize(
     ("name", "text", "wanted"),
     [
-        ("prompt", "a cat", "a cat"), ("prompt", "x" * 301, None), ("seed", "7", 7), ("seed", "-1", None),
-        ("seed", "1.5", None), ("seed", "nan", None), ("steps", "12", 12), ("steps", "1000000", None),
-        ("steps", "twelve", None), ("guidance", "2.5", 2.5), ("guidance", "inf", None),
+        ("prompt", "a cat", "a cat"),
+        ("prompt", "x" * 301, None),
+        ("seed", "7", 7),
+        ("seed", "-1", None),
+        ("seed", "1.5", None),
+        ("seed", "nan", None),
+        ("steps", "12", 12),
+        ("steps", "1000000", None),
+        ("steps", "twelve", None),
+        ("guidance", "2.5", 2.5),
+        ("guidance", "inf", None),
     ],
-)  # fmt: skip
+)
 def test_a_link_sets_only_what_its_control_allows(page, name, text, wanted):
     with page:
         page_declaration = next(p for p in PAGES if p.key == "generate")
@@ -247,8 +255,10 @@ def test_the_time_left_is_estimated_from_the_steps_of_the_stage_so_far(monkeypat
     now, clock, seconds_left = [0.0], markup.StageClock(), []
     monkeypatch.setattr(markup, "time", SimpleNamespace(monotonic=lambda: now[0]))
     for stage, step, seconds in [
-        ("prior", 0, 0), *(("decoder", k, 5 if k == 1 else 2) for k in range(1, 7)), ("decoder", 1, 5)
-    ]:  # fmt: skip
+        ("prior", 0, 0),
+        *(("decoder", k, 5 if k == 1 else 2) for k in range(1, 7)),
+        ("decoder", 1, 5),
+    ]:
         now[0] += seconds
         seconds_left.append(clock.left(stage, step, 6))
     assert seconds_left == [None] * 4 + [4, 2, 0, None]  # the first step is slow, so it is left out of the estimate

@@ -27,10 +27,14 @@ def squares(boxes_and_colours, side=64):
 @pytest.mark.parametrize(
     ("relation", "exchange", "right"),
     [
-        ("on top of", False, 1), ("on top of", True, 0), ("left of", False, 1), ("left of", True, 0),
-        ("beside", False, 1), ("beside", True, 1),
+        ("on top of", False, 1),
+        ("on top of", True, 0),
+        ("left of", False, 1),
+        ("left of", True, 0),
+        ("beside", False, 1),
+        ("beside", True, 1),
     ],
-)  # fmt: skip
+)
 def test_colours_are_measured_at_the_places_of_the_prompt(lab, monkeypatch, relation, exchange, right):
     prompt = f"a red cube {relation} a blue ball"
     colours = ("blue", "red") if exchange else ("red", "blue")

@@ -51,11 +51,13 @@ def test_an_unknown_word_is_named_and_near_words_are_offered_in_its_place(miniat
 @pytest.mark.parametrize(
     ("caption", "sentence"),
     [
-        ("three dogs on blue", "number than three dogs"), ("5 foxes", "number than 5 foxes"),
+        ("three dogs on blue", "number than three dogs"),
+        ("5 foxes", "number than 5 foxes"),
         ("two mice", "number than two mice"),
-        ("a purple banana", "the banana may not become purple"), ("a red frog on red", "the frog may not become red"),
+        ("a purple banana", "the banana may not become purple"),
+        ("a red frog on red", "the frog may not become red"),
     ],
-)  # fmt: skip
+)
 def test_a_caption_at_which_the_model_is_known_to_fail_says_so(caption, sentence):
     (warning,) = known_failures(caption, THINGS)
     assert sentence in warning

@@ -168,11 +168,29 @@ def test_unknown_words_are_named_with_near_words(encoder):
 @pytest.mark.parametrize(
     "caption",
     [
-        "a dog", "A DOG!", "a dog, a cat.", "a red-apple", "a zébra", "an äpple", "a dög", "dog🐶", "a 🐶", "a dog_cat",
-        "it's a dog", "★ a dog", "ｃａｔ", "a cat &amp; a dog", "3 dogs", "ice   cream\n", "ein Hund", "一只狗",
-        "a €uro", "-", "½",
+        "a dog",
+        "A DOG!",
+        "a dog, a cat.",
+        "a red-apple",
+        "a zébra",
+        "an äpple",
+        "a dög",
+        "dog🐶",
+        "a 🐶",
+        "a dog_cat",
+        "it's a dog",
+        "★ a dog",
+        "ｃａｔ",
+        "a cat &amp; a dog",
+        "3 dogs",
+        "ice   cream\n",
+        "ein Hund",
+        "一只狗",
+        "a €uro",
+        "-",
+        "½",
     ],
-)  # fmt: skip
+)
 def test_exactly_the_words_that_the_model_lacks_are_reported(encoder, caption):
     unknown_token = encoder.tokenizer.tokenizer.unk_token_id
     lost = (encoder.tokens([caption]) == unknown_token).sum().item()

@@ -366,11 +366,17 @@ def test_the_vae_of_stable_unclip_has_the_published_scale_even_where_its_config_
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("kandinsky22", "prior"), ("kandinsky22", "unet"), ("kandinsky22", "image_encoder"), ("karlo", "prior"),
-        ("karlo", "super_res_last"), ("karlo", "image_encoder"), ("stable-unclip-l", "prior"),
-        ("stable-unclip-l", "vae"), ("stable-unclip-h", "unet"),
+        ("kandinsky22", "prior"),
+        ("kandinsky22", "unet"),
+        ("kandinsky22", "image_encoder"),
+        ("karlo", "prior"),
+        ("karlo", "super_res_last"),
+        ("karlo", "image_encoder"),
+        ("stable-unclip-l", "prior"),
+        ("stable-unclip-l", "vae"),
+        ("stable-unclip-h", "unet"),
     ],
-)  # fmt: skip
+)
 def test_a_folder_may_hold_one_part_and_the_rest_comes_from_the_cache(published, name, part, tmp_path, cache):
     (source,) = [s for s in models.spec(name).sources if part in s.parts]
     whole = published / source.name
@@ -572,7 +578,7 @@ def swap(pattern, other):
         ("stable-unclip-l", rewrite("*small/scheduler/*.json", prediction_type="flow"), "prediction_type is 'flow'"),
         ("karlo", remove("karlo*/tokenizer/vocab.json"), "lacks vocab.json or merges.txt"),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_checkpoint_is_refused(copy, name, damage, message):
     damage(copy)
     with pytest.raises(UserError, match=message):
@@ -626,11 +632,16 @@ GPU, CPU = torch.device("cuda"), torch.device("cpu")
 @pytest.mark.parametrize(
     ("device", "free", "machine", "offload", "turns"),
     [
-        (GPU, 100, 100, None, None), (GPU, 6, 100, None, "memory"), (GPU, 100, 100, True, "memory"),
-        (GPU, 100, 100, False, None), (GPU, 6, 6, None, "disk"), (CPU, 100, 100, None, None), (CPU, 6, 6, None, "disk"),
+        (GPU, 100, 100, None, None),
+        (GPU, 6, 100, None, "memory"),
+        (GPU, 100, 100, True, "memory"),
+        (GPU, 100, 100, False, None),
+        (GPU, 6, 6, None, "disk"),
+        (CPU, 100, 100, None, None),
+        (CPU, 6, 6, None, "disk"),
         (CPU, 100, 100, True, "disk"),
     ],
-)  # fmt: skip
+)
 def test_networks_take_turns_where_they_do_not_all_fit(monkeypatch, device, free, machine, offload, turns):
     monkeypatch.setattr(checkpoint, "free_gigabytes", lambda where: machine if where == CPU else free)
     files = object.__new__(checkpoint.Checkpoint)

@@ -17,12 +17,17 @@ FAMILIES = [row.name for row in models.REGISTRY.values() if row.sources]
 META = torch.device("meta")
 # Gigabytes of the safetensors files as the hub lists them.
 LISTED = {
-    ("karlo-v1-alpha", "decoder"): 3.54, ("karlo-v1-alpha", "prior"): 4.09, ("karlo-v1-alpha", "text_proj"): 0.0315,
-    ("karlo-v1-alpha", "super_res_first"): 2.77, ("karlo-v1-alpha", "super_res_last"): 2.77,
-    ("clip-vit-large-patch14", "."): 1.71, ("kandinsky-2-2-decoder", "unet"): 5.01,
+    ("karlo-v1-alpha", "decoder"): 3.54,
+    ("karlo-v1-alpha", "prior"): 4.09,
+    ("karlo-v1-alpha", "text_proj"): 0.0315,
+    ("karlo-v1-alpha", "super_res_first"): 2.77,
+    ("karlo-v1-alpha", "super_res_last"): 2.77,
+    ("clip-vit-large-patch14", "."): 1.71,
+    ("kandinsky-2-2-decoder", "unet"): 5.01,
     ("kandinsky-2-2-decoder-inpaint", "unet"): 5.01,
-    ("stable-diffusion-2-1-unclip-small", "unet"): 3.48, ("stable-diffusion-2-1-unclip", "text_encoder"): 1.36,
-}  # fmt: skip
+    ("stable-diffusion-2-1-unclip-small", "unet"): 3.48,
+    ("stable-diffusion-2-1-unclip", "text_encoder"): 1.36,
+}
 SHAPES = {  # z_i's width, x_T, the decoder's pixels, the caption as the decoder reads it
     "karlo": (768, (3, 64, 64), 64, (78, 769)),
     "kandinsky22": (1280, (4, 64, 64), 512, None),

@@ -43,10 +43,11 @@ def test_a_text_diff_that_changes_nothing_for_clip_says_so():
 @pytest.mark.parametrize(
     ("labels", "text"),
     [
-        (["b", "a", "b", "a", "a"], "from 8 or more"), (["a"] * 5, "from 1 or more"),
+        (["b", "a", "b", "a", "a"], "from 8 or more"),
+        (["a"] * 5, "from 1 or more"),
         (["a", "a", "a", "a", "b"], "but b in the picture from all 16"),
     ],
-)  # fmt: skip
+)
 def test_enough_components_are_those_from_which_on_every_label_is_right(labels, text):
     assert text in sentences.truncated("a", labels, (1, 2, 4, 8, 16))
 

@@ -44,12 +44,13 @@ def test_a_text_diff_refuses_equal_captions_and_no_target(lab, inversion):
 @pytest.mark.parametrize(
     ("targets", "params", "message"),
     [
-        ("a cat", {"thetas": [1.5]}, "theta"), ("a cat", {"thetas": [0.2, 0.2]}, "each of them once"),
+        ("a cat", {"thetas": [1.5]}, "theta"),
+        ("a cat", {"thetas": [0.2, 0.2]}, "each of them once"),
         (["a dog", "a dog"], {}, "each of them once"),
         ("a red quokka", {"source": "a red wombat"}, "say the same.*does not know “quokka”"),
         ("a quokka", {"source": "a cat"}, "does not know “quokka”: write of what it knows"),
     ],
-)  # fmt: skip
+)
 def test_a_text_diff_checks_its_arguments_before_it_inverts(miniature, targets, params, message):
     watched, spy = spied_lab(miniature)
     with pytest.raises(UserError, match=message):

@@ -14,14 +14,30 @@ NAMES = [thing.name for thing in things()]
 @pytest.mark.parametrize(
     ("one", "many"),
     [
-        ("a dog", "dogs"), ("an owl", "owls"), ("a fox", "foxes"), ("a bus", "buses"), ("a cactus", "cactuses"),
-        ("an octopus", "octopuses"), ("an hourglass", "hourglasses"), ("a dress", "dresses"), ("a peach", "peaches"),
-        ("a strawberry", "strawberries"), ("a monkey", "monkeys"), ("a mouse", "mice"), ("a wolf", "wolves"),
-        ("a tropical fish", "tropical fish"), ("some grapes", "grapes"), ("some scissors", "scissors"),
-        ("some sunglasses", "sunglasses"), ("a piece of cake", "pieces of cake"), ("a cup of coffee", "cups of coffee"),
-        ("an alarm clock", "alarm clocks"), ("heart eyes", "heart eyes"), ("dog", "dogs"),
+        ("a dog", "dogs"),
+        ("an owl", "owls"),
+        ("a fox", "foxes"),
+        ("a bus", "buses"),
+        ("a cactus", "cactuses"),
+        ("an octopus", "octopuses"),
+        ("an hourglass", "hourglasses"),
+        ("a dress", "dresses"),
+        ("a peach", "peaches"),
+        ("a strawberry", "strawberries"),
+        ("a monkey", "monkeys"),
+        ("a mouse", "mice"),
+        ("a wolf", "wolves"),
+        ("a tropical fish", "tropical fish"),
+        ("some grapes", "grapes"),
+        ("some scissors", "scissors"),
+        ("some sunglasses", "sunglasses"),
+        ("a piece of cake", "pieces of cake"),
+        ("a cup of coffee", "cups of coffee"),
+        ("an alarm clock", "alarm clocks"),
+        ("heart eyes", "heart eyes"),
+        ("dog", "dogs"),
     ],
-)  # fmt: skip
+)
 def test_the_plural_of_a_phrase_is_the_english_one(one, many):
     assert plural(one) == many
 
