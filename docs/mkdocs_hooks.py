@@ -15,6 +15,8 @@ PAGES = {
     "changelog.md": "CHANGELOG.md",
     "model-card.md": "latentlab/weights/emoji/MODEL_CARD.md",
 }
+COURSE = {"notebooks/README.md": "course/index.md", "notebooks/TEACHING.md": "course/teaching.md"}
+PROJECT = {f"notebooks/project/{name}.ipynb": f"course/project/{name}.ipynb" for name in ("template", "example")}
 THEORY = [
     "diffusion",
     "noise",
@@ -51,10 +53,10 @@ def notebooks() -> list[Path]:
 def targets() -> dict[str, str]:
     """Where a link to a file of the repository leads on the site."""
     pages = {source: page for page, source in PAGES.items()} | {
-        f"docs/{page}": page for page in ("checkpoints.md", "corpora.md", "experiments.md", "recipe.md")
+        f"docs/{page}": page for page in ("checkpoints.md", "corpora.md", "diagrams.md", "experiments.md", "recipe.md")
     }
     pages |= {f"notebooks/{path.name}": f"course/{path.name}" for path in notebooks()}
-    return pages | {"notebooks/README.md": "course/index.md"}
+    return pages | COURSE | PROJECT
 
 
 def relinked(text: str, source: str, page: str) -> str:
@@ -82,6 +84,8 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Fill the course and the API into the navigation."""
     api = [{"Overview": "api/index.md"}, *({name.removeprefix("latentlab."): f"api/{name}.md"} for name in modules())]
     course = [{"The course": "course/index.md"}, *({title(path): f"course/{path.name}"} for path in notebooks())]
+    course += [{f"Project: {Path(page).stem}": page} for page in PROJECT.values()]
+    course.append({"For teachers": "course/teaching.md"})
     for entry in config.nav or ():
         for name, pages in (("API", api), ("Course", course)):
             if name in entry:
@@ -103,10 +107,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, source in PAGES.items():
         if (ROOT / source).exists():
             add(page, relinked((ROOT / source).read_text("utf-8"), source, page))
-    add(
-        "course/index.md",
-        relinked((ROOT / "notebooks" / "README.md").read_text("utf-8"), "notebooks/README.md", "course/index.md"),
-    )
+    for source, page in COURSE.items():
+        add(page, relinked((ROOT / source).read_text("utf-8"), source, page))
+    for source, page in PROJECT.items():
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     for path in notebooks():
         files.append(File.generated(config, f"course/{path.name}", abs_src_path=str(path)))
     for name in modules():
