@@ -29,6 +29,18 @@ def test_the_pictures_of_a_path_are_enlarged_with_one_noise(lab, directions, nam
     assert len(set(drawn)) == 1
 
 
+def opposite(result):
+    """The same result with other numbers: what was large is small, in its table and in its small tensors."""
+    fields = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+    small = {k: v for k, v in fields.items() if isinstance(v, torch.Tensor) and v.is_floating_point() and v.ndim <= 3}
+    ends = [{"value": 1 - r["value"], "low": r["high"], "high": r["low"]} for r in result.table]
+    table = [
+        row | {k: v if v is None or k == "value" else 1 - v for k, v in end.items()}
+        for row, end in zip(result.table, ends)
+    ]
+    return dataclasses.replace(result, table=tuple(table), **{name: 1 - tensor for name, tensor in small.items()})
+
+
 @pytest.mark.parametrize("name", small_runs.RUNS)
 def test_every_experiment_reports_progress_then_numbers_with_intervals_a_figure_and_a_sentence(
     lab, directions, name, monkeypatch
@@ -43,6 +55,7 @@ def test_every_experiment_reports_progress_then_numbers_with_intervals_a_figure_
             assert row["low"] <= row["value"] <= row["high"]
     assert result.figure().axes
     assert result.summary().endswith(".") or ":" in result.summary()
+    assert opposite(result).summary() != result.summary()  # no conclusion is a fixed string
     assert result._repr_png_().startswith(b"\x89PNG")
 
 
