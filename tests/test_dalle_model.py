@@ -10,7 +10,7 @@ import torch
 from latentlab import UserError
 from latentlab.models import gpt2
 from latentlab.models.dalle import Dalle
-from latentlab.training.dalle import DalleTraining, TokenPool
+from latentlab.training.dalle import DalleTraining, TokenPool, level_rows
 from latentlab.training.things import things
 
 SIZE = 20  # of the tiny miniature's codebook
@@ -144,3 +144,20 @@ def test_a_pool_of_tokens_is_encoded_once_and_refused_if_it_is_of_another_codebo
     torch.save((pool.captions, pool.pictures + SIZE), tmp_path / "pool.pt")
     with pytest.raises(UserError, match="outside the codebook"):
         TokenPool.cached(tmp_path / "pool.pt", *arguments)
+
+
+def test_tokens_that_share_a_level_share_its_row(dalle):
+    rows = level_rows((5, 4))
+    codes = dalle.dvae.network.codes(torch.arange(SIZE).view(1, 4, 5))[0].flatten(1).T  # (20, 2)
+    for channel in range(2):
+        same = codes[:, None, channel] == codes[None, :, channel]
+        assert same.equal(rows[:, None, channel] == rows[None, :, channel])
+    assert not set(rows[:, 0].tolist()) & set(rows[:, 1].tolist())
+
+
+def test_a_folded_transformer_predicts_what_training_does(part):
+    captions, pictures = (tensor.long() for tensor in part.pool)
+    plain = part.folded(part.network)
+    logits = plain(input_ids=torch.cat([captions, pictures + part.words], 1)).logits[:, part.context - 1 : -1]
+    loss = torch.nn.functional.cross_entropy(logits[..., part.words :].flatten(0, 1), pictures.flatten())
+    torch.testing.assert_close(part._losses(part.network, captions, pictures)[1], loss)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,14 +71,14 @@ class DalleTraining(Part["GPT2LMHeadModel"]):
     """
 
     name = "dalle"
-    lr = 1e-3
-    muon_lr = 4e-3
+    lr = 2e-3
+    muon_lr = 6e-3
     weight_decay = 0.05
     batch = 64
     dropped = 0.1
 
     def __init__(
-        self, dvae: Dvae, encoder: Encoder, pool: TokenPool, held_out: TokenPool, *, width: int = 256, layers: int = 6
+        self, dvae: Dvae, encoder: Encoder, pool: TokenPool, held_out: TokenPool, *, width: int = 192, layers: int = 4
     ) -> None:
         torch.manual_seed(0)
         self.dvae, self.encoder, self.pool, self.held_out = dvae, encoder, pool, held_out
@@ -88,19 +91,29 @@ class DalleTraining(Part["GPT2LMHeadModel"]):
             heads=width // 32,
         )
         self.network.config.words = vocabulary_digest(encoder)
+        self.levels = level_rows(dvae.network.config["levels"]).to(encoder.device)
+        self.network.levels = torch.nn.Embedding(int(self.levels.max()) + 1, width)  # type: ignore[assignment]
+        torch.nn.init.normal_(self.network.levels.weight, std=0.02)
 
     def matrices(self) -> list[torch.nn.Parameter]:
         return [p for p in self.network.transformer.h.parameters() if p.ndim == 2]
 
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
-        """Add the output layer, which is the table of embeddings and is not stored."""
-        return {**state, "lm_head.weight": state["transformer.wte.weight"]}
+        """Add the output layer, which is the table of embeddings and is not stored, and the levels, which it holds."""
+        zeros = torch.zeros_like(self.network.levels.weight)
+        return {**state, "lm_head.weight": state["transformer.wte.weight"], "levels.weight": zeros}
+
+    def table(self, network: GPT2LMHeadModel) -> Tensor:
+        """The table of embeddings: words, and tokens of which each is its own row and the rows of its levels."""
+        rows = network.lm_head.weight
+        shared = network.levels(self.levels).sum(1)  # (codebook, W)
+        return torch.cat([rows[: self.words], rows[self.words :] + shared])
 
     def _losses(self, network: GPT2LMHeadModel, captions: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """The cross-entropies of a caption's token and of a picture's, in nats."""
         ids = torch.cat([captions, pictures + self.words], 1)
-        states = network.transformer(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        table, border = network.lm_head.weight, self.context - 1
+        table, border = self.table(network), self.context - 1
+        states = network.transformer(inputs_embeds=F.embedding(ids, table), use_cache=False).last_hidden_state[:, :-1]
         words = F.linear(states[:, :border], table[: self.words]).flatten(0, 1).float()
         codes = F.linear(states[:, border:], table[self.words :]).flatten(0, 1).float()
         following = captions[:, 1:].flatten()
@@ -120,8 +133,16 @@ class DalleTraining(Part["GPT2LMHeadModel"]):
         caption, picture = self._losses(self.network, captions * kept, pictures)
         return CAPTION_SHARE * caption + (1 - CAPTION_SHARE) * picture
 
+    def folded(self, network: GPT2LMHeadModel) -> GPT2LMHeadModel:
+        """A copy with the levels added to the table, which is a plain GPT-2."""
+        plain = copy.deepcopy(network)
+        plain.transformer.wte.weight.data = self.table(network).detach()
+        plain.lm_head.weight = plain.transformer.wte.weight
+        del plain.levels
+        return plain
+
     def _sampler(self, network: GPT2LMHeadModel) -> Dalle:
-        return Dalle(network, self.dvae, self.encoder)
+        return Dalle(self.folded(network), self.dvae, self.encoder)
 
     def measure(self, network: GPT2LMHeadModel) -> dict[str, float]:
         """The loss of held-out pictures with captions and without, and CLIP's accuracy on a picture of each thing."""
@@ -148,4 +169,17 @@ class DalleTraining(Part["GPT2LMHeadModel"]):
         return to_pil(make_grid(self._sampler(network).generate(names, seeds=range(len(names))), 10)[None])[0]
 
     def export(self, network: GPT2LMHeadModel, folder: Path) -> None:
-        gpt2.save_half(network, folder)
+        gpt2.save_half(self.folded(network), folder)
+
+
+def level_rows(levels: Sequence[int]) -> Tensor:
+    """For every token the rows of its levels, one for each channel of its code: (codebook, channels).
+
+    Tokens that share levels look alike.  Added to a token's own embedding, rows of their own let the transformer learn
+    from each token about all of them.
+    """
+    tokens, rows, basis, first = torch.arange(math.prod(levels)), [], 1, 0
+    for count in levels:
+        rows.append(first + tokens // basis % count)
+        basis, first = basis * count, first + count
+    return torch.stack(rows, 1)
