@@ -96,3 +96,9 @@ def test_a_system_of_the_road_is_called_better_only_where_the_intervals_are_apar
     assert road.sentence(tables, "CMMD") == "CMMD: b is better than c; no difference to a can be told."
     tables = {name: {"accuracy": row(value, 0.1)} for name, value in (("a", 0.3), ("b", 0.9))}
     assert road.sentence(tables, "accuracy") == "accuracy: b is better than a."
+
+
+def test_dalle_is_measured_with_the_cache_and_without(miniature):
+    rows = list(load("dalle").measured(miniature.require_dalle(), [1], rounds=1))
+    assert [row["guidance"] for row in rows] == [1.0, 3.0]
+    assert all(row["cache"] > 0 and row["no cache"] > 0 for row in rows)

@@ -6,12 +6,12 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..clip import Encoder, class_embeddings
 from ..io.atomic import atomic_write
@@ -92,21 +92,25 @@ class DalleTraining(Part["GPT2LMHeadModel"]):
         )
         self.network.config.words = vocabulary_digest(encoder)
         self.levels = level_rows(dvae.network.config["levels"]).to(encoder.device)
-        self.network.levels = torch.nn.Embedding(int(self.levels.max()) + 1, width)  # type: ignore[assignment]
-        torch.nn.init.normal_(self.network.levels.weight, std=0.02)
+        self.network.add_module("levels", nn.Embedding(int(self.levels.max()) + 1, width))
+        nn.init.normal_(self._rows_of_levels(self.network), std=0.02)
 
-    def matrices(self) -> list[torch.nn.Parameter]:
+    def matrices(self) -> list[nn.Parameter]:
         return [p for p in self.network.transformer.h.parameters() if p.ndim == 2]
 
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
         """Add the output layer, which is the table of embeddings and is not stored, and the levels, which it holds."""
-        zeros = torch.zeros_like(self.network.levels.weight)
+        zeros = torch.zeros_like(self._rows_of_levels(self.network))
         return {**state, "lm_head.weight": state["transformer.wte.weight"], "levels.weight": zeros}
+
+    @staticmethod
+    def _rows_of_levels(network: GPT2LMHeadModel) -> Tensor:
+        return cast("nn.Embedding", network.levels).weight
 
     def table(self, network: GPT2LMHeadModel) -> Tensor:
         """The table of embeddings: words, and tokens of which each is its own row and the rows of its levels."""
         rows = network.lm_head.weight
-        shared = network.levels(self.levels).sum(1)  # (codebook, W)
+        shared = F.embedding(self.levels, self._rows_of_levels(network)).sum(1)  # (codebook, W)
         return torch.cat([rows[: self.words], rows[self.words :] + shared])
 
     def _losses(self, network: GPT2LMHeadModel, captions: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
