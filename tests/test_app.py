@@ -131,6 +131,18 @@ def test_new_seeds_draws_other_pictures(visit):
     page.locator(".bar.done:visible").wait_for()
 
 
+def test_a_page_opens_on_a_finished_example_that_run_repeats_unless_a_link_has_settings(visit):
+    page = visit("?page=clip")
+    status(page, "This is a finished example")
+    labels = page.locator(".probabilities li:visible")
+    shown = labels.all_inner_texts()
+    run(page)
+    page.locator(".bar.done:visible").wait_for()
+    assert shown and labels.all_inner_texts() == shown
+    page = visit("?page=clip&ensemble=false")
+    assert page.locator(".bar.example, .probabilities li").count() == 0
+
+
 # Edit waits for a mask, and Draw takes its own number of steps.
 MORE = {"edit": "&strength=0.6", "draw": "&steps=10&strokes=4&views=1"}
 
