@@ -230,6 +230,7 @@ def ours(part: Part, trained: dict[str, dict[str, Any]]) -> dict[str, str]:
     if training is not None:
         figures |= {"batch": str(training.batch), "learning rate": f"{training.lr:g}", "EMA": f"{training.ema_decay:g}"}
         dropped = {name: getattr(training, f"{name}_dropped", None) for name in ("z_i", "caption")}
+        dropped["caption"] = dropped["caption"] or getattr(training, "dropped", None)
         figures["dropped"] = ", ".join(f"{name} {share:.0%}" for name, share in dropped.items() if share is not None)
     return {**figures, **_shape(folder), **part.ours}
 
