@@ -144,7 +144,7 @@ def test_a_page_opens_on_a_finished_example_that_run_repeats_unless_a_link_has_s
 
 
 # Edit waits for a mask, and Draw takes its own number of steps.
-MORE = {"edit": "&strength=0.6", "draw": "&steps=10&strokes=4&views=1"}
+MORE = {"edit": "&strength=0.6", "draw": "&steps=10&strokes=4&views=1", "road": "&drawing=false"}
 
 
 @pytest.mark.parametrize("name", [page.key for page in PAGES if page.key != "generate"])

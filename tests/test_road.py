@@ -82,3 +82,16 @@ def test_the_declared_evaluations_are_those_of_the_decoder(miniature, spied):
 def test_what_can_not_be_drawn_is_refused_in_one_sentence(lab, params, message):
     with pytest.raises(UserError, match=message):
         experiments.road(lab, **params)
+
+
+def test_all_settings_of_the_page_can_be_in_a_link():
+    import gradio as gr
+
+    from latentlab.app import links
+    from latentlab.app.pages.road import PAGE
+
+    with gr.Blocks():
+        controls = {**PAGE.controls(), **PAGE.advanced()}
+    values = {name: control.value for name, control in controls.items()}
+    assert {name: links.validated_value(controls[name], value) for name, value in values.items()} == values
+    assert links.validated_value(controls["drawing"], "False") is False

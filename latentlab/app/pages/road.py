@@ -13,7 +13,6 @@ from ..outputs import output_images
 from ..page import Page, PageResult, PageRun
 from ..running import run_experiment
 
-NAMES = [(system.title, name) for name, system in SYSTEMS.items()]
 MOST = 3  # prompts of one run
 
 
@@ -32,16 +31,14 @@ def inputs() -> Controls:
 
 def advanced() -> Controls:
     return {
-        "systems": gr.CheckboxGroup(NAMES, value=list(SYSTEMS), label="Systems"),
+        "drawing": gr.Checkbox(True, label="With CLIP's own drawing", info="Of all systems it takes longest."),
         "seed": controls.seed(),
         "steps": controls.steps(),
-        "climb_steps": gr.Slider(
-            10, 200, 40, step=10, label="Steps of CLIP's own drawing", info="Of all systems this one takes longest."
-        ),
+        "climb_steps": gr.Slider(10, 200, 40, step=10, label="Steps of CLIP's own drawing"),
     }
 
 
-def run(model: str, prompts: str, systems: list[str], seed: int, steps: float, climb_steps: float) -> PageRun:
+def run(model: str, prompts: str, drawing: bool, seed: int, steps: float, climb_steps: float) -> PageRun:
     lines = list(dict.fromkeys(line.strip() for line in prompts.splitlines() if line.strip()))[:MOST]
     if not lines:
         raise UserError("there is no prompt: write one per line, like “a red apple”")
@@ -49,7 +46,7 @@ def run(model: str, prompts: str, systems: list[str], seed: int, steps: float, c
         model,
         experiments.road,
         lines,
-        systems=systems,
+        systems=[name for name in SYSTEMS if drawing or name != "draw"],
         seeds=(seed,),
         steps=int(steps),
         climb_steps=int(climb_steps),
