@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UserError
 from ..io.atomic import open_tensors, read_json
+from .checkpoint import quiet
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -58,5 +59,6 @@ def load(folder: Path, *, retrain: str) -> GPT2LMHeadModel:
         raise UserError(f"{folder}/config.json is of the type {config.get('model_type')!r}, wanted 'gpt2': {hint}")
     with open_tensors(folder / "model.safetensors", kind="transformer", hint=hint):
         pass
-    network: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(folder, dtype=float32, local_files_only=True)
+    with quiet():
+        network: GPT2LMHeadModel = GPT2LMHeadModel.from_pretrained(folder, dtype=float32, local_files_only=True)
     return network.eval().requires_grad_(False)
