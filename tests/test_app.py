@@ -140,7 +140,7 @@ def test_a_page_opens_on_a_finished_example_that_run_repeats_unless_a_link_has_s
     page.locator(".bar.done:visible").wait_for()
     assert shown and labels.all_inner_texts() == shown
     page = visit("?page=clip&ensemble=false")
-    assert page.locator(".bar.example, .probabilities li").count() == 0
+    assert page.locator(".bar.example:visible, .probabilities li:visible").count() == 0
 
 
 # Edit waits for a mask, and Draw takes its own number of steps.
