@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 
 def console() -> Console:
+    """Return rich's console on standard error, so that standard output holds the results alone."""
     from rich.console import Console
 
     return Console(stderr=True)
@@ -191,4 +192,5 @@ def print_output(values: Mapping[str, object], as_json: bool, lines: list[str]) 
 
 
 def slug(text: str) -> str:
+    """Turn a text into the part of a file's name: at most 60 letters and digits, words joined by hyphens."""
     return re.sub(r"[\W_]+", "-", text.lower()).strip("-")[:60] or "picture"

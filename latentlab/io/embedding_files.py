@@ -57,6 +57,7 @@ def write_parquet(
 
 
 def read_parquet(path: Path, size: int, column: str | None, named: bool) -> Iterator[tuple[list[str], Tensor]]:
+    """Yield a Parquet file's names and z_i (N, D) by `size` rows at most; no names where `named` is False."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -117,6 +118,7 @@ def _matrix(path: Path, part: pa.RecordBatch, name: str, row: int) -> Tensor:
 
 
 def read_npy(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str], Tensor]]:
+    """Yield the z_i (N, D) of a NumPy array by `size` rows at most; it has no names."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, RecursionError, TokenError) as error:  # the last two of a header's text
@@ -130,6 +132,7 @@ def read_npy(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str], Tensor
 
 
 def read_safetensors(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str], Tensor]]:
+    """Yield the tensor `z_i` (N, D) of a safetensors file by `size` rows at most; it has no names."""
     with open_tensors(path, "z_i", kind="set of embeddings", hint=MAKE) as file:
         rows = file.get_slice("z_i")
         shape, kind = rows.get_shape(), rows.get_dtype()
@@ -152,6 +155,7 @@ def count(path: Path) -> int:
 
 
 def ragged(path: Path, row: int, length: int, other: int, other_length: int) -> UserError:
+    """The error about a file whose rows `row` and `other` hold embeddings of different lengths."""
     where = f"{length} numbers in row {row} and {other_length} in row {other}"
     return UserError(f"{path.name} has {where}: keep only rows of one model")
 

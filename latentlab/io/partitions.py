@@ -35,6 +35,7 @@ RECORDED = ("model", "weights", "probe", "fit")  # what all shards of a folder h
 
 
 def is_partitioned(path: Path) -> bool:
+    """Whether a folder holds the shards of `latentlab embed`: it has their manifest."""
     return (path / MANIFEST).is_file()
 
 

@@ -45,6 +45,7 @@ Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et a
 
 
 def weights_folder() -> Path:
+    """The folder of the miniature's weights, which comes with the package."""
     return spec("emoji").folder
 
 
@@ -189,6 +190,7 @@ class EmojiDecoder:
 
 
 def encode_latents(autoencoder: AutoencoderDC, pixels: Tensor) -> Tensor:
+    """The first stage's latents of pictures (B, 3, H, W), scaled to a variance near 1: (B, C, h, w)."""
     latents: Tensor = autoencoder.encode(pixels).latent
     return latents * autoencoder.config["scaling_factor"]
 
@@ -221,6 +223,7 @@ class EmojiUpsampler:
 
 
 def bicubic(pixels: Tensor, side: int) -> Tensor:
+    """Pictures (B, 3, H, W) resized to (B, 3, side, side) by bicubic interpolation."""
     return F.interpolate(pixels, (side, side), mode="bicubic")
 
 
@@ -270,6 +273,7 @@ def _not_finite(path: Path, digest: str) -> list[str]:
 
 
 def load(name: str, *, device: torch.device) -> Lab:
+    """The miniature that comes with the package."""
     return load_folder(weights_folder(), name=name, device=device)
 
 

@@ -132,6 +132,7 @@ def place(folder: Path, part: str) -> Path:
 
 
 def needs_weights(part: str) -> bool:
+    """Whether a part of a checkpoint has weights; schedulers, tokenizers and image processors are configs alone."""
     return not part.endswith(("scheduler", "tokenizer", "extractor", "image_processor"))
 
 

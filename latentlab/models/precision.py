@@ -38,4 +38,5 @@ def dtype(name: str | torch.dtype | None) -> torch.dtype | None:
 
 
 def is_single(precision: torch.dtype | None) -> bool:
+    """Whether a precision is float32, which is the default."""
     return precision in (None, torch.float32)

@@ -128,6 +128,7 @@ class ToyDecoder:
 
 
 def load(name: str, *, device: torch.device) -> Lab:
+    """The lab with closed-form answers."""
     encoder = ToyEncoder(device)
     return Lab(name, encoder, ToyPrior(encoder), ToyDecoder(), load_dalle=cache(partial(_load_dalle, encoder)))
 
