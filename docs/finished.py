@@ -18,7 +18,7 @@ from latentlab.app.pages import PAGES
 from latentlab.app.results import RunView, run_view
 from latentlab.experiments.stages import run_to_end
 
-OWN = {"edit", "map"}  # pages that open on a history and on a map
+LEFT_OUT = {"edit", "map", "dalle", "road"}  # unless they are named: some open on a history or a map of their own
 
 
 def default_run(built: BuiltPage) -> RunView:
@@ -34,7 +34,7 @@ def main(names: list[str]) -> None:
     model_cache.set_lab(lab)
     with gr.Blocks():
         model, examples = gr.Dropdown(["emoji"]), picker.load_examples()
-        wanted = [page for page in PAGES if page.key not in OWN and (not names or page.key in names)]
+        wanted = [page for page in PAGES if (page.key in names if names else page.key not in LEFT_OUT)]
         built_pages = [layout.build(page, model, examples) for page in wanted]
     for built in built_pages:
         start = time.monotonic()
