@@ -51,8 +51,8 @@ def answers(nb: NotebookNode) -> str:
     parts = [heading(nb)]
     title = ""
     for cell in nb.cells:
-        if found := re.search(r"^### Exercise.*$", cell.source, re.M):
-            title = found[0]
+        if exercise := re.search(r"^### Exercise.*$", cell.source, re.M):
+            title = exercise[0]
         if "solution" in tags(cell):
             body = re.sub(r"</?details>|<summary>.*?</summary>", "", cell.source).strip()
             parts.append(f"{title}\n\n{body}\n")

@@ -483,8 +483,9 @@ def taxi(tmp_path):
     return str(tmp_path / "mine.png")
 
 
-@pytest.mark.parametrize(("name", "boxes"), [("text-diff", ["The picture shows", "It should show"]),
-                                             ("attack", ["What the picture shows"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "boxes"), [("text-diff", ["The picture shows", "It should show"]), ("attack", ["What the picture shows"])]
+)
 def test_the_texts_beside_a_picture_follow_from_it(visit, name, boxes, taxi):
     page = visit(f"?page={name}")
     values = [page.get_by_label(label).locator("visible=true").first for label in boxes]
