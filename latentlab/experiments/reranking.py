@@ -215,7 +215,7 @@ class _Measured:
             table += [mean(v, system=system, quantity=quantity, n_best=n) for n, v in values.items()]
             first, last = values[min(values)], values[max(values)]
             if len(values) > 1:
-                table.append(mean(last - first, system=system, quantity=f"gain of the {quantity}", gain=quantity))
+                table.append(mean(last - first, system=system, quantity=f"gain: {quantity}", gain=quantity))
         return table
 
 

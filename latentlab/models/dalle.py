@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FOLDER = "dalle"
 RETRAIN = "python -m latentlab.training dalle"
-# CLIP and the judge name more of the sampled pictures than at guidance 2 or with 32 tokens to choose from.
+# CLIP names more of the sampled pictures than at guidance 2 or with 32 tokens to choose from (MODEL_CARD.md).
 TEMPERATURE, TOP_K, GUIDANCE = 1.0, 128, 3.0
 
 
