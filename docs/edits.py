@@ -79,6 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sheet", type=Path, help="a folder for the candidates")
     sheet = parser.parse_args().sheet
+    if sheet is not None:
+        sheet.mkdir(parents=True, exist_ok=True)
     FOLDER.mkdir(exist_ok=True)
     for name, session in sessions(latentlab.load("emoji")):
         path = session.history.save(FOLDER / f"{name}.json")

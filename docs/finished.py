@@ -18,7 +18,7 @@ from latentlab.app.pages import PAGES
 from latentlab.app.results import RunView, run_view
 from latentlab.experiments.stages import run_to_end
 
-LEFT_OUT = {"edit", "map", "dalle", "road"}  # unless they are named: some open on a history or a map of their own
+LEFT_OUT = {"edit", "map"}  # they open on a history and on a map of their own
 
 
 def default_run(built: BuiltPage) -> RunView:
