@@ -380,6 +380,11 @@ def choose(z_i: Z) -> Int[Tensor, "B"]:
     return autoregression.choose(z_i, torch.zeros(len(z_i)))
 
 
+@signature_of(autoregression.uniform_numbers)
+def uniform_numbers(z_i: Z) -> Float[Tensor, "B 7"]:
+    return autoregression.uniform_numbers(range(len(z_i)), 7)
+
+
 @signature_of(autoregression.sample_steps)
 def tokens(z_i: Z) -> list[Int[Tensor, "B _"]]:
     tiny = gpt2.build(vocabulary=9, positions=5, width=8, layers=1, heads=1)

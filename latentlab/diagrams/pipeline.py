@@ -37,6 +37,7 @@ INVERSION = ("picture", "image encoder", "z_i", "inversion", "x_T")
 STAGES: dict[str, tuple[str, ...]] = {
     "CLIP": ("caption", "text encoder", "picture", "image encoder", "z_i"),
     "canvas": ("caption", "text encoder", "picture", "image encoder"),
+    "tokens": ("caption", "result"),
     "prior": ("caption", "text encoder", "prior", "z_i"),
     "first stage": INVERSION,
     "inversion": INVERSION,

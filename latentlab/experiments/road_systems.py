@@ -139,8 +139,10 @@ def _no_glide(lab: Lab) -> str:
 
 def _no_prior(kind: str) -> Callable[[Lab], str]:
     def missing(lab: Lab) -> str:
+        if not lab.has_decoder:
+            return f"{lab.name} is a CLIP alone, without a decoder"
         try:
-            return "" if lab.has_decoder and lab.prior_of(kind) else f"{lab.name} has no {kind} prior with a decoder"
+            return "" if lab.prior_of(kind) else f"{lab.name} has no prior"
         except UserError as error:
             return str(error)
 
