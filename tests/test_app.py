@@ -198,7 +198,8 @@ def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_wor
     selected.wait_for()
     before = selected.inner_text()
     page.locator("button:visible", has_text="Advanced").first.click()
-    field(page, "Steps").fill("100")
+    field(page, "Steps").fill("100")  # and many pictures: the run must last until the browser has shown a preview
+    field(page, "Pictures").fill("8")
     page.locator("#generate-prompt").locator("textarea, input").first.fill("a penguin")
     run(page)
     preview = page.locator(".outputs .thumbnail-item:visible", has_text="unfinished, step").nth(1)
@@ -211,6 +212,7 @@ def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_wor
     assert selected.inner_text() == before
     assert page.locator(".bar:visible").count() == 1 and status(page, "was cancelled.")  # even after late messages
     field(page, "Steps").fill("4")
+    field(page, "Pictures").fill("2")
     run(page)
     status(page, "2 pictures of “a penguin”")
 
@@ -267,17 +269,17 @@ def test_a_click_on_the_picture_moves_the_label_there(visit):
 def test_two_visitors_runs_wait_for_one_another_and_never_mix(visit):
     from playwright.sync_api import expect
 
-    first = visit("?page=generate&drawn=1&steps=60&count=3&prompt=a+red+heart")
+    first = visit("?page=generate&drawn=1&steps=100&count=8&prompt=a+red+heart")
     second = visit("?page=generate&drawn=1&steps=4&count=1&prompt=a+penguin&seed=41")
     run(first)
-    status(first, "of 60")
+    status(first, "of 100")
     run(second)
     place = second.locator(".progress-text:visible", has_text="queue: 1/1")
     expect(place).to_be_in_viewport(ratio=1)  # its container does not clip it
     second.locator("button:visible", has_text="Cancel").first.click()
     status(second, "was cancelled.")
     run(second)
-    status(first, "3 pictures of “a red heart”")
+    status(first, "8 pictures of “a red heart”")
     status(second, "1 picture of “a penguin”")
     assert second.locator(".outputs .thumbnail-item:visible").count() == 1
     assert "seed 41" in second.locator(".outputs:visible").inner_text()
@@ -352,11 +354,13 @@ def test_a_painted_part_is_edited_in_place_and_undone_and_a_cancelled_edit_chang
     page.locator("label:visible", has_text="right").first.click()
     page.locator("button:visible", has_text="Advanced").first.click()
     field(page, "Steps").fill("100")
+    field(page, "Pictures").fill("4")
     page.locator("#run-edit").click()
     page.locator(".stage .live img:visible").wait_for()
     page.locator("#stop-edit").click()
     status(page, "was cancelled.")
-    assert page.locator(".stage .live:visible").count() == 0 and len(history(page)) == 3
+    page.locator(".stage .live").wait_for(state="hidden")
+    assert len(history(page)) == 3
 
 
 def test_the_settings_of_a_png_are_offered_and_applied_only_on_request(visit, tmp_path):
