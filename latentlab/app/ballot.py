@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -125,7 +126,10 @@ def storage_sentence() -> str:
     path = votes.votes_file(on_space=on_space())
     if path is None:
         return "Votes last for this visit only, because this Space has no file for them."
-    return "Votes are kept in a file on this server." if on_space() else f"Votes are kept in {path}."
+    if on_space():
+        return "Votes are kept in a file on this server."
+    home = Path.home()
+    return f"Votes are kept in {Path('~') / path.relative_to(home) if path.is_relative_to(home) else path}."
 
 
 def connect(controls_by_name: Controls, extra_outputs: Controls) -> None:

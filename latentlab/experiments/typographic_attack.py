@@ -211,7 +211,9 @@ def attack(
     seen = {lab.name: (before, attacked), **(yield from _others(encoders or {}, original, worn, labels, templates))}
     seeds = range(seed, seed + variations) if lab.has_decoder else range(0)
     params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
-    latent, decoded, after = (yield from _decode(lab, z_i, z_t, seeds, **params)) if seeds else (None, worn[:0, 0], z_i[:0])
+    latent, decoded, after = (
+        (yield from _decode(lab, z_i, z_t, seeds, **params)) if seeds else (None, worn[:0, 0], z_i[:0])
+    )
     after = after.view(*worn.shape[:2], len(seeds), len(labels))
     own, spelled = (torch.tensor([labels.index(x) for x in xs], device=z_i.device) for xs in (truth, word_labels))
     notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
