@@ -22,7 +22,7 @@ import latentlab
 from latentlab.analysis import distances, intervals
 from latentlab.experiments.stages import cosine, run_to_end, sample_images
 from latentlab.latents import Latent
-from latentlab.models.emoji import weights_folder
+from latentlab.models.emoji_files import weights_folder
 from latentlab.models.lab import PRIORS
 from latentlab.noise import draw_x_T
 from latentlab.prior import sample

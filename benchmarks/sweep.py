@@ -27,7 +27,8 @@ from latentlab.edits import interpolate, text_diff
 from latentlab.inversion import invert
 from latentlab.io import images
 from latentlab.latents import Latent
-from latentlab.models.emoji import context, scaled, weights_folder
+from latentlab.models.emoji import context, scaled
+from latentlab.models.emoji_files import weights_folder
 
 STEPS = 25
 

@@ -19,7 +19,7 @@ from typing import Any
 from safetensors import safe_open
 
 from latentlab.analysis.intervals import markdown
-from latentlab.models.emoji import weights_folder
+from latentlab.models.emoji_files import weights_folder
 
 PAGE = Path(__file__).resolve().parent / "recipe.md"
 HEAD = """\

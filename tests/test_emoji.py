@@ -18,7 +18,7 @@ from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.io import images
 from latentlab.latents import Latent
-from latentlab.models import emoji
+from latentlab.models import emoji, emoji_files
 from latentlab.models.attention import merged
 from latentlab.noise import draw_x_T
 from latentlab.prior import PriorConditioning, sample
@@ -273,11 +273,11 @@ def sign(folder):
 
 
 def test_complete_files_have_no_problem(shipped, miniature_folder):
-    assert emoji.verify(shipped) == emoji.verify(miniature_folder) == []
+    assert emoji_files.verify(shipped) == emoji_files.verify(miniature_folder) == []
 
 
 def test_a_missing_manifest_is_named(tmp_path):
-    (problem,) = emoji.verify(tmp_path)
+    (problem,) = emoji_files.verify(tmp_path)
     assert str(tmp_path / "MANIFEST.json") in problem and "install latentlab again" in problem
 
 
@@ -285,7 +285,7 @@ def test_a_missing_file_is_named_with_the_sha256_it_should_have(shipped):
     path = shipped / "part" / "config.json"
     wanted = digest(path)
     path.unlink()
-    (problem,) = emoji.verify(shipped)
+    (problem,) = emoji_files.verify(shipped)
     assert f"{path} is missing" in problem and wanted in problem
 
 
@@ -294,7 +294,7 @@ def test_a_damaged_file_is_named_with_both_sha256(shipped, name):
     path = shipped / "part" / name
     wanted = digest(path)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    (problem,) = emoji.verify(shipped)
+    (problem,) = emoji_files.verify(shipped)
     assert f"{path} is damaged: expected sha256 {wanted}, found {digest(path)}" in problem
 
 
@@ -305,7 +305,7 @@ def test_weights_that_are_not_finite_are_named_with_their_tensor(shipped, value)
     tensors["weight"][1, 0] = value
     save_file(tensors, path)
     sign(shipped)  # so that the file is as it was shipped
-    (problem,) = emoji.verify(shipped)
+    (problem,) = emoji_files.verify(shipped)
     assert f"{path} holds values that are not finite in weight (sha256 {digest(path)})" in problem
 
 
@@ -313,14 +313,14 @@ def test_weights_that_were_shipped_broken_are_named(shipped):
     path = shipped / "part" / "model.safetensors"
     path.write_bytes(b"not weights at all")
     sign(shipped)
-    (problem,) = emoji.verify(shipped)
+    (problem,) = emoji_files.verify(shipped)
     assert f"{path} can't be read" in problem and digest(path) in problem
 
 
 def test_all_problems_are_reported_together(shipped):
     (shipped / "part" / "config.json").unlink()
     (shipped / "part" / "model.safetensors").write_bytes(b"")
-    assert len(emoji.verify(shipped)) == 2
+    assert len(emoji_files.verify(shipped)) == 2
 
 
 def test_damaged_weights_are_refused_before_anything_loads(miniature_folder, tmp_path):

@@ -15,7 +15,7 @@ from latentlab.decoding import decode
 from latentlab.diffusion import Conditioning, abar_at, to_eps
 from latentlab.io import images
 from latentlab.latents import Latent
-from latentlab.models import emoji
+from latentlab.models import emoji, emoji_files
 from latentlab.noise import draw_x_T
 from latentlab.slerp import normalize
 
@@ -33,18 +33,18 @@ def gallery(lab):
 
 
 def test_every_shipped_file_is_whole_and_finite():
-    assert emoji.verify() == []
+    assert emoji_files.verify() == []
 
 
 def test_the_shipped_weights_stay_within_their_budget():
-    sizes = [p.stat().st_size for p in emoji.weights_folder().rglob("*") if p.is_file()]
+    sizes = [p.stat().st_size for p in emoji_files.weights_folder().rglob("*") if p.is_file()]
     assert max(sizes) <= 30 * 2**20
     assert sum(sizes) <= 75 * 2**20
 
 
 def test_a_damaged_file_is_named_with_both_checksums(tmp_path):
     folder = tmp_path / "emoji"
-    shutil.copytree(emoji.weights_folder(), folder)
+    shutil.copytree(emoji_files.weights_folder(), folder)
     victim = folder / "prior" / "config.json"
     victim.write_text(victim.read_text() + " ")
     with pytest.raises(
@@ -56,7 +56,7 @@ def test_a_damaged_file_is_named_with_both_checksums(tmp_path):
 def test_z_i_is_what_open_clip_itself_gives(lab, gallery):
     import open_clip
 
-    name = f"local-dir:{emoji.weights_folder() / 'clip'}"
+    name = f"local-dir:{emoji_files.weights_folder() / 'clip'}"
     model, _, preprocess = open_clip.create_model_and_transforms(name)
     own = model.eval().encode_image(torch.stack([preprocess(p) for p in images.to_pil(gallery)]))
     torch.testing.assert_close(lab.encoder.encode_image(gallery), own, atol=2e-3, rtol=2e-3)
@@ -66,7 +66,7 @@ def test_z_i_is_what_open_clip_itself_gives(lab, gallery):
 def test_merging_the_empty_tokens_into_one_does_not_change_the_networks_output(lab, gallery, captions):
     from diffusers import SD3Transformer2DModel
 
-    stock = SD3Transformer2DModel.from_pretrained(emoji.weights_folder() / "decoder").eval()
+    stock = SD3Transformer2DModel.from_pretrained(emoji_files.weights_folder() / "decoder").eval()
     x_t, z_i, t = draw_x_T(lab.decoder, [0, 1]), lab.encoder.encode_image(gallery[:2]), 500
     text = None if captions is None else lab.decoder.encode_prompt(captions)
     context = emoji.context(emoji.scaled(z_i), lab.decoder.empty.expand(2, -1, -1) if text is None else text)
@@ -191,7 +191,9 @@ def test_the_judge_names_the_things_of_the_gallery():
 
     judge = Judge.load()
     paths = [
-        path for path in sorted((emoji.weights_folder() / "gallery").glob("*.png")) if path.stem[3:] in judge.names
+        path
+        for path in sorted((emoji_files.weights_folder() / "gallery").glob("*.png"))
+        if path.stem[3:] in judge.names
     ]
     pictures = torch.cat([images.load(path, 64) for path in paths])
     right = judge.ranks(pictures, [path.stem[3:] for path in paths]) == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentlab.models.emoji import weights_folder
+from latentlab.models.emoji_files import weights_folder
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -259,7 +259,7 @@ def test_the_judges_augmentation_keeps_pictures_in_range_and_differs_by_seed():
 
 @pytest.mark.parametrize("attribute", ["author", "licence"])
 def test_the_card_names_every_artist_and_licence(attribute):
-    from latentlab.models.emoji import weights_folder
+    from latentlab.models.emoji_files import weights_folder
     from latentlab.training.icon_sets import STYLES
 
     card = (weights_folder() / "MODEL_CARD.md").read_text("utf-8")

@@ -41,7 +41,7 @@ def examine() -> Diagnosis:
     except (ImportError, RuntimeError) as error:
         problems.append(f"torch or torchvision fails to import ({error}): install both from the same place")
     if not problems:
-        from ..models.emoji import verify, weights_folder
+        from ..models.emoji_files import verify, weights_folder
 
         facts["memory"] = _memory(problems)
         damage = verify()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .emoji import weights_folder
+from .emoji_files import weights_folder
 
 if TYPE_CHECKING:
     from .lab import Lab

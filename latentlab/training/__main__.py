@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from ..errors import UserError
-from ..models.emoji import weights_folder
+from ..models.emoji_files import weights_folder
 from .drawings import load_sprites
 from .exports import (
     load_autoencoder,

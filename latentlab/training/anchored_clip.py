@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.emoji import weights_folder
+from ..models.emoji_files import weights_folder
 from .clip import Clip, class_embeddings, deepened, info_nce
 from .curriculum import batch_for_clip
 from .drawings import Sprites

@@ -13,7 +13,7 @@ from torch import Tensor
 from .. import models
 from ..clip import class_embeddings, probabilities
 from ..io.atomic import atomic_write
-from ..models.emoji import CONFIDENCE, clip_digest
+from ..models.emoji_files import CONFIDENCE, clip_digest
 from .drawings import Sprites
 from .icon_sets import HELD_OUT_STYLES
 from .rendering import Renderer

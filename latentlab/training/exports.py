@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ..errors import UserError
-from ..models.emoji import weights_folder
+from ..models.emoji_files import weights_folder
 from .drawings import Sprites, cache_dir
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..models.emoji import weights_folder
+from ..models.emoji_files import weights_folder
 from .drawings import load_sprites
 from .options import console
 

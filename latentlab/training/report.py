@@ -19,7 +19,8 @@ from ..inversion import invert
 from ..io.images import psnr
 from ..latents import Latent
 from ..models import precision
-from ..models.emoji import load_folder, weights_folder
+from ..models.emoji import load_folder
+from ..models.emoji_files import weights_folder
 from ..noise import draw_x_T
 from ..prior import sample
 from ..slerp import normalize

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..io.atomic import open_tensors, read_json
-from ..models.emoji import weights_folder
+from ..models.emoji_files import weights_folder
 from .drawings import Sprites
 from .exports import run_folder
 
