@@ -44,6 +44,16 @@ def choose(logits: Tensor, uniform: Tensor, *, temperature: float = 1.0, top_k: 
     return (cumulative <= point).sum(-1).clamp(max=logits.shape[-1] - 1)
 
 
+def next_token(
+    logits: Tensor, uniform: Tensor, *, guidance: float = 1.0, temperature: float = 1.0, top_k: int | None = None
+) -> Tensor:
+    """`choose` from logits (B, V), or from `guided_logits` of (2 B, V), B with the condition and B without: (B,)."""
+    if len(logits) > len(uniform):
+        conditional, null = logits.chunk(2)
+        logits = guided_logits(conditional, null, guidance)
+    return choose(logits, uniform, temperature=temperature, top_k=top_k)
+
+
 def check_sampling(*, temperature: float, top_k: int | None, guidance: float) -> None:
     """Refuse parameters of the sampling that are out of their range.
 
@@ -109,10 +119,7 @@ def sample_steps(
     for k in range(tokens.shape[1], len(choices)):
         output = network(inputs_embeds=ahead, past_key_values=cache, use_cache=cached, logits_to_keep=1)
         logits = output.logits[:, -1, choices[k].start : choices[k].stop].float()
-        if len(rows) > len(prefix):
-            conditional, without = logits.chunk(2)
-            logits = guided_logits(conditional, without, guidance)
-        token = choose(logits, uniform[:, k], temperature=temperature, top_k=top_k)[:, None]
+        token = next_token(logits, uniform[:, k], guidance=guidance, temperature=temperature, top_k=top_k)[:, None]
         tokens = torch.cat([tokens, token], 1)
         following = _twice(embed(token + starts[k]), rows)
         cache = output.past_key_values

@@ -380,6 +380,11 @@ def choose(z_i: Z) -> Int[Tensor, "B"]:
     return autoregression.choose(z_i, torch.zeros(len(z_i)))
 
 
+@signature_of(autoregression.next_token)
+def next_token(z_i: Z) -> Int[Tensor, "B"]:
+    return autoregression.next_token(torch.cat([z_i, z_i]), torch.zeros(len(z_i)), guidance=2.0)
+
+
 @signature_of(autoregression.uniform_numbers)
 def uniform_numbers(z_i: Z) -> Float[Tensor, "B 7"]:
     return autoregression.uniform_numbers(range(len(z_i)), 7)

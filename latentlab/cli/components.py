@@ -10,7 +10,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from .directions import batches_of, read_or_embed, walk_pictures
+from .directions import Source, batches_of, check_new_file, read_or_embed, walk_pictures
 from .inputs import Inputs, check_fit, integers, numbers
 from .options import (
     ClipFit,
@@ -179,12 +179,7 @@ def draw(
 @with_model_options
 def fit_directions(
     model: ModelChoice,
-    source: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of pictures or of the shards of `latentlab embed`, or a .parquet, .npy or .safetensors file."
-        ),
-    ],
+    source: Source,
     out: Annotated[Path, typer.Option(help="New .safetensors file to write.")] = Path("directions.safetensors"),
     components: Annotated[
         int | None, typer.Option(min=1, help="Number of components; by default all that the pictures span.")
@@ -196,12 +191,10 @@ def fit_directions(
     from .. import plotting
     from ..analysis.pca import Directions
     from ..clip import FITS
-    from ..io import atomic, partitions
+    from ..io import partitions
 
     check_fit(fit, FITS)
-    if out.suffix != ".safetensors" or out.exists():
-        raise UserError(f"--out is {out}: give a file that ends in .safetensors and is not there yet")
-    atomic.writable_folder(out.parent)
+    check_new_file(out)
     skipped: dict[str, str] = {}
     if partitions.is_partitioned(source):
         moments, clip, skipped = partitions.merged(source)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from ..errors import UserError
 from .inputs import Inputs
 from .options import ModelChoice
 from .output import run_with_progress_bar, save_result, slug
@@ -18,6 +21,27 @@ if TYPE_CHECKING:
     from ..experiments import ComponentWalkResult
     from ..io.embeddings import Shard
     from ..models import Lab
+
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of pictures or of the shards of `latentlab embed`, or a .parquet, .npy or .safetensors file."
+    ),
+]
+
+
+def check_new_file(out: Path) -> None:
+    """Refuse a place where no new .safetensors file can be written.
+
+    Raises:
+        UserError: it has another ending, is there already, or its folder can't be written.
+    """
+    from ..io import atomic
+
+    if out.suffix != ".safetensors" or out.exists():
+        raise UserError(f"--out is {out}: give a file that ends in .safetensors and is not there yet")
+    atomic.writable_folder(out.parent)
 
 
 def batches_of(shards: Iterable[Shard], skipped: dict[str, str]) -> Iterator[Tensor]:

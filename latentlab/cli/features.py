@@ -11,7 +11,7 @@ import typer
 
 from .. import __version__
 from ..errors import UserError
-from .directions import batches_of, read_or_embed, walk_pictures
+from .directions import Source, batches_of, check_new_file, read_or_embed, walk_pictures
 from .inputs import Inputs, check_fit, integers, load_pixels, numbers
 from .options import (
     PICTURE_OR_LATENTS,
@@ -69,12 +69,7 @@ def _dictionary(lab: Lab, path: Path | None) -> Dictionary:
 @with_model_options
 def fit_features(
     model: ModelChoice,
-    source: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of pictures or of the shards of `latentlab embed`, or a .parquet, .npy or .safetensors file."
-        ),
-    ],
+    source: Source,
     out: Annotated[Path, typer.Option(help="New .safetensors file to write.")] = Path("features.safetensors"),
     count: Annotated[int, typer.Option("--features", min=1, help="Number of features.")] = 512,
     active: Annotated[int, typer.Option(min=1, help="Largest number of features that describe one picture.")] = 8,
@@ -91,12 +86,10 @@ def fit_features(
 
     from ..analysis import sparse_autoencoder
     from ..clip import FITS
-    from ..io import atomic, embeddings, partitions
+    from ..io import embeddings, partitions
 
     check_fit(fit, FITS)
-    if out.suffix != ".safetensors" or out.exists():
-        raise UserError(f"--out is {out}: give a file that ends in .safetensors and is not there yet")
-    atomic.writable_folder(out.parent)
+    check_new_file(out)
     skipped: dict[str, str] = {}
     source_of_z_i: Tensor | Callable[[], Iterable[Tensor]]
     if partitions.is_partitioned(source):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from ..analysis.intervals import mean
 from ..captions import caption_warnings, check_captions
-from ..errors import UserError
 from ..noise import checked_seeds
 from .base import Progress, Result, experiment
+from .ranking import best_first, check_best
 from .stages import PREVIEWED, checked_pixels, cosine
 
 if TYPE_CHECKING:
@@ -56,6 +57,16 @@ class DalleResult(Result):
         if self.beginning is not None:
             pictures, titles = torch.cat([self.beginning, pictures]), ["the tokens of the picture", *titles]
         return grid(pictures, titles=titles, heading=self.settings["prompt"])
+
+    def rows(self, rows: Tensor) -> DalleResult:
+        """The pictures of these rows alone."""
+        return replace(
+            self,
+            pixels=self.pixels[rows],
+            tokens=self.tokens[rows],
+            similarity=self.similarity[rows],
+            seeds=tuple(self.seeds[k] for k in rows.tolist()),
+        )
 
     def summary(self) -> str:
         count, length = len(self.seeds), self.tokens.shape[1]
@@ -112,8 +123,7 @@ def dalle(
     """
     system, seeds = lab.require_dalle(), checked_seeds(seeds)
     checks = check_captions(lab.encoder, [prompt])
-    if best is not None and not 1 <= best <= len(seeds):
-        raise UserError(f"best is {best} of {len(seeds)} pictures: give a number from 1 to that")
+    check_best(best, seeds)
     values = {"temperature": temperature, "top_k": top_k, "guidance": guidance}
     options: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     begin = None
@@ -130,7 +140,7 @@ def dalle(
         beginning=None if picture is None else system.dvae.to_pixels(system.dvae.to_tokens(picture[:1].to(lab.device))),
         given=0 if begin is None else begin.shape[1],
     )
-    kept, others = (drawn, None) if best is None else _ranked(drawn, best)
+    kept, others = best_first(drawn, best)
     table = (mean(kept.similarity, quantity="cosine to the prompt"),)
     yield replace(kept, others=others, table=table, notes=tuple(caption_warnings(checks)))
 
@@ -145,33 +155,12 @@ def sampled_tokens(
     **options: Any,
 ) -> Generator[Progress, None, Tensor]:
     """`yield from` this: the tokens (B, N) of one picture a seed, in batches that fit into memory."""
-    from ..models.dalle import prompts_for
-
-    prompts, parts, length = prompts_for(prompts, seeds), [], system.dvae.length
-    batches = range(0, len(seeds), system.max_batch_size)
-    for batch, start in enumerate(batches):
-        some = slice(start, start + system.max_batch_size)
-        first = None if begin is None else begin.expand(len(seeds[some]), -1)
-        for tokens in system.sample_steps(prompts[some], seeds=seeds[some], begin=first, **options):
-            number, count = batch * length + tokens.shape[1], length * len(batches)
+    parts, length, batches = [], system.dvae.length, math.ceil(len(seeds) / system.max_batch_size)
+    first = None if begin is None else begin.expand(len(seeds), -1)
+    for batch, steps in enumerate(system.sample_batches(prompts, seeds=seeds, begin=first, **options)):
+        for tokens in steps:
+            number, count = batch * length + tokens.shape[1], length * batches
             due = preview_every and tokens.shape[1] % preview_every == 0 and number < count
             yield Progress("tokens", number, count, system.preview(tokens[:PREVIEWED]) if due else None)
         parts.append(tokens)
     return torch.cat(parts)
-
-
-def _ranked(drawn: DalleResult, best: int) -> tuple[DalleResult, DalleResult | None]:
-    """The pictures nearest to the prompt, best first, and the others."""
-    rows = drawn.similarity.argsort(descending=True, stable=True)
-    kept, others = _rows(drawn, rows[:best]), _rows(drawn, rows[best:])
-    return kept, others if others.seeds else None
-
-
-def _rows(drawn: DalleResult, rows: Tensor) -> DalleResult:
-    return replace(
-        drawn,
-        pixels=drawn.pixels[rows],
-        tokens=drawn.tokens[rows],
-        similarity=drawn.similarity[rows],
-        seeds=tuple(drawn.seeds[k] for k in rows.tolist()),
-    )

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..analysis.intervals import mean
 from ..captions import caption_warnings, check_captions
-from ..errors import UserError
 from ..latents import Latent
 from ..noise import checked_seeds, draw_x_T
 from ..prior import sample
 from .base import Progress, Result, experiment, size
+from .ranking import best_first, check_best
 from .stages import cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
@@ -49,6 +49,15 @@ class GenerationResult(Result):
 
         titles = [f"seed {s} · cos {c:.2f}" for s, c in zip(self.seeds, self.similarity.tolist())]
         return grid(self.pixels, titles=titles, heading=self.settings["prompt"])
+
+    def rows(self, rows: Tensor) -> GenerationResult:
+        """The pictures of these rows alone."""
+        return GenerationResult(
+            pixels=self.pixels[rows],
+            latent=self.latent[rows],
+            similarity=self.similarity[rows],
+            seeds=tuple(self.seeds[k] for k in rows.tolist()),
+        )
 
     def summary(self) -> str:
         count, best = len(self.seeds), f"{self.similarity.max():.2f}"
@@ -102,8 +111,7 @@ def generate(
     """
     checks = check_captions(lab.encoder, [prompt])
     seeds = checked_seeds(seeds)
-    if best is not None and not 1 <= best <= len(seeds):
-        raise UserError(f"best is {best} of {len(seeds)} pictures: give a number from 1 to that")
+    check_best(best, seeds)
     network = lab.prior_of(prior)
     yield Progress("prior", 0, 1)
     z_i = sample(network, [prompt], seeds=seeds, steps=prior_steps, guidance=prior_guidance, candidates=candidates)
@@ -114,24 +122,8 @@ def generate(
     pixels = yield from sample_images(lab, latent, text=text, **params)
     similarity = cosine(lab.encoder.encode_image(pixels), lab.encoder.encode_text([prompt]))
     drawn = GenerationResult(pixels=pixels, latent=latent, similarity=similarity, seeds=seeds)
-    kept, others = (drawn, None) if best is None else _ranked(drawn, best)
+    kept, others = best_first(drawn, best)
     pixels = yield from upsample_images(lab, kept.pixels, kept.seeds)
     table = (mean(kept.similarity, quantity="cosine to the prompt"),)
     notes = tuple(caption_warnings(checks))
     yield replace(kept, pixels=pixels, others=others, table=table, notes=notes)
-
-
-def _ranked(drawn: GenerationResult, best: int) -> tuple[GenerationResult, GenerationResult | None]:
-    """The pictures nearest to the prompt, best first, and the others."""
-    rows = drawn.similarity.argsort(descending=True, stable=True)
-    kept, others = _rows(drawn, rows[:best]), _rows(drawn, rows[best:])
-    return kept, others if others.seeds else None
-
-
-def _rows(drawn: GenerationResult, rows: Tensor) -> GenerationResult:
-    return GenerationResult(
-        pixels=drawn.pixels[rows],
-        latent=drawn.latent[rows],
-        similarity=drawn.similarity[rows],
-        seeds=tuple(drawn.seeds[k] for k in rows.tolist()),
-    )

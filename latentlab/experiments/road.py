@@ -13,11 +13,12 @@ from torch import Tensor
 from ..analysis.intervals import mean, proportion
 from ..captions import caption_warnings, check_captions
 from ..errors import UserError
+from ..io import images
 from ..noise import checked_seeds
 from ..slerp import normalize
 from .base import Progress, Result, experiment, size
 from .drawing_stages import LARGE
-from .road_systems import SYSTEMS, Params, System, at_side, chosen
+from .road_systems import SYSTEMS, Params, System, chosen
 from .stages import cosine, upsample_images
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def road(
         seconds = (time.perf_counter() - start) / len(prompts)
         drawn.append(pixels)
         table += _rows(lab, system, params, small, prompts, seconds)
-        yield Progress(system.title, number + 1, len(present), at_side(torch.cat(drawn), PREVIEW))
+        yield Progress(system.title, number + 1, len(present), images.resize(torch.cat(drawn), PREVIEW))
     yield RoadResult(
         pixels=torch.stack(drawn),
         systems=tuple(system.title for system in present.values()),
@@ -137,7 +138,7 @@ def _enlarged(lab: Lab, small: Tensor, seeds: Sequence[int]) -> Generator[Progre
     side = lab.output_size or LARGE
     if small.shape[-1] < side:
         small = yield from upsample_images(lab, small, seeds)
-    return at_side(small, side).cpu()
+    return images.resize(small, side).cpu()
 
 
 def _rows(
@@ -153,7 +154,7 @@ def _rows(
         {"system": system.title, "quantity": name, "value": value, "n": len(prompts), "low": None, "high": None}
         for name, value in costs.items()
     ]
-    z = lab.encoder.encode_image(at_side(pixels, lab.encoder.image_size))
+    z = lab.encoder.encode_image(images.resize(pixels, lab.encoder.image_size))
     z_t = lab.encoder.encode_text(prompts)
     own = torch.arange(len(prompts), device=z.device).repeat_interleave(len(z) // len(prompts))
     rows.append(mean(cosine(z, z_t[own]), quantity="CLIP score", system=system.title))

@@ -82,7 +82,7 @@ def _by_dalle(lab: Lab, prompts: Sequence[str], seeds: Sequence[int], params: Pa
     columns = [prompt for prompt in prompts for _ in range(params.samples)]
     own = [seed * params.samples + k for seed in seeds for k in range(params.samples)]
     pixels = lab.require_dalle().generate(columns, seeds=own)
-    z = lab.encoder.encode_image(at_side(pixels, lab.encoder.image_size))
+    z = lab.encoder.encode_image(images.resize(pixels, lab.encoder.image_size))
     scores = cosine(z, lab.encoder.encode_text(columns)).view(len(prompts), -1)
     best = scores.argmax(1) + params.samples * torch.arange(len(prompts), device=scores.device)
     return pixels[best]
@@ -223,8 +223,3 @@ def chosen(lab: Lab, names: Sequence[str]) -> tuple[dict[str, System], list[str]
     if not present:
         raise UserError("; ".join(notes))
     return present, notes
-
-
-def at_side(pixels: Tensor, side: int) -> Tensor:
-    """Pictures at one size, whatever system drew them."""
-    return pixels if pixels.shape[-1] == side else images.resize(pixels, side)

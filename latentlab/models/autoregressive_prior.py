@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GPT2Config, GPT2Model
 
 from ..analysis.quantiser import Quantiser
-from ..autoregression import choose, guided_logits
+from ..autoregression import next_token
 from ..errors import UserError
 from ..prior import PriorConditioning
 from ..slerp import normalize
@@ -155,10 +155,7 @@ class AutoregressivePrior:
                 use_cache=True,
             )
             logits = self.network.logits(output.last_hidden_state[:, -1:], k)[:, 0]  # (B, V)
-            if guidance != 1:
-                conditional, null = logits.chunk(2)
-                logits = guided_logits(conditional, null, guidance)
-            codes.append(choose(logits, uniform[:, k]))
+            codes.append(next_token(logits, uniform[:, k], guidance=guidance))
             states = self.network.embed(codes[-1][:, None], k).repeat(len(states) // len(uniform), 1, 1)
             mask, positions = F.pad(mask, (0, 1), value=True), positions[-1:] + 1
         return torch.stack(codes, 1)

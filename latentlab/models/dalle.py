@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -113,19 +113,26 @@ class Dalle:
         options = {"temperature": temperature, "top_k": top_k, "guidance": guidance, "cached": cached}
         yield from sample_steps(self.network, prefix, choices, seeds=seeds, null=null, begin=begin, **options)  # type: ignore[arg-type]
 
-    def generate(self, prompts: Sequence[str], *, seeds: Sequence[int], **options: object) -> Tensor:
+    def sample_batches(
+        self, prompts: Sequence[str], *, seeds: Sequence[int], begin: Tensor | None = None, **options: Any
+    ) -> Iterator[Iterator[Tensor]]:
+        """For every batch that fits into memory what `sample_steps` yields; prompts, begin and options as there."""
+        seeds = checked_seeds(seeds)
+        prompts = prompts_for(prompts, seeds)
+        for start in range(0, len(seeds), self.max_batch_size):
+            some = slice(start, start + self.max_batch_size)
+            first = None if begin is None else begin[some]
+            yield self.sample_steps(prompts[some], seeds=seeds[some], begin=first, **options)
+
+    def generate(self, prompts: Sequence[str], *, seeds: Sequence[int], **options: Any) -> Tensor:
         """One picture a seed, (B, 3, H, W) in [-1, 1]; as many as wanted, sampled in batches.
 
         Args:
             prompts, options: as in `sample_steps`.
         """
-        seeds = checked_seeds(seeds)
-        prompts = prompts_for(prompts, seeds)
-        pixels, begin = [], options.pop("begin", None)
-        for start in range(0, len(seeds), self.max_batch_size):
-            some = slice(start, start + self.max_batch_size)
-            given = None if begin is None else begin[some]  # type: ignore[index]
-            *_, tokens = self.sample_steps(prompts[some], seeds=seeds[some], begin=given, **options)  # type: ignore[arg-type]
+        pixels = []
+        for steps in self.sample_batches(prompts, seeds=seeds, **options):
+            *_, tokens = steps
             pixels.append(self.dvae.to_pixels(tokens))
         return torch.cat(pixels)
 

@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..clip import Encoder, class_embeddings
-from ..io.atomic import atomic_write
 from ..io.images import to_pil
 from ..models import gpt2
 from ..models.dalle import Dalle, vocabulary_digest
@@ -22,6 +21,7 @@ from ..models.dvae import Dvae
 from .curriculum import for_decoder
 from .drawings import Sprites
 from .loop import Part
+from .pools import built_once
 from .things import things
 
 if TYPE_CHECKING:
@@ -55,11 +55,7 @@ class TokenPool(NamedTuple):
         Raises:
             UserError: the file's tokens are outside the codebook.
         """
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as part:
-                torch.save(tuple(TokenPool.build(sprites, latents, dvae, encoder)), part)
-        pool = TokenPool(*torch.load(path, weights_only=True))
+        pool = TokenPool(*built_once(path, lambda: TokenPool.build(sprites, latents, dvae, encoder)))
         dvae.check_tokens(pool.pictures)
         return pool
 

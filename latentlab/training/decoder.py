@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from ..clip import Encoder, local
 from ..decoding import decode
 from ..diffusion import cosine_abar
-from ..io.atomic import atomic_write
 from ..io.images import to_pil
 from ..latents import Latent
 from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
@@ -24,6 +23,7 @@ from ..slerp import normalize, slerp
 from .curriculum import for_decoder
 from .drawings import Sprites
 from .loop import Part, bfloat16_pays, save_half
+from .pools import built_once
 from .rendering import Renderer
 from .scenes import Scene
 from .things import things
@@ -99,11 +99,8 @@ class Pool(NamedTuple):
         side: int,
     ) -> Pool:
         """Read the pool from a file, or `build` it and write the file."""
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as part:
-                torch.save(tuple(Pool.build(sprites, encoder, autoencoder, first=first, count=count, side=side)), part)
-        return Pool(*torch.load(path, weights_only=True))
+        size = {"first": first, "count": count, "side": side}
+        return Pool(*built_once(path, lambda: Pool.build(sprites, encoder, autoencoder, **size)))
 
 
 def build(
