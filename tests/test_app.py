@@ -53,6 +53,24 @@ def url(tmp_path_factory):
         app.wait(20)
 
 
+def events_of(page) -> set:
+    """The requests of the page's events that have no answer yet, kept up to date."""
+    waiting: set = set()
+    page.on("request", lambda request: "/gradio_api/run/" in request.url and waiting.add(request))
+    for end in ("requestfinished", "requestfailed"):
+        page.on(end, waiting.discard)
+    return waiting
+
+
+def settle(page, waiting: set) -> None:
+    """Wait until for half a second no event of the page has waited for an answer: its link has set all controls."""
+    quiet, deadline = 0, time.monotonic() + 60
+    while quiet < 5:
+        page.wait_for_timeout(100)
+        quiet = 0 if waiting else quiet + 1
+        assert time.monotonic() < deadline, f"no answer within a minute: {[request.url for request in waiting]}"
+
+
 @pytest.fixture
 def visit(chromium, url):
     """Open the page as a new visitor; at the end, check that every request went to the app."""
@@ -62,12 +80,13 @@ def visit(chromium, url):
         contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
         page = contexts[-1].new_page()
         page.on("request", lambda request: addresses.append(request.url))
+        waiting = events_of(page)
         page.set_default_timeout(60_000)  # a machine that does other things as well is slow
         with page.expect_response(lambda answer: "/gradio_api/run/" in answer.url):  # the page reads its own link
             page.goto(f"{url}/{query}")
         key = (re.findall(r"page=([a-z-]+)(?:&|$)", query) or ["generate"])[0]
         page.locator(".map" if key == "map" else f"#run-{key}").first.wait_for()
-        page.wait_for_timeout(500)
+        settle(page, waiting)
         return page
 
     yield opened

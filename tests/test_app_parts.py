@@ -59,6 +59,12 @@ def test_heavy_events_run_one_at_a_time(page):
     assert {fn.concurrency_limit for fn in heavy} == {1}
 
 
+def test_drawing_the_map_does_not_answer_for_what_is_chosen_meanwhile(page):
+    draw = next(fn for fn in page.fns.values() if fn.name == "_draw")
+    choose = next(fn for fn in page.fns.values() if fn.name == "_choose")
+    assert not set(draw.outputs) & set(choose.outputs)
+
+
 def test_a_picture_is_inverted_once_for_all_pages(lab):
     model_cache.set_lab(lab)
     mine = [picture((31, 41, 59))]  # that no other test inverts

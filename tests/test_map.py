@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 
 import pytest
 import torch
@@ -12,7 +11,7 @@ from PIL import Image, ImageChops
 pytest.importorskip("gradio")
 from latentlab import UserError, diagrams
 from latentlab.app import diagram, glossary, map_data, model_cache
-from latentlab.app.map import Chosen, _shipped_places, parsed_places
+from latentlab.app.map import OwnPictures, _shipped_places, parsed_places, toggled
 from latentlab.app.outputs import InputImage
 from latentlab.app.pages import PAGES, map
 from latentlab.experiments import EXPERIMENTS
@@ -61,7 +60,7 @@ def test_a_file_of_embeddings_becomes_a_map_whose_missing_pictures_are_named(pho
     data = map_data.from_embeddings(photos)
     assert data.captions[2] == "a/2.png" and data.attributes["folder"][:2] == ["a", "b"]
     assert "1 pictures are not in" in data.note
-    sent = json.loads(data.as_json(run_to_end(map_data.layout("toy", data)).xy, "url"))
+    sent = data.for_browser(run_to_end(map_data.layout("toy", data)).xy, "url")
     assert len(sent["xy"]) == 7 and sent["captions"] == data.captions
 
 
@@ -93,12 +92,14 @@ def test_places_that_are_not_on_the_map_are_refused(text):
 
 def test_the_last_two_pictures_are_chosen_and_a_second_click_gives_one_up():
     own = InputImage("mine", Image.new("RGB", (8, 8)))
-    chosen = Chosen(own=(own,), own_places=((0.5, 0.5),))
+    pictures = OwnPictures((own,), ((0.5, 0.5),))
+    chosen: tuple[int, ...] = ()
     count = map_data.load().thumbnails.count
+    assert pictures.rows == count + 1
     for row, rows in ((3, (3,)), (count, (3, count)), (8, (count, 8)), (count, (8,))):
-        chosen = chosen.toggle(row)
-        assert chosen.rows == rows
-    assert chosen.picture(count) is own and chosen.picture(8).caption == map_data.load().captions[8]
+        chosen = toggled(chosen, row)
+        assert chosen == rows
+    assert pictures.picture(count) is own and pictures.picture(8).caption == map_data.load().captions[8]
 
 
 # The diagram and the glossary

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +23,8 @@ from latentlab.typography import Label
 @pytest.mark.parametrize("name", small_runs.RUNS)
 def test_a_run_from_recorded_settings_has_the_same_numbers_and_the_same_settings(lab, directions, name, monkeypatch):
     monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
+    clock = SimpleNamespace(perf_counter=lambda: 0.0)
+    monkeypatch.setattr(sys.modules["latentlab.experiments.road"], "time", clock)  # its table holds seconds
     experiment, arguments = experiments.EXPERIMENTS[name], small_runs.arguments(name, directions)
     first = experiment(lab, **arguments)
     settings = json.loads(json.dumps(first.settings))

@@ -52,38 +52,34 @@ watch('value', send); send();
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
-    """The rows of up to two chosen pictures; rows from `count` on are the visitor's own pictures."""
+class OwnPictures:
+    """The visitor's own pictures on the map, whose rows follow those of the map's pictures, and their places."""
 
-    rows: tuple[int, ...] = ()
-    own: tuple[InputImage, ...] = ()
-    own_places: tuple[tuple[float, float], ...] = ()
+    images: tuple[InputImage, ...] = ()
+    places: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """How many pictures can be chosen, the map's and one's own."""
+        return len(map_data.load().captions) + len(self.images)
 
     def picture(self, row: int) -> InputImage:
+        """The picture of a row, the map's or one's own."""
         data = map_data.load()
         if row >= len(data.captions):
-            return self.own[row - len(data.captions)]
+            return self.images[row - len(data.captions)]
         return InputImage(data.captions[row], data.thumbnails[row], data.captions[row])
 
-    def toggle(self, row: int) -> Chosen:
-        """Choose a picture, or give it up if it was chosen already; the last two count."""
-        rows = tuple(r for r in self.rows if r != row) if row in self.rows else (*self.rows, row)[-2:]
-        return Chosen(rows, self.own, self.own_places)
-
-    def as_json(self, decoded: RunOutput | None = None) -> str:
-        """Return the marks of the map: own and chosen pictures, and those of a run."""
-        own = [
+    def marks(self) -> list[dict[str, object]]:
+        return [
             {"xy": xy, "url": markup.picture_url(image.picture), "caption": image.caption or image.name}
-            for xy, image in zip(self.own_places, self.own)
+            for xy, image in zip(self.places, self.images)
         ]
-        marks: dict[str, object] = {"own": own, "chosen": self.rows}
-        if decoded:
-            xy = parsed_places(decoded.fields["places"], int(decoded.fields["frames"])).tolist()
-            marks["decoded"] = [
-                {"xy": place, "url": markup.picture_url(image.picture), "caption": image.title}
-                for place, image in zip(xy, decoded.images)
-            ]
-        return json.dumps(marks)
+
+
+def toggled(rows: tuple[int, ...], row: int) -> tuple[int, ...]:
+    """Choose a picture's row, or give it up if it was chosen already; the last two count."""
+    return tuple(r for r in rows if r != row) if row in rows else (*rows, row)[-2:]
 
 
 def parsed_places(text: str, frames: int) -> torch.Tensor:
@@ -111,18 +107,21 @@ class Canvas:
 
     plane: gr.HTML
     data: gr.HTML
-    marks: gr.HTML
+    own: gr.HTML
+    chosen: gr.HTML
+    decoded: gr.HTML
     row: gr.Row
 
 
 def canvas() -> Canvas:
     plane = gr.HTML(CANVAS, js_on_load=START % (map_data.STATIC / "map.js"), padding=False)
-    data = gr.HTML(js_on_load=CHANNEL % "setData", padding=False, elem_classes="channel")
-    marks = gr.HTML(js_on_load=CHANNEL % "setMarks", padding=False, elem_classes="channel")
-    return Canvas(plane, data, marks, gr.Row(elem_classes="send", equal_height=True))
+    setters = ("setData", "setOwn", "setChosen", "setDecoded")
+    channels = [gr.HTML(js_on_load=CHANNEL % setter, padding=False, elem_classes="channel") for setter in setters]
+    return Canvas(plane, *channels, gr.Row(elem_classes="send", equal_height=True))
 
 
-def _channel(text: str) -> str:
+def _channel(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f'<span data-json="{html.escape(text, quote=True)}"></span>'
 
 
@@ -134,19 +133,19 @@ class MapEvents:
         assert isinstance(parts, Canvas)
         with parts.row:
             about, target, use, both = self._buttons()
-        chosen = gr.State(Chosen())
-        inputs = [output_bar.model, chosen, output_bar.own_images, *(p.state for p, _ in output_bar.slots)]
-        shown = [parts.data, parts.marks, chosen, built.status]
+        chosen, own = gr.State(()), gr.State(OwnPictures())
+        inputs = [output_bar.model, output_bar.own_images, *(p.state for p, _ in output_bar.slots)]
+        # Drawing the map takes seconds, in which pictures can be chosen: it must not answer for what is chosen.
         built.tab.select(_shipped_places, None, parts.data, **QUIET)
-        built.tab.select(self._draw, inputs, shown, **run_options(built.status))
-        parts.plane.select(self._choose, chosen, [parts.marks, chosen, about, use, both], **QUIET)
+        built.tab.select(self._draw, inputs, [parts.data, parts.own, own, built.status], **run_options(built.status))
+        parts.plane.select(self._choose, [chosen, own], [parts.chosen, chosen, about, use, both], **QUIET)
         place = parts.plane.submit(_places, None, built.controls["places"], **QUIET)
         place.then(None, None, None, js="() => document.getElementById('run-map').click()", **QUIET)
         for event in built.events:
-            event.success(_decoded, [built.run_output, chosen], parts.marks, **QUIET)
+            event.success(_decoded, built.run_output, parts.decoded, **QUIET)
         outputs = [output_bar.tabs, *output_bar.all_pickers()]
-        both.click(self._interpolate, chosen, outputs, **QUIET)
-        use.click(self._use, [chosen, target], outputs, **QUIET)
+        both.click(self._interpolate, [chosen, own], outputs, **QUIET)
+        use.click(self._use, [chosen, own, target], outputs, **QUIET)
 
     def _buttons(self) -> tuple[gr.HTML, gr.Dropdown, gr.Button, gr.Button]:
         """Build the line about the chosen pictures, and where they can go."""
@@ -164,9 +163,7 @@ class MapEvents:
         both = gr.Button("Interpolate between the two", interactive=False, size="sm", scale=0, min_width=200)
         return about, target, use, both
 
-    def _draw(
-        self, model: str, chosen: Chosen, own_images: list[InputImage], *inputs: InputImage | None
-    ) -> Iterator[list[object]]:
+    def _draw(self, model: str, own_images: list[InputImage], *inputs: InputImage | None) -> Iterator[list[object]]:
         """Yield the progress of encoding, then the map, with the visitor's own pictures among the others."""
         skipped = [gr.skip()] * 3
         try:
@@ -179,52 +176,62 @@ class MapEvents:
                     break
                 yield [*skipped, markup.progress_bar(progress.stage, progress.step, progress.steps)]
             candidates = dict.fromkeys([*own_images, *(image for image in inputs if image)])
-            own = tuple(image for image in candidates if not image.example)
+            images = tuple(image for image in candidates if not image.example)
             places: list[list[float]] = []
-            if own:
+            if images:
                 lab = map_data.model_cache.get(model)
-                z_i = running.encode_images(model, torch.cat([image.pixels(lab) for image in own]))
+                z_i = running.encode_images(model, torch.cat([image.pixels(lab) for image in images]))
                 places = layout.place(z_i).tolist()
         except UserError as error:
             yield [*skipped, markup.message(markup.error_sentence(error), "wrong")]
             return
-        chosen = Chosen(tuple(r for r in chosen.rows if r < len(data.captions)), own, tuple((x, y) for x, y in places))
-        text = "Click an empty place to decode it." + (" Orange frames are your own pictures." if own else "")
+        own = OwnPictures(images, tuple((x, y) for x, y in places))
+        text = "Click an empty place to decode it." + (" Orange frames are your own pictures." if images else "")
         notes = [data.note] if data.note else []
-        atlas = gr.skip() if data.xy is not None else _channel(data.as_json(layout.xy, str(data.atlas)))
-        yield [atlas, _channel(chosen.as_json()), chosen, markup.message(text, notes=notes)]
+        atlas = gr.skip() if data.xy is not None else _channel(data.for_browser(layout.xy, str(data.atlas)))
+        yield [atlas, _channel(own.marks()), own, markup.message(text, notes=notes)]
 
-    def _choose(self, chosen: Chosen, event: gr.EventData) -> list[object]:
-        row = event._data.get("row") if isinstance(event._data, dict) else None
-        if not isinstance(row, int) or not 0 <= row < len(map_data.load().captions) + len(chosen.own):
+    def _choose(self, chosen: tuple[int, ...], own: OwnPictures, event: gr.EventData) -> list[object]:
+        row, count = event._data.get("row") if isinstance(event._data, dict) else None, own.rows
+        if not isinstance(row, int) or not 0 <= row < count:
             return [gr.skip()] * 5
-        chosen = chosen.toggle(row)
-        pictures = [chosen.picture(r) for r in chosen.rows]
+        chosen = toggled(tuple(r for r in chosen if r < count), row)
+        pictures = [own.picture(r) for r in chosen]
         names = " and ".join(f"<b>{html.escape(p.caption or p.name)}</b>" for p in pictures)
         text = f"Chosen: {names}." if names else "No picture is chosen."
         enabled = [gr.update(interactive=len(pictures) > n) for n in (0, 1)]
-        return [_channel(chosen.as_json()), chosen, f'<p class="note" role="status">{text}</p>', *enabled]
+        return [_channel(chosen), chosen, f'<p class="note" role="status">{text}</p>', *enabled]
 
-    def _interpolate(self, chosen: Chosen) -> list[object]:
+    def _interpolate(self, chosen: tuple[int, ...], own: OwnPictures) -> list[object]:
         first, second = (k for k, (picker, _) in enumerate(self.output_bar.slots) if picker.page == "interpolate")
-        if len(chosen.rows) < 2:
+        if len(chosen) < 2 or max(chosen) >= own.rows:
             return [gr.skip()] * (1 + len(self.output_bar.all_pickers()))
-        return self.output_bar.put_into({first: chosen.picture(chosen.rows[0]), second: chosen.picture(chosen.rows[1])})
+        return self.output_bar.put_into({first: own.picture(chosen[0]), second: own.picture(chosen[1])})
 
-    def _use(self, chosen: Chosen, target: int | None) -> list[object]:
-        if not chosen.rows or not isinstance(target, int) or not 0 <= target < len(self.output_bar.slots):
+    def _use(self, chosen: tuple[int, ...], own: OwnPictures, target: int | None) -> list[object]:
+        known = bool(chosen) and chosen[-1] < own.rows
+        if not known or not isinstance(target, int) or not 0 <= target < len(self.output_bar.slots):
             return [gr.skip()] * (1 + len(self.output_bar.all_pickers()))
-        return self.output_bar.put_into({target: chosen.picture(chosen.rows[-1])})
+        return self.output_bar.put_into({target: own.picture(chosen[-1])})
 
 
 def _shipped_places() -> Update | str:
     """Return a map whose places ship with it, which is shown before the model has encoded its pictures."""
     data = map_data.load()
-    return gr.skip() if data.xy is None else _channel(data.as_json(data.xy, str(data.atlas)))
+    return gr.skip() if data.xy is None else _channel(data.for_browser(data.xy, str(data.atlas)))
 
 
-def _decoded(run_output: RunOutput, chosen: Chosen) -> Update | str:
-    return _channel(chosen.as_json(run_output)) if run_output.images else gr.skip()
+def _decoded(run_output: RunOutput) -> Update | str:
+    """Return a run's pictures as marks at their places."""
+    if not run_output.images:
+        return gr.skip()
+    xy = parsed_places(run_output.fields["places"], int(run_output.fields["frames"])).tolist()
+    return _channel(
+        [
+            {"xy": place, "url": markup.picture_url(image.picture), "caption": image.title}
+            for place, image in zip(xy, run_output.images)
+        ]
+    )
 
 
 def _places(event: gr.EventData) -> Update | str:

@@ -53,9 +53,9 @@ class MapData:
     metadata: dict[str, str] = field(default_factory=dict)
     note: str = ""
 
-    def as_json(self, xy: Tensor, url: str) -> str:
+    def for_browser(self, xy: Tensor, url: str) -> dict[str, object]:
         """Return what the browser needs to draw the map, with the pictures' places xy (N, 2)."""
-        about = {
+        return {
             "columns": self.thumbnails.columns,
             "cell": SIDE,
             "atlas": url,
@@ -64,7 +64,6 @@ class MapData:
             "colours": self.colours,
             "xy": [[round(x, 4), round(y, 4)] for x, y in xy.tolist()],
         }
-        return json.dumps(about, ensure_ascii=False, separators=(",", ":"))
 
 
 @cache

@@ -164,11 +164,17 @@ export function createMap(root, trigger) {
             search(part("search").value)
             root.dataset.ready = data.captions.length
         },
-        setMarks({own, chosen, decoded}) {
-            const ownPoints = own.map((o, k) => ({...o, row: state.data.points.length + k, position: place(o.xy)}))
-            Object.assign(state, {own: ownPoints, chosen})
-            if (decoded) Object.assign(state, {dots: [], decoded: decoded.map(d => ({...d, position: place(d.xy)}))})
-            root.dataset.chosen = chosen.join(" ")
+        setOwn(own) {
+            state.own = own.map((o, k) => ({...o, row: state.data.points.length + k, position: place(o.xy)}))
+            draw()
+        },
+        setChosen(rows) {
+            state.chosen = rows
+            root.dataset.chosen = rows.join(" ")
+            draw()
+        },
+        setDecoded(decoded) {
+            Object.assign(state, {dots: [], decoded: decoded.map(d => ({...d, position: place(d.xy)}))})
             draw()
         },
     }
