@@ -48,12 +48,12 @@ def generate(
         typer.Option(min=1, help="Keep only this many pictures: those that CLIP scores closest to the prompt."),
     ] = None,
     seed: Seed = 0,
-    steps: Steps = 25,
-    guidance: Guidance = 2.0,
+    steps: Steps = 12,
+    guidance: Guidance = 3.0,
     solver: Annotated[
         str,
-        typer.Option(help="Solver of the decoder: ddim, whose path an inversion undoes, or dpm++, for half the steps."),
-    ] = "ddim",
+        typer.Option(help="Solver of the decoder: dpm++; or ddim, whose path an inversion undoes, with 25 steps."),
+    ] = "dpm++",
     guidance_interval: Annotated[
         str,
         typer.Option(help="Least and greatest time of the decoder's guidance, like 300,800; by default all times."),
@@ -65,6 +65,9 @@ def generate(
     prior_guidance: Annotated[
         float, typer.Option(min=0, max=20, help="Classifier-free guidance scale of the prior; 1 disables it.")
     ] = 1.0,
+    candidates: Annotated[
+        int, typer.Option(min=1, max=64, help="So many z_i are drawn for each seed, and the nearest to z_t is kept.")
+    ] = 4,
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -106,6 +109,7 @@ def generate(
         prior=prior,
         prior_steps=prior_steps,
         prior_guidance=prior_guidance,
+        candidates=candidates,
         best=best,
         preview_every=0,
     )

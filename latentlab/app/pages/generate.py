@@ -46,7 +46,7 @@ def advanced() -> Controls:
     return {
         "seed": controls.seed("Seed of the first picture"),
         "steps": controls.steps(10),
-        "guidance": controls.guidance(),
+        "guidance": controls.guidance(3.0),
         "solver": gr.Radio(
             SOLVERS,
             value="dpm++",
@@ -70,7 +70,7 @@ def advanced() -> Controls:
         "candidates": gr.Slider(
             1,
             8,
-            2,
+            4,
             step=1,
             label="Candidates",
             info="The prior samples this many z_i for each seed, and the one closest to the prompt's z_t is kept.",
