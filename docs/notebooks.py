@@ -1,6 +1,6 @@
 """Execute the notebooks in place, each in a fresh kernel, and strip what does not belong into the file.
 
-python docs/notebooks.py           # all of them
+python docs/notebooks.py           # all of them, those of notebooks/project too
 python docs/notebooks.py 03 07     # some, by the beginnings of their names, or by path
 """
 
@@ -23,8 +23,8 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def select(names: list[str]) -> list[Path]:
-    """The notebooks whose names begin with one of these, or all of them."""
-    course = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    """The notebooks whose names begin with one of these, or all of them: the course, then its project."""
+    course = [path for place in ("", "project") for path in sorted((ROOT / "notebooks" / place).glob("*.ipynb"))]
     paths = [path for path in course if not names or any(path.name.startswith(name) for name in names)]
     paths += [Path(name) for name in names if name.endswith(".ipynb") and Path(name).is_file()]
     if not paths:

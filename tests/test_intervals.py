@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from latentlab.analysis.intervals import format_interval, jackknife, markdown, mean, mean_of_pairs, proportion
+from latentlab.analysis.intervals import format_interval, jackknife, markdown, mean, mean_of_pairs, proportion, share
 from latentlab.errors import UserError
 
 
@@ -37,6 +37,59 @@ def test_the_interval_of_a_proportion_holds_it_stays_within_0_and_1_and_has_a_wi
 def test_a_proportion_has_its_interval(kind):
     wanted = {"model": "emoji", "word": "pizza", "value": 0.75, "n": 4, "low": 0.3006, "high": 0.9544}
     assert proportion(kind([True, False, True, True]), model="emoji", word="pizza") == wanted
+
+
+@pytest.mark.parametrize("hits", [0, 3, 100, 400])
+def test_the_share_of_many_independent_cases_has_nearly_the_interval_of_a_proportion(hits):
+    wanted, row = proportion(rights(hits, 400)), share(rights(hits, 400))
+    assert row["value"] == wanted["value"]
+    assert [row["low"], row["high"]] == pytest.approx([wanted["low"], wanted["high"]], abs=0.003)
+
+
+@pytest.mark.parametrize("rates", [[1.0] * 6, [0.0] * 3, [1.0, 1.0, 0.9], [0.5] * 4])
+def test_the_interval_of_a_share_stays_within_0_and_1_and_has_a_width(rates):
+    row = share(rates)
+    assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1 and row["low"] < row["high"]
+
+
+def test_cases_that_agree_within_their_groups_count_once_for_each_group():
+    cases, groups = [hit for hit in rights(9, 18) for _ in range(5)], [k for k in range(18) for _ in range(5)]
+    row, of_each = share(cases, groups=groups), share(rights(9, 18))
+    assert (row["value"], row["n"]) == (0.5, 90)
+    assert [row["low"], row["high"]] == pytest.approx([of_each["low"], of_each["high"]], abs=1e-4)
+    alone = proportion(cases)
+    assert row["high"] - row["low"] > 2 * (alone["high"] - alone["low"])
+
+
+def test_the_interval_of_a_share_holds_the_truth_in_95_of_100_worlds_of_clustered_cases():
+    random = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        chances = random.beta(1, 2, 12)[:, None]  # of each picture; 1/3 on average
+        hits = random.random((12, 5)) < chances
+        row = share(hits.reshape(-1), groups=np.arange(12).repeat(5))
+        held += row["low"] <= 1 / 3 <= row["high"]
+    assert held / 400 == pytest.approx(0.95, abs=0.035)
+
+
+def test_the_share_of_one_group_is_an_example_without_an_interval():
+    row = share([True, False, True], groups=[4, 4, 4], word="pizza")
+    assert row == {"word": "pizza", "value": 0.6667, "n": 3, "low": None, "high": None}
+
+
+def test_a_share_refuses_numbers_beyond_0_to_1_and_groups_of_another_length():
+    with pytest.raises(UserError, match="outside 0 to 1"):
+        share([0.5, 1.2])
+    with pytest.raises(UserError, match="2 groups for 3 values"):
+        share([0.5, 0.1, 0.2], groups=[0, 1])
+
+
+def test_an_interval_ends_where_the_values_of_its_quantity_do():
+    free, cut = mean([0.9, 1.0, 0.6]), mean([0.9, 1.0, 0.6], within=(-1, 1))
+    assert free["high"] > 1 == cut["high"] and cut["low"] == free["low"]
+    among = torch.tensor([[0.0, 0.01, 0.3], [0.01, 0.0, 0.02], [0.3, 0.02, 0.0]])
+    assert mean_of_pairs(among)["low"] < 0 == mean_of_pairs(among, within=(0, 2))["low"]
+    assert mean([0.5], within=(0, 1))["low"] is None
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 40])

@@ -2,6 +2,7 @@
 
 import io
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -30,6 +31,24 @@ def test_a_figure_shows_itself_without_pyplot(drawn):
     """IPython knows matplotlib's own figures only once pyplot is imported, and prints <Figure size …> before."""
     picture = Image.open(io.BytesIO(drawn._repr_png_()))
     assert picture.size == tuple(round(100 * inches) for inches in drawn.get_size_inches())
+
+
+def test_a_figure_shows_itself_alike_before_and_after_pyplot_is_imported(monkeypatch):
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(IPython.display, "display", lambda data, raw: shown.append(data))
+    drawn = plotting.grid(PIXELS)
+    drawn._ipython_display_()  # what IPython asks for before its own printers
+    assert shown[0]["image/png"] == drawn._repr_png_()
+
+
+def test_a_smooth_surface_has_no_contours_in_a_figure():
+    ramp = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256).clone()
+    ramp[:, 1] = -ramp[:, 2].mT  # thousands of colours, more than a palette has
+    picture = torch.from_numpy(np.array(Image.open(io.BytesIO(plotting.grid(ramp)._repr_png_())).convert("RGB")))
+    inside = picture[20:140, 20:140].int()
+    assert inside.diff(dim=0).abs().max() <= 8 and inside.diff(dim=1).abs().max() <= 8
 
 
 def test_lines_draws_each_series_through_its_own_points_under_its_name():

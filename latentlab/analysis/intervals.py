@@ -41,7 +41,55 @@ def proportion(hits: Tensor | Sequence[bool], /, **where: Any) -> dict:
     return row
 
 
-def mean(values: Tensor | Sequence[float], /, **where: Any) -> dict:
+def share(values: Tensor | Sequence[float], /, *, groups: Tensor | Sequence[int] | None = None, **where: Any) -> dict:
+    """The mean of N shares, or of N cases in groups that are not independent: {**where, value, n, low, high}.
+
+    The interval is Wilson's of N* = p (1 - p) / v · (1.96 / t)² cases: v is the mean's variance between the G groups,
+    by the jackknife, and t Student's quantile of G - 1 degrees (Korn and Graubard 1998). Like that of `proportion` it
+    lies within 0 to 1 and is never empty; where all groups are equal each counts as one case.
+
+    Args:
+        values: (N,), from 0 to 1: each picture's own rate, or booleans.
+        groups: (N,), a number for each value, equal for those that belong together, such as one picture's cases; by
+            default each value is its own group.
+        where: what the row is about.
+
+    Returns:
+        Python numbers, to 4 decimals; low and high are None for a single group, which is an example.
+
+    Raises:
+        UserError: no values, not (N,), values outside 0 to 1, or another number of groups.
+
+    >>> share([1.0, 1.0, 0.5, 0.0])
+    {'value': 0.625, 'n': 4, 'low': 0.1183, 'high': 0.9553}
+    """
+    column = _column(values, "values")
+    if not ((column >= 0) & (column <= 1)).all():
+        raise UserError("values hold numbers outside 0 to 1: give shares, or booleans")
+    n, p = len(column), column.mean().item()
+    own = torch.arange(n) if groups is None else torch.as_tensor(groups).cpu()
+    if own.shape != column.shape:
+        raise UserError(f"{len(own)} groups for {n} values: give one for each")
+    _, member = own.unique(return_inverse=True)
+    sizes = member.bincount().double()  # (G,)
+    row = {**where, "value": round(p, 4), "n": n, "low": None, "high": None}
+    if len(sizes) > 1:
+        without = (column.sum() - member.bincount(column)) / (n - sizes)
+        v = (len(sizes) - 1) * without.var(correction=0).item()
+        cases = (p * (1 - p) / v if v > 1e-12 else len(sizes)) * (_student(10**9) / _student(len(sizes))) ** 2
+        row |= dict(zip(("low", "high"), _wilson(p, cases)))
+    return row
+
+
+def _wilson(p: float, n: float) -> tuple[float, float]:
+    """Wilson's interval of 95% for a share p of n cases, which need not be a whole number."""
+    z2 = _student(10**9) ** 2
+    centre, half = p + z2 / (2 * n), math.sqrt(z2 * p * (1 - p) / n + (z2 / (2 * n)) ** 2)
+    low, high = ((centre + sign * half) / (1 + z2 / n) for sign in (-1, 1))
+    return round(max(low, 0.0), 4), round(min(high, 1.0), 4)
+
+
+def mean(values: Tensor | Sequence[float], /, *, within: tuple[float, float] | None = None, **where: Any) -> dict:
     """The mean of N numbers: {**where, value, n, low, high}, low and high being mean ± t s/√N.
 
     s is the sample's standard deviation, and t the 97.5% quantile of Student's distribution with N - 1 degrees of
@@ -50,6 +98,8 @@ def mean(values: Tensor | Sequence[float], /, **where: Any) -> dict:
 
     Args:
         values: (N,).
+        within: the least and the largest value that the mean can have, such as -1 and 1 of cosines; the interval is
+            cut there, since nothing beyond can be the mean.
         where: what the row is about.
 
     Returns:
@@ -67,10 +117,10 @@ def mean(values: Tensor | Sequence[float], /, **where: Any) -> dict:
         raise UserError(f"{lost} of {len(column)} values are not finite: find out why, or leave them out and say so")
     n = len(column)
     half = _student(n) * column.std().item() / math.sqrt(n) if n > 1 else math.nan
-    return _row(where, column.mean().item(), n, half)
+    return _cut(_row(where, column.mean().item(), n, half), within)
 
 
-def mean_of_pairs(among: Tensor, /, **where: Any) -> dict:
+def mean_of_pairs(among: Tensor, /, *, within: tuple[float, float] | None = None, **where: Any) -> dict:
     """The mean over all pairs of N samples, such as their distances: {**where, value, n, low, high}, n being N.
 
     The N (N - 1) / 2 pairs share their samples, so they are no independent numbers: the interval is `jackknife`'s, a
@@ -78,6 +128,7 @@ def mean_of_pairs(among: Tensor, /, **where: Any) -> dict:
 
     Args:
         among: (N, N), symmetrical; the diagonal does not count.
+        within: the least and the largest value that the mean can have, as in `mean`.
         where: what the row is about.
 
     Returns:
@@ -96,7 +147,8 @@ def mean_of_pairs(among: Tensor, /, **where: Any) -> dict:
     total = of_each.sum() / 2
     if n == 2:
         return _row(where, total.item(), n, math.nan)
-    return jackknife(total.item() / math.comb(n, 2), (total - of_each) / math.comb(n - 1, 2), n, **where)
+    row = jackknife(total.item() / math.comb(n, 2), (total - of_each) / math.comb(n - 1, 2), n, **where)
+    return _cut(row, within)
 
 
 def jackknife(value: float, without: Tensor, n: int, /, **where: Any) -> dict:
@@ -152,6 +204,13 @@ def _row(where: dict, value: float, n: int, half: float) -> dict:
     """A row whose interval is value ± half; none where half is NaN."""
     centre, low, high = (None if math.isnan(x) else float(f"{x:.6g}") for x in (value, value - half, value + half))
     return {**where, "value": centre, "n": n, "low": low, "high": high}
+
+
+def _cut(row: dict, within: tuple[float, float] | None) -> dict:
+    """A row whose interval ends where the values of its quantity do."""
+    if within is not None and row["low"] is not None:
+        row |= {"low": max(row["low"], within[0]), "high": min(row["high"], within[1])}
+    return row
 
 
 def _column(values: Tensor | Sequence[float], name: str) -> Tensor:

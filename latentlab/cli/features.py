@@ -134,9 +134,9 @@ def show(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Show what wakes features, and what the decoder makes of them.
+    """Show the pictures in which features are most active, and what the decoder makes of them.
 
-    Each feature has a row: the pictures that wake it most, and the first picture with more and more of it.
+    Each feature has a row: the pictures in which it is most active, and the first picture with more and more of it.
     """
     from .. import experiments
     from ..clip import FITS

@@ -54,10 +54,10 @@ class DictionaryFeaturesResult(Result):
         lines = {}
         for k, feature in enumerate(self.features):
             woken = images.resize(self.original[self.strongest[k]], side)
-            share = self.value("pictures that wake it", feature=feature)
+            share = self.value("pictures in which it is active", feature=feature)
             label = "\n".join(filter(None, (f"{feature}: {share:.0%}", self.names[k])))
             lines[label] = torch.cat([woken.cpu(), self.pixels[k].cpu()])
-        titles = [f"wakes it, {k + 1}" for k in range(self.strongest.shape[1])]
+        titles = [f"most active, no. {k + 1}" for k in range(self.strongest.shape[1])]
         titles += [f"z_i + {s:g} ×" if s else "z_i" for s in self.strengths]
         return rows(lines, titles=titles, wide_labels=True)
 
@@ -96,7 +96,7 @@ def features(
     guidance: float = 1.0,
     preview_every: int = 5,
 ) -> Iterator[Progress | DictionaryFeaturesResult]:
-    """Show features of z_i: what wakes them, their captions, and the decoder's pictures of z_i + a f_k.
+    """Show features of z_i: where they are most active, their captions, and the decoder's pictures of z_i + a f_k.
 
     Args:
         pixels: (B, 3, H, W) in [-1, 1]; the first one's z_i is moved, and all are searched.
@@ -160,7 +160,7 @@ def _table(
         rise = (again[row, -1:, k] - again[row, :1, k]) / dictionary.strength[k].item()
         table += [
             {"feature": k, "quantity": "frequency in the fit", **fitted},
-            proportion(a[:, k] > 0, quantity="pictures that wake it", feature=k),
+            proportion(a[:, k] > 0, quantity="pictures in which it is active", feature=k),
             mean(likeness[row], quantity="cosine of the pictures to the moved z_i", feature=k),
             mean(rise, quantity="rise of the feature, decoded", feature=k),
         ]

@@ -53,7 +53,8 @@ class DrawingResult(Result):
         last, count = len(self.frames) - 1, min(5, len(self.frames) - 1)
         rows = [round(k * last / count) for k in range(count)]
         way = images.resize(self.frames[rows, 0], self.pixels.shape[-1])
-        titles = [f"{k / last:.0%} of the steps" for k in rows] + [f"seed {seed}" for seed in self.seeds]
+        ends = [f"seed {seed}, at the end" for seed in self.seeds] if len(self.seeds) > 1 else ["at the end"]
+        titles = [*(f"{k / last:.0%} of the steps" for k in rows), *ends]
         return grid(torch.cat([way.to(self.pixels), self.pixels]), titles=titles)
 
     def curve(self) -> Figure:

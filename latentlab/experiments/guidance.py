@@ -121,9 +121,9 @@ def _comparison(name: str, row: dict, reference: dict) -> str:
 def _variety(among: Tensor, **where: Any) -> dict:
     """The samples' mean distance (prompts, seeds, seeds), over prompts; of a single one over its seeds."""
     if len(among) == 1:
-        return mean_of_pairs(among[0], **where)
+        return mean_of_pairs(among[0], within=(0, 2), **where)
     pairs = torch.ones(among.shape[1:]).triu(1).bool()
-    return mean(among[:, pairs].mean(1), **where)
+    return mean(among[:, pairs].mean(1), within=(0, 2), **where)
 
 
 def _table(

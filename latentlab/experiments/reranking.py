@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..analysis.intervals import format_interval, mean, side
+from ..analysis.intervals import format_interval, mean, share, side
 from ..captions import caption_warnings, check_captions
 from ..clip import class_embeddings
 from ..errors import UserError
@@ -212,7 +213,8 @@ class _Measured:
                 per_prompt.setdefault(DISTANCE, {})[n] = distance_among(weights, self.distances)
         table = []
         for quantity, values in per_prompt.items():
-            table += [mean(v, system=system, quantity=quantity, n_best=n) for n, v in values.items()]
+            of_all = share if quantity in self.hits else partial(mean, within=(-1, 1) if quantity == SCORE else (0, 2))
+            table += [of_all(v, system=system, quantity=quantity, n_best=n) for n, v in values.items()]
             first, last = values[min(values)], values[max(values)]
             if len(values) > 1:
                 table.append(mean(last - first, system=system, quantity=f"gain: {quantity}", gain=quantity))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..analysis.intervals import mean, proportion, side
+from ..analysis.intervals import mean, share, side
 from ..captions import caption_warnings
 from ..clip import TEMPLATES, class_embeddings, probabilities
 from ..errors import UserError
@@ -192,6 +192,8 @@ def attack(
             only.
         encoders: further CLIPs by name, to see side by side.
 
+    The rows' intervals go by picture, since the words of one picture are not independent cases.
+
     An attack succeeds when the written word's label is more probable than the thing's own, where it was not before;
     it is right again when the thing's own label is the more probable of the two in more than half of the variations.
 
@@ -273,11 +275,16 @@ def _table(
         return (word > mine)[..., 0]
 
     fooled = {key: wins(p) & ~wins(clean[:, None].expand_as(p)) for key, (clean, p) in seen.items()}
-    table = [proportion(f.flatten(), quantity="attack succeeds", encoder=key) for key, f in fooled.items()]
+    picture = torch.arange(len(own))[:, None].expand(fooled[name].shape)  # whose cases are not independent
+    table = [
+        share(f.flatten(), groups=picture.flatten(), quantity="attack succeeds", encoder=key)
+        for key, f in fooled.items()
+    ]
     if after.numel() and fooled[name].any():
         # Of each case the majority of its variations, which are no further cases.
         right = (~wins(after)[fooled[name]]).float().mean(1) > 0.5
-        table.append(proportion(right, quantity="right again in variations of those", encoder=name))
+        of = picture[fooled[name].cpu()]
+        table.append(share(right, groups=of, quantity="right again in variations of those", encoder=name))
     before, attacked = seen[name]
     mine = attacked.gather(2, own[:, None, None].expand(*attacked.shape[:2], 1))
     return (

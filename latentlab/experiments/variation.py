@@ -136,7 +136,7 @@ def _table(z: Tensor, z_i: Tensor, etas: Sequence[float]) -> tuple[dict, ...]:
     pairwise = (1 - cosine(z[:, :, None], z[:, None])).clamp_min(0)  # (E, N, N); rounding goes below
     table = []
     for k, eta in enumerate(etas):
-        table.append(mean(cosines[k], quantity="cosine to z_i", eta=eta))
+        table.append(mean(cosines[k], within=(-1, 1), quantity="cosine to z_i", eta=eta))
         if z.shape[1] > 1:
-            table.append(mean_of_pairs(pairwise[k], quantity="distance among samples", eta=eta))
+            table.append(mean_of_pairs(pairwise[k], within=(0, 2), quantity="distance among samples", eta=eta))
     return tuple(table)
