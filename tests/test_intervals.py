@@ -8,7 +8,16 @@ import pytest
 import torch
 from scipy import stats
 
-from latentlab.analysis.intervals import format_interval, jackknife, markdown, mean, mean_of_pairs, proportion, share
+from latentlab.analysis.intervals import (
+    difference,
+    format_interval,
+    jackknife,
+    markdown,
+    mean,
+    mean_of_pairs,
+    proportion,
+    share,
+)
 from latentlab.errors import UserError
 
 
@@ -82,6 +91,16 @@ def test_a_share_refuses_numbers_beyond_0_to_1_and_groups_of_another_length():
         share([0.5, 1.2])
     with pytest.raises(UserError, match="2 groups for 3 values"):
         share([0.5, 0.1, 0.2], groups=[0, 1])
+
+
+def test_the_difference_of_two_shares_has_newcombes_interval():
+    row = difference(proportion(rights(56, 70)), proportion(rights(48, 80)), word="pizza")  # his example (a)
+    assert [row["value"], row["low"], row["high"]] == pytest.approx([0.2, 0.0524, 0.3339], abs=2e-4)
+    assert (row["word"], row["n"]) == ("pizza", 70)
+
+
+def test_the_difference_from_a_single_case_is_an_example():
+    assert difference(proportion([True]), proportion(rights(3, 4)))["low"] is None
 
 
 def test_an_interval_ends_where_the_values_of_its_quantity_do():

@@ -89,6 +89,27 @@ def _wilson(p: float, n: float) -> tuple[float, float]:
     return round(max(low, 0.0), 4), round(min(high, 1.0), 4)
 
 
+def difference(row: Mapping[str, Any], other: Mapping[str, Any], /, **where: Any) -> dict:
+    """How far one share is above another of other cases: {**where, value, n, low, high}, n the smaller of the two.
+
+    The interval is Newcombe's (1998, method 10) from the two shares' own: with d = p - q it goes from
+    d - √((p - p₋)² + (q₊ - q)²) to d + √((p₊ - p)² + (q - q₋)²).
+
+    Args:
+        row, other: from `proportion` or `share`.
+        where: what the row is about.
+
+    Returns:
+        Python numbers, to 4 decimals; low and high are None where one of the two shares has none.
+    """
+    p, q = row["value"], other["value"]
+    result = {**where, "value": round(p - q, 4), "n": min(row["n"], other["n"]), "low": None, "high": None}
+    if row["low"] is not None and other["low"] is not None:
+        below, above = math.hypot(p - row["low"], other["high"] - q), math.hypot(row["high"] - p, q - other["low"])
+        result |= {"low": round(p - q - below, 4), "high": round(p - q + above, 4)}
+    return result
+
+
 def mean(values: Tensor | Sequence[float], /, *, within: tuple[float, float] | None = None, **where: Any) -> dict:
     """The mean of N numbers: {**where, value, n, low, high}, low and high being mean ± t s/√N.
 

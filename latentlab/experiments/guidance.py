@@ -136,7 +136,7 @@ def _table(
     table = []
     for i, p in enumerate(prior_guidances):
         for j, g in enumerate(guidances):
-            where = {"prior_guidance": p, "guidance": g}
+            where: dict[str, Any] = {"prior_guidance": p, "guidance": g}
             table.append(mean(scores[i, j], quantity="CLIP score", **where))
             if among.shape[-1] > 1:
                 table.append(_variety(among[i, j], quantity="distance among samples", **where))
