@@ -9,7 +9,6 @@ Seconds are CPU seconds of one thread, which other work on the machine does not 
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -91,45 +90,70 @@ def pca(
     width: Annotated[int, typer.Option(min=8, help="Their width.")] = 512,
     keep: Annotated[int, typer.Option(min=1, help="The number of components.")] = 50,
 ) -> None:
-    """Compare PCA in one pass with scikit-learn's full and incremental ones, on the same rows."""
+    """Compare PCA in one pass with scikit-learn's, on the same rows, which scikit-learn has in memory."""
     from sklearn.decomposition import PCA, IncrementalPCA
 
     torch.set_num_threads(1)
-    data = sum(cpu_seconds(lambda b=b: None) for b in blocks(rows, width))  # drawing the rows is nobody's seconds
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    ours_seconds, moments = 0.0, None
+    ours_seconds, ours = one_pass(rows, width, keep)
+    incremental = IncrementalPCA(keep)
+    incremental_seconds = sum(cpu_seconds(lambda b=b: incremental.partial_fit(b)) for b in blocks(rows, width))
+    whole = np.concatenate([*blocks(rows, width)])
+    table = [["ours, in one pass", ours_seconds, ours.components]]
+    for name, dtype, solver in (
+        ("covariance_eigh", np.float32, "covariance_eigh"),
+        ("covariance_eigh, rows in float64", np.float64, "covariance_eigh"),
+        ("full", np.float32, "full"),
+    ):
+        fitted = PCA(keep, svd_solver=solver)
+        data = whole.astype(dtype, copy=False)
+        table.append([f"scikit-learn, {name}", cpu_seconds(lambda f=fitted, d=data: f.fit(d)), fitted.components_])
+        del data
+    table.append(["scikit-learn, incremental", incremental_seconds, incremental.components_])
+    exact = table[2][2]
+    lines = [[name, f"{s:.1f}", f"{s / ours_seconds:.2f}", f"{sine(u, exact):.0e}"] for name, s, u in table]
+    heads = [f"{rows:,} × {width}, {keep} components", "CPU seconds", "times ours", "sine of the angle to float64's"]
+    print(markdown(heads, lines))
+
+
+def one_pass(rows: int, width: int, keep: int) -> tuple[float, Directions]:
+    """CPU seconds of our PCA, without those in which the rows are drawn, and the components."""
+    seconds, moments = 0.0, None
     for block in blocks(rows, width):
         start = time.process_time()
         part = Moments.of(torch.from_numpy(block))
         moments = part if moments is None else moments.merge(part)
-        ours_seconds += time.process_time() - start
+        seconds += time.process_time() - start
+    assert moments is not None
     start = time.process_time()
-    ours = Directions.from_moments(moments, keep)
-    ours_seconds += time.process_time() - start
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    incremental, incremental_seconds = IncrementalPCA(keep), data
-    for block in blocks(rows, width):
-        incremental_seconds += cpu_seconds(lambda block=block: incremental.partial_fit(block))
-    whole = np.concatenate([*blocks(rows, width)])
-    full = PCA(keep, svd_solver="full")
-    table = [["ours, in one pass", ours_seconds, 0.0]]
-    for name, seconds, fitted in (
-        ("scikit-learn, covariance_eigh", None, PCA(keep, svd_solver="covariance_eigh")),
-        ("scikit-learn, full", None, full),
-        ("scikit-learn, incremental", incremental_seconds, incremental),
-    ):
-        seconds = seconds or cpu_seconds(lambda fitted=fitted: fitted.fit(whole))
-        table.append([name, seconds, sine(ours.components, torch.from_numpy(fitted.components_))])
-    lines = [[name, f"{s:.1f}", f"{s / ours_seconds:.2f}", f"{angle:.1e}"] for name, s, angle in table]
-    heads = [f"{rows:,} × {width}, {keep} components", "CPU seconds", "times ours", "sine of the angle to ours"]
-    print(markdown(heads, lines))
-    print(f"\nOurs needed {max(grown, 0):.0f} MB beyond the rows' generator, whatever the number of rows.")
+    directions = Directions.from_moments(moments, keep)
+    return seconds + time.process_time() - start, directions
 
 
-def sine(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The sine of the largest angle between two subspaces of orthonormal rows."""
-    cosines = torch.linalg.svdvals(a.double() @ b.double().T)
-    return float((1 - cosines.min().clamp(max=1) ** 2).clamp_min(0).sqrt())
+@app.command()
+def memory(
+    rows: Annotated[str, typer.Option(help="Numbers of rows, the smallest first.")] = "1000000,10000000",
+    width: Annotated[int, typer.Option(min=8, help="Their width.")] = 512,
+) -> None:
+    """Measure the peak memory of PCA in one pass, by Linux's own count, for each number of rows."""
+    torch.set_num_threads(1)
+    lines = []
+    for count in map(int, rows.split(",")):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        seconds, _ = one_pass(count, width, 50)
+        lines.append([f"{count:,}", f"{seconds:.0f}", f"{seconds / count * 1e6:.1f}", f"{peak_megabytes():.0f}"])
+    print(markdown([f"rows of width {width}", "CPU seconds", "µs a row", "peak MB of the process"], lines))
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process held at once."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def sine(a: Any, b: Any) -> float:
+    """The sine of the largest angle between two subspaces of orthonormal rows, exact for small ones too."""
+    a, b = (torch.as_tensor(rows).double() for rows in (a, b))
+    return float(torch.linalg.matrix_norm(a - a @ b.T @ b, 2))
 
 
 @dataclass(frozen=True)

@@ -7,28 +7,33 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import UserError
 from ..io.atomic import open_tensors, save_tensors
 
-ROWS = 8192  # so many are centred at once, in float64: bounds the memory, not the result
+ROWS = 4096  # so many are centred at once, in float64: they stay in the cache, and the result does not depend on it
 EPS = torch.finfo(torch.float64).eps
 
 
 def rows(z: Tensor, name: str = "z_i", width: int | None = None) -> Tensor:
     """(B, D) in float64 on the CPU, where every build of torch has it."""
-    if not isinstance(z, Tensor) or z.ndim != 2 or not z.shape[1] or not z.is_floating_point():
-        actual = f"{z.dtype} {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
-        raise UserError(f"{name} is {actual}, wanted a tensor of floats (B, D): encoder.encode_image gives one")
-    if width is not None and z.shape[1] != width:
-        raise UserError(f"{name} has width {z.shape[1]}, wanted {width}: take all of them from the same CLIP")
+    _check_shape(z, name, width)
     bad = (~z.isfinite().all(1)).nonzero().flatten().tolist()
     if bad:
         where = f"row {bad[0]}" if len(bad) == 1 else f"{len(bad)} rows, the first is {bad[0]}"
         raise UserError(f"{name} is not finite in {where}: leave those out, or encode in float32")
     return z.detach().cpu().double()
+
+
+def _check_shape(z: Tensor, name: str, width: int | None = None) -> None:
+    if not isinstance(z, Tensor) or z.ndim != 2 or not z.shape[1] or not z.is_floating_point():
+        actual = f"{z.dtype} {tuple(z.shape)}" if isinstance(z, Tensor) else type(z).__name__
+        raise UserError(f"{name} is {actual}, wanted a tensor of floats (B, D): encoder.encode_image gives one")
+    if width is not None and z.shape[1] != width:
+        raise UserError(f"{name} has width {z.shape[1]}, wanted {width}: take all of them from the same CLIP")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -55,7 +60,11 @@ class Moments:
         Raises:
             UserError: z_i is not (B, D), or not finite.
         """
-        return functools.reduce(Moments.merge, map(_moments, rows(z_i).split(ROWS)))
+        _check_shape(z_i, "z_i")
+        moments = functools.reduce(Moments.merge, map(_moments, z_i.detach().cpu().split(ROWS)))
+        if not moments.mean.isfinite().all():  # as it is only where a row is not: cheaper than to look at all values
+            rows(z_i)
+        return moments
 
     def update(self, z_i: Tensor) -> Moments:
         """These and a batch (B, D) more.
@@ -124,6 +133,9 @@ class Moments:
 
 
 def _moments(z: Tensor) -> Moments:
-    mean = z.mean(0) if len(z) else z.new_zeros(z.shape[1])
-    centred = z - mean
-    return Moments(len(z), mean, centred.T @ centred)
+    centred = z.to(torch.float64, copy=True)
+    mean = centred.mean(0) if len(z) else centred.new_zeros(z.shape[1])
+    x = centred.sub_(mean).numpy()
+    with np.errstate(invalid="ignore", over="ignore"):  # `of` names the rows that are not finite
+        scatter = torch.from_numpy(x.T @ x)  # by NumPy, which calls syrk: half the work of a product in torch
+    return Moments(len(z), mean, scatter)
