@@ -4,7 +4,7 @@
     python benchmarks/corpora.py pca             # PCA of many rows: seconds and memory beside scikit-learn's
     python benchmarks/corpora.py plan --write    # docs/corpora.md's table, from the assumptions in its options
 
-Seconds are CPU seconds of one thread, which other work on the machine does not lengthen.
+CPU seconds are of one thread, and other work on the machine hardly lengthens them; wall time needs an idle machine.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from unittest import mock
 
 import numpy as np
 import torch
 import typer
 from PIL import Image
 
-from latentlab import models
+from latentlab import clip, models
 from latentlab.analysis.covariance import Moments
 from latentlab.analysis.intervals import markdown
 from latentlab.analysis.pca import Directions
@@ -45,35 +46,55 @@ def photographs(folder: Path, count: int, side: int) -> None:
         Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{k:05d}.jpg", quality=90)
 
 
+def random_encoder(architecture: str) -> clip.Encoder:
+    """An architecture of open_clip with random weights, which are as fast as trained ones."""
+    import open_clip
+
+    model = open_clip.create_model(architecture, pretrained=None)
+    with mock.patch.multiple(clip, _check=lambda *_: None, _create=lambda *_: (model, None)):
+        return clip.Encoder(architecture)
+
+
 @app.command()
 def rates(
     model: Annotated[str, typer.Option(help="The model, or a CLIP of open_clip as NAME:TAG.")] = "emoji",
+    architecture: Annotated[str, typer.Option(help="Instead of a model, one of open_clip with random weights.")] = "",
     count: Annotated[int, typer.Option(min=64, help="The number of pictures.")] = 512,
     side: Annotated[int, typer.Option(min=16, help="Their side in pixels.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, of which the shortest wall time counts.")] = 3,
 ) -> None:
-    """Measure how many pictures are read, encoded, and embedded into a Parquet in a CPU second."""
+    """Measure how many pictures are read, encoded, and embedded into a Parquet in a second.
+
+    The forward has one thread. By CPU seconds, reading adds to it; by wall time it does not where another core is free.
+    """
     torch.set_num_threads(1)
-    lab = models.load(model, device="cpu")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    encoder = random_encoder(architecture) if architecture else models.load(model, device="cpu").encoder
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "photographs"
+        folder.mkdir()
         photographs(folder, count, side)
         paths = embeddings.list_files(folder)
-        squares = [lab.encoder.square(images.open_image(path)) for path in paths]
-        pixels = images.to_tensor(*squares)
-        lab.encoder.encode_image(pixels[:64])  # what the first call sets up is not in the rate
+        pixels = images.to_tensor(*(encoder.square(images.open_image(path)) for path in paths))
+        encoder.encode_image(pixels[:64])  # what the first call sets up is not in the rate
         import pyarrow.parquet  # noqa: F401  (nor is what the first Parquet imports)
 
-        seconds = {
-            "reading alone": cpu_seconds(lambda: [lab.encoder.square(images.open_image(path)) for path in paths]),
-            "bare forward": cpu_seconds(lambda: [lab.encoder.encode_image(some) for some in pixels.split(64)]),
-            "embed, with the Parquet": cpu_seconds(
-                lambda: embeddings.write(folder / "z.parquet", embeddings.embed(lab.encoder, folder))
+        works = {
+            "reading alone": lambda: [encoder.square(images.open_image(path)) for path in paths],
+            "bare forward": lambda: [encoder.encode_image(some) for some in pixels.split(64)],
+            "embed, with the Parquet": lambda: embeddings.write(
+                Path(temporary) / "z.parquet", embeddings.embed(encoder, folder)
             ),
         }
-    rows = [[name, f"{count / value:.0f}"] for name, value in seconds.items()]
-    print(markdown([f"{model}, {side} px", "pictures per CPU second"], rows))
-    overhead = seconds["embed, with the Parquet"] / (seconds["bare forward"] + seconds["reading alone"])
-    print(f"\nembed takes {overhead:.2f} times what reading and the forward take alone")
+        seconds = {name: [float("inf")] * 2 for name in works}
+        for _ in range(rounds):
+            for name, work in works.items():
+                start = time.perf_counter()
+                cpu = cpu_seconds(work)
+                seconds[name] = [min(cpu, seconds[name][0]), min(time.perf_counter() - start, seconds[name][1])]
+    rows = [[name, *(f"{count / value:.1f}" for value in values)] for name, values in seconds.items()]
+    print(markdown([f"{architecture or model}, {count} of {side} px", "a CPU second", "a second of wall time"], rows))
+    shares = [seconds["bare forward"][k] / seconds["embed, with the Parquet"][k] for k in (0, 1)]
+    print(f"\nThe rate of embed is {shares[0]:.2f} of the bare forward's by CPU seconds, {shares[1]:.2f} by wall time.")
 
 
 def blocks(rows: int, width: int) -> Iterator[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import mimetypes
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from ..clip import square
 from ..errors import UserError
 from . import embedding_files, images
 from .atomic import atomic_write, utf8
+from .reading import read_ahead
 
 if TYPE_CHECKING:
     from ..clip import Encoder
@@ -124,15 +126,17 @@ def embed(
     pictures: list[Image.Image] = []
     skipped: dict[str, str] = {}
     todo = {path: name for path, name in _names(paths, Path(folder)).items() if name not in done}
-    for step, (path, name) in enumerate(todo.items(), len(paths) - len(todo) + 1):
-        try:
-            picture = images.open_image(path, alpha=fit == "subject")
-        except UserError as error:
-            if may_be_picture(path):
-                skipped[name] = utf8(str(error))
-        else:
+    readers = (
+        ((path, name), functools.partial(images.open_image, path, alpha=fit == "subject"))
+        for path, name in todo.items()
+    )
+    sized = read_ahead(readers, functools.partial(square, encoder, fit=fit))
+    for step, ((path, name), picture) in enumerate(sized, len(paths) - len(todo) + 1):
+        if not isinstance(picture, UserError):
             names.append(name)
-            pictures.append(square(encoder, picture, fit))
+            pictures.append(picture)
+        elif may_be_picture(path):
+            skipped[name] = utf8(str(picture))
         if len(pictures) == batch or step == len(paths):
             if pictures:
                 z_i = encoder.encode_image(images.to_tensor(*pictures)).float().cpu()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,26 +69,22 @@ def decode_image(data: bytes, name: str, *, alpha: bool = False) -> Image.Image:
     """
     _check_size(name, len(data))
     try:
-        with warnings.catch_warnings():
-            # Of a large picture, where our limit below is stricter, and of metadata that we do not use.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", UserWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as file:
-                width, height = file.size
-                if width * height > MAX_PIXELS:
-                    raise UserError(
-                        f"{name} is {width}x{height} = {width * height / 1e6:.0f} Mpx, at most "
-                        f"{MAX_PIXELS / 1e6:.0f} Mpx is read: shrink it"
-                    )
-                grey_key = _grey_key(file)
-                file.load()
-                picture: Image.Image = file
-                if grey_key is not None:
-                    picture = file.convert("L")
-                    picture.info["transparency"] = grey_key
-                if alpha and picture.has_transparency_data:
-                    return ImageOps.exif_transpose(picture).convert("RGBA")
-                return to_rgb(picture)
+        with _quiet, Image.open(io.BytesIO(data), formats=FORMATS) as file:
+            width, height = file.size
+            if width * height > MAX_PIXELS:
+                raise UserError(
+                    f"{name} is {width}x{height} = {width * height / 1e6:.0f} Mpx, at most "
+                    f"{MAX_PIXELS / 1e6:.0f} Mpx is read: shrink it"
+                )
+            grey_key = _grey_key(file)
+            file.load()
+            picture: Image.Image = file
+            if grey_key is not None:
+                picture = file.convert("L")
+                picture.info["transparency"] = grey_key
+            if alpha and picture.has_transparency_data:
+                return ImageOps.exif_transpose(picture).convert("RGBA")
+            return to_rgb(picture)
     except UserError:
         raise
     except Image.DecompressionBombError as error:  # before our own count, when it is far more
@@ -98,6 +95,32 @@ def decode_image(data: bytes, name: str, *, alpha: bool = False) -> Image.Image:
         raise UserError(f"{name} is not an image that can be read: give one of {', '.join(FORMATS)}") from error
     except (OSError, ValueError, SyntaxError, NotImplementedError) as error:
         raise UserError(f"{name} is broken ({error}): save it again, or give another image") from error
+
+
+class _Quiet:
+    """Pillow's warnings left out, while at least one thread reads: of a large picture, where our limit is stricter, and
+    of metadata that we do not use. `warnings.catch_warnings` alone would mix up the filters of several threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.readers = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.readers == 0:
+                self.context = warnings.catch_warnings()
+                self.context.__enter__()
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                warnings.simplefilter("ignore", UserWarning)
+            self.readers += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.readers -= 1
+            if self.readers == 0:
+                self.context.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
 
 
 def _grey_key(image: ImageFile.ImageFile) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from . import embeddings, images
 from .atomic import atomic_write, read_json
 from .embeddings import Embeddings, Shard
 from .parts import Corpus, Part, corpus
+from .reading import read_ahead
 
 if TYPE_CHECKING:
     from ..clip import Encoder
@@ -109,12 +111,13 @@ def write_shard(
             rows.append(encoder.encode_image(images.to_tensor(*waiting)).float().cpu())
             waiting.clear()
 
-    for name, picture in source.pictures(part, alpha=fit == "subject"):
+    sized = read_ahead(source.pictures(part, alpha=fit == "subject"), functools.partial(square, encoder, fit=fit))
+    for name, picture in sized:
         if isinstance(picture, UserError):
             skipped[name] = str(picture)
             continue
         names.append(name)
-        waiting.append(square(encoder, picture, fit))
+        waiting.append(picture)
         if len(waiting) == batch:
             encode()
     encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from ..errors import UserError
 from . import images
 from .atomic import utf8
 from .embeddings import list_files, may_be_picture
+from .reading import Read
 
 KINDS = {".tar": "tar", ".parquet": "parquet"}
 BYTES = ("image", "jpg", "png", "webp", "bytes", "image_bytes")  # columns of Parquets that hold pictures
@@ -51,8 +53,8 @@ class Corpus:
     fingerprint: str
     files: tuple[Path, ...] = ()
 
-    def pictures(self, part: Part, *, alpha: bool = False) -> Iterator[tuple[str, Image.Image | UserError]]:
-        """The names and pictures of a part; what can't be read comes with the reason.
+    def pictures(self, part: Part, *, alpha: bool = False) -> Iterator[tuple[str, Read]]:
+        """The names of a part's pictures, each with what reads it or raises the reason why it can't.
 
         Args:
             alpha: as for `images.open_image`.
@@ -60,7 +62,7 @@ class Corpus:
         if part.kind == "files":
             for path in self.files[part.start : part.stop]:
                 name = utf8(path.relative_to(self.source).as_posix())
-                yield from _attempt(name, lambda path=path: images.open_image(path, alpha=alpha))
+                yield name, functools.partial(images.open_image, path, alpha=alpha)
         elif part.kind == "tar":
             yield from _of_tar(Path(part.path), alpha)
         else:
@@ -98,32 +100,30 @@ def corpus(source: Path, rows: int) -> Corpus:
     return Corpus(source, tuple(parts), fingerprint, tuple(pictures))
 
 
-def _attempt(name: str, read: Any) -> Iterator[tuple[str, Image.Image | UserError]]:
-    try:
-        yield name, read()
-    except UserError as error:
-        yield name, error
+def _broken(message: str) -> Read:
+    def read() -> Image.Image:
+        raise UserError(message)
+
+    return read
 
 
-def _of_tar(path: Path, alpha: bool) -> Iterator[tuple[str, Image.Image | UserError]]:
+def _of_tar(path: Path, alpha: bool) -> Iterator[tuple[str, Read]]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 if member.isfile() and may_be_picture(Path(member.name)) and not Path(member.name).name.startswith("."):
                     file = archive.extractfile(member)
                     data = file.read(images.MAX_BYTES + 1) if file else b""
-                    yield from _attempt(
-                        member.name, lambda data=data, member=member: _decoded(data, member.name, alpha)
-                    )
+                    yield member.name, functools.partial(_decoded, data, member.name, alpha)
     except (tarfile.TarError, EOFError, OSError) as error:
-        yield path.name, UserError(f"{path.name} is not a whole tar ({error}): make it again")
+        yield path.name, _broken(f"{path.name} is not a whole tar ({error}): make it again")
 
 
 def _decoded(data: bytes, name: str, alpha: bool) -> Image.Image:
     return images.decode_image(data, Path(name).name, alpha=alpha)
 
 
-def _of_parquet(path: Path, alpha: bool) -> Iterator[tuple[str, Image.Image | UserError]]:
+def _of_parquet(path: Path, alpha: bool) -> Iterator[tuple[str, Read]]:
     """The pictures in a column of bytes, also Hugging Face's {bytes, path}, or at a column's paths."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -140,10 +140,10 @@ def _of_parquet(path: Path, alpha: bool) -> Iterator[tuple[str, Image.Image | Us
                 labels = batch.column(label).to_pylist() if label else [None] * batch.num_rows
                 for name, value in zip(labels, batch.column(content).to_pylist()):
                     text = utf8(str(name)) if name is not None else f"{path.name}/{row}"
-                    yield from _attempt(text, lambda value=value, text=text: _picture(value, text, path.parent, alpha))
+                    yield text, functools.partial(_picture, value, text, path.parent, alpha)
                     row += 1
     except (pa.ArrowException, OSError) as error:
-        yield path.name, UserError(f"{path.name} is not a whole Parquet ({error}): make it again")
+        yield path.name, _broken(f"{path.name} is not a whole Parquet ({error}): make it again")
 
 
 def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
