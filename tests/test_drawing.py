@@ -1,6 +1,7 @@
 """Drawings by CLIP alone, on the toy, whose z_i is the mean colour of four quarters, and on a tiny random CLIP."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -212,6 +213,16 @@ def test_the_judge_gives_probabilities_of_the_things_that_it_knows():
     assert p.shape == (3, 3) and (p[:, 1] == 0).all()
     torch.testing.assert_close(p.sum(1), torch.ones(3))
     assert not judge.zero_shot(torch.rand(2, 3, 64, 64), ["a unicorn", "a gnome"]).any()
+
+
+def test_the_shipped_judge_knows_every_thing_by_what_prompts_call_it(miniature):
+    from latentlab.models.emoji_files import weights_folder
+    from latentlab.models.judge import judge_of
+
+    labels = json.loads((weights_folder() / "clip" / "labels.json").read_text("utf-8"))["things"]
+    judge = judge_of(dataclasses.replace(miniature, name="emoji", things=tuple(labels)))
+    assert "a dog" in labels and "dog" not in judge.names  # its class is dog-face
+    assert (judge.zero_shot(torch.zeros(1, 3, 64, 64), labels) > 0).all()  # of an unknown thing it is 0
 
 
 def test_a_lab_other_than_the_embedded_one_has_no_judge(lab):

@@ -44,15 +44,24 @@ class Judge:
     Args:
         network: a classifier of (B, 3, 64, 64) in [-1, 1].
         names: the names of its classes, from things.txt.
+        captions: what the classes are called in prompts, like "a dog" for dog-face; by default their names.
     """
 
-    def __init__(self, network: nn.Module, names: list[str], device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self, network: nn.Module, names: list[str], device: torch.device | str = "cpu", captions: Sequence[str] = ()
+    ) -> None:
         self.network = network.to(device).eval().requires_grad_(False)
         self.names, self.device = names, torch.device(device)
+        self.captions = [_without_article(caption) for caption in captions or names]
 
     @classmethod
-    def load(cls, folder: Path | None = None, device: torch.device | str = "cpu") -> Judge:
+    def load(
+        cls, folder: Path | None = None, device: torch.device | str = "cpu", captions: Sequence[str] = ()
+    ) -> Judge:
         """The shipped judge, or one that `python -m latentlab.training judge` exported.
+
+        Args:
+            captions: of its things, as in `Judge`; of others they are not used.
 
         Raises:
             UserError: the folder has no judge.
@@ -65,7 +74,7 @@ class Judge:
         names = json.loads((folder / "config.json").read_text("utf-8"))["things"]
         network = build(len(names))
         network.load_state_dict({k: v.float() for k, v in load_file(folder / "judge.safetensors").items()})
-        return cls(network, names, device)
+        return cls(network, names, device, captions if len(captions) == len(names) else ())
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor) -> Tensor:
@@ -83,14 +92,18 @@ class Judge:
 
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ()) -> Tensor:
         """Probabilities among captions like "a dog", as `clip.Encoder.zero_shot`: (B, labels); 0 of unknown things."""
-        names = [label.removeprefix("a ").removeprefix("an ") for label in labels]
+        wanted = [_without_article(label) for label in labels]
         logits = self(pixels)
         unknown = logits.new_full((len(logits), 1), -torch.inf)
-        columns = [logits[:, [self.names.index(n)]] if n in self.names else unknown for n in names]
+        columns = [logits[:, [self.captions.index(w)]] if w in self.captions else unknown for w in wanted]
         return torch.cat(columns, 1).softmax(1).nan_to_num(0)
 
 
 def judge_of(lab: Lab) -> Judge | None:
     """The judge that comes with a lab, or None: the embedded model alone has one."""
     own = lab.name == "emoji" and (weights_folder() / "judge" / "judge.safetensors").is_file()
-    return Judge.load(device=lab.device) if own else None
+    return Judge.load(device=lab.device, captions=lab.things) if own else None
+
+
+def _without_article(caption: str) -> str:
+    return caption.removeprefix("a ").removeprefix("an ")
