@@ -30,7 +30,9 @@ HEAD = """\
 Every part of the miniature beside the part of the paper that it follows. A dash means that the paper does not say, or
 that the part has no such setting. Sources: unCLIP is Ramesh et al. 2022 (table 3 in appendix C, and section 2), GLIDE
 is Nichol et al. 2021 (section 4), DALL·E 1 is Ramesh et al. 2021 (appendices A and B), CLIP is Radford et al. 2021
-(table 18).
+(section 2.5 and appendix F). The figures of all four were compared with copies of the papers' texts and with the configs
+of `openai/glide-text2im`, but for CLIP's learning rate, which is marked: its table was not in the copies. Copies of
+DALL·E 1's appendix differ in the transformer's EMA (0.999 or 0.99).
 """
 ROWS = ("parameters", "steps", "hours", "batch", "learning rate", "width", "depth", "schedule", "dropped", "EMA")
 
@@ -63,6 +65,7 @@ PARTS = (
         {
             "parameters": "428 M",
             "batch": "32,768",
+            "learning rate": "4e-4 (not checked)",
             "steps": "32 epochs of 400 M pairs",
             "width": "1,024 and 768 (text)",
             "depth": "24 and 12 (text)",
@@ -164,8 +167,8 @@ PARTS = (
         "Noised CLIP",
         "noised-clip",
         ("noised_clip", "NoisedClipTraining"),
-        "GLIDE, noised CLIP (ViT-L at 64 pixels)",
-        {"schedule": "noised pictures, told the time"},
+        "GLIDE, noised CLIP at 64 pixels; width and depth of the one that was released",
+        {"schedule": "noised pictures, told the time", "width": "768 and 512 (text)", "depth": "12 and 12 (text)"},
         {"schedule": "noised pictures, told the time"},
     ),
     Part(
@@ -194,6 +197,7 @@ PARTS = (
             "width": "3,968",
             "depth": "64",
             "schedule": "256 caption tokens and 1,024 picture tokens",
+            "EMA": "0.999",
         },
     ),
 )
