@@ -16,6 +16,7 @@ from torch import nn
 from latentlab import experiments
 from latentlab.training import loop, report, report_table
 from latentlab.training.rendering import Renderer
+from latentlab.training.things import things
 
 CPU = torch.device("cpu")
 
@@ -168,6 +169,21 @@ def test_the_report_generates_as_a_user_does_who_changes_no_default(miniature, s
     for k, caption in enumerate(captions):
         own = experiments.generate(lab, caption, seeds=(7 + k,)).pixels
         torch.testing.assert_close(pictures[k : k + 1], own, atol=1e-4, rtol=0)
+
+
+def test_the_report_has_rows_of_dalle_where_the_lab_has_one(miniature, monkeypatch):
+    setup = report.Setup(miniature, report.ZeroShot(miniature), None, None, None, 0)
+    monkeypatch.setattr(report, "things", lambda: things()[:3])
+    monkeypatch.setattr(report, "CANDIDATES", 2)
+    setup.clip.names[3:], setup.clip.classes = [], setup.clip.classes[:3]
+    rows = report._dalle_rows(setup)
+    assert [row["name"] for row in rows] == [
+        "top-1 of DALL·E 1, “a thing”",
+        "top-1 of DALL·E 1, “a thing”, best of 2 by CLIP",
+    ]
+    assert [row["n"] for row in rows] == [3, 3]
+    without = replace(setup, lab=replace(miniature, load_dalle=None))
+    assert report._dalle_rows(without) == []
 
 
 def test_the_comparison_uses_each_held_out_scene_once_and_measures_four_signals(miniature, sprites):

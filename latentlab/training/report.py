@@ -35,6 +35,7 @@ from .report_table import Row, mean, proportion
 from .scenes import Scene, labelled, single
 from .things import noun, things
 
+CANDIDATES = 8  # of DALL·E 1's pictures, of which CLIP keeps the best
 ATTACK_WORDS = ("pizza", "ipod", "cat", "robot", "stop")
 
 
@@ -179,6 +180,24 @@ def _generated(setup: Setup, captions: list[str], first_seed: int) -> Tensor:
     return decoder.to_pixels(decode(decoder, latent, text=decoder.encode_prompt(captions), **of_decoder))
 
 
+def _dalle_rows(setup: Setup) -> list[Row]:
+    """One picture of every thing by DALL·E 1, and of several the one that CLIP ranks first; no row without DALL·E 1."""
+    if setup.lab.load_dalle is None:
+        return []
+    captions, first_seed = [t.phrases[0] for t in things()], 10**6 * (setup.seed + 1)
+    seeds = range(first_seed, first_seed + len(captions) * CANDIDATES)
+    columns = [caption for caption in captions for _ in range(CANDIDATES)]
+    pictures = setup.lab.require_dalle().generate(columns, seeds=seeds)
+    z_t = setup.lab.encoder.encode_text(captions).repeat_interleave(CANDIDATES, 0)
+    scores = (normalize(setup.lab.encoder.encode_image(pictures)) * normalize(z_t)).sum(1).view(-1, CANDIDATES)
+    rows, first = [], torch.arange(0, len(columns), CANDIDATES, device=scores.device)
+    for label, chosen in (("", first), (f", best of {CANDIDATES} by CLIP", first + scores.argmax(1))):
+        name, shown = f"DALL·E 1, “a thing”{label}", pictures[chosen.to(pictures.device)]
+        rows.append(proportion(f"top-1 of {name}", setup.clip.right(shown, setup.clip.names)))
+        rows += setup.judged(name, shown, setup.clip.names)
+    return rows
+
+
 def _round_trip_rows(setup: Setup) -> list[Row]:
     decoder = setup.decoder
     rows: list[Row] = []
@@ -257,6 +276,7 @@ def measure(*, folder: Path | None = None, seed: int = 0, progress: Console | No
         ("CLIP", _clip_rows),
         ("the judge", _judge_rows),
         ("decoder and prior", _decoder_rows),
+        ("DALL·E 1", _dalle_rows),
         ("round trip", _round_trip_rows),
         ("typographic attack", _attack_rows),
     ):
