@@ -93,9 +93,32 @@ def test_a_prior_is_called_better_only_where_the_intervals_are_apart():
 def test_a_system_of_the_road_is_called_better_only_where_the_intervals_are_apart():
     road = load("road")
     tables = {name: {"CMMD": row(value, 0.1)} for name, value in (("a", 1.0), ("b", 0.95), ("c", 2.0))}
-    assert road.sentence(tables, "CMMD") == "CMMD: b is better than c; no difference to a can be told."
-    tables = {name: {"accuracy": row(value, 0.1)} for name, value in (("a", 0.3), ("b", 0.9))}
-    assert road.sentence(tables, "accuracy") == "accuracy: b is better than a."
+    assert road.sentence(tables, {}, "CMMD") == "CMMD: b is better than c; no difference to a can be told."
+    tables = {name: {"recall": row(value, 0.1)} for name, value in (("a", 0.3), ("b", 0.9))} | {"draws few": {}}
+    assert road.sentence(tables, {}, "recall") == "recall: b is better than a."
+
+
+def test_systems_of_the_road_are_compared_prompt_by_prompt_where_that_is_possible():
+    road, prompts = load("road"), torch.rand(40, generator=torch.Generator().manual_seed(0))
+    values = {"a": {"CLIP score": prompts}, "b": {"CLIP score": prompts[:20] + 0.01}}  # b drew fewer, a bit better
+    tables = {name: {"CLIP score": road.row_of(column["CLIP score"])} for name, column in values.items()}
+    assert tables["b"]["CLIP score"]["low"] < tables["a"]["CLIP score"]["high"]
+    assert "better than" in road.sentence(tables, values, "CLIP score")
+
+
+def test_binding_is_called_worse_only_where_the_prompts_show_it():
+    road, right = load("road"), torch.arange(60) % 2 == 0
+    for others, verdict in ((right & False, "binds worse than"), (right.flip(0), "can't be told to bind otherwise")):
+        values = {"glide": {road.EACH[3]: right}, "unclip": {road.EACH[3]: others}}
+        assert verdict in road.binding_sentence(values, "glide", "unclip")
+
+
+def test_the_table_of_the_road_says_which_system_drew_fewer_prompts():
+    road = load("road")
+    tables = {"a": {"accuracy": road.row_of(torch.ones(40) > 0)}, "b": {"accuracy": road.row_of(torch.ones(9) > 0)}}
+    table = road.table_of(tables)
+    assert "n = 40" in table and "n = 9" in table
+    assert "accuracy, n = 40" in road.table_of({"a": tables["a"]})
 
 
 def test_dalle_is_measured_with_the_cache_and_without(miniature):

@@ -72,7 +72,7 @@ def _arrangement(prompt: str | Arrangement) -> Arrangement:
     return arrangement
 
 
-def _at_place(a: Arrangement, colours: tuple[str, str]) -> tuple[bool, bool]:
+def at_place(a: Arrangement, colours: tuple[str, str]) -> tuple[bool, bool]:
     """Which of the two places shows its colour; beside leaves open which is which, so the order that fits better."""
     wanted = (a.first.colour, a.second.colour)
     orders = (wanted, wanted[::-1]) if a.relation == "beside" else (wanted,)
@@ -165,7 +165,7 @@ def _table(
     read_as: Sequence[Sequence[Arrangement]],
     colours: Sequence[Sequence[tuple[str, str]]],
 ) -> tuple[dict, ...]:
-    places = torch.tensor([[_at_place(a, pair) for pair in row] for a, row in zip(asked, colours)])  # (P, N, 2)
+    places = torch.tensor([[at_place(a, pair) for pair in row] for a, row in zip(asked, colours)])  # (P, N, 2)
     swapped = torch.tensor([[_exchanged(a, pair) for pair in row] for a, row in zip(asked, colours)])
     as_asked = torch.tensor([[reading == a for reading in row] for a, row in zip(asked, read_as)])
     return (
