@@ -196,18 +196,19 @@ def main(
         if reason := SYSTEMS[name].missing(lab):
             typer.echo(f"{SYSTEMS[name].title} is left out: {reason}", err=True)
             continue
-        title, some = SYSTEMS[name].title, [min(n, strokes) if name == "draw" else n for n in (count, solids)]
-        path = kept / f"{name}-{lab.weights}-{some[0]}-{some[1]}-{steps}.pt" if kept else None
+        title = SYSTEMS[name].title
+        some, bound = (min(n, strokes) if name == "draw" else n for n in (count, solids))
+        path = kept / f"{name}-{lab.weights}-{some}-{bound}-{steps}.pt" if kept else None
         if path and path.is_file():
             measured = torch.load(path, weights_only=True)
         else:
-            measured = measure(lab, scenes, name, *some, steps)
+            measured = measure(lab, scenes, name, some, bound, steps)
             if path:
                 with atomic.atomic_write(path) as part:
                     torch.save(measured, part)
         values[title] = measured["values"]
         rows[title] = {q: row_of(column) for q, column in values[title].items()} | measured["costs"]
-        rows[title] |= of_clouds(scenes, measured["z"]) if some[0] == count else {}
+        rows[title] |= of_clouds(scenes, measured["z"]) if some == count else {}
         typer.echo(f"{title}: accuracy {intervals.format_interval(rows[title]['accuracy'], '.1%')}", err=True)
         if sheets:
             figure = plotting.grid(measured["shown"], titles=scenes.prompts[:SHOWN], columns=8, heading=title)

@@ -30,8 +30,8 @@ HEAD = """\
 Every part of the miniature beside the part of the paper that it follows. A dash means that the paper does not say, or
 that the part has no such setting. Sources: unCLIP is Ramesh et al. 2022 (table 3 in appendix C, and section 2), GLIDE
 is Nichol et al. 2021 (section 4), DALL·E 1 is Ramesh et al. 2021 (appendices A and B), CLIP is Radford et al. 2021
-(section 2.5 and appendix F). The figures of all four were compared with copies of the papers' texts and with the configs
-of `openai/glide-text2im`, but for CLIP's learning rate, which is marked: its table was not in the copies. Copies of
+(section 2.5 and appendix F). The figures of all four were compared with copies of the papers' texts and the configs of
+`openai/glide-text2im`, but for CLIP's learning rate, which is marked: its table was not in the copies. Copies of
 DALL·E 1's appendix differ in the transformer's EMA (0.999 or 0.99).
 """
 ROWS = ("parameters", "steps", "hours", "batch", "learning rate", "width", "depth", "schedule", "dropped", "EMA")
