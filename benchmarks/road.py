@@ -233,7 +233,7 @@ def table_of(rows: Mapping[str, Mapping[str, dict]]) -> str:
         cells = [rows[title].get(quantity) for title in rows]
         counts = {cell["n"] for cell in cells if cell and cell.get("n")}
         named = quantity if len(counts) != 1 or quantity in COSTS else f"{quantity}, n = {counts.pop()}"
-        several = len(counts) > 1
+        several = len(counts) > 1 and quantity not in COSTS
         lines.append([named, *(cell_of(cell, with_n=several) for cell in cells)])
     return intervals.markdown(["", *rows], lines)
 
