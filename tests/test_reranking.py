@@ -60,6 +60,16 @@ def test_the_first_of_the_pictures_is_the_best_of_one(lab, reranked):
     torch.testing.assert_close(reranked.pixels[0, 0, -1], first.pixels[0])
 
 
+def test_pictures_that_are_all_right_are_a_share_of_one():
+    from latentlab.experiments.reranking import _Measured
+
+    scores = score(rows=200, count=64)
+    assert max(best_of_n(scores, n).sum(1).max() for n in (2, 4, 8, 16, 32)) > 1  # by rounding
+    measured = _Measured(scores, {"accuracy": torch.ones(200, 64)}, torch.ones(200, 64, 64))
+    rows = [row for row in measured.rows("dalle", (2, 4, 8, 16, 32)) if row["quantity"] == "accuracy"]
+    assert all(row["value"] == row["high"] == 1 for row in rows)
+
+
 def test_both_systems_are_drawn_and_told_apart(reranked):
     assert reranked.systems == ("dalle", "unclip")
     assert reranked.summary().startswith("DALL·E 1, best of 4 against 1: ")

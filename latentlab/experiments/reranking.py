@@ -208,7 +208,7 @@ class _Measured:
             weights = best_of_n(self.score, n)
             per_prompt.setdefault(SCORE, {})[n] = (weights * self.score).sum(1)
             for name, hits in self.hits.items():
-                per_prompt.setdefault(name, {})[n] = (weights * hits).sum(1)
+                per_prompt.setdefault(name, {})[n] = (weights * hits).sum(1).clamp(max=1)  # rounding
             if n < self.score.shape[1]:
                 per_prompt.setdefault(DISTANCE, {})[n] = distance_among(weights, self.distances)
         table = []
