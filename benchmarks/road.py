@@ -13,6 +13,7 @@ prompts and 128 of solids take about eight minutes of one core.
 from __future__ import annotations
 
 import json
+import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -211,7 +212,8 @@ def main(
         rows[title] |= of_clouds(scenes, measured["z"]) if some == count else {}
         typer.echo(f"{title}: accuracy {intervals.format_interval(rows[title]['accuracy'], '.1%')}", err=True)
         if sheets:
-            figure = plotting.grid(measured["shown"], titles=scenes.prompts[:SHOWN], columns=8, heading=title)
+            titles = [textwrap.fill(prompt, 22) for prompt in scenes.prompts[:SHOWN]]
+            figure = plotting.grid(measured["shown"], titles=titles, columns=8, heading=title)
             plotting.save(figure, sheets / f"{name}.png", dpi=80)
     if not rows:
         raise typer.BadParameter(f"none of {systems} is a system that the embedded model has: {', '.join(SYSTEMS)}")
