@@ -13,7 +13,7 @@ SMALL_RUN = {"prompts": "a cat", "guidances": (1, 2), "prior_guidances": (1.0,),
 def test_a_guidance_sweep_holds_every_pair_and_guidance_1_of_both_is_generate(lab):
     result = experiments.guide(lab, "a cat", guidances=(1, 3), prior_guidances=(1, 2), seeds=[0, 1], steps=4)
     assert result.pixels.shape[:3] == (2, 2, 2)
-    alike = {"steps": 4, "guidance": 1, "solver": "ddim", "candidates": 2}
+    alike = {"steps": 4, "guidance": 1, "prior_guidance": 1, "solver": "ddim", "candidates": 2}
     plain = experiments.generate(lab, "a cat", seeds=[0, 1], **alike)
     torch.testing.assert_close(result.pixels[0, 0], plain.pixels, atol=1 / 255, rtol=0)
 

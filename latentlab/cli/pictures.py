@@ -64,7 +64,7 @@ def generate(
     prior_steps: Annotated[int, typer.Option(min=1, max=980, help="Steps of the diffusion prior.")] = 16,
     prior_guidance: Annotated[
         float, typer.Option(min=0, max=20, help="Classifier-free guidance scale of the prior; 1 disables it.")
-    ] = 1.0,
+    ] = 1.5,
     candidates: Annotated[
         int, typer.Option(min=1, max=64, help="So many z_i are drawn for each seed, and the nearest to z_t is kept.")
     ] = 4,

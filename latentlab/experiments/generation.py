@@ -87,7 +87,7 @@ def generate(
     guidance_interval: tuple[int, int] | None = None,
     prior: str = "diffusion",
     prior_steps: int = 16,
-    prior_guidance: float = 1.0,
+    prior_guidance: float = 1.5,
     candidates: int = 4,
     best: int | None = None,
     preview_every: int = 5,

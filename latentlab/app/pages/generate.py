@@ -62,7 +62,7 @@ def advanced() -> Controls:
         "prior_guidance": gr.Slider(
             1,
             4,
-            1,
+            1.5,
             step=0.25,
             label="Guidance of the prior",
             info="Classifier-free guidance scale of the prior; 1 disables it.",
