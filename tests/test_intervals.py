@@ -61,6 +61,11 @@ def test_the_interval_of_a_share_stays_within_0_and_1_and_has_a_width(rates):
     assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1 and row["low"] < row["high"]
 
 
+def test_groups_that_are_all_equal_have_the_interval_of_as_many_single_cases():
+    row, alone = share([False] * 12, groups=[k % 6 for k in range(12)]), proportion([False] * 6)
+    assert [row["low"], row["high"]] == pytest.approx([alone["low"], alone["high"]], abs=1e-4)
+
+
 def test_cases_that_agree_within_their_groups_count_once_for_each_group():
     cases, groups = [hit for hit in rights(9, 18) for _ in range(5)], [k for k in range(18) for _ in range(5)]
     row, of_each = share(cases, groups=groups), share(rights(9, 18))

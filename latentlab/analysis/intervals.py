@@ -76,7 +76,8 @@ def share(values: Tensor | Sequence[float], /, *, groups: Tensor | Sequence[int]
     if len(sizes) > 1:
         without = (column.sum() - member.bincount(column)) / (n - sizes)
         v = (len(sizes) - 1) * without.var(correction=0).item()
-        cases = (p * (1 - p) / v if v > 1e-12 else len(sizes)) * (_student(10**9) / _student(len(sizes))) ** 2
+        certain = (_student(10**9) / _student(len(sizes))) ** 2  # v is an estimate from few groups
+        cases = p * (1 - p) / v * certain if v > 1e-12 else len(sizes)
         row |= dict(zip(("low", "high"), _wilson(p, cases)))
     return row
 
