@@ -41,7 +41,7 @@ def test_no_system_is_named_before_the_last_answer(file, opened):
         assert question in state.draw() and not any(title in state.draw() for title in TITLES)
         state, drawn, status, shown = answer(state, "left")
         assert "kept in" in status
-    assert all(title in drawn for title in TITLES) and "no preference" in shown
+    assert all(title in drawn for title in TITLES) and "No preference can be told yet in 3 of 3 comparisons" in shown
     kept, _ = votes.read(file)
     assert [vote.question for vote in kept] == list(votes.QUESTIONS)
     assert {(vote.chosen, vote.other) for vote in kept} == {(opened.left, opened.right)}
@@ -70,7 +70,11 @@ def test_a_space_without_a_file_says_that_votes_last_for_the_visit(monkeypatch, 
     state = opened
     for _ in votes.QUESTIONS:
         state, _, status, shown = answer(state, "left")
-    assert "this visit only" in status and "no preference" in shown and len(state.cast) == 3
+    assert (
+        "this visit only" in status
+        and "No preference can be told yet in 3 of 3 comparisons" in shown
+        and len(state.cast) == 3
+    )
 
 
 @pytest.mark.parametrize("side", ["left", "", "both"])
@@ -96,3 +100,12 @@ def test_two_grids_are_drawn_without_a_name_on_the_way(miniature, monkeypatch):
     *steps, last = ballot._show(Ballot())
     assert all("Drawing two grids" in status for _, _, status, _ in steps)
     assert last[0].question == "drawing" and last[0].left != last[0].right and last[0].grids[0] != last[0].grids[1]
+
+
+def test_the_results_have_a_line_for_each_pair_and_a_sentence_where_there_is_a_preference(file):
+    one, other, third = "A", "B", "C"
+    cast = [Vote("drawing", one, other)] * 12 + [Vote("prompt", one, other)] * 11 + [Vote("drawing", one, third)]
+    shown = ballot.results_html(cast)
+    assert "drawing: A is preferred to B in 100% of 12 votes." in shown
+    assert "No preference can be told yet in 1 of 3 comparisons" in shown
+    assert "A against B, n = 11 to 12" in shown and "A against C, n = 1" in shown

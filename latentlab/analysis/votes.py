@@ -117,17 +117,24 @@ def _place(question: str, first: str, second: str) -> tuple[str, str, int]:
     return first, second, list(QUESTIONS).index(question)
 
 
+def winner(row: dict) -> str:
+    """The system that is preferred beyond doubt; "" where the interval does not exclude one half."""
+    if row["low"] is None:
+        return ""
+    return row["system"] if row["low"] > 0.5 else row["against"] if row["high"] < 0.5 else ""
+
+
 def sentences(rows: Sequence[dict]) -> list[str]:
     """What each row allows to be said: a preference only where its interval excludes one half."""
     said = []
     for row in rows:
         name, first, second, n = row["question"], row["system"], row["against"], row["n"]
-        winner = "" if row["low"] is None else first if row["low"] > 0.5 else second if row["high"] < 0.5 else ""
-        loser = second if winner == first else first
-        share = row["value"] if winner == first else 1 - row["value"]
+        preferred = winner(row)
+        loser = second if preferred == first else first
+        share = row["value"] if preferred == first else 1 - row["value"]
         said.append(
-            f"{name}: {winner} is preferred to {loser} in {share:.0%} of {n} votes"
-            if winner
+            f"{name}: {preferred} is preferred to {loser} in {share:.0%} of {n} votes"
+            if preferred
             else f"{name}: no preference between {first} and {second} can be told from n = {n}"
         )
     return said

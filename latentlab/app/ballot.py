@@ -214,7 +214,16 @@ def results_html(cast: Sequence[Vote]) -> str:
 
 def _table(kept: Sequence[Vote]) -> str:
     rows = votes.results(kept)
-    sentences = "".join(markup.paragraph(f"{sentence}.") for sentence in votes.sentences(rows))
-    table = [{**row, "quantity": row["question"], "pair": f"{row['system']} against {row['against']}"} for row in rows]
-    keep = ("pair", "quantity", "value", "n", "low", "high")
+    told = [f"{sentence}." for row, sentence in zip(rows, votes.sentences(rows)) if votes.winner(row)]
+    open_ones = len(rows) - len(told)
+    if open_ones:
+        told.append(f"No preference can be told yet in {open_ones} of {len(rows)} comparisons: they need more votes.")
+    counts: dict[str, list[int]] = {}
+    for row in rows:
+        counts.setdefault(f"{row['system']} against {row['against']}", []).append(row["n"])
+    ends = {pair: dict.fromkeys((min(n), max(n))) for pair, n in counts.items()}
+    names = {pair: f"{pair}, n = {' to '.join(map(str, n))}" for pair, n in ends.items()}
+    table = [{**row, "quantity": names[f"{row['system']} against {row['against']}"]} for row in rows]
+    keep = ("question", "quantity", "value", "n", "low", "high")
+    sentences = "".join(map(markup.paragraph, told))
     return sentences + markup.results_table([{name: row[name] for name in keep} for row in table])
