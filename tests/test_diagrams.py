@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from latentlab.diagrams import DIAGRAMS, STAGES, diagram
+from latentlab.diagrams import DIAGRAMS, NARROW, PIPELINE, STAGES, diagram
 from latentlab.diagrams.drawing import HEIGHT, arrow, subscripts
 from latentlab.errors import UserError
 
@@ -22,14 +22,20 @@ def test_a_diagram_is_valid_svg_whose_edges_join_its_boxes(name):
     assert {end for edge in drawn.edges for end in edge[:2]} == drawn.boxes.keys()
 
 
-@each_diagram
-def test_no_two_boxes_overlap_and_all_lie_on_the_sheet(name):
-    width, height = DIAGRAMS[name].size
-    boxes = DIAGRAMS[name].boxes.values()
+@pytest.mark.parametrize("drawn", [*DIAGRAMS.values(), NARROW], ids=[*DIAGRAMS, "narrow"])
+def test_no_two_boxes_overlap_and_all_lie_on_the_sheet(drawn):
+    width, height = drawn.size
+    boxes = drawn.boxes.values()
     assert all(box.x >= 0 and box.x + box.width <= width and 0 <= box.y <= height - HEIGHT for box in boxes)
     for a, b in combinations(boxes, 2):
         beside = a.x + a.width < b.x or b.x + b.width < a.x
         assert beside or abs(a.y - b.y) > HEIGHT, (a.label, b.label)
+
+
+def test_the_pipeline_for_a_phone_has_the_same_boxes_and_arrows_and_fits_its_width():
+    assert {name: box.label for name, box in NARROW.boxes.items()} == {n: b.label for n, b in PIPELINE.boxes.items()}
+    assert [edge[:2] for edge in NARROW.edges] == [edge[:2] for edge in PIPELINE.edges]
+    assert NARROW.size[0] < 390 - 2 * 16  # a phone's width without its margins
 
 
 @each_diagram

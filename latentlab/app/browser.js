@@ -26,6 +26,8 @@
     window.addEventListener("popstate", () => { target = named(); open(target) })
     new MutationObserver(() => {
         const key = current()
+        const button = key && tab(key)
+        if (button) button.parentElement.scrollLeft = button.offsetLeft - button.parentElement.clientWidth / 2
         if (key === target) target = null
         else if (key && key !== named()) history.pushState(null, "", withTheme(addresses[key] || `?page=${key}`))
     }).observe(document.body, {subtree: true, attributes: true, attributeFilter: ["aria-selected"]})
@@ -41,6 +43,12 @@
         document.execCommand("copy")
         area.remove()
     }
+    // On a phone the results stand above the controls, and a run would begin out of sight.
+    document.addEventListener("click", event => {
+        if (!event.target.closest("button[id^=run-], button[id^=new-seeds-]") || innerWidth > 640) return
+        const shown = [...document.querySelectorAll(".status")].find(status => status.offsetParent)
+        shown?.scrollIntoView({block: "start", behavior: "smooth"})
+    })
     document.addEventListener("click", async event => {
         if (event.ctrlKey || event.metaKey || event.shiftKey) return
         const link = event.target.closest("a.copy-link, a[data-page]")

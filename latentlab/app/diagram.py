@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from ..diagrams import PIPELINE, STAGES
+from ..diagrams import NARROW, PIPELINE, STAGES, Diagram
 from ..diagrams.drawing import NAMES, box_svg
 from ..experiments import EXPERIMENTS
 from .glossary import TERMS
@@ -32,17 +32,25 @@ def page_stages(key: str) -> set[str]:
 
 
 def draw(stages: Iterable[str]) -> str:
-    """Draw the pipeline with the parts of these stages lit."""
-    pipeline = PIPELINE.with_lit(*{part for stage in stages for part in STAGES.get(stage, ())})
-    parts = "".join(_part(name, name in pipeline.lit) for name in pipeline.boxes)
-    svg = f'<svg viewBox="-1 0 622 102" role="group" aria-label="The pipeline">{pipeline.edges_svg()}{parts}</svg>'
-    return f'<div class="pipeline">{svg}</div>'
+    """Draw the pipeline with the parts of these stages lit, for a wide window and for a phone."""
+    lit = {part for stage in stages for part in STAGES.get(stage, ())}
+    drawings = {"wide": PIPELINE.with_lit(*lit), "narrow": NARROW.with_lit(*lit)}
+    return f'<div class="pipeline">{"".join(_svg(name, drawing) for name, drawing in drawings.items())}</div>'
 
 
-def _part(name: str, lit: bool) -> str:
-    box, page = PIPELINE.boxes[name], PAGES[name]
+def _svg(name: str, drawing: Diagram) -> str:
+    width, height = drawing.size
+    parts = "".join(_part(drawing, part) for part in drawing.boxes)
+    return (
+        f'<svg class="{name}" viewBox="-1 0 {width + 2:g} {height + 2:g}" role="group" aria-label="The pipeline">'
+        f"{drawing.edges_svg()}{parts}</svg>"
+    )
+
+
+def _part(drawing: Diagram, name: str) -> str:
+    box, page = drawing.boxes[name], PAGES[name]
     text = html.escape(f"{box.label}: {TERMS.get(name, box.meaning)}", quote=True)
     return (
-        f'<a href="?page={page}" data-page="{page}" class="{NAMES[lit]}" aria-label="{text}"><title>{text}</title>'
-        f"{box_svg(box)}</a>"
+        f'<a href="?page={page}" data-page="{page}" class="{NAMES[name in drawing.lit]}" aria-label="{text}">'
+        f"<title>{text}</title>{box_svg(box)}</a>"
     )

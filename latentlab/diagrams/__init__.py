@@ -2,7 +2,7 @@
 
 from .drawing import Box, Diagram
 from .figures import DIAGRAMS
-from .pipeline import PIPELINE, STAGES
+from .pipeline import NARROW, PIPELINE, STAGES
 
 
 def diagram(name: str, *lit: str) -> Diagram:
@@ -21,4 +21,4 @@ def diagram(name: str, *lit: str) -> Diagram:
     return DIAGRAMS[name].with_lit(*lit)
 
 
-__all__ = ["DIAGRAMS", "PIPELINE", "STAGES", "Box", "Diagram", "diagram"]
+__all__ = ["DIAGRAMS", "NARROW", "PIPELINE", "STAGES", "Box", "Diagram", "diagram"]

@@ -1,5 +1,7 @@
 """The pipeline: what becomes of a caption and of a picture."""
 
+from dataclasses import replace
+
 from .drawing import Box, Diagram
 
 PIPELINE = Diagram(
@@ -31,6 +33,31 @@ PIPELINE = Diagram(
         ("inversion", "x_T"),
         ("x_T", "decoder", (326, 74), (374, 74), (374, 32)),
     ),
+)
+# The same boxes and arrows for a phone: x, y and width of each box.
+PLACES = {
+    "caption": (0, 2, 70),
+    "text encoder": (90, 2, 50),
+    "prior": (160, 2, 56),
+    "z_i": (262, 2, 44),
+    "picture": (0, 52, 70),
+    "image encoder": (90, 52, 50),
+    "inversion": (160, 52, 78),
+    "x_T": (262, 52, 44),
+    "result": (48, 104, 64),
+    "upsampler": (132, 104, 90),
+    "decoder": (242, 104, 76),
+}
+BENDS = {
+    ("z_i", "decoder"): ((306, 16), (330, 16), (330, 118), (320, 118)),
+    ("image encoder", "z_i"): ((115, 52), (115, 41), (284, 41), (284, 32)),
+    ("picture", "inversion"): ((35, 80), (35, 91), (199, 91), (199, 82)),
+}
+NARROW = replace(
+    PIPELINE,
+    size=(332, 134),
+    boxes={name: replace(PIPELINE.boxes[name], x=x, y=y, width=width) for name, (x, y, width) in PLACES.items()},
+    edges=tuple((start, end, *BENDS.get((start, end), ())) for start, end, *_ in PIPELINE.edges),
 )
 INVERSION = ("picture", "image encoder", "z_i", "inversion", "x_T")
 # The boxes of each stage that an experiment may declare.
