@@ -89,7 +89,7 @@ PAGE = Page(
     advanced,
     extras,
     pictures=("Picture",),
-    initial_examples=("apple|strawberry",),
+    initial_examples=("a mouse",),
     gallery=False,
     order=100,
 )

@@ -21,7 +21,7 @@ from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 TASKS = [
-    ("Keep only the first components", "truncate"),
+    ("Draw from only the first components", "truncate"),
     ("Move along single components", "walk"),
     ("Move along the picture's strongest features", "features"),
 ]
@@ -51,7 +51,7 @@ def advanced() -> Controls:
             info="The largest distance, in standard deviations of a component or mean strengths of a feature.",
         ),
         "seed": controls.seed("Seed of x_T", "Pictures from the first components are all decoded from this noise."),
-        "steps": controls.steps(),
+        "steps": controls.steps(12),
     }
 
 
@@ -115,7 +115,7 @@ def _truncate(model: str, lab: models.Lab, picture: InputImage, seed: int, steps
         steps=steps,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"first {k}" for k in result.dims]
+    titles = [f"{k} component{'s' * (k > 1)}" for k in result.dims]
     plot = markup.figure_html(result.curves(), "Variance explained and cosines against the number of components kept")
     x_T = draw_x_T(lab.require_decoder(), [result.seed]).expand(len(dims), -1, -1, -1)
     key = lab.name, lab.weights
@@ -177,9 +177,9 @@ def extras() -> Controls:
 PAGE = Page(
     "pca",
     "Directions",
-    "What CLIP sees is a list of numbers. Principal components are the combinations in which pictures differ most; of "
-    "a dictionary's features a picture has only few. Look for how few components bring back the colour and how many "
-    "the thing, and for what a single one means.",
+    "What CLIP sees in a picture is a long list of numbers. Here they are sorted: the first components are those in "
+    "which pictures differ most. Look for how few of them bring back the colour, and how many the thing. Then move "
+    "along a single one to see what it means.",
     inputs,
     run,
     advanced,

@@ -20,7 +20,7 @@ from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 def advanced() -> Controls:
     return {
-        "steps": controls.steps(),
+        "steps": controls.steps(12),
         "method": controls.method(),
         "iterations": gr.Slider(
             1,

@@ -31,7 +31,7 @@ def inputs() -> Controls:
 def advanced() -> Controls:
     return {
         "seed": controls.seed("Seed of the first variation"),
-        "steps": controls.steps(20),
+        "steps": controls.steps(12),
         "guidance": controls.back_guidance(),
     }
 
