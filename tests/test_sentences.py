@@ -82,3 +82,23 @@ def test_a_drawing_is_judged_by_networks_that_took_part_and_that_did_not():
 def test_one_place_of_the_map_has_one_label_and_a_line_its_stretches():
     assert "sees a cat in the picture" in sentences.decoded(["a cat"])
     assert sentences.decoded(["a cat", "a cat", "a dog"]) == "Along the line CLIP sees first a cat, then a dog."
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [("a castle", True), ("an apple", False), ("some grapes", False), ("a cast", False)]
+)
+def test_a_label_names_the_prompts_thing_if_it_is_a_word_of_the_prompt(label, expected):
+    assert sentences.names_thing("a Castle on green", label) == expected
+
+
+def test_what_clip_recognises_is_counted_for_each_row_of_the_prior_page():
+    assert sentences.recognised({"no guess": 1, "the prior's guess": 3}, 3).endswith(
+        "recognises the prompt's thing in 1 (no guess) and 3 (the prior's guess)."
+    )
+    assert sentences.recognised({"no guess": 0, "the prior's guess": 1}, 1).endswith("with the prior's guess.")
+    assert sentences.recognised({"no guess": 0}, 1) == "CLIP recognises it in no row."
+
+
+def test_the_road_names_the_best_and_the_fastest_system():
+    sentence = sentences.road(["DALL·E 1", "GLIDE"], [0.5, 0.7], [1.0, 2.0], 1)
+    assert "by GLIDE fits" in sentence and "DALL·E 1 is the fastest, with 1.0 s" in sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -91,7 +92,24 @@ def edited(caption: str, count: int, recognised: float | None) -> str:
     return f"{sentence} CLIP recognises it in the painted part of {round(recognised * count)}."
 
 
-def matched(own: dict[str, int], count: int) -> str:
-    """How many of `count` pictures in each row CLIP matches with their own caption."""
-    rows = [f"{hits} of {count} {name}" for name, hits in own.items()]
-    return f"CLIP finds the right caption for {listed(rows)}."
+def names_thing(prompt: str, label: str) -> bool:
+    """Whether the thing of CLIP's label is one of the prompt's: `a castle` of `a castle on green`."""
+    thing = label.partition(" ")[2] or label
+    return re.search(rf"\b{re.escape(thing.lower())}(s|es)?\b", prompt.lower()) is not None
+
+
+def recognised(hits: dict[str, int], count: int) -> str:
+    """In how many of `count` pictures of each row CLIP recognises what the prompt asks for: row -> pictures."""
+    rows = [f"{number} ({name})" for name, number in hits.items()]
+    if count == 1:
+        seen = [name for name, number in hits.items() if number]
+        return f"CLIP recognises the prompt's thing with {listed(seen)}." if seen else "CLIP recognises it in no row."
+    return f"Of the {count} pictures in each row CLIP recognises the prompt's thing in {listed(rows)}."
+
+
+def road(names: Sequence[str], scores: Sequence[float], seconds: Sequence[float], prompts: int) -> str:
+    """Which system's picture CLIP finds nearest to the prompt, and which system was the fastest."""
+    best, fast = (max(range(len(names)), key=key) for key in (lambda k: scores[k], lambda k: -seconds[k]))
+    average = "on average, " if prompts > 1 else ""
+    nearest = f"For CLIP {average}the picture by {names[best]} fits the prompt best."
+    return f"{nearest} {names[fast]} is the fastest, with {seconds[fast]:.1f} s for a picture."

@@ -122,8 +122,9 @@ def _names(text: str) -> list[str]:
 PAGE = Page(
     "draw",
     "Draw",
-    "CLIP draws by itself: the gradient of its cosine to the prompt moves the strokes, and no generator runs. Look "
-    "for what changes without random views, and add strokes by hand for CLIP to go on from.",
+    "CLIP draws by itself, and no generator runs: step by step the strokes move to where the drawing looks more like "
+    "the prompt to CLIP. Look for what you recognise, and what only CLIP does. Draw on the sheet, and CLIP goes on "
+    "from your strokes.",
     inputs,
     run,
     advanced,

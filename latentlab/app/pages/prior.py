@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import gradio as gr
-import torch
 
 from ... import experiments
 from ...errors import UserError
-from ...io import images
-from ...slerp import normalize
-from .. import controls, model_cache, running, sentences
+from .. import controls, markup, running, sentences
 from ..events import Controls
 from ..outputs import latent_row, output_images
 from ..page import Page, PageResult, PageRun
@@ -20,11 +19,11 @@ TASKS = [
     ("Guidance of prior and decoder", "sweep"),
 ]
 NAMES = {
-    "prompt only": "prompt only",
-    "z_t": "prompt as a picture",
-    "prior": "prior's guess",
-    "autoregressive prior": "autoregressive prior's guess",
-    "real z_i": "real",
+    "prompt only": "no guess",
+    "z_t": "the prompt in its place",
+    "prior": "the prior's guess",
+    "autoregressive prior": "the other prior's guess",
+    "real z_i": "the real picture's",
 }
 PROMPTS = "a red apple on a blue background\na penguin\na castle on green"
 
@@ -69,13 +68,13 @@ def run(model: str, prompts: str, task: str, seed: int, steps: float, guidance: 
         captions=list(result.prompts) * len(result.signals),
         latents=result.latent,
     )
-    small = images.resize(result.pixels.flatten(0, 1).cpu(), model_cache.get(model).encoder.image_size)
-    cosines = normalize(running.encode_images(model, small)) @ normalize(running.encode_captions(model, lines)).T
-    nearest = cosines.view(len(result.signals), len(lines), -1).argmax(-1)
-    own = (nearest == torch.arange(len(lines))).sum(1).tolist()
-    hits = {f"pictures in row {k + 1} ({NAMES[s]})": n for k, (s, n) in enumerate(zip(result.signals, own))}
-    summary = sentences.matched(hits, len(lines)) if len(lines) > 1 else ""
-    return PageResult(result, pictures, columns=len(result.prompts), summary=summary)
+    labels = iter(running.top_labels(model, result.pixels.flatten(0, 1).cpu()))
+    hits = {NAMES[s]: sum(sentences.names_thing(p, next(labels)) for p in result.prompts) for s in result.signals}
+    summary = sentences.recognised(hits, len(result.prompts))
+    # The notes compare the rows with the paper's table, so they stand beside the numbers.
+    aside = "".join(markup.paragraph(markup.error_sentence(note)) for note in result.notes)
+    bare = dataclasses.replace(result, notes=())
+    return PageResult(bare, pictures, figures=aside, columns=len(result.prompts), summary=summary)
 
 
 def _sweep(model: str, prompt: str, seed: int, steps: int) -> PageRun:
@@ -98,9 +97,9 @@ def _sweep(model: str, prompt: str, seed: int, steps: int) -> PageRun:
 PAGE = Page(
     "prior",
     "Prior",
-    "The decoder draws what CLIP would see in a picture, but a prompt is no picture. The prior guesses what CLIP "
-    "would see. Compare the rows: without any guess, with the prompt itself in its place, and with the guess of each "
-    "prior that the model has.",
+    "The decoder draws from what CLIP sees in a picture, but a prompt is no picture. So the prior guesses what CLIP "
+    "would see in one. Compare the rows: without any guess, with the prompt itself in its place, and with the guesses "
+    "of two priors.",
     inputs,
     run,
     advanced,

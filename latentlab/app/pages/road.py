@@ -7,7 +7,7 @@ import gradio as gr
 from ... import experiments
 from ...errors import UserError
 from ...experiments.road_systems import SYSTEMS
-from .. import ballot, controls
+from .. import ballot, controls, sentences
 from ..events import Controls
 from ..outputs import output_images
 from ..page import Page, PageResult, PageRun
@@ -33,7 +33,7 @@ def advanced() -> Controls:
     return {
         "drawing": gr.Checkbox(True, label="With CLIP's own drawing", info="Of all systems it takes longest."),
         "seed": controls.seed(),
-        "steps": controls.steps(),
+        "steps": controls.steps(12),
         "climb_steps": gr.Slider(10, 200, 40, step=10, label="Steps of CLIP's own drawing"),
     }
 
@@ -53,23 +53,29 @@ def run(model: str, prompts: str, drawing: bool, seed: int, steps: float, climb_
     )
     several = len(result.prompts) > 1
     titles = [
-        f"{name} · {prompt if several else result.cost(name)}" for name in result.systems for prompt in result.prompts
+        f"{name} · {prompt}" if several else f"{name} · {result.value('seconds', system=name):.1f} s"
+        for name in result.systems
+        for prompt in result.prompts
     ]
     pictures = output_images(result.pixels.flatten(0, 1), titles, captions=list(result.prompts) * len(result.systems))
-    return PageResult(result, pictures, columns=len(result.prompts) if several else 0)
+    scores, seconds = (
+        [result.value(quantity, system=name) for name in result.systems] for quantity in ("CLIP score", "seconds")
+    )
+    summary = sentences.road(result.systems, scores, seconds, len(result.prompts))
+    return PageResult(result, pictures, columns=len(result.prompts) if several else 0, summary=summary)
 
 
 PAGE = Page(
     "road",
     "Road",
-    "The same prompt by every system that led to unCLIP, in order of time. Compare the rows, and what each system "
-    "costs. Below, a blind vote shows two grids without names.",
+    "The same prompt by every system that led to unCLIP, oldest first. Compare the pictures, and the seconds that each "
+    "system takes. Below you can vote: you see the pictures of two systems without their names.",
     inputs,
     run,
     advanced,
     ballot.extras,
     connect_results=ballot.connect,
-    columns=4,
+    columns=5,
     rows=True,
     order=115,
 )
