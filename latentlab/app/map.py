@@ -115,9 +115,19 @@ class Canvas:
 
 def canvas() -> Canvas:
     plane = gr.HTML(CANVAS, js_on_load=START % (map_data.STATIC / "map.js"), padding=False)
-    setters = ("setData", "setOwn", "setChosen", "setDecoded")
-    channels = [gr.HTML(js_on_load=CHANNEL % setter, padding=False, elem_classes="channel") for setter in setters]
-    return Canvas(plane, *channels, gr.Row(elem_classes="send", equal_height=True))
+    return Canvas(
+        plane,
+        data=_receiver("setData"),
+        own=_receiver("setOwn"),
+        chosen=_receiver("setChosen"),
+        decoded=_receiver("setDecoded"),
+        row=gr.Row(elem_classes="send", equal_height=True),
+    )
+
+
+def _receiver(setter: str) -> gr.HTML:
+    """Build a channel whose values the browser hands to this function of the map."""
+    return gr.HTML(js_on_load=CHANNEL % setter, padding=False, elem_classes="channel")
 
 
 def _channel(value: object) -> str:
