@@ -16,6 +16,7 @@ import tempfile
 import nbval.kernel
 import numpy as np
 import pytest
+from forked_kernels import ForkingManager
 from jupyter_client.manager import KernelManager
 from nbval.plugin import IPyNbCell
 from notebook_laws import figures, solution, tags
@@ -29,7 +30,20 @@ SQUARE = 48  # pixels
 
 # Kernels that start at the same time can choose the same free port, and then one of them dies: use sockets in a folder.
 SOCKETS = tempfile.TemporaryDirectory(prefix="nbval")
-nbval.kernel.KernelManager = functools.partial(KernelManager, transport="ipc", ip=f"{SOCKETS.name}/kernel")
+IPC = {"transport": "ipc", "ip": f"{SOCKETS.name}/kernel"}
+nbval.kernel.KernelManager = functools.partial(KernelManager, **IPC)
+FEW = 2  # notebooks for which a process that forks their kernels is not worth its start
+
+
+def pytest_collection_finish(session):
+    notebooks = {item.path for item in session.items if isinstance(item, IPyNbCell)}
+    if len(notebooks) > FEW:
+        ForkingManager.start(SOCKETS.name)
+        nbval.kernel.KernelManager = functools.partial(ForkingManager, **IPC)
+
+
+def pytest_sessionfinish():
+    ForkingManager.stop()
 
 
 @pytest.hookimpl(wrapper=True)

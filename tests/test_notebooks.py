@@ -25,7 +25,7 @@ SECONDS = 600  # for each notebook, on a busy machine
 
 def fresh_runs(paths: list[Path], folder: Path) -> dict[str, dict[str, str]]:
     """Run notebooks by nbval and our plugin, each in a fresh kernel; per file and cell, what is wrong or ""."""
-    nbval = ("--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "--nbval-kernel-startup-timeout=120")
+    nbval = ("--nbval", "--nbval-current-env", "--nbval-cell-timeout=300", "--nbval-kernel-startup-timeout=600")
     sanitize = f"--nbval-sanitize-with={ROOT / 'notebooks' / 'sanitize.cfg'}"
     report = folder / "report.xml"
     alone = ("-c", os.devnull, f"--rootdir={paths[0].parent}", f"--junitxml={report}", "-p", "no:cacheprovider")
