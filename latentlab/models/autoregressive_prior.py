@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
-from transformers import DynamicCache, GPT2Config, GPT2Model
+from transformers import DynamicCache, GPT2Model
 
 from ..analysis.quantiser import Quantiser
 from ..autoregression import next_token
 from ..errors import UserError
 from ..prior import PriorConditioning
 from ..slerp import normalize
+from . import gpt2
 
 if TYPE_CHECKING:
     from ..clip import Encoder
@@ -51,17 +52,13 @@ class CodeTransformer(ModelMixin, ConfigMixin):  # type: ignore[misc]  # both de
         super().__init__()
         self.text_projection, self.z_t_projection = nn.Linear(text, width), nn.Linear(embed, width)
         self.first = context + 1  # the position of the code, whatever the prompts' length
-        config = GPT2Config(
-            vocab_size=length * bins,
-            n_positions=context + 1 + length,
-            n_embd=width,
-            n_layer=layers,
-            n_head=heads,
-            resid_pdrop=dropout,
-            embd_pdrop=dropout,
-            attn_pdrop=0.0,
-            bos_token_id=None,
-            eos_token_id=None,
+        config = gpt2.configuration(
+            vocabulary=length * bins,
+            positions=context + 1 + length,
+            width=width,
+            layers=layers,
+            heads=heads,
+            dropout=dropout,
         )
         self.transformer = GPT2Model(config)
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..io.atomic import open_tensors, read_json
 from .checkpoint import quiet
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel
-
-
-def build(
-    *, vocabulary: int, positions: int, width: int, layers: int, heads: int, dropout: float = 0.0
-) -> GPT2LMHeadModel:
-    """GPT2LMHeadModel with random weights; its output layer is its table of embeddings."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    config = GPT2Config(
+
+def configuration(
+    *, vocabulary: int, positions: int, width: int, layers: int, heads: int, dropout: float = 0.0
+) -> GPT2Config:
+    """The sizes of a GPT-2 without tokens of its own for the beginning and the end."""
+    from transformers import GPT2Config
+
+    return GPT2Config(
         vocab_size=vocabulary,
         n_positions=positions,
         n_embd=width,
@@ -33,7 +33,13 @@ def build(
         bos_token_id=None,
         eos_token_id=None,
     )
-    return GPT2LMHeadModel(config)
+
+
+def build(**sizes: Any) -> GPT2LMHeadModel:
+    """GPT2LMHeadModel of this `configuration` with random weights; its output layer is its table of embeddings."""
+    from transformers import GPT2LMHeadModel
+
+    return GPT2LMHeadModel(configuration(**sizes))
 
 
 def save_half(network: GPT2LMHeadModel, folder: Path) -> None:
