@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,20 +17,36 @@ from .output import LATENTS, free_path, make_folder, print_each, report_each, ru
 if TYPE_CHECKING:
     from ..experiments import InversionResult, LatentDecodingResult, ReconstructionResult
 
-Method = Annotated[str, typer.Option(help="Method of inversion: fixed-point, naive, bdia or edict.")]
-Iterations = Annotated[
-    int, typer.Option(min=1, max=50, help="Largest number of evaluations per step of the fixed-point method.")
-]
+
+@dataclass(frozen=True)
+class InversionOptions:
+    """How pictures are read and inverted."""
+
+    fit: Fit = "crop"
+    steps: RoundTripSteps = 25
+    method: Annotated[str, typer.Option(help="Method of inversion: fixed-point, naive, bdia or edict.")] = "fixed-point"
+    iterations: Annotated[
+        int, typer.Option(min=1, max=50, help="Largest number of evaluations per step of the fixed-point method.")
+    ] = 20
+
+    def params(self) -> dict[str, Any]:
+        """The parameters of `experiments.invert` and `experiments.reconstruct`.
+
+        Raises:
+            UserError: there is no such method.
+        """
+        from .. import inversion
+
+        if self.method not in inversion.METHODS:
+            raise UserError(f"--method is {self.method!r}: give one of {', '.join(inversion.METHODS)}")
+        return {"steps": self.steps, "method": self.method, "iterations": self.iterations, "preview_every": 0}
 
 
 @with_model_options
 def invert(
     model: ModelChoice,
     pictures: Pictures,
-    fit: Fit = "crop",
-    steps: RoundTripSteps = 25,
-    method: Method = "fixed-point",
-    iterations: Iterations = 20,
+    options: InversionOptions,
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -41,14 +58,13 @@ def invert(
     from ..experiments.settings import settings_of
     from ..io import atomic
 
-    _check_method(method)
+    params, fit = options.params(), options.fit
     inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
     lab = model.load(as_json)
-    params: dict[str, Any] = {"steps": steps, "method": method, "iterations": iterations}
 
     def outputs() -> Iterator[tuple[dict[str, Any], list[str]]]:
         for picture in inputs:
-            stream = experiments.invert.stream(lab, picture.pixels(lab, fit, as_json), preview_every=0, **params)
+            stream = experiments.invert.stream(lab, picture.pixels(lab, fit, as_json), **params)
             inversion = run_with_progress_bar(stream, as_json)
             settings = settings_of("invert", {"lab": lab, **inversion.settings}, inversion)
             settings |= {"image": picture.name, "fit": fit}
@@ -64,10 +80,7 @@ def invert(
 def reconstruct(
     model: ModelChoice,
     pictures: Pictures,
-    fit: Fit = "crop",
-    steps: RoundTripSteps = 25,
-    method: Method = "fixed-point",
-    iterations: Iterations = 20,
+    options: InversionOptions,
     seed: Annotated[int, typer.Option(help="Seed of the other x_T that z_i is decoded with for comparison.")] = 0,
     out: Out = Path("out"),
     as_json: Json = False,
@@ -79,25 +92,17 @@ def reconstruct(
     from .. import experiments
     from ..io import atomic
 
-    _check_method(method)
+    params, fit = options.params(), options.fit
     inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
     lab = model.load(as_json)
-    params: dict[str, Any] = {"steps": steps, "method": method, "iterations": iterations, "seed": seed}
 
     def outputs() -> Iterator[tuple[dict[str, Any], list[str]]]:
         for picture in inputs:
             pixels = picture.pixels(lab, fit, as_json)
-            stream = experiments.reconstruct.stream(lab, pixels, preview_every=0, **params)
+            stream = experiments.reconstruct.stream(lab, pixels, seed=seed, **params)
             yield _save_reconstruction(run_with_progress_bar(stream, as_json), picture, fit, folder)
 
     print_each(outputs(), as_json, inputs.several)
-
-
-def _check_method(method: str) -> None:
-    from .. import inversion
-
-    if method not in inversion.METHODS:
-        raise UserError(f"--method is {method!r}: give one of {', '.join(inversion.METHODS)}")
 
 
 def _save_reconstruction(

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,7 +96,10 @@ def announce_download(name: str) -> bool:
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the model's options to a command, which takes them as one `ModelChoice`, its first argument."""
+    """Add the model's options to a command, which takes them as one `ModelChoice`, its first argument.
+
+    A parameter that is a dataclass of options, which several commands share, stands for its fields.
+    """
     options = {
         "model": (Model, "emoji"),
         "family": (Family, None),
@@ -109,12 +112,21 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
     def run(
         *, model: str, family: str | None, device: str | None, dtype: str | None, offload: bool | None, **arguments: Any
     ) -> None:
+        for name, (group, fields) in groups.items():
+            arguments[name] = group(**{field.name: arguments.pop(field.name) for field in fields})
         command(ModelChoice(model, family, device, dtype, offload), **arguments)
 
     _, *own, last = inspect.signature(command, eval_str=True).parameters.values()  # --json stays the last one
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    groups = {p.name: (p.annotation, _fields(p.annotation)) for p in own if is_dataclass(p.annotation)}
+    own = [field for p in own for field in (groups[p.name][1] if p.name in groups else [p])]
     added = [
         inspect.Parameter(name, kind, default=default, annotation=hint) for name, (hint, default) in options.items()
     ]
     run.__signature__ = inspect.Signature([*own, *added, last])  # type: ignore[attr-defined]  # typer reads it
     return run
+
+
+def _fields(group: type) -> list[inspect.Parameter]:
+    """The options of a dataclass."""
+    return [*inspect.signature(group, eval_str=True).parameters.values()]
