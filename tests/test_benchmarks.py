@@ -1,5 +1,6 @@
 """The benchmark of the families, tried on tiny networks, and the plan of a corpus."""
 
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 from latentlab import models
+from latentlab.models.emoji import EmojiDecoder
+from latentlab.models.inpainter import InpaintingDelta, inpainting_decoder
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
@@ -125,3 +128,32 @@ def test_dalle_is_measured_with_the_cache_and_without(miniature):
     rows = list(load("dalle").measured(miniature.require_dalle(), [1], rounds=1))
     assert [row["guidance"] for row in rows] == [1.0, 3.0]
     assert all(row["cache"] > 0 and row["no cache"] > 0 for row in rows)
+
+
+def test_edits_of_every_method_spend_the_budget_and_are_measured(miniature, monkeypatch):
+    edits, lab = load("edits"), dataclasses.replace(miniature, things=("a cat", "a dog", "a frog"))
+    decoder = inpainting_decoder(lab.decoder, InpaintingDelta(lab.decoder.network))
+    lab = dataclasses.replace(lab, load_inpainting=lambda: decoder)
+    rows, pictures = [0, 1], torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    calls = []
+    eps = EmojiDecoder.eps
+    monkeypatch.setattr(EmojiDecoder, "eps", lambda self, x, *a: calls.append(len(x)) or eps(self, x, *a))
+
+    class Judge:
+        def ranks(self, shown, names):
+            assert names == ["cat", "dog"] and shown.shape[-1] < 64
+            return torch.tensor([0, 3])
+
+    wanted, found = edits.asked(lab, rows), []
+    for name, params in edits.methods(6).items():
+        calls.clear()
+        measured, pixels = edits.measure(lab, Judge(), pictures, 0.6, rows, wanted, params)
+        assert len(calls) == 6 and measured[edits.JUDGED]["value"] == 0.5 and measured.keys() == set(edits.QUANTITIES)
+        mask = edits.centred(64, 0.6)
+        assert torch.equal(pixels[..., ~mask], pictures[..., ~mask])
+        found += [{"method": name, "side": side, **measured} for side in edits.SIDES]
+    assert edits.sentence(found, edits.FINE_TUNED).endswith("no difference can be told.")
+    better = {edits.JUDGED: row(0.9, 0.0), "change across the border": row(9.0, 0.0)}
+    found = [{**r, **better} if r["method"] == edits.FINE_TUNED and r["side"] == 0.8 else r for r in found]
+    text = edits.sentence(found, edits.FINE_TUNED)
+    assert "worse in change across the border at 0.8" in text and "at 0.6" not in text

@@ -149,6 +149,9 @@ def edit(
             help="How to guide the decoder: classifier-free; clip, by the gradient of CLIP's score; or noised-clip."
         ),
     ] = "classifier-free",
+    decoder: Annotated[
+        str, typer.Option(help="plain; or fine-tuned, where the model has a decoder that was trained to inpaint.")
+    ] = "plain",
     state: Annotated[
         int | None, typer.Option(help="Number of the picture in the JSON file to continue from, 0 being the first one.")
     ] = None,
@@ -167,11 +170,14 @@ def edit(
     edit is added to a history, whose JSON file can be given as IMAGE for the next edit.
     """
     from .. import experiments
+    from ..experiments.editing import DECODERS
     from ..experiments.guidance import GUIDANCES
     from ..io import atomic, images
 
     if by not in GUIDANCES:
         raise UserError(f"--by is {by!r}: give one of {', '.join(GUIDANCES)}")
+    if decoder not in DECODERS:
+        raise UserError(f"--decoder is {decoder!r}: give {' or '.join(DECODERS)}")
     _check_animation(animation)
     start = _history(image, state) if image.suffix == ".json" else None
     if state is not None and start is None:
@@ -198,6 +204,7 @@ def edit(
         steps=steps,
         by=by,
         guidance=guidance,
+        decoder=decoder,
         preview_every=0,
     )
     result = run_with_progress_bar(stream, as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +26,9 @@ from .stages import checked_pixels
 if TYPE_CHECKING:
     from ..models import Lab
     from ..plotting import Figure
+
+
+DECODERS = ("plain", "fine-tuned")
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -187,6 +190,7 @@ def edit(
     steps: int = 25,
     by: str = "classifier-free",
     guidance: float = 2.0,
+    decoder: str = "plain",
     known: str = "trajectory",
     resamplings: int = 1,
     eta: float = 0.0,
@@ -195,7 +199,7 @@ def edit(
     candidates: int = 2,
     preview_every: int = 5,
 ) -> Iterator[Progress | EditingResult]:
-    """Paint a part of a picture anew, without training.  Nichol et al. 2021 (GLIDE), section 4; `inpainting`.
+    """Paint a part of a picture anew.  Nichol et al. 2021 (GLIDE), section 4; `inpainting`.
 
     Args:
         picture: (1, 3, H, W) in [-1, 1], made square; where the lab has an upsampler and the picture is as large, the
@@ -211,6 +215,7 @@ def edit(
         seeds: a picture each.
         by, guidance: how the decoder is guided, as in `guide`, and the scale.
         steps: the decoder's.
+        decoder: "plain", which any lab has; or "fine-tuned", one that was trained to inpaint.
         known: what stands outside the mask on the way, the picture's own "trajectory", or "noised" as in RePaint.
         resamplings, eta: as in `inpainting.inpaint_steps`.
         prior_steps, prior_guidance, candidates: the prior's.
@@ -221,8 +226,8 @@ def edit(
 
     Raises:
         UserError: more than one picture; a mask of another size, empty or covering everything; nothing to do; a prompt
-            without a known word; a lab without a prior for a prompt; guidance by CLIP without a prompt; a strength
-            outside 0 to 1; a canvas too large.
+            without a known word; a lab without a prior for a prompt, or without a fine-tuned decoder; guidance by CLIP
+            without a prompt; a strength outside 0 to 1; a canvas too large.
     """
     sides, seeds = _sides(grow), checked_seeds(seeds)
     before = _as_history(lab, picture)
@@ -230,6 +235,9 @@ def edit(
     steps = inverted.steps if inverted else steps
     if known not in inpainting.KNOWN:
         raise UserError(f"known is {known!r}: give one of {', '.join(inpainting.KNOWN)}")
+    if decoder not in DECODERS:
+        raise UserError(f"decoder is {decoder!r}: give {' or '.join(DECODERS)}")
+    painting = replace(lab, decoder=lab.require_inpainting()) if decoder == "fine-tuned" else lab
     inpainting.times_from(lab.require_decoder().abar, steps, strength)
     masked = picture if isinstance(picture, Tensor) else inverted.original if inverted else before.pixels
     mask = _checked_mask(mask, masked, before.pixels, sides, strength)
@@ -242,7 +250,7 @@ def edit(
     original, unknown = place_on_canvas(lab, before, layout, mask)
     of_prior: dict[str, Any] = {"steps": prior_steps, "guidance": prior_guidance, "candidates": candidates}
     wanted = (yield from _sample_conditioning(lab, prompt, seeds, **of_prior)) if prompt else None
-    pixels = yield from paint_windows(lab, original, unknown, layout.windows, wanted, brush)
+    pixels = yield from paint_windows(painting, original, unknown, layout.windows, wanted, brush)
     yield EditingResult(
         original=original,
         mask=unknown,

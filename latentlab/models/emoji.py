@@ -153,17 +153,21 @@ class EmojiDecoder:
 
     def eps(self, x_t: Tensor, t: int, cond: Conditioning, guidance: float = 1.0) -> Tensor:
         empty = self.empty.expand(len(x_t), -1, -1)
-        full = Conditioning(scaled(cond.z_i), empty if cond.text is None else cond.text)
-        null = Conditioning(torch.zeros_like(cond.z_i), empty)
+        full = Conditioning(scaled(cond.z_i), empty if cond.text is None else cond.text, cond.known)
+        null = Conditioning(torch.zeros_like(cond.z_i), empty, cond.known)
 
         def predict(x: Tensor, cond: Conditioning) -> Tensor:
             time = torch.full((len(x),), t, device=x.device)
             assert cond.text is not None  # both conditionings above have text
             text, count = merged(cond.text)
-            inputs = x, context(cond.z_i, text), cond.z_i, time
+            inputs = self.channels(x, cond), context(cond.z_i, text), cond.z_i, time
             return self.network(*inputs, joint_attention_kwargs={"count": count}).sample
 
         return to_eps(guided(predict, x_t, full, null, guidance), x_t, abar_at(self.abar, t), "v")
+
+    def channels(self, x_t: Tensor, cond: Conditioning) -> Tensor:
+        """What the network reads: x_t itself."""
+        return x_t
 
 
 def encode_latents(autoencoder: AutoencoderDC, pixels: Tensor) -> Tensor:
@@ -259,7 +263,11 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     second = None
     if (folder / "autoregressive-prior").is_dir():
         second = cache(partial(_load_second_prior, folder / "autoregressive-prior", prior))
+    inpainting = None
+    if (folder / "inpainting").is_dir():
+        inpainting = cache(partial(_load_inpainting, folder / "inpainting", decoder))
     parts: dict[str, Any] = {"noised_clip": noised_clip, "load_dalle": dalle, "load_autoregressive_prior": second}
+    parts["load_inpainting"] = inpainting
     parts |= {k: tuple(v) for k, v in words.items()}
     return Lab(name, encoder, prior, decoder, upsampler, digest, **parts)
 
@@ -274,3 +282,9 @@ def _load_second_prior(folder: Path, prior: EmojiPrior) -> AutoregressivePrior |
     from . import autoregressive_prior  # transformers as well
 
     return autoregressive_prior.load(folder, prior.encoder, prior.encode_prompt)
+
+
+def _load_inpainting(folder: Path, decoder: EmojiDecoder) -> EmojiDecoder:
+    from . import inpainter  # which imports this module
+
+    return inpainter.load(folder, decoder)

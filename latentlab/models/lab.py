@@ -37,6 +37,7 @@ class Lab:
     noised_clip: NoisedClip | None = None  # None: guidance by a noised CLIP is not possible
     load_dalle: Callable[[], Dalle] | None = None  # DALL·E 1, read when it is first used; None: there is none
     load_autoregressive_prior: Callable[[], AutoregressivePrior | None] | None = None  # the same of the second prior
+    load_inpainting: Callable[[], Decoder] | None = None  # the decoder fine-tuned to inpaint; None: there is none
     words: tuple[str, ...] = ()  # the written words that it was trained on; empty: no limit
 
     @property
@@ -119,3 +120,21 @@ class Lab:
                 "embedded model"
             )
         return self.load_dalle()
+
+    def require_inpainting(self) -> Decoder:
+        """The decoder that was trained to inpaint: a second one, or the lab's own where that was.
+
+        Raises:
+            UserError: the lab has none.
+        """
+        from ..inpainting import InpaintingDecoder
+
+        decoder = self.require_decoder()
+        if isinstance(decoder, InpaintingDecoder):
+            return decoder
+        if self.load_inpainting is None:
+            raise UserError(
+                f"{self.name} has no decoder that was trained to inpaint: take decoder='plain', which paints with any "
+                "model; for the miniature `python -m latentlab.training decoder --inpaint` trains one"
+            )
+        return self.load_inpainting()

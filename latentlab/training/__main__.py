@@ -16,6 +16,7 @@ from .exports import (
     load_decoder,
     load_dvae,
     load_encoder,
+    load_masked_pool,
     load_pool,
     load_token_pool,
     run_folder,
@@ -124,10 +125,18 @@ def decoder(
     compiled: Annotated[
         bool, typer.Option(help="Use torch.compile, which takes two minutes and saves a fifth of the time on a CPU.")
     ] = False,
+    inpaint: Annotated[
+        bool, typer.Option(help="Fine-tune the newest decoder, or the shipped one, to paint beside a known part.")
+    ] = False,
 ) -> None:
     """Train the decoder, which takes the longest."""
     from .decoder import Decoder
 
+    if inpaint:
+        if pixels or start or compiled:
+            raise UserError("--inpaint fine-tunes a trained decoder: give it without --pixels, --start and --compiled")
+        _inpainting(minutes, resume, from_shipped, device_of(device), scenes)
+        return
     where, sprites = device_of(device), load_sprites()
     encoder, first_stage = load_encoder(where), None if pixels else load_autoencoder(where)
     side = 32 if pixels else 64
@@ -135,6 +144,15 @@ def decoder(
     part = Decoder(sprites, encoder, first_stage, pool)
     name = "decoder-pixels" if pixels else "decoder"
     _train(part, name, minutes, resume, from_shipped, where, start=start, compiled=compiled)
+
+
+def _inpainting(minutes: float, resume: bool, from_shipped: bool, where: torch.device, scenes: int) -> None:
+    from .inpainting import InpaintingTraining
+
+    sprites, base = load_sprites(), load_decoder(where, shipped=from_shipped)
+    pool = load_pool(sprites, base.encoder, base.autoencoder, count=scenes, side=64, progress=console)
+    masked = load_masked_pool(sprites, base)
+    _train(InpaintingTraining(sprites, base, pool, masked), "inpainting", minutes, resume, False, where)
 
 
 @app.command()

@@ -103,6 +103,20 @@ class Pool(NamedTuple):
         return Pool(*built_once(path, lambda: Pool.build(sprites, encoder, autoencoder, **size)))
 
 
+class Noised(NamedTuple):
+    """Noised scenes with their conditions, and the v that is to be predicted from them."""
+
+    x_t: Tensor  # (B, C, H, W)
+    v: Tensor
+    z_i: Tensor  # (B, D), scaled
+    text: Tensor  # (B, L, W)
+    t: Tensor  # (B,)
+
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the network reads."""
+        return self.x_t, context(self.z_i, self.text), self.z_i, self.t
+
+
 def build(
     side: int, patch: int, channels: int, *, width: int = 192, layers: int = 6, embed: int = 256, text: int = 192
 ) -> SD3Transformer2DModel:
@@ -156,7 +170,14 @@ class Decoder(Part["SD3Transformer2DModel"]):
     z_i_dropped, caption_dropped = 0.1, 0.5
 
     def __init__(
-        self, sprites: Sprites, encoder: Encoder, autoencoder: AutoencoderDC | None, pool: Pool, **size: int
+        self,
+        sprites: Sprites,
+        encoder: Encoder,
+        autoencoder: AutoencoderDC | None,
+        pool: Pool,
+        *,
+        held_out: int = 512,
+        **size: int,
     ) -> None:
         torch.manual_seed(0)
         side = 8 if autoencoder is not None else 32
@@ -168,7 +189,7 @@ class Decoder(Part["SD3Transformer2DModel"]):
         blank = encoder.encode_text(BLANK).cpu().repeat(1 + len(pool.z_t) // 24 // len(BLANK), 1)
         # About a quarter of these are blank captions.
         self.captions = normalize(torch.cat([pool.z_t[::8].cpu().float(), blank]))
-        self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=512, side=self.side)
+        self.held_out = Pool.build(sprites, encoder, autoencoder, first=10**9, count=held_out, side=self.side)
         self.abar = cosine_abar().float().to(encoder.device)
 
     @torch.no_grad()
@@ -212,6 +233,11 @@ class Decoder(Part["SD3Transformer2DModel"]):
     def _v_loss(
         self, network: SD3Transformer2DModel, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool
     ) -> Tensor:
+        noised = self.noised(pool, rows, generator, drop=drop)
+        return F.mse_loss(network(*noised.inputs()).sample.float(), noised.v)
+
+    def noised(self, pool: Pool, rows: Tensor, generator: torch.Generator, *, drop: bool) -> Noised:
+        """The scenes of these rows at random times; `drop`: with z_i turned and conditions left out, as in training."""
         device = self.encoder.device
         x_0, z_i, text = (tensor[rows].to(device).float() for tensor in (pool.x_0, pool.z_i, pool.text))
         count = len(rows)
@@ -224,8 +250,7 @@ class Decoder(Part["SD3Transformer2DModel"]):
             text = text * (coin[1] > self.caption_dropped)[:, None, None]
         a = self.abar[t].view(-1, 1, 1, 1)
         x_t, v = a.sqrt() * x_0 + (1 - a).sqrt() * eps, a.sqrt() * eps - (1 - a).sqrt() * x_0
-        z_i = scaled(z_i)
-        return F.mse_loss(network(x_t, context(z_i, text), z_i, t).sample.float(), v)
+        return Noised(x_t, v, scaled(z_i), text, t)
 
     def _turned(self, z_i: Tensor, generator: torch.Generator) -> Tensor:
         """Turn five of nine z_i towards a difference of captions, a caption or noise, by up to 0.55 of the arc.

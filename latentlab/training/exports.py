@@ -61,14 +61,15 @@ def load_autoencoder(device: torch.device) -> AutoencoderDC:
     return network
 
 
-def load_decoder(device: torch.device) -> EmojiDecoder:
-    """The newest decoder with its first stage and its CLIP, frozen."""
+def load_decoder(device: torch.device, *, shipped: bool = False) -> EmojiDecoder:
+    """The newest decoder, or the shipped one, with the newest first stage and CLIP, frozen."""
     from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
     from torch import float32, nn
 
     from ..models.emoji import EmojiDecoder
 
-    network = SD3Transformer2DModel.from_pretrained(newest_export("decoder"), torch_dtype=float32)
+    folder = weights_folder() / "decoder" if shipped else newest_export("decoder")
+    network = SD3Transformer2DModel.from_pretrained(folder, torch_dtype=float32)
     nn.Module.to(network.eval().requires_grad_(False), device)
     return EmojiDecoder(network, load_autoencoder(device), load_encoder(device))
 
@@ -96,6 +97,16 @@ def load_pool(
     path = cache_dir() / "pools" / f"{name}-{count}-{side}.pt"
     progress.print(f"{count} scenes, encoded once: {path.name}")
     return Pool.cached(path, sprites, encoder, autoencoder, first=0, count=count, side=side)
+
+
+def load_masked_pool(sprites: Sprites, decoder: EmojiDecoder) -> Tensor:
+    """What is known of the first training scenes through random masks, cached as the scenes themselves are."""
+    from .inpainting import COUNT, masked_scenes
+    from .pools import built_once
+
+    path = cache_dir() / "pools" / f"{_digest('clip', 'autoencoder')}-{COUNT}-masked.pt"
+    (known,) = built_once(path, lambda: (masked_scenes(sprites, decoder, first=0, count=COUNT),))
+    return known
 
 
 def load_token_pool(sprites: Sprites, latents: Tensor, dvae: Dvae, encoder: Encoder) -> TokenPool:

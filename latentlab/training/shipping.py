@@ -24,6 +24,7 @@ PARTS = (
     "dictionary",
     "judge",
     "noised-clip",
+    "inpainting",
     "dvae",
     "dalle",
     "autoregressive-prior",
