@@ -3,7 +3,8 @@
 One picture for each of many captions, from the same z_i and x_T.  Every way takes as many steps as its cost allows, a
 step's cost being counted in evaluations of the decoder without guidance.  Measured: whether CLIP's zero-shot label
 among all things is the caption's, the same by the judge, which no guidance has asked, the CLIP score, the Fréchet
-distance of the z_i to those of held-out scenes, and the share of those that the pictures recall; with 95% intervals.
+distance and the CMMD of the z_i to those of held-out scenes, and the share of those that the pictures recall; with 95%
+intervals.
 """
 
 from __future__ import annotations
@@ -50,8 +51,7 @@ def measure(lab: latentlab.Lab, judge: Judge, pixels: Tensor, z_t: Tensor, rows:
         "CLIP score": intervals.mean(cosine(z, z_t)),
     }
     if len(pixels) >= 40:
-        measured["Fréchet distance"] = distances.jackknife(distances.frechet, real, z)
-        measured["recall"] = intervals.proportion(distances.recalled(real, z))
+        measured |= {row["quantity"]: row for row in distances.compared(real, z)}
     return measured
 
 

@@ -83,16 +83,8 @@ def of_each(lab: latentlab.Lab, scenes: Scenes, pixels: Tensor, z: Tensor) -> di
 
 def of_clouds(scenes: Scenes, z: Tensor) -> dict[str, dict]:
     """The distances of all pictures' embeddings (N, D) to the real scenes', and what they recall."""
-    reached = distances.recalled(scenes.real, z)
-    rows = {
-        "Fréchet distance": distances.jackknife(distances.frechet, scenes.real, z),
-        "CMMD": distances.jackknife(distances.cmmd, scenes.real, z),
-        "recall": intervals.proportion(reached),
-    }
-    for style in dict.fromkeys(scenes.styles):
-        own = [k for k, other in enumerate(scenes.styles) if other == style]
-        rows[f"recall of {style}"] = intervals.proportion(reached[own])
-    return rows
+    rows = distances.compared(scenes.real, z, scenes.styles)
+    return {f"recall of {row['kind']}" if "kind" in row else row["quantity"]: row for row in rows}
 
 
 def binding(lab: latentlab.Lab, name: str, count: int, steps: int) -> dict[str, Tensor]:

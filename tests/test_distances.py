@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.stats import special_ortho_group
 
-from latentlab.analysis.distances import cmmd, frechet, jackknife, recalled
+from latentlab.analysis.distances import cmmd, compared, frechet, jackknife, recalled
 from latentlab.errors import UserError
 from latentlab.slerp import normalize
 
@@ -111,3 +111,15 @@ def test_clouds_of_different_widths_or_too_few_points_are_refused(distance, norm
         distance(normal(50, 3), normal(50, 4))
     with pytest.raises(UserError, match="at least"):
         distance(normal(1, 3), normal(50, 3))
+
+
+def test_every_kind_has_the_recall_of_its_own_pictures(clouds):
+    real, generated = clouds
+    kinds = ["a", "b", "b"] * 20
+    rows = list(compared(real, generated, kinds, signal="prior"))
+    assert [row["quantity"] for row in rows] == ["Fréchet distance", "CMMD", "recall", *["recall of a kind"] * 2]
+    reached, own = recalled(real, generated).float(), torch.tensor([kind == "a" for kind in kinds])
+    shares = reached.mean(), reached[own].mean(), reached[~own].mean()
+    wanted = [frechet(real, generated), cmmd(real, generated), *shares]
+    assert [row["value"] for row in rows] == pytest.approx([float(value) for value in wanted])
+    assert all(row["signal"] == "prior" for row in rows) and [row.get("kind") for row in rows[3:]] == ["a", "b"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import prior
-from ..analysis.distances import GROUPS, cmmd, frechet, jackknife, recalled
+from ..analysis.distances import GROUPS, compared
 from ..analysis.intervals import mean, proportion
 from ..captions import caption_warnings, check_captions
 from ..errors import UserError
@@ -105,17 +105,6 @@ def _to_prompts(z: Mapping[str, Tensor], z_t: Tensor, seeds: int) -> list[dict]:
     return table
 
 
-def _to_real(real: Tensor, decoded: Tensor, kinds: Sequence[str], **where: Any) -> Iterator[dict]:
-    """How far the embeddings of decoded pictures lie from the real ones, and which of these they reach."""
-    yield jackknife(frechet, real, decoded, quantity="Fréchet distance", **where)
-    yield jackknife(cmmd, real, decoded, quantity="CMMD", **where)
-    reached = recalled(real, decoded)
-    yield proportion(reached, quantity="recall", **where)
-    for kind in dict.fromkeys(kinds):
-        mine = torch.tensor([k == kind for k in kinds], device=reached.device)
-        yield proportion(reached[mine], quantity="recall of a kind", kind=kind, **where)
-
-
 @experiment(
     AblationResult,
     page="prior",
@@ -177,7 +166,7 @@ def ablate(
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
     table = _to_prompts(dict(zip(signals, z)), lab.encoder.encode_text(prompts), len(seeds))
     if z_real is not None and len(z_real) >= 2 * GROUPS:
-        table += [row for name, z_decoded in zip(signals, z) for row in _to_real(z_real, z_decoded, kinds, signal=name)]
+        table += [row for name, z_decoded in zip(signals, z) for row in compared(z_real, z_decoded, kinds, signal=name)]
     elif z_real is not None:
         notes.append(f"{len(z_real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
     pixels = yield from upsample_images(lab, pixels, own * len(signals))
