@@ -121,5 +121,5 @@ def test_every_kind_has_the_recall_of_its_own_pictures(clouds):
     reached, own = recalled(real, generated).float(), torch.tensor([kind == "a" for kind in kinds])
     shares = reached.mean(), reached[own].mean(), reached[~own].mean()
     wanted = [frechet(real, generated), cmmd(real, generated), *shares]
-    assert [row["value"] for row in rows] == pytest.approx([float(value) for value in wanted])
+    assert [row["value"] for row in rows] == pytest.approx([float(value) for value in wanted], abs=1e-4)
     assert all(row["signal"] == "prior" for row in rows) and [row.get("kind") for row in rows[3:]] == ["a", "b"]

@@ -118,7 +118,8 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
 
     _, *own, last = inspect.signature(command, eval_str=True).parameters.values()  # --json stays the last one
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    groups = {p.name: (p.annotation, _fields(p.annotation)) for p in own if is_dataclass(p.annotation)}
+    shared: dict[str, Any] = {p.name: p.annotation for p in own if is_dataclass(p.annotation)}
+    groups = {name: (group, _fields(group)) for name, group in shared.items()}
     own = [field for p in own for field in (groups[p.name][1] if p.name in groups else [p])]
     added = [
         inspect.Parameter(name, kind, default=default, annotation=hint) for name, (hint, default) in options.items()
@@ -127,6 +128,6 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _fields(group: type) -> list[inspect.Parameter]:
+def _fields(group: Callable[..., Any]) -> list[inspect.Parameter]:
     """The options of a dataclass."""
     return [*inspect.signature(group, eval_str=True).parameters.values()]

@@ -62,7 +62,8 @@ class Dalle:
     max_batch_size = 64  # the largest number of pictures sampled at once, which bounds memory
 
     def __init__(self, network: GPT2LMHeadModel, dvae: Dvae, encoder: Encoder) -> None:
-        self.network, self.dvae, self.encoder = network, dvae, encoder
+        self.network, self.encoder = network, encoder
+        self.dvae: Dvae = dvae
         self.context: int = encoder.tokenizer.context_length
         self.words: int = network.config.vocab_size - dvae.codebook_size
         self.image_size = dvae.image_size
