@@ -13,6 +13,7 @@ SHARPNESS = 5.0  # of an edge, per pixel: the logistic filter that is nearest to
 REACH = 2.5  # pixels beyond a stroke's edge, where its coverage has fallen below 1e-5
 OPAQUE = 1 - 1e-6  # so that no product of what shows through is 0, whose gradient takes torch far longer
 SEGMENTS = 8  # straight pieces of each cubic
+TILE = 8  # side of the squares of pixels for which the strokes near them are searched
 
 
 class Chains(NamedTuple):
@@ -46,11 +47,22 @@ def rasterise(
     """
     if curves.ndim != 5 or curves.shape[-2:] != (4, 2) or not curves[:1].numel():
         raise UserError(f"curves are {tuple(curves.shape)}, wanted (B, K, M, 4, 2) with at least one stroke")
-    alpha = coverage(pieces(curves * size), widths * size, size, closed=closed).flip(1)  # (B, K, P), the top first
+    chains, radii = pieces(curves * size), widths * (size / 2)
+    tiles = _tiles(size, radii)  # (T, TILE², 2)
+    touched = touches(chains, radii, tiles, closed=closed).flip(1)  # (B, K, T), the top first
+    batch, stroke, tile = touched.nonzero(as_tuple=True)  # N strokes in tiles
+    row = (batch + 1) * touched.shape[1] - 1 - stroke
+    layer = (touched.cumsum(1) - 1)[batch, stroke, tile]
+    depth = int(layer.amax()) + 1 if len(layer) else 1
+    place = (batch * len(tiles) + tile) * depth + layer
+    shape = len(curves) * len(tiles), depth
+    alpha = coverage(chains, radii, row, tiles[tile], closed=closed)  # (N, TILE²)
+    alpha = alpha.new_zeros(shape[0] * depth, TILE**2).index_copy(0, place, alpha).unflatten(0, shape)
+    inks = colours.new_zeros(shape[0] * depth, 3).index_copy(0, place, colours.flatten(0, 1)[row]).unflatten(0, shape)
     through = (1 - alpha).cumprod(1)  # what shows through a stroke and all above it
     above = torch.cat([torch.ones_like(through[:, :1]), through[:, :-1]], 1)
-    painted = (colours.flip(1).mT @ (above - through)).unflatten(2, (size, size))
-    return painted + paper * through[:, -1:].unflatten(2, (size, size))
+    painted, left = (_untiled(part, len(curves), size) for part in (inks.mT @ (above - through), through[:, -1:]))
+    return painted + paper * left
 
 
 def pieces(curves: Tensor) -> Chains:
@@ -62,30 +74,57 @@ def pieces(curves: Tensor) -> Chains:
     return Chains(starts, vertices[..., 1:, :].flatten(2, 3) - starts)
 
 
-def coverage(chains: Chains, widths: Tensor, size: int, *, closed: bool = False) -> Tensor:
-    """α of each stroke in each pixel: (B, K, size²); widths (B, K) in pixels.
+def coverage(chains: Chains, radii: Tensor, row: Tensor, pixels: Tensor, *, closed: bool = False) -> Tensor:
+    """α of N strokes, each in pixels of its own: (N, P).
 
     The nearest piece is searched for without a gradient, and only the distance to it is differentiated, since the
     gradient of a minimum is that of the piece where it is attained; and only near a stroke's edge, where α changes.
+
+    Args:
+        radii: (B, K), half of the widths, in pixels.
+        row: (N,), which stroke, counted through the batch.
+        pixels: (N, P, 2), their centres.
     """
-    pixels = _centres(size, widths)
-    nearest, squared = _nearest(chains, pixels)
-    filled = inside(chains, pixels) if closed else torch.zeros_like(squared, dtype=torch.bool)
-    alpha = filled.to(widths).flatten()
-    near = (squared < (widths[..., None] / 2 + REACH) ** 2).flatten().nonzero()[:, 0]
-    stroke, pixel = near // len(pixels), near % len(pixels)
-    start, edge = (part.flatten(0, 1)[stroke, nearest.flatten()[near]] for part in chains)
-    distance, half = _distance(pixels[pixel] - start, edge), widths.flatten()[stroke] / 2
+    own, radius = Chains(*(part.detach().flatten(0, 1)[row] for part in chains)), radii.flatten().index_select(0, row)
+    nearest, squared = _nearest(own, pixels)
+    filled = inside(own, pixels) if closed else torch.zeros_like(squared, dtype=torch.bool)
+    near = (squared < (radius[:, None] + REACH) ** 2).flatten().nonzero()[:, 0]
+    which = near // squared.shape[1]
+    piece = row[which] * own.starts.shape[1] + nearest.flatten()[near]
+    start, edge = (part.flatten(0, 2).index_select(0, piece) for part in chains)
+    distance, radius = _distance(pixels.flatten(0, 1)[near] - start, edge), radius.index_select(0, which)
     if closed:
-        values = torch.sigmoid(SHARPNESS * (half + torch.where(filled.flatten()[near], distance, -distance)))
+        values = torch.sigmoid(SHARPNESS * (radius + torch.where(filled.flatten()[near], distance, -distance)))
     else:
-        values = torch.sigmoid(SHARPNESS * (half + distance)) + torch.sigmoid(SHARPNESS * (half - distance)) - 1
-    return alpha.index_put((near,), values.clamp(0, OPAQUE)).view(*widths.shape, -1).clamp(max=OPAQUE)
+        values = torch.sigmoid(SHARPNESS * (radius + distance)) + torch.sigmoid(SHARPNESS * (radius - distance)) - 1
+    alpha = filled.to(radii).flatten().clamp(max=OPAQUE)
+    return alpha.index_copy(0, near, values.clamp(0, OPAQUE)).view_as(squared)
 
 
-def _centres(size: int, like: Tensor) -> Tensor:
-    line = torch.arange(size, device=like.device, dtype=like.dtype) + 0.5
-    return torch.cartesian_prod(line, line).flip(1)  # (P, 2) as x, y
+def touches(chains: Chains, radii: Tensor, tiles: Tensor, *, closed: bool = False) -> Tensor:
+    """Whether a stroke may cover a part of a tile (T, TILE², 2): (B, K, T)."""
+    centres = tiles.mean(1).expand(radii.numel(), -1, -1)
+    flat = Chains(*(part.detach().flatten(0, 1) for part in chains))
+    _, squared = _nearest(flat, centres)
+    near = squared < (radii.detach().flatten()[:, None] + REACH + TILE / 2**0.5) ** 2
+    if closed:  # a tile far from the edge is as its centre is
+        near |= inside(flat, centres)
+    return near.unflatten(0, radii.shape)
+
+
+def _tiles(size: int, like: Tensor) -> Tensor:
+    """The centres of pixels as x, y, tile by tile, with tiles beyond the right and lower edge where they overlap it."""
+    count = -(-size // TILE)
+    line = torch.arange(count * TILE, device=like.device, dtype=like.dtype) + 0.5
+    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).view(count, TILE, count, TILE, 2)
+    return grid.transpose(1, 2).reshape(count**2, TILE**2, 2)
+
+
+def _untiled(values: Tensor, batch: int, size: int) -> Tensor:
+    """Values (B · T, C, TILE²) of tiles as pictures: (B, C, size, size)."""
+    count, channels = -(-size // TILE), values.shape[1]
+    grid = values.view(batch, count, count, channels, TILE, TILE).permute(0, 3, 1, 4, 2, 5)
+    return grid.reshape(batch, channels, count * TILE, count * TILE)[..., :size, :size]
 
 
 def _distance(offset: Tensor, edge: Tensor) -> Tensor:
@@ -97,14 +136,14 @@ def _distance(offset: Tensor, edge: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _nearest(chains: Chains, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """The index of the piece that is nearest to each pixel, and its squared distance: (B, K, P) each."""
-    x, y = pixels.unbind(-1)
-    nearest = torch.zeros(*chains.starts.shape[:2], len(pixels), dtype=torch.long, device=pixels.device)
-    least = torch.full(nearest.shape, torch.inf, dtype=pixels.dtype, device=pixels.device)
-    for k, (start, edge) in enumerate(zip(chains.starts.unbind(2), chains.edges.unbind(2))):  # (B, K, 2)
-        (x0, y0), (dx, dy) = start[..., None].unbind(2), edge[..., None].unbind(2)  # (B, K, 1)
+    """The index of the piece (N, V, 2) that is nearest to each pixel (N, P, 2), and its squared distance: (N, P)."""
+    x, y = (part.contiguous() for part in pixels.unbind(-1))
+    nearest = torch.zeros(x.shape, dtype=torch.long, device=x.device)
+    least = torch.full_like(x, torch.inf)
+    for k, (start, edge) in enumerate(zip(chains.starts.unbind(1), chains.edges.unbind(1))):  # (N, 2)
+        (x0, y0), (dx, dy) = start[..., None].unbind(1), edge[..., None].unbind(1)  # (N, 1)
         length = (dx * dx + dy * dy).clamp_min(1e-12)
-        across, down = x - x0, y - y0  # (B, K, P)
+        across, down = x - x0, y - y0  # (N, P)
         t = torch.addcmul(across * (dx / length), down, dy / length).clamp_(0, 1)
         squared = across.addcmul_(t, dx, value=-1).square_().add_(down.addcmul_(t, dy, value=-1).square_())
         nearest.masked_fill_(squared < least, k)
@@ -114,11 +153,11 @@ def _nearest(chains: Chains, pixels: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def inside(chains: Chains, pixels: Tensor) -> Tensor:
-    """Whether a pixel is inside each closed chain by the even-odd rule: (B, K, P)."""
+    """Whether a pixel (N, P, 2) is inside its closed chain by the even-odd rule: (N, P)."""
     x, y = pixels.unbind(-1)
-    odd = torch.zeros(*chains.starts.shape[:2], len(pixels), dtype=torch.bool, device=pixels.device)
-    for start, edge in zip(chains.starts.unbind(2), chains.edges.unbind(2)):  # (B, K, 2)
-        (x0, y0), (dx, dy) = start[..., None].unbind(2), edge[..., None].unbind(2)  # (B, K, 1)
+    odd = torch.zeros(x.shape, dtype=torch.bool, device=x.device)
+    for start, edge in zip(chains.starts.unbind(1), chains.edges.unbind(1)):  # (N, 2)
+        (x0, y0), (dx, dy) = start[..., None].unbind(1), edge[..., None].unbind(1)  # (N, 1)
         crosses = (y0 <= y) != (y0 + dy <= y)
         odd ^= crosses & (x < x0 + (y - y0) * dx / torch.where(dy == 0, 1, dy))
     return odd

@@ -413,13 +413,20 @@ def pieces(curves: Curves) -> tuple[Float[Tensor, "B K V 2"], Float[Tensor, "B K
 
 
 @signature_of(rasteriser.coverage)
-def coverage(curves: Curves, widths: Float[Tensor, "B K"]) -> Float[Tensor, "B K 81"]:
-    return rasteriser.coverage(rasteriser.pieces(curves * 9), widths * 9, 9, closed=True)
+def coverage(curves: Curves, widths: Float[Tensor, "B K"]) -> Float[Tensor, "4 5"]:
+    row, pixels = torch.tensor([0, 1, 1, 0]), 9 * torch.rand(4, 5, 2)
+    return rasteriser.coverage(rasteriser.pieces(curves * 9), widths * 9, row, pixels, closed=True)
 
 
 @signature_of(rasteriser.inside)
-def inside(curves: Curves) -> Bool[Tensor, "B K 5"]:
-    return rasteriser.inside(rasteriser.pieces(curves), torch.rand(5, 2))
+def inside(curves: Curves) -> Bool[Tensor, "B 5"]:
+    chains = rasteriser.Chains(*(part[:, 0] for part in rasteriser.pieces(curves)))
+    return rasteriser.inside(chains, torch.rand(len(curves), 5, 2))
+
+
+@signature_of(rasteriser.touches)
+def touches(curves: Curves, widths: Float[Tensor, "B K"]) -> Bool[Tensor, "B K 7"]:
+    return rasteriser.touches(rasteriser.pieces(curves * 9), widths * 9, 9 * torch.rand(7, 64, 2), closed=True)
 
 
 @signature_of(strokes.catmull_rom)
