@@ -68,7 +68,7 @@ def watch_events(page) -> None:
     WAITING[page] = waiting = set()
     page.on("request", lambda request: EVENTS.search(request.url) and waiting.add(request))
     for end in ("requestfinished", "requestfailed"):
-        page.on(end, waiting.discard)
+        page.on(end, lambda request: waiting.discard(request))  # Playwright takes no function that is built in
 
 
 def settle(page) -> None:
@@ -88,7 +88,7 @@ def until(page, holds, what: str) -> None:
         page.wait_for_timeout(100)
 
 
-PATIENT = 60_000  # milliseconds: a machine that does other things as well is slow
+PATIENT = 120_000  # milliseconds: a machine that does other things as well is slow
 expect.set_options(timeout=PATIENT)
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 
@@ -386,7 +386,8 @@ def pixels_of(locator) -> list[tuple[int, ...]]:
     from PIL import Image
 
     shot = Image.open(io.BytesIO(locator.screenshot())).convert("RGB")
-    return [*shot.resize([side // 4 for side in shot.size], Image.Resampling.NEAREST).getdata()]
+    values = iter(shot.resize([side // 4 for side in shot.size], Image.Resampling.NEAREST).tobytes())
+    return [*zip(values, values, values)]
 
 
 def history(page) -> list[str]:
