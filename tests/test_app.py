@@ -660,7 +660,7 @@ def test_the_map_is_searched_by_keyboard_and_leads_to_an_interpolation(visit):
     results = page.locator("[data-part=results] button")
     for k in range(2):
         results.nth(k).press("Enter")
-        page.wait_for_function("n => document.querySelector('.map').dataset.chosen.split(' ').length == n", arg=k + 1)
+        page.wait_for_function("n => document.querySelector('.map').dataset.chosen?.split(' ').length == n", arg=k + 1)
     page.get_by_role("button", name="Interpolate between the two").click()
     page.locator(".note:visible", has_text="Second picture: a cat").wait_for()
     assert page.get_by_role("tab", name="Interpolate").get_attribute("aria-selected") == "true"
