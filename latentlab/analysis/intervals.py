@@ -61,7 +61,7 @@ def share(values: Tensor | Sequence[float], /, *, groups: Tensor | Sequence[int]
         UserError: no values, not (N,), values outside 0 to 1, or another number of groups.
 
     >>> share([1.0, 1.0, 0.5, 0.0])
-    {'value': 0.625, 'n': 4, 'low': 0.1183, 'high': 0.9553}
+    {'value': 0.625, 'n': 4, 'low': 0.1178, 'high': 0.9541}
     """
     column = _column(values, "values")
     if not ((column >= 0) & (column <= 1)).all():
