@@ -39,7 +39,9 @@ def test_the_rows_are_what_generate_and_the_prompt_alone_draw(drawn, miniature):
     result, prompts = drawn[-1], ["a fox", "a red apple"]
     assert result.pixels.shape[:2] == (len(result.systems), 2)
     assert result.pixels.shape[-1] == miniature.output_size
-    generated = experiments.generate(miniature, prompts[0], steps=2, guidance=2, solver="ddim", prior_guidance=1, candidates=2).pixels
+    generated = experiments.generate(
+        miniature, prompts[0], steps=2, guidance=2, solver="ddim", prior_guidance=1, candidates=2
+    ).pixels
     torch.testing.assert_close(result.pixels[-1, :1], generated, atol=2e-3, rtol=0)
     alone = experiments.ablate(miniature, prompts, steps=2, guidance=3.0)
     row = list(result.systems).index("GLIDE (2021)")
