@@ -54,7 +54,6 @@ def test_every_import_of_the_library_is_among_its_requirements():
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     packages = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names - {"latentlab"}
-    packages -= {"IPython"}  # imported only where a notebook, which brings it, shows a figure
     distributions = packages_distributions()
     owners = {name: {canonicalize_name(owner) for owner in distributions.get(name, [name])} for name in packages}
     assert sorted(name for name, distribution in owners.items() if not distribution & set(DIRECT)) == []
