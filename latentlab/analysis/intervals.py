@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 from torch import Tensor
 
 from ..errors import UserError
+
+NORMAL = float(ndtri(0.975))  # of an interval of 95%
 
 
 def proportion(hits: Tensor | Sequence[bool], /, **where: Any) -> dict:
@@ -34,10 +36,7 @@ def proportion(hits: Tensor | Sequence[bool], /, **where: Any) -> dict:
     n, right = len(column), int(column.sum())
     row = {**where, "value": round(right / n, 4), "n": n, "low": None, "high": None}
     if n > 1:
-        from scipy.stats import binomtest  # slow to import; whoever loads a model has it already
-
-        ends = binomtest(right, n).proportion_ci(method="wilson")
-        row |= {"low": round(float(ends.low), 4), "high": round(float(ends.high), 4)}
+        row |= dict(zip(("low", "high"), _wilson(right / n, n)))
     return row
 
 
@@ -76,7 +75,7 @@ def share(values: Tensor | Sequence[float], /, *, groups: Tensor | Sequence[int]
     if len(sizes) > 1:
         without = (column.sum() - member.bincount(column)) / (n - sizes)
         v = (len(sizes) - 1) * without.var(correction=0).item()
-        certain = (_student(10**9) / _student(len(sizes))) ** 2  # v is an estimate from few groups
+        certain = (NORMAL / _student(len(sizes))) ** 2  # v is an estimate from few groups
         cases = p * (1 - p) / v * certain if v > 1e-12 else len(sizes)
         row |= dict(zip(("low", "high"), _wilson(p, cases)))
     return row
@@ -84,7 +83,7 @@ def share(values: Tensor | Sequence[float], /, *, groups: Tensor | Sequence[int]
 
 def _wilson(p: float, n: float) -> tuple[float, float]:
     """Wilson's interval of 95% for a share p of n cases, which need not be a whole number."""
-    z2 = _student(10**9) ** 2
+    z2 = NORMAL**2
     centre, half = p + z2 / (2 * n), math.sqrt(z2 * p * (1 - p) / n + (z2 / (2 * n)) ** 2)
     low, high = ((centre + sign * half) / (1 + z2 / n) for sign in (-1, 1))
     return round(max(low, 0.0), 4), round(min(high, 1.0), 4)
