@@ -14,8 +14,8 @@ from latentlab.inpainting import with_known
 from latentlab.models import inpainter
 from latentlab.models.inpainter import FILE, InpaintingDelta, inpainting_decoder
 from latentlab.training import inpainting, loop
-from latentlab.training.decoder import Pool
 from latentlab.training.inpainting import InpaintingTraining, masked_scenes, random_masks
+from latentlab.training.pools import Pool
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from latentlab.training.decoder import Pool
+from latentlab.training.pools import Pool
 from latentlab.training.prior import Prior, build
 
 

@@ -76,8 +76,8 @@ def _check_state(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: A
         UserError: names, shapes or the decoder's digits differ.
     """
     own = module.state_dict()
-    wanted, found = ({name: tuple(v.shape) for name, v in tensors.items()} for tensors in (own, state))
-    if wanted != found or not torch.equal(own["decoder"].cpu(), state["decoder"].cpu()):
+    wanted, given = ({name: tuple(v.shape) for name, v in tensors.items()} for tensors in (own, state))
+    if wanted != given or not torch.equal(own["decoder"].cpu(), state["decoder"].cpu()):
         raise UserError(
             f"the fine-tuned decoder was trained from another decoder than this one: {HINT}, with --restart"
         )

@@ -168,7 +168,7 @@ def prior(
 ) -> None:
     """Train the prior, from captions to image embeddings."""
     from .autoregressive_prior import of_miniature
-    from .decoder import Pool
+    from .pools import Pool
     from .prior import Prior
 
     where, sprites = device_of(device), load_sprites()
@@ -245,7 +245,7 @@ def dalle(
 ) -> None:
     """Train DALL·E 1's transformer, from captions to the tokens of pictures."""
     from .dalle import DalleTraining, TokenPool
-    from .decoder import Pool
+    from .pools import Pool
 
     where, sprites = device_of(device), load_sprites()
     encoder, quantizer = load_encoder(where), load_dvae(where)

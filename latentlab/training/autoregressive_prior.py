@@ -21,8 +21,8 @@ from ..models.autoregressive_prior import AutoregressivePrior, CodeTransformer
 from ..models.emoji import prior_conditioning, prior_tokens
 from ..prior import PriorConditioning, sample
 from ..slerp import normalize
-from .decoder import Pool
 from .loop import Part, save_half
+from .pools import Pool
 
 SHARE = 0.995  # of the variance of z_i, which the components keep
 

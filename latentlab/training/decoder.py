@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -17,15 +15,14 @@ from ..decoding import decode
 from ..diffusion import cosine_abar
 from ..io.images import to_pil
 from ..latents import Latent
-from ..models.emoji import Z_TOKENS, EmojiDecoder, context, encode_latents, scaled, text_tokens
+from ..models.emoji import Z_TOKENS, EmojiDecoder, context, scaled
 from ..noise import SeededNoise
 from ..slerp import normalize, slerp
 from .curriculum import for_decoder
 from .drawings import Sprites
-from .loop import Part, bfloat16_pays, save_half
-from .pools import built_once
+from .loop import Part, save_half
+from .pools import Pool, drawn
 from .rendering import Renderer
-from .scenes import Scene
 from .things import things
 
 if TYPE_CHECKING:
@@ -40,67 +37,6 @@ BLANK = (
     "a photo of a thing", "a picture of something", "a background", "nothing", "a scene", "flat", "glossy", "outlined",
     "a colour", "two things", "a word",
 )  # fmt: skip
-
-
-def drawn(render: Renderer, scenes: Sequence[Scene]) -> Tensor:
-    """The decoder's scenes as pictures, varied where their facts ask for it: (B, 3, 64, 64)."""
-    pictures = render(list(scenes), 64)
-    rows = [k for k, scene in enumerate(scenes) if scene.facts.get("varied")]
-    if rows:
-        seed = zlib.crc32(scenes[rows[0]].caption.encode())
-        pictures[rows] = render([scenes[k] for k in rows], 64, vary=torch.Generator().manual_seed(seed))
-    return pictures
-
-
-class Pool(NamedTuple):
-    """Scenes with all inputs of the decoder's and the prior's losses, computed once and kept in half precision.
-
-    Encoding a picture costs half as much as a training step on it, so every picture is used several times.
-    """
-
-    x_0: Tensor  # (N, C, H, W)
-    z_i: Tensor  # (N, D)
-    z_t: Tensor  # (N, D)
-    text: Tensor  # (N, L, W), zero where there is no token
-    mask: Tensor  # (N, L)
-    varied: Tensor  # (N,), whether the drawing was changed in ways that its caption does not mention
-
-    @staticmethod
-    @torch.no_grad()
-    def build(
-        sprites: Sprites, encoder: Encoder, autoencoder: AutoencoderDC | None, *, first: int, count: int, side: int
-    ) -> Pool:
-        """Encode the scenes of the seeds first .. first + count; x_0 are pictures of `side` pixels, or latents."""
-        render, fast = Renderer(sprites, encoder.device), bfloat16_pays(encoder.device)
-        parts: list[tuple[Tensor, ...]] = []
-        for start in range(first, first + count, 256):
-            scenes = [for_decoder(s, sprites) for s in range(start, min(start + 256, first + count))]
-            pictures = drawn(render, scenes)
-            with torch.autocast(encoder.device.type, torch.bfloat16, enabled=fast):
-                if autoencoder is None:
-                    x_0 = F.avg_pool2d(pictures, 64 // side)
-                else:
-                    x_0 = encode_latents(autoencoder, pictures)
-            z_t, states, mask = text_tokens(encoder, [s.caption for s in scenes])
-            z_i = encoder.encode_image(pictures)
-            varied = torch.tensor([s.facts.get("varied", False) for s in scenes])
-            parts.append((x_0.half(), z_i.half(), z_t.half(), (states * mask[..., None]).half(), mask, varied))
-        return Pool(*(torch.cat(column) for column in zip(*parts)))
-
-    @staticmethod
-    def cached(
-        path: Path,
-        sprites: Sprites,
-        encoder: Encoder,
-        autoencoder: AutoencoderDC | None,
-        *,
-        first: int,
-        count: int,
-        side: int,
-    ) -> Pool:
-        """Read the pool from a file, or `build` it and write the file."""
-        size = {"first": first, "count": count, "side": side}
-        return Pool(*built_once(path, lambda: Pool.build(sprites, encoder, autoencoder, **size)))
 
 
 class Noised(NamedTuple):

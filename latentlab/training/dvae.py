@@ -17,10 +17,10 @@ from ..io.images import psnr, to_pil
 from ..models.dvae import Dvae, LatentQuantizer
 from .autoencoder import Autoencoder, reconstruction_error
 from .curriculum import for_decoder
-from .decoder import drawn
 from .drawings import Sprites
 from .icon_sets import HELD_OUT_STYLES
 from .loop import Part, save_half
+from .pools import drawn
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..models.dvae import Dvae
     from ..models.emoji import EmojiDecoder
     from .dalle import TokenPool
-    from .decoder import Pool
+    from .pools import Pool
 
 SOURCES = ("curriculum.py", "scenes.py", "things.py", "things.txt")  # the files that decide the scenes
 
@@ -91,7 +91,7 @@ def load_pool(
     progress: Console,
 ) -> Pool:
     """The decoder's training scenes, encoded by the newest networks and cached under a name made of both."""
-    from .decoder import Pool
+    from .pools import Pool
 
     name = _digest("clip", *(["autoencoder"] if autoencoder is not None else []))
     path = cache_dir() / "pools" / f"{name}-{count}-{side}.pt"

@@ -22,9 +22,10 @@ from ..models.emoji import EmojiDecoder
 from ..models.inpainter import InpaintingDelta, inpainting_decoder, known_channels
 from ..noise import SeededNoise, draw_x_T
 from .curriculum import for_decoder
-from .decoder import Decoder, Pool, drawn
+from .decoder import Decoder
 from .drawings import Sprites
 from .loop import Part
+from .pools import Pool, drawn
 from .rendering import Renderer
 from .things import things
 

@@ -14,9 +14,10 @@ from ..clip import Encoder, local
 from ..diffusion import cosine_abar
 from ..models.emoji import EmojiPrior, predict_x0, prior_tokens, scaled
 from ..prior import sample
-from .decoder import TIME_LIMIT, Pool, linear_map
+from .decoder import TIME_LIMIT, linear_map
 from .drawings import load_sprites
 from .loop import Part, save_half
+from .pools import Pool
 from .things import things
 
 if TYPE_CHECKING:
