@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 
 import numpy as np
@@ -159,6 +160,14 @@ def test_a_run_goes_on_where_it_was_killed_and_loses_one_shard_at_most(run, phot
     assert sorted(rows_of(out)) == sorted(set(FILES) - {BROKEN})
 
 
+def test_a_run_that_was_killed_while_it_wrote_its_manifest_goes_on(run, photos, tmp_path):
+    out = tmp_path / "z"
+    out.mkdir()
+    (out / ".manifest.json.0123abcd.part").write_text('{"format": ')
+    assert embed(run, photos, out)["count"] == COUNT
+    assert not [*out.glob(".*")]
+
+
 def test_a_manifest_of_another_run_is_refused_and_unfinished_shards_are_named(run, photos, tmp_path):
     out = tmp_path / "z"
     embed(run, photos, out)
@@ -211,10 +220,22 @@ def test_an_actor_writes_the_shards_of_this_process_and_leaves_finished_ones_alo
     writer = ray_shards.ShardWriter(lambda: lab, corpus, again, {**lab.clip_metadata(), "fit": "model"}, 64)
     for part in (*corpus.parts, corpus.parts[0]):
         at = {path: path.stat().st_mtime_ns for path in again.iterdir()}
-        assert writer(dataclasses.asdict(part)) == {"name": part.name}
+        assert writer(dataclasses.asdict(part)) == {"name": part.name, "refusal": ""}
         assert all(path.stat().st_mtime_ns == time_ for path, time_ in at.items())
     ours, theirs = rows_of(again), rows_of(tmp_path / "z")
     assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_an_actor_reports_what_it_refuses(lab, photos, tmp_path):
+    corpus, file = partitions.corpus(photos, 3), tmp_path / "file"
+    file.touch()
+
+    def no_model():
+        raise UserError("there is no such model")
+
+    for load, folder, message in ((lambda: lab, file, "can't be written"), (no_model, tmp_path, "no such model")):
+        writer = ray_shards.ShardWriter(load, corpus, folder, {**lab.clip_metadata(), "fit": "model"}, 64)
+        assert message in writer(dataclasses.asdict(corpus.parts[0]))["refusal"]
 
 
 def test_the_engine_ray_without_ray_says_what_to_install(run, photos, tmp_path, monkeypatch):
@@ -223,24 +244,64 @@ def test_the_engine_ray_without_ray_says_what_to_install(run, photos, tmp_path, 
     assert code == 2 and "pip install 'latentlab[ray]'" in err
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "127.0.0.1:99999"])
+def test_a_ray_cluster_that_is_not_there_is_one_sentence(address, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(UserError, match=r"no Ray cluster answers at .*: start it, or unset RAY_ADDRESS"):
+        ray_shards._check_address(address.format(port))
+
+
 @pytest.mark.slow
-def test_a_ray_cluster_writes_the_same_shards_and_a_lost_node_loses_none(run, photos, tmp_path):
-    """Two nodes on this machine, one of which is removed while the shards are written."""
+def test_a_node_that_is_killed_loses_no_shard_and_writes_none_twice(lab, photos, tmp_path):
+    """Two nodes on this machine; the second one is killed while it writes a shard."""
     ray = pytest.importorskip("ray")
-    cluster_utils = pytest.importorskip("ray.cluster_utils")
-    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    cluster = pytest.importorskip("ray.cluster_utils").Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "_system_config": {"health_check_failure_threshold": 2}}
+    )
     second = cluster.add_node(num_cpus=2)
-    os.environ["RAY_ADDRESS"] = cluster.address
+    out, marks = tmp_path / "z", tmp_path / "marks"
+    out.mkdir(), marks.mkdir()
+
+    def load():  # Ray sends it to the nodes whole, since it is local
+        from latentlab import models
+        from latentlab.models.toy import ToyEncoder
+
+        class Slow(ToyEncoder):
+            def encode_image(self, pixels):
+                (marks / f"{ray.get_runtime_context().get_node_id()}-{time.time_ns()}").touch()
+                time.sleep(0.4)
+                return super().encode_image(pixels)
+
+        return dataclasses.replace(models.load("toy"), encoder=Slow(torch.device("cpu")))
+
+    def begun():
+        return len([*marks.glob(f"{second.node_id}-*")])
+
+    def kill():
+        while begun() < 2:  # its first shard is half done
+            time.sleep(0.02)
+        cluster.remove_node(second, allow_graceful=False)
+        killed.append(begun())
+
+    killed = []
+    corpus, metadata = partitions.corpus(photos, 3), {**lab.clip_metadata(), "fit": "model"}
+    todo = partitions.open_partitions(out, corpus, metadata, 3)
+    thread = threading.Thread(target=kill, daemon=True)
     try:
         ray.init(address=cluster.address, log_to_driver=False)
-        timer = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(8)"])
-        import threading
-
-        threading.Thread(target=lambda: (timer.wait(), cluster.remove_node(second)), daemon=True).start()
-        embed(run, photos, tmp_path / "z", "--engine", "ray", "--workers", 2)
-        timer.wait()
+        thread.start()
+        reports = [*ray_shards.write_shards(load, corpus, todo, out, metadata, batch=1, workers=2)]
+        thread.join(10)
+        with pytest.raises(UserError, match=r"can't be written"):  # what an actor refuses is a sentence here, too
+            [*ray_shards.write_shards(load, corpus, todo[:1], photos / "00.png", metadata, batch=1, workers=1)]
     finally:
         ray.shutdown()
         cluster.shutdown()
-        del os.environ["RAY_ADDRESS"]
-    assert sorted(rows_of(tmp_path / "z")) == sorted(set(FILES) - {BROKEN})
+    assert killed and len(todo) > 1
+    assert sorted(report["name"] for report in reports) == [part.name for part in corpus.parts]
+    rows = [name for path in sorted(out.glob("*.parquet")) for name in embeddings.read(path).names]
+    assert sorted(rows) == sorted(set(FILES) - {BROKEN})
+    moments, _, skipped = partitions.merged(out)
+    assert moments.count == COUNT and set(skipped) == {BROKEN}

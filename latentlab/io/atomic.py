@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import UserError
+
+PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 
 @contextmanager
@@ -35,6 +38,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     finally:
         if part.is_file():
             part.unlink()
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove the files that killed runs were writing in a folder, in which nothing else writes now."""
+    for path in folder.glob(".*.part"):
+        if PART.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -23,7 +23,7 @@ from ..analysis.covariance import Moments
 from ..clip import square
 from ..errors import UserError
 from . import embeddings, images
-from .atomic import atomic_write, read_json
+from .atomic import atomic_write, read_json, remove_parts
 from .embeddings import Embeddings, Shard
 from .parts import Corpus, Part, corpus
 from .reading import read_ahead
@@ -44,6 +44,8 @@ def is_partitioned(path: Path) -> bool:
 def open_partitions(folder: Path, source: Corpus, metadata: dict[str, str], rows: int) -> list[Part]:
     """Write the manifest, or check the one that is there; return the parts that are not written yet.
 
+    What a killed run was writing is removed; the folder must be `locked`.
+
     Raises:
         UserError: the folder's manifest is of another source, of other files, of another encoder or another number of
             rows, or the folder holds other files.
@@ -58,6 +60,7 @@ def open_partitions(folder: Path, source: Corpus, metadata: dict[str, str], rows
         "parts": [asdict(part) for part in source.parts],
     }
     path = folder / MANIFEST
+    remove_parts(folder)
     if path.exists():
         recorded = read_manifest(folder)
         for name in ("source", "fingerprint", "rows", *RECORDED):
