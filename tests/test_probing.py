@@ -46,6 +46,12 @@ def test_the_interval_holds_the_area_within_0_and_1_and_shrinks_with_n():
     assert auroc_row(1.0, 5, 5)["high"] == 1.0
 
 
+def test_the_interval_of_a_mean_of_areas_ends_at_1(labels):
+    facts = [("colour", "red"), ("colour", "blue")]
+    (row,) = factors.factor_table({"texts": torch.tensor([1.0, 0.9])}, facts, labels)
+    assert row["low"] < 0.95 and row["high"] == 1.0
+
+
 def test_a_fact_of_all_pictures_is_refused(scores):
     with pytest.raises(UserError, match="for all pictures or for none"):
         auroc(scores, torch.ones(120, 1, dtype=torch.bool))

@@ -56,6 +56,13 @@ def test_a_run_learns_and_writes_a_checkpoint_a_preview_a_curve_and_an_export(tm
     assert names == {"checkpoint.pt", "log.jsonl", "preview.png", "loss.png", "export"}
 
 
+def test_half_a_line_of_a_killed_run_does_not_spoil_the_next_line_of_the_log(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 2, "lo')
+    loop.train(Slope(), tmp_path, minutes=0.001, device=CPU)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert steps[0] == 1 and len(steps) == 2 and steps[1] != 2
+
+
 def test_a_resumed_run_goes_on_where_the_last_one_stopped(tmp_path):
     first = loop.train(Slope(), tmp_path, minutes=0.01, device=CPU)
     part = Slope()

@@ -161,7 +161,7 @@ def _table(
         table += [
             {"feature": k, "quantity": "frequency in the fit", **fitted},
             proportion(a[:, k] > 0, quantity="pictures in which it is active", feature=k),
-            mean(likeness[row], quantity="cosine of the pictures to the moved z_i", feature=k),
+            mean(likeness[row], within=(-1, 1), quantity="cosine of the pictures to the moved z_i", feature=k),
             mean(rise, quantity="rise of the feature, decoded", feature=k),
         ]
     return tuple(table)

@@ -112,7 +112,7 @@ def factor_table(values: dict[str, Tensor], facts: list[Fact], labels: Tensor) -
             own = [k for k, fact in enumerate(facts) if fact[0] == factor]
             where: dict[str, Any] = {"kind": kind, "factor": factor, "values": len(own), "quantity": "held-out AUROC"}
             if len(own) > 1:
-                table.append(mean(value[own], **where))
+                table.append(mean(value[own], within=(0, 1), **where))
             elif own:
                 with_fact = int(labels[:, own[0]].sum())
                 table.append(auroc_row(value[own[0]].item(), with_fact, len(labels) - with_fact, **where))

@@ -120,6 +120,14 @@ def _draw_curve(curve: list[dict[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def _append(path: Path, line: str) -> None:
+    """Add a line to a file; half a line that a killed run left is removed."""
+    with path.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line.encode() + b"\n")
+
+
 def _optimizers(part: Part[N], network: N, *, muon: bool) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the part's hidden matrices, AdamW for everything else.
 
@@ -219,8 +227,7 @@ def train(
             part.export(ema, folder / "export")
         _draw_curve(curve, folder / "loss.png")
         line = {"step": step, "hours": round((seconds_before + elapsed) / 3600, 3), "loss": smooth, **numbers}
-        with (folder / "log.jsonl").open("a") as log:
-            log.write(json.dumps(line) + "\n")
+        _append(folder / "log.jsonl", json.dumps(line))
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
     with attention, _stop_cleanly() as signals, Progress(*columns) as progress:
