@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 
 from latentlab import cli, models
 from latentlab.analysis.pca import Directions
-from latentlab.cli import diagnostics
+from latentlab.cli import components, diagnostics, features
 from latentlab.cli.output import free_path, slug
 from latentlab.experiments.history import History
 from latentlab.io import embeddings, images
@@ -556,6 +557,14 @@ def test_features_are_fitted_on_a_file_and_shown_and_walked_on_pictures(run, lab
         assert code == 0, err
         assert json.loads(output)["table"]
     assert "ships no features" in run("features", "show", photo, "--model", "toy")[2]
+
+
+def test_a_walk_along_components_and_a_walk_along_features_take_the_same_arguments_in_the_same_order():
+    words = {"components": "features", "sigmas": "strengths", "directions": "dictionary"}
+    along_components, along_features = (inspect.signature(module.walk).parameters for module in (components, features))
+    assert [words.get(name, name) for name in along_components] == [*along_features]
+    defaults = {words.get(name, name): parameter.default for name, parameter in along_components.items()}
+    assert [n for n, p in along_features.items() if p.default != defaults[n]] == ["strengths"]  # the units differ
 
 
 def test_components_beyond_the_pca_are_refused_before_the_model_is_loaded(run, photo, tmp_path, monkeypatch):

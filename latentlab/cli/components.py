@@ -116,9 +116,11 @@ def show(
 def walk(
     model: ModelChoice,
     pictures: Pictures,
-    components: Annotated[str, typer.Option(help="Components, counted from 0, separated by commas.")] = "0,1,2,3",
+    components: Annotated[
+        str, typer.Option(help="Components, counted from 0, separated by commas; by default the first four.")
+    ] = "",
     sigmas: Annotated[
-        str, typer.Option(help="Distances along a component in standard deviations, separated by commas.")
+        str, typer.Option(help="How far to move along a component, in standard deviations, separated by commas.")
     ] = "-4,-2,0,2,4",
     directions: Fitted = None,
     fit: Fit = "crop",
@@ -127,18 +129,19 @@ def walk(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Move pictures along single components.
+    """Move pictures along single components, x_T fixed.
 
     The captions that rise and fall along a component name it.
     """
     from ..io import atomic
 
     inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
-    component_numbers, distances = integers(components, "--components"), numbers(sigmas, "--sigmas")
+    chosen = integers(components, "--components") if components else None
+    distances = numbers(sigmas, "--sigmas")
     lab = model.load(as_json)
     fitted = _directions(lab, directions)
-    params: dict[str, Any] = {"components": component_numbers, "sigmas": distances, "guidance": guidance}
-    results = walk_pictures(lab, inputs, fitted, folder, "walk", steps=steps, quiet=as_json, **params)
+    params: dict[str, Any] = {"components": chosen, "sigmas": distances, "guidance": guidance}
+    results = walk_pictures(lab, inputs, fitted, folder, "component-walk", steps=steps, quiet=as_json, **params)
     report_each(results, as_json, inputs.several)
 
 

@@ -171,9 +171,9 @@ def show(
 def walk(
     model: ModelChoice,
     pictures: Pictures,
-    which: Numbers = "",
+    features: Numbers = "",
     strengths: Annotated[
-        str, typer.Option(help="How far to move along a feature, in multiples of its mean strength.")
+        str, typer.Option(help="How far to move along a feature, in its mean strengths, separated by commas.")
     ] = "-2,-1,0,1,2",
     dictionary: Fitted = None,
     fit: Fit = "crop",
@@ -189,11 +189,12 @@ def walk(
     from ..io import atomic
 
     inputs, folder = Inputs(pictures, fit), atomic.writable_folder(out)
-    chosen, amounts = integers(which, "--features"), numbers(strengths, "--strengths")
+    chosen = integers(features, "--features") if features else None
+    distances = numbers(strengths, "--strengths")
     lab = model.load(as_json)
-    params: dict[str, Any] = {"components": chosen or None, "sigmas": amounts, "guidance": guidance}
     fitted = _dictionary(lab, dictionary)
-    results = walk_pictures(lab, inputs, fitted, folder, "features", steps=steps, quiet=as_json, **params)
+    params: dict[str, Any] = {"components": chosen, "sigmas": distances, "guidance": guidance}
+    results = walk_pictures(lab, inputs, fitted, folder, "feature-walk", steps=steps, quiet=as_json, **params)
     report_each(results, as_json, inputs.several)
 
 
