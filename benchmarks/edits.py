@@ -41,14 +41,15 @@ QUANTITIES = (
     "change beside the border",
 )
 REPAINT, TRAJECTORY, FINE_TUNED = "RePaint", "RePaint, known trajectory", "fine-tuned"
+ONCE = "known trajectory, once"
 
 
 def methods(budget: int) -> dict[str, dict]:
-    """How to paint with so many evaluations of the decoder, the inversion's included."""
+    """How to paint with so many evaluations of the decoder, the inversion's included, one for two of its steps."""
     return {
         REPAINT: {"known": "noised", "resamplings": 2, "eta": 1.0, "steps": budget // 2},
-        TRAJECTORY: {"known": "trajectory", "resamplings": 2, "eta": 1.0, "steps": budget // 3},
-        "known trajectory, once": {"known": "trajectory", "steps": budget // 2},
+        TRAJECTORY: {"known": "trajectory", "resamplings": 2, "eta": 1.0, "steps": 2 * budget // 5},
+        ONCE: {"known": "trajectory", "steps": 2 * budget // 3},
         "noised, once": {"known": "noised", "steps": budget},
         FINE_TUNED: {"known": "noised", "steps": budget, "decoder": "fine-tuned"},
     }
@@ -147,7 +148,7 @@ def sentence(rows: list[dict], method: str, reference: str = TRAJECTORY) -> str:
 
 def main(
     count: Annotated[int, typer.Option("--scenes", min=2, max=187, help="Number of pictures.")] = 64,
-    budget: Annotated[int, typer.Option(min=6, help="Evaluations of the decoder for each edit.")] = 24,
+    budget: Annotated[int, typer.Option(min=5, help="Evaluations of the decoder for each edit.")] = 20,
     only: Annotated[str, typer.Option(help="One of the methods, by its name; all of them by default.")] = "",
     sheet: Annotated[Path | None, typer.Option(help="Where to draw a contact sheet of the first pictures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,

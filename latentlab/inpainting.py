@@ -20,6 +20,7 @@ from .latents import Latent
 from .noise import SeededNoise
 
 KNOWN = ("trajectory", "noised")
+SWEEPS = 8  # of the relaxation at each size
 Known = Callable[[int], Tensor]  # a time to the state (1 or B, C, H, W) of the part of x_0 that is known
 
 
@@ -64,16 +65,17 @@ def trajectory(decoder: Decoder, x_0: Tensor, cond: Conditioning, times: Sequenc
     """The known part on its own deterministic path from x_0 to x_T, as DDIM inversion walks it.
 
     Unlike fresh noise it is the same whenever a level is visited, so that what is painted beside it has one thing to
-    agree with.  The states are those of the naive inversion (Song et al. 2021, section 4.3), one evaluation a step:
-    nothing is decoded from them alone, so they need not be exact.
+    agree with.  The states are those of the naive inversion (Song et al. 2021, section 4.3) in steps of two levels, one
+    evaluation each: nothing is decoded from them alone, so they need not be exact.
 
     Args:
         x_0: (1 or B, C, H, W). cond: as many rows, z_i of the picture as it is.
         times: those that `inpaint_steps` visits, from noise to CLEAN.
     """
     x_t, states = x_0, {CLEAN: x_0}
-    for s, t in itertools.pairwise(reversed(times)):
-        eps = evaluate(decoder, x_t, max(s, 0), cond)
+    for number, (s, t) in enumerate(itertools.pairwise(reversed(times))):
+        if number % 2 == 0:
+            eps = evaluate(decoder, x_t, max(s, 0), cond)
         x_t = states[t] = ddim_step(x_t, eps, abar_at(decoder.abar, s), abar_at(decoder.abar, t))
     return states.__getitem__
 
@@ -165,15 +167,23 @@ def inpaint_steps(
 
 
 def on_grid(mask: Tensor, decoder: Decoder) -> Tensor:
-    """A mask of pixels (B, 1, H, W) in the grid of x_0: a cell is painted where any of its pixels is."""
-    return F.adaptive_max_pool2d(mask.float(), decoder.shape[1:]) > 0
+    """A mask of pixels (B, 1, H, W) in the grid of x_0: a cell is painted where at least half of it is.
+
+    So the cells of the border go on telling the decoder what lies outside.  What is painted far from any such cell, a
+    thin line, takes every cell that it touches.
+    """
+    share = F.adaptive_avg_pool2d(mask.float(), decoder.shape[1:])
+    mostly = share >= 0.5
+    near = F.max_pool2d(mostly.float(), 3, 1, 1) > 0
+    return mostly | ((share > 0) & ~near)
 
 
 def continued(values: Tensor, unknown: Tensor) -> Tensor:
     """Values (B, C, H, W) with the unknown ones (B, 1, H, W) replaced by a smooth continuation of the others.
 
-    Means of the known among 2 × 2, coarser and coarser until all are known, and bilinear on the way back
-    (push-pull; Gortler et al. 1996, section 3.3).  A picture of which nothing is known becomes 0.
+    It is the harmonic function that meets them at the border, Δf = 0, nearly: means of the known among 2 × 2, coarser
+    and coarser until all are known; on the way back bilinear, and at each size `SWEEPS` times the mean of the four
+    neighbours (the cascadic multigrid of Bornemann and Deuflhard 1996).  A picture of which nothing is known becomes 0.
     """
     if not unknown.any() or values.shape[-2:] == (1, 1):
         return values
@@ -181,7 +191,12 @@ def continued(values: Tensor, unknown: Tensor) -> Tensor:
     coarse = F.avg_pool2d(values.where(~unknown, 0), 2, ceil_mode=True) / weight.clamp_min(1e-6)
     coarse = continued(coarse, weight == 0)
     smooth = F.interpolate(coarse, values.shape[-2:], mode="bilinear", align_corners=False)
-    return torch.where(unknown, smooth, values)
+    values = torch.where(unknown, smooth, values)
+    for _ in range(SWEEPS):
+        wide = F.pad(values, (1, 1, 1, 1), mode="replicate")
+        around = wide[..., 1:-1, :-2] + wide[..., 1:-1, 2:] + wide[..., :-2, 1:-1] + wide[..., 2:, 1:-1]
+        values = torch.where(unknown, around / 4, values)
+    return values
 
 
 def composed(painted: Tensor, original: Tensor, mask: Tensor, reach: int) -> Tensor:
@@ -197,7 +212,8 @@ def composed(painted: Tensor, original: Tensor, mask: Tensor, reach: int) -> Ten
     """
     unknown = mask.expand(len(painted), -1, -1, -1)
     near = F.avg_pool2d((~mask).to(painted), 2 * reach + 1, 1, reach, count_include_pad=False)
-    corrected = painted + (2 * near).clamp(max=1) * continued(original - painted, unknown)
+    fade = (near * (2 + 1 / reach)).clamp(max=1)  # 1 beside a straight border
+    corrected = painted + fade * continued(original - painted, unknown)
     return torch.where(mask, corrected.clamp(-1, 1), original)
 
 

@@ -127,11 +127,29 @@ def test_strength_is_the_share_of_the_steps(lab, strength, count):
     assert times == levels(lab.decoder.abar, 10)[-1 - count :]
 
 
-def test_a_cell_of_the_grid_is_painted_where_any_of_its_pixels_is(lab):
+@pytest.mark.parametrize(
+    ("rows", "columns", "cells"),
+    [
+        ((4, 12), (6, 14), [[row, column] for row in (1, 2) for column in (1, 2, 3)]),
+        ((4, 8), (7, 13), [[1, 2]]),
+        ((5, 6), (17, 26), [[1, 4], [1, 5], [1, 6]]),
+    ],
+    ids=["half of a cell", "less than half beside others", "a thin line"],
+)
+def test_a_cell_of_the_grid_is_painted_where_half_of_it_is_and_a_thin_line_takes_what_it_touches(
+    lab, rows, columns, cells
+):
     pixels = torch.zeros(1, 1, 32, 32).bool()
-    pixels[..., 5, 17:26] = True
+    pixels[..., slice(*rows), slice(*columns)] = True
     grid = inpainting.on_grid(pixels, lab.decoder)  # 4 × 4 pixels a cell
-    assert grid.nonzero()[:, 2:].tolist() == [[1, 4], [1, 5], [1, 6]]
+    assert grid.nonzero()[:, 2:].tolist() == cells
+
+
+def test_a_border_beside_the_edge_of_the_picture_still_tells_what_lies_outside(lab):
+    """A mask of 0.8 of the side once covered every cell of 8 × 8, and the background was painted in another colour."""
+    pixels = torch.zeros(1, 1, 64, 64).bool()
+    pixels[..., 6:-6, 6:-6] = True
+    assert int(inpainting.on_grid(pixels, lab.decoder).sum()) == 36
 
 
 def test_a_continuation_keeps_what_is_known_and_stays_between_its_extremes(normal, mask):
@@ -154,7 +172,8 @@ def test_what_the_first_stage_shifts_is_taken_off_near_the_border_alone_and_the_
     change = inpainting.composed(original + shift, original, mask, reach=4) - original
     share = (change / shift)[..., 12, 12:]
     torch.testing.assert_close(share[..., 4:], torch.ones_like(share[..., 4:]))
-    torch.testing.assert_close(share[..., 0], torch.full_like(share[..., 0], 1 / 9))  # 4 of its 9 columns are outside
+    wanted = share.new_tensor([0, 1 / 4])  # 4 and 3 of their 9 columns are outside
+    torch.testing.assert_close(share[..., :2], wanted.expand_as(share[..., :2]))
     other = inpainting.composed(normal(3, 3, 24, 24), original, mask, reach=4)
     assert torch.equal(other.where(~mask, 0), original.where(~mask, 0).expand_as(other))
 
