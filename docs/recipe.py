@@ -28,11 +28,11 @@ HEAD = """\
 *`python docs/recipe.py` writes this page from the manifest of the weights, their configs and the trainings' classes.*
 
 Every part of the miniature beside the part of the paper that it follows. A dash means that the paper does not say, or
-that the part has no such setting. Sources: unCLIP is Ramesh et al. 2022 (table 3 in appendix C, and section 2), GLIDE
-is Nichol et al. 2021 (section 4), DALL·E 1 is Ramesh et al. 2021 (appendices A and B), CLIP is Radford et al. 2021
-(section 2.5 and appendix F). The figures of all four were compared with copies of the papers' texts and the configs of
-`openai/glide-text2im`, but for CLIP's learning rate, which is marked: its table was not in the copies. Copies of
-DALL·E 1's appendix differ in the transformer's EMA (0.999 or 0.99).
+that the part has no such setting. The papers' figures are quoted from these places: unCLIP is Ramesh et al. 2022 (table
+3 in appendix C, and section 2), GLIDE is Nichol et al. 2021 (section 4; its noised CLIP by the configs of
+`openai/glide-text2im`), DALL·E 1 is Ramesh et al. 2021 (appendices A and B), CLIP is Radford et al. 2021 (section 2.5,
+appendix F and the released ViT-L/14). Two figures are open: CLIP's learning rates stand in a table that was not at
+hand, so that none is given here, and copies of DALL·E 1's appendix differ in the transformer's EMA (0.999 or 0.99).
 """
 ROWS = ("parameters", "steps", "hours", "batch", "learning rate", "width", "depth", "schedule", "dropped", "EMA")
 
@@ -65,7 +65,7 @@ PARTS = (
         {
             "parameters": "428 M",
             "batch": "32,768",
-            "learning rate": "4e-4 (not checked)",
+            "learning rate": "not given here",
             "steps": "32 epochs of 400 M pairs",
             "width": "1,024 and 768 (text)",
             "depth": "24 and 12 (text)",
@@ -100,7 +100,11 @@ PARTS = (
             "EMA": "0.9999",
         },
         {"schedule": "cosine, 1,000 steps; 16 to sample"},
-        ("Of two samples the one nearer to the caption is kept, as in the paper.",),
+        (
+            "On 320 held-out captions its pictures lie nearer to real ones than those of the caption's z_t in the CLIP "
+            "slot: a Fréchet distance of 0.033 against 0.052, and 0.075 without a CLIP embedding.",
+            "Of two samples the one nearer to the caption is kept, as in the paper.",
+        ),
     ),
     Part(
         "Autoregressive prior",
@@ -183,6 +187,12 @@ PARTS = (
             "schedule": "1,024 tokens of 8,192 values; temperature 1 to 1/16; KL weight 6.6",
             "EMA": "0.999",
         },
+        effects=(
+            "A finite scalar quantiser takes the place of the Gumbel codebook and needs neither a temperature nor a "
+            "weight of the KL divergence: 98.5% of its values are in use.",
+            "After 14 minutes 256 tokens of 1,000 values kept more of a picture than 64 of 4,375 (24.8 against 22.4 "
+            "dB), but the transformer's step costs more than three times as much on them, so that 64 ship.",
+        ),
     ),
     Part(
         "Transformer of DALL·E 1",
@@ -199,6 +209,11 @@ PARTS = (
             "schedule": "256 caption tokens and 1,024 picture tokens",
             "EMA": "0.999",
         },
+        effects=(
+            "Training on from 704 to 2,269 steps lowered the held-out loss from 3.97 to 3.38 nats a "
+            "token; CLIP then named 37% of single samples and 14% before.",
+            "Captions are dropped, which the paper does not do, so that guidance works.",
+        ),
     ),
 )
 WIDTHS = ("width", "n_embd", "caption_projection_dim", "block_out_channels", "encoder_block_out_channels")
@@ -252,11 +267,16 @@ def _shape(folder: Path) -> dict[str, str]:
         config["width"] = config["attention_head_dim"] * config["num_attention_heads"]
     shape = {"width": WIDTHS, "depth": DEPTHS}
     named = {name: next((config[key] for key in keys if key in config), None) for name, keys in shape.items()}
+    if "levels" in config:
+        named["schedule"] = f"{TOKENS} tokens of {prod(config['levels']):,} values"
+    if "words" in config:
+        named["schedule"] = f"{config['n_positions'] - TOKENS} caption tokens and {TOKENS} picture tokens"
     if "length" in config and "bins" in config:
         named["schedule"] = f"{config['length'] - 1} components in {config['bins']} quantiles"
     return {name: _text(value) for name, value in named.items() if value is not None}
 
 
+TOKENS = 64  # of a picture of the discrete first stage
 SHAPES = (("width", "width"), ("depth", "layers"))
 
 
