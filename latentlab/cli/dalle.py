@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from ..errors import UserError
 from .inputs import Inputs, integers, load_pixels, parse_list
 from .options import Count, Fit, Guidance, Json, ModelChoice, Out, Seed, Steps, with_model_options
 from .output import report, run_with_progress_bar, save_result, slug
+
+if TYPE_CHECKING:
+    from ..models import Lab
 
 
 @with_model_options
@@ -68,7 +71,10 @@ def dalle(
 @with_model_options
 def rerank(
     model: ModelChoice,
-    prompts: Annotated[list[str], typer.Argument(help="Prompts of single things, like “a dog”.")],
+    prompts: Annotated[list[str] | None, typer.Argument(help="Prompts of single things, like “a dog”.")] = None,
+    things: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many of the things that the model knows, in place of prompts.")
+    ] = None,
     systems: Annotated[str, typer.Option(help="Systems to compare, separated by commas.")] = "dalle,unclip",
     counts: Annotated[str, typer.Option(help="The numbers n, separated by commas.")] = "1,2,4,8,16,32,64",
     labels: Annotated[
@@ -87,11 +93,14 @@ def rerank(
     from .. import experiments
     from ..io import atomic
 
+    if (things is None) == (not prompts):
+        raise UserError("give either prompts, like “a dog” “a bus”, or --things and a number")
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
+    chosen = prompts or _spread(lab, things or 1)
     stream = experiments.rerank.stream(
         lab,
-        prompts,
+        chosen,
         systems=parse_list(systems),
         counts=integers(counts, "--counts"),
         labels=parse_list(labels),
@@ -101,7 +110,15 @@ def rerank(
     )
     result = run_with_progress_bar(stream, as_json)
     figures = {"pictures": result.pictures()}
-    report(result, save_result(result, folder, f"{slug(prompts[0])}-reranked", figures=figures), as_json)
+    report(result, save_result(result, folder, f"{slug(chosen[0])}-reranked", figures=figures), as_json)
+
+
+def _spread(lab: Lab, count: int) -> list[str]:
+    """So many of the lab's things, spread evenly over its list."""
+    known = lab.things
+    if count > len(known):
+        raise UserError(f"--things is {count}, and {lab.name} knows {len(known)} things: give fewer, or prompts")
+    return [known[k * len(known) // count] for k in range(count)]
 
 
 COMMANDS = (dalle, rerank)
