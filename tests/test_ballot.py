@@ -107,5 +107,7 @@ def test_the_results_have_a_line_for_each_pair_and_a_sentence_where_there_is_a_p
     cast = [Vote("drawing", one, other)] * 12 + [Vote("prompt", one, other)] * 11 + [Vote("drawing", one, third)]
     shown = ballot.results_html(cast)
     assert "drawing: A is preferred to B in 100% of 12 votes." in shown
+    assert "share of the votes for the system that stands first" in shown and "better drawn" in shown
+    assert ballot.COLUMNS.keys() == votes.QUESTIONS.keys()
     assert "No preference can be told yet in 1 of 3 comparisons" in shown
     assert "A against B, n = 11 to 12" in shown and "A against C, n = 1" in shown

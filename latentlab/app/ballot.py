@@ -35,6 +35,7 @@ PROMPTS = (
     "a snail",
     "a pizza",
 )  # of a model without a list of things
+COLUMNS = {"drawing": "better drawn", "prompt": "fits the prompt", "diversity": "more varied"}  # of the results
 SIDE = 128  # pixels of one picture in a grid
 ANSWER = """
 const answer = side => {
@@ -224,6 +225,7 @@ def _table(kept: Sequence[Vote]) -> str:
     ends = {pair: dict.fromkeys((min(n), max(n))) for pair, n in counts.items()}
     names = {pair: f"{pair}, n = {' to '.join(map(str, n))}" for pair, n in ends.items()}
     table = [{**row, "quantity": names[f"{row['system']} against {row['against']}"]} for row in rows]
-    keep = ("question", "quantity", "value", "n", "low", "high")
-    sentences = "".join(map(markup.paragraph, told))
-    return sentences + markup.results_table([{name: row[name] for name in keep} for row in table])
+    keep = ("quantity", "value", "n", "low", "high")
+    lines = [{**{name: row[name] for name in keep}, "question": COLUMNS[row["question"]]} for row in table]
+    told.append("A number in the table is the share of the votes for the system that stands first in its line.")
+    return "".join(map(markup.paragraph, told)) + markup.results_table(lines)
