@@ -113,7 +113,7 @@ def dalle(
         guidance: l_∅ + g (l_c - l_∅) of the logits; 1 is no guidance.  By default these three are the model's own.
         best: rank the pictures by their cosine to the prompt, and keep so many, best first (section 2.6); by default
             all are kept, in the order of their seeds.
-        picture: (1, 3, H, W), whose upper part is kept and continued (the paper's figure 2c); None: all is new.
+        picture: (1, 3, H, W), whose upper part is kept and continued (the paper's figure 2d); None: all is new.
         share: of that picture which is kept, in whole rows of tokens.
         preview_every: `.stream` shows pictures each so many tokens.
 
