@@ -21,7 +21,7 @@ from latentlab.app import controls, layout, links, markup, model_cache, outputs,
 from latentlab.app.main import build, main
 from latentlab.app.output_bar import OutputBar
 from latentlab.app.page import validated_params, with_settings
-from latentlab.app.pages import PAGES, attack, clip, edit, generate, interpolate, pca
+from latentlab.app.pages import PAGES, attack, clip, dalle, edit, generate, interpolate, pca
 from latentlab.experiments import Progress
 from latentlab.io import images
 
@@ -289,6 +289,24 @@ def test_pictures_are_sent_to_the_page_as_files(lab, key):
     assert not [p for update in updates for c, v in update.items() if c is not built.run_output for p in pictures(v)]
     for one, image in zip(last[built.gallery]["value"], last[built.run_output].images):
         assert images.read_metadata(one[0])["shows"] == image.title == one[1]
+
+
+def test_a_picture_that_is_optional_is_asked_for_after_the_prompt_and_only_when_it_is_wanted(lab):
+    model_cache.set_lab(lab)
+    with gr.Blocks():
+        built = layout.build(dalle.PAGE, gr.Dropdown(["toy"]), picker.load_examples())
+    inputs = built.run.parent.parent.children
+    slot = next(c for c in inputs if isinstance(c, gr.Column) and built.pickers[0].selection in c.children)
+    assert not slot.visible
+    before = [c for k in inputs[: inputs.index(slot)] for c in (k, *getattr(k, "children", ()))]
+    assert built.controls["prompt"] in before and built.controls["carry_on"] in before
+    shows = next(fn for fn in built.tab.parent.parent.fns.values() if [*fn.outputs] == [slot])
+    assert shows.fn(True)["visible"] and not shows.fn(False)["visible"]
+    values = {name: control.value for name, control in built.controls.items()} | {"carry_on": True, "drawn": 3}
+    *_, last = built.events[0].fn("toy", picture(), *values.values())
+    shown = last[built.run_output].images
+    assert len(shown) == 1 + 4 and shown[0].title == "your picture in tokens"
+    assert "kept the upper half of the picture and drew the lower half 4 times" in last[built.status]
 
 
 def test_a_table_of_one_value_is_left_to_the_sentence(lab):

@@ -102,3 +102,25 @@ def test_what_clip_recognises_is_counted_for_each_row_of_the_prior_page():
 def test_the_road_names_the_best_and_the_fastest_system():
     sentence = sentences.road(["DALL·E 1", "GLIDE"], [0.5, 0.7], [1.0, 2.0], 1)
     assert "by GLIDE fits" in sentence and "DALL·E 1 is the fastest, with 1.0 s" in sentence
+
+
+@pytest.mark.parametrize(
+    ("shown", "drawn", "continued", "text"),
+    [
+        (4, 8, False, "DALL·E 1 drew 8 pictures of “a dog”. CLIP ranked them, and the best 4 come first."),
+        (2, 2, False, "2 pictures of “a dog”, the one that fits the prompt best for CLIP first."),
+        (1, 1, False, "1 picture of “a dog”."),
+        (4, 8, True, "drew the lower half 8 times, for “a dog”. CLIP ranked the results, and the best 4 come first."),
+        (1, 1, True, "DALL·E 1 kept the upper half of the picture and drew the lower half for “a dog”."),
+    ],
+)
+def test_pictures_that_clip_ranked_are_counted_without_numbers_of_clip(shown, drawn, continued, text):
+    told = sentences.ranked("a dog", shown, drawn, by="DALL·E 1", continued=continued)
+    assert told.endswith(text) and "cos" not in told
+
+
+def test_what_a_choice_buys_is_told_for_clip_and_for_the_judge():
+    shares = {"DALL·E 1": {"CLIP's accuracy": (0.4, 1.0), "the judge's accuracy": (0.6, 0.8)}}
+    told = sentences.reranked(shares, 8, 3)
+    assert "of 3 prompts" in told and "40% to 100% with CLIP" in told
+    assert "60% to 80% with a network that took no part in the choice" in told

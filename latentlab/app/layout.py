@@ -125,7 +125,7 @@ def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPa
     """Build the page's tab and its events."""
     examples = [*page.examples(), *examples]
     with gr.Tab(page.title, id=page.key) as tab:
-        stages = {*diagram.page_stages(page.key), *page.stages}
+        stages = page.stages or diagram.page_stages(page.key)
         gr.HTML(markup.description(page.title, page.description, stages), padding=False, elem_classes="description")
         above = page.above() if page.above else None
         with gr.Row(equal_height=False, elem_classes=f"page-{page.key}"):
@@ -153,8 +153,14 @@ def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPa
 
 def _inputs(page: Page, examples: list[InputImage]) -> tuple[Controls, list[picker.Picker], gr.Button, gr.Button]:
     """Build the left side: pictures, controls, Run and Cancel, and the advanced controls."""
-    slots = gr.Column(visible=bool(page.pictures))
+    slots = gr.Column(visible=bool(page.pictures) and not page.pictures_if, render=False)
+    if not page.pictures_if:
+        slots.render()
     controls = page.controls()
+    if page.pictures_if:
+        slots.render()
+        optional: Any = controls[page.pictures_if]
+        optional.change(lambda checked: gr.update(visible=checked), optional, slots, **QUIET)
     filled = {name: controls[name] for name in page.filled}
     with slots:
         pickers = [

@@ -65,6 +65,8 @@ class Page:
             parameters of `run`.
         run: (model, [pictures…], **params) -> a generator of Progress that returns a PageResult.
         pictures: the labels of the input pictures.
+        pictures_if: the checkbox below which the input pictures stand, where they are optional; they are shown while
+            it is checked.
         initial_examples: for each input picture a regular expression; the page starts with the first example whose
             caption it matches.
         filled: the text boxes that follow from the chosen picture; `fill` returns their texts by name. Their own
@@ -82,7 +84,7 @@ class Page:
         rows: whether the gallery keeps its rows on a phone, because they have a meaning.
         gallery: whether the page has a gallery.
         above: builds components above inputs and results, which the built page keeps.
-        stages: stages that the page shows beside those that its experiments declare.
+        stages: stages that the page shows in place of those that its experiments declare.
         not_in_api: controls that the page's endpoint lacks.
         new_seeds: whether a button draws another value of the control `seed` and runs the page.
         order: the page's place among the tabs, which begin with the lowest.
@@ -96,6 +98,7 @@ class Page:
     advanced: Callable[[], Controls] = dict
     extra_outputs: Callable[[], Controls] = dict
     pictures: tuple[str, ...] = ()
+    pictures_if: str = ""
     initial_examples: tuple[str, ...] = ("heart", "apple")
     filled: tuple[str, ...] = ()
     fill: Callable[[InputImage], dict[str, str]] = no_texts

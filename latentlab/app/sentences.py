@@ -107,6 +107,28 @@ def recognised(hits: dict[str, int], count: int) -> str:
     return f"Of the {count} pictures in each row CLIP recognises the prompt's thing in {listed(rows)}."
 
 
+def ranked(prompt: str, shown: int, drawn: int, *, by: str = "The model", continued: bool = False) -> str:
+    """How many pictures were drawn, and how many of them are shown first, because CLIP prefers them."""
+    if continued:
+        first = f"{by} kept the upper half of the picture and drew the lower half "
+        first += f"{drawn} times, for “{prompt}”." if drawn > 1 else f"for “{prompt}”."
+        return first if drawn == 1 else f"{first} CLIP ranked the results, and the best {shown} come first."
+    if drawn == shown:
+        order = ", the one that fits the prompt best for CLIP first" if drawn > 1 else ""
+        return f"{drawn} picture{'s' * (drawn > 1)} of “{prompt}”{order}."
+    return f"{by} drew {drawn} pictures of “{prompt}”. CLIP ranked them, and the best {shown} come first."
+
+
+def reranked(shares: dict[str, dict[str, tuple[float, float]]], most: int, prompts: int) -> str:
+    """What a choice buys: system -> who names the pictures -> the share named right, of one and of the best of most."""
+    others = {"the judge's accuracy": "a network that took no part in the choice"}
+    told = []
+    for system, rows in shares.items():
+        seen = [f"from {one:.0%} to {best:.0%} with {others.get(name, 'CLIP')}" for name, (one, best) in rows.items()]
+        told.append(f"the share that is named right goes {listed(seen)}, by {system}")
+    return f"From single pictures of {prompts} prompts to the best of {most}, {'; '.join(told)}."
+
+
 def road(names: Sequence[str], scores: Sequence[float], seconds: Sequence[float], prompts: int) -> str:
     """Which system's picture CLIP finds nearest to the prompt, and which system was the fastest."""
     best, fast = (max(range(len(names)), key=key) for key in (lambda k: scores[k], lambda k: -seconds[k]))

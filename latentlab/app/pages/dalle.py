@@ -9,14 +9,14 @@ import torch
 
 from ... import experiments
 from ...errors import UserError
-from ...experiments.reranking import COUNTS
-from .. import controls, markup, model_cache
+from ...experiments.reranking import COUNTS, SYSTEMS
+from .. import controls, markup, model_cache, sentences
 from ..events import QUIET, Controls, Update
 from ..outputs import InputImage, output_images
 from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, run_experiment
 
-TASKS = [("Pictures of a prompt", "generate"), ("What the best of n buys", "rerank")]
+TASKS = [("Pictures of a prompt", "generate"), ("The best of many, by CLIP", "rerank")]
 PROMPTS = ("a red apple on blue", "a dog", "a penguin on yellow", "a strawberry", "a bus on green", "a heart")
 MOST = 8  # prompts of the best of n
 
@@ -35,7 +35,9 @@ def inputs() -> Controls:
     )
     count = controls.count(4)
     carry_on = gr.Checkbox(
-        False, label="Continue the picture", info="Its upper half is kept, and the tokens of the lower half are new."
+        False,
+        label="Continue a picture",
+        info="The upper half of a picture is kept, and DALL·E 1 draws the lower half.",
     )
     shown = [prompt, examples.dataset, count, carry_on]
     task.change(_visible, task, [*shown, prompts], **QUIET)
@@ -43,9 +45,10 @@ def inputs() -> Controls:
 
 
 def _visible(task: str) -> list[Update]:
-    """Show the boxes that the task reads."""
+    """Show the boxes that the task reads; only pictures of a prompt continue a picture."""
     generates = task == "generate"
-    return [gr.update(visible=visible) for visible in (generates, generates, generates, generates, not generates)]
+    shown = [gr.update(visible=visible) for visible in (generates, generates, generates)]
+    return [*shown, gr.update(visible=generates, value=False), gr.update(visible=not generates)]
 
 
 def advanced() -> Controls:
@@ -99,7 +102,10 @@ def run(
     titles = [f"seed {s}{' · lower' * (k >= count)}" for k, s in enumerate(seeds)]
     images = output_images(torch.cat([part.pixels for part in parts]), titles, captions=[prompt] * len(titles))
     pictures = [replace(image, settings={**result.settings, "seed": s}) for image, s in zip(images, seeds)]
-    return PageResult(result, pictures, unfolded=int(count))
+    begun = [] if result.beginning is None else output_images(result.beginning, ["your picture in tokens"])
+    summary = sentences.ranked(prompt, int(count), len(seeds), by="DALL·E 1", continued=bool(begun))
+    shown = int(count) + len(begun)
+    return PageResult(result, [*begun, *pictures], summary=summary, unfolded=shown, columns=min(shown, 5))
 
 
 def _rerank(model: str, prompts: str, drawn: int, seed: int, unclip: bool) -> PageRun:
@@ -112,18 +118,35 @@ def _rerank(model: str, prompts: str, drawn: int, seed: int, unclip: bool) -> Pa
     titles = [f"{prompt} · best of {n}" for _ in result.systems for prompt in result.prompts for n in result.counts]
     pictures = output_images(result.pixels.flatten(0, 2), titles)
     figure = markup.figure_html(result.figure(), "CLIP score, accuracy and distance against n")
-    return PageResult(result, pictures, figures=figure, columns=len(counts))
+    return PageResult(result, pictures, figures=figure, columns=len(counts), summary=_reranked(result))
+
+
+def _reranked(result: experiments.RerankingResult) -> str:
+    """How often CLIP, and the judge, see the right thing in one picture and in the best of the most."""
+    first, last = result.counts[0], result.counts[-1]
+    shares = {
+        SYSTEMS[system]: {
+            row["quantity"]: (row["value"], result.value(row["quantity"], system=system, n_best=last))
+            for row in result.table
+            if row["system"] == system and row.get("n_best") == first and "accuracy" in row["quantity"]
+        }
+        for system in result.systems
+    }
+    return sentences.reranked(shares, last, len(result.prompts))
 
 
 PAGE = Page(
     "dalle",
     "DALL·E 1",
-    "A transformer writes a picture as a sequence of tokens, from the upper left to the lower right, and CLIP chooses "
-    "among the results. Look for what a token can't show, and for what choosing among more pictures buys.",
+    "DALL·E 1 draws a picture piece by piece, from the upper left to the lower right, as one writes a text word by "
+    "word. The pieces are called tokens. CLIP then chooses the pictures that fit the prompt best. Look for pieces that "
+    "do not fit together.",
     inputs,
     run,
     advanced,
     pictures=("Picture to continue",),
+    pictures_if="carry_on",
+    stages=("tokens",),  # CLIP's space and the decoder are unCLIP's, which only the choice compares
     new_seeds=True,
     order=12,
 )

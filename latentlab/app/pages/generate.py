@@ -8,7 +8,7 @@ import gradio as gr
 
 from ... import experiments
 from ...experiments import GenerationResult
-from .. import caption_help, controls
+from .. import caption_help, controls, sentences
 from ..events import Controls
 from ..outputs import OutputImage, output_images
 from ..page import Page, PageResult, PageRun
@@ -109,7 +109,7 @@ def run(
     )
     ranked = [result, *([result.others] if result.others else [])]
     pictures = [image for part in ranked for image in _pictures(part, result, prompt)]
-    return PageResult(result, pictures, summary=_summary(result), unfolded=count)
+    return PageResult(result, pictures, summary=sentences.ranked(prompt, count, len(pictures)), unfolded=count)
 
 
 def _pictures(part: GenerationResult, result: GenerationResult, prompt: str) -> list[OutputImage]:
@@ -118,17 +118,6 @@ def _pictures(part: GenerationResult, result: GenerationResult, prompt: str) -> 
     titles = [f"seed {seed}{note}" for seed in part.seeds]
     pictures = output_images(part.pixels, titles, captions=[prompt] * len(titles), latents=part.latent)
     return [replace(image, settings={**result.settings, "seed": seed}) for image, seed in zip(pictures, part.seeds)]
-
-
-def _summary(result: GenerationResult) -> str:
-    drawn = len(result.seeds) + (len(result.others.seeds) if result.others else 0)
-    prompt = result.settings["prompt"]
-    if result.others is None:
-        order = ", the one that fits the prompt best for CLIP first" if drawn > 1 else ""
-        return f"{drawn} picture{'s' * (drawn > 1)} of “{prompt}”{order}."
-    return (
-        f"The model drew {drawn} pictures of “{prompt}”. CLIP ranked them, and the best {len(result.seeds)} come first."
-    )
 
 
 PAGE = Page(
