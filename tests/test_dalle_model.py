@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from latentlab import UserError
+from latentlab import UserError, experiments
 from latentlab.models import gpt2
 from latentlab.models.dalle import Dalle
 from latentlab.training.dalle import DalleTraining, TokenPool, level_rows
@@ -72,6 +72,12 @@ def test_the_upper_part_of_a_picture_is_kept_and_continued(dalle):
 def test_what_cannot_be_drawn_is_refused(dalle, captions, options, message):
     with pytest.raises(UserError, match=message):
         dalle.generate(captions, seeds=[0, 1, 2], **options)
+
+
+def test_an_unknown_word_and_what_is_too_long_are_named_in_a_note(miniature):
+    unknown, cut = experiments.dalle(miniature, "a zebrafish and " + 20 * "a dog ", seeds=[0]).notes
+    assert unknown.startswith("the model does not know “zebrafish”")
+    assert cut.startswith("the caption is longer than the model reads; it was cut after “")
 
 
 def test_a_share_that_keeps_nothing_or_all_is_refused(dalle):
