@@ -25,7 +25,7 @@ class Objective:
     """What is climbed: Σ_c w_c cos(z_i - μ, z_c) / Σ_c |w_c|.
 
     Args:
-        z: (C, D), embeddings of captions or pictures, or directions.
+        z: (C, D), embeddings of captions or pictures, or directions; (B, C, D) where each of B pictures has its own.
         weights: C, negative ones for what should not be seen.
         centre: μ (D,), None for 0; with the mean of many z_i the z may be directions among pictures.
 
@@ -38,16 +38,19 @@ class Objective:
     centre: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if len(self.z) != len(self.weights) or not len(self.z):
-            raise UserError(f"{len(self.weights)} weights for {len(self.z)} targets: give one weight for each, and one")
+        count = self.z.shape[-2]
+        if count != len(self.weights) or not count:
+            raise UserError(f"{len(self.weights)} weights for {count} targets: give one weight for each, and one")
         if not any(self.weights) or not all(math.isfinite(w) for w in self.weights):
             raise UserError(f"weights are {list(self.weights)}: give finite numbers that are not all 0, like 1 and 0.5")
 
     def __call__(self, z_i: Tensor) -> Tensor:
-        """The objective of each z_i: (N, D) to (N,)."""
+        """The objective of each z_i: (N, D) to (N,); where z is of B pictures, N = V · B, view after view."""
         centred = z_i if self.centre is None else z_i - self.centre.to(z_i)
         weights = torch.tensor(self.weights, device=z_i.device, dtype=z_i.dtype)
-        return normalize(centred) @ normalize(self.z.to(z_i)).T @ (weights / weights.abs().sum())
+        targets = normalize(self.z.to(z_i)) if self.z.ndim == 3 else normalize(self.z.to(z_i))[None]
+        rows = normalize(centred).view(-1, len(targets), 1, z_i.shape[-1])  # (V, B, 1, D)
+        return (rows @ targets.mT).flatten(0, 2) @ (weights / weights.abs().sum())
 
 
 class Step(NamedTuple):

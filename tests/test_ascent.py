@@ -24,6 +24,16 @@ def test_the_objective_is_the_weighted_mean_of_cosines(normal):
     torch.testing.assert_close(Objective(z, (2, -1), centre)(z_i), (2 * cosines[:, 0] - cosines[:, 1]) / 3)
 
 
+def test_each_picture_climbs_to_its_own_targets_as_it_does_alone(lab, grey):
+    z_t = lab.encoder.encode_text(["a cat", "a dog"])[:, None]
+    both = Pixels(grey)
+    climb(lab, both, Objective(z_t, (1.0,)), views=3, steps=5)
+    for row, z in enumerate(z_t):
+        alone = Pixels(grey[:1])
+        climb(lab, alone, Objective(z, (1.0,)), views=3, steps=5)
+        torch.testing.assert_close(both.pixels[row : row + 1], alone.pixels, atol=1e-5, rtol=0)
+
+
 def test_pixels_reach_the_embedding_where_it_can_be_reached_in_closed_form(lab, grey):
     z_t = lab.encoder.encode_text("a cat")  # on the toy the mean colour of four quarters, all within -1 to 1
     canvas = Pixels(grey)
