@@ -124,7 +124,7 @@ class Decoded(nn.Module):
             memory holds one.
     """
 
-    def __init__(self, decoder: Decoder, z_i: Tensor, x_T: Tensor, *, free: str = "x_T", steps: int = 4) -> None:
+    def __init__(self, decoder: Decoder, z_i: Tensor, x_T: Tensor, *, free: str, steps: int) -> None:
         super().__init__()
         self.decoder, self.free, self.steps = decoder, free, steps
         self.z_i = nn.Parameter(z_i.clone(), requires_grad=free == "z_i")

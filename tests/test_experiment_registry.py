@@ -13,6 +13,7 @@ import latentlab
 from latentlab import cli, decoding, experiments, inpainting
 from latentlab.app import links, running
 from latentlab.app.pages import PAGES
+from latentlab.ascent import ascend
 from latentlab.experiments import EXPERIMENTS, InversionResult
 from latentlab.paper.drawings import DRAWINGS
 from latentlab.paper.figures import FIGURES
@@ -99,7 +100,9 @@ def test_every_experiment_has_a_small_run_for_the_laws_of_all():
 
 
 @pytest.mark.parametrize("name", small_runs.RUNS)
-def test_the_declared_number_of_pictures_is_what_a_run_decodes(lab, directions, monkeypatch, name):
+def test_the_declared_number_of_pictures_is_what_a_run_decodes_or_shows_clip_at_a_step(
+    lab, directions, monkeypatch, name
+):
     decoded, sample_steps, inpaint_steps = [], decoding.sample_steps, inpainting.inpaint_steps
 
     def counted(decoder, latent, **params):
@@ -110,7 +113,14 @@ def test_the_declared_number_of_pictures_is_what_a_run_decodes(lab, directions, 
         decoded.append(len(cond))
         return inpaint_steps(decoder, cond, *args, **params)
 
+    def counted_climb(canvas, *args, **params):
+        for number, step in enumerate(ascend(canvas, *args, **params)):
+            if number == 0:
+                decoded.append(len(step.pixels) * len(params["views"]))
+            yield step
+
     monkeypatch.setattr(decoding, "sample_steps", counted)
+    monkeypatch.setattr("latentlab.experiments.drawing_stages.ascend", counted_climb)
     monkeypatch.setattr(inpainting, "inpaint_steps", counted_inpainting)
     monkeypatch.setattr("latentlab.typography.LEGIBLE", 0.1)  # the toy's pictures have no room for letters
     arguments = small_runs.arguments(name, directions)
@@ -124,6 +134,14 @@ def test_a_larger_model_and_positional_arguments_lengthen_the_lease():
     captions = [f"caption {k}" for k in range(6)]
     small, large = (running.gpu_seconds(model, "ablate", (captions,), {"steps": 25}) for model in ("emoji", "karlo"))
     assert 5 < small < large
+    drawing = {"steps": 100, "views": 4, "seeds": [0]}
+    drawings = [running.gpu_seconds("emoji", "draw", ("a cat",), {**drawing, **more}) for more in ({}, {"views": 16})]
+    assert (
+        5
+        < drawings[0]
+        < drawings[1]
+        < running.gpu_seconds("emoji", "draw", ("a cat",), {**drawing, "views": 16, "canvas": "z_i", "seeds": [0, 1]})
+    )
     words = running.gpu_seconds("emoji", "spell", (["a", "b", "c", "d"],), {"seeds": range(8), "steps": 25})
     assert words == running.gpu_seconds("emoji", "spell", (), {"words": ["a"] * 4, "seeds": range(8), "steps": 25})
     assert words > running.gpu_seconds("emoji", "spell", (["a"],), {"seeds": range(8), "steps": 25})

@@ -80,7 +80,8 @@ class Declaration(Generic[R]):
         command: the words of its command line; "" where it has none.
         figures: its keys in `latentlab figures`; () where the paper has none.
         stages: the names of the stages that its Progress reports.
-        images: counts the pictures that a run decodes, from the arguments by name; at most, where the model decides.
+        images: counts the pictures that a run decodes, and those that CLIP sees at each step of a climb, from the
+            arguments by name; at most, where the model decides.
     """
 
     result: type[R]
@@ -136,7 +137,7 @@ class Experiment(Declaration[R], Generic[P, R]):
         return bound.arguments
 
     def count_images(self, *args: P.args, **kwargs: P.kwargs) -> int:
-        """How many pictures a run with these arguments decodes."""
+        """How many pictures a run with these arguments decodes, or shows CLIP at each step of a climb."""
         return self.images(self.arguments(*args, **kwargs))
 
     def __repr__(self) -> str:

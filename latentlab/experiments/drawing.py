@@ -17,7 +17,15 @@ from ..io import images
 from ..noise import checked_seeds
 from ..strokes import Paths
 from .base import Progress, Result, experiment
-from .drawing_stages import Recogniser, climb, cosine_rows, new_canvas, recognisers_of, recognition_rows
+from .drawing_stages import (
+    Recogniser,
+    climb,
+    cosine_rows,
+    new_canvas,
+    pictures_a_step,
+    recognisers_of,
+    recognition_rows,
+)
 from .stages import checked_pixels, encoder_of
 
 if TYPE_CHECKING:
@@ -100,7 +108,7 @@ class DrawingResult(Result):
     command="draw",
     figures=("canvases", "abstraction"),
     stages=("canvas",),
-    images=lambda a: 0,
+    images=lambda a: pictures_a_step(a["canvas"], len(a["seeds"]), a["views"]),
 )
 def draw(
     lab: Lab | Encoder,

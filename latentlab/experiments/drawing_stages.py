@@ -29,6 +29,7 @@ STARTS = ("noise", "blank")
 FRAMES = 24  # pictures of a climb that its animation shows
 SEEN = 32  # views over which a finished picture is measured
 SEEN_STREAM = 10**9  # other views than those of the climb
+DECODED_STEPS = 4  # of DDIM, through which the gradient goes to x_T or z_i
 STROKE_BYTES = 64  # memory of one pixel of one stroke
 LARGE = 256  # side of finished strokes, which have no size of their own
 
@@ -55,6 +56,15 @@ class Climb:
     scores: Tensor
     frames: Tensor
     notes: tuple[str, ...]
+
+
+def pictures_a_step(canvas: str, count: int, views: int) -> int:
+    """How many pictures a step of `count` drawings evaluates: views by CLIP, and a canvas's own by the decoder.
+
+    A canvas of x_T or z_i takes `DECODED_STEPS` of DDIM, each of which is evaluated again on the way back.
+    """
+    decoded = 3 * DECODED_STEPS if canvas in ("x_T", "z_i") else 0
+    return count * (max(1, views) + decoded)
 
 
 def new_canvas(
@@ -145,7 +155,11 @@ def _of_decoder(lab: Lab | Encoder, kind: str, pixels: Tensor, seeds: Sequence[i
             raise UserError(f"{lab.name} decodes pixels and has no first stage: give canvas='pixels' or another")
         return FirstStage(decoder, pixels)
     return Decoded(
-        decoder, encoder_of(lab).encode_image(pixels), draw_x_T(decoder, seeds, device=pixels.device), free=kind
+        decoder,
+        encoder_of(lab).encode_image(pixels),
+        draw_x_T(decoder, seeds, device=pixels.device),
+        free=kind,
+        steps=DECODED_STEPS,
     )
 
 

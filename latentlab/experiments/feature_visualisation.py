@@ -18,7 +18,7 @@ from ..io import images
 from ..latents import Latent
 from ..noise import draw_x_T
 from .base import Progress, Result, experiment, size
-from .drawing_stages import climb, new_canvas
+from .drawing_stages import climb, new_canvas, pictures_a_step
 from .stages import check_same_clip, cosine, sample_images, upsample_images
 
 if TYPE_CHECKING:
@@ -63,13 +63,17 @@ class FeatureVisualisationResult(Result):
         return f"{sentence}, and those that the decoder makes {decoded.min():.2f} to {decoded.max():.2f}."
 
 
+def _evaluated(canvas: str, rows: int, views: int) -> int:
+    return rows + pictures_a_step(canvas, rows, views)
+
+
 @experiment(
     FeatureVisualisationResult,
     page="",
     command="pca draw",
     figures=(),
     stages=("canvas", "decoder", "upsampler"),
-    images=lambda a: size(a["components"]) * len(a["signs"]),
+    images=lambda a: _evaluated(a["canvas"], size(a["components"]) * len(a["signs"]), a["views"]),
 )
 def visualise(
     lab: Lab,
@@ -109,14 +113,10 @@ def visualise(
         check_same_clip(lab, directions)
     rows = [(c, sign) for c in components for sign in signs]
     centre, targets = _targets(lab, directions, rows, sigma)
-    drawn = []
-    for target in targets:
-        objective = Objective((target - centre)[None], (1.0,), centre)
-        sheet = new_canvas(lab, canvas, start="noise", seeds=(seed,), strokes=strokes)
-        stream = climb(lab, sheet, objective, steps=steps, views=views, preview_every=preview_every)
-        drawn.append((yield from stream))
-    pixels = torch.cat([part.pixels for part in drawn])
-    decoded = pixels[:0]
+    objective = Objective((targets - centre)[:, None], (1.0,), centre)
+    sheet = new_canvas(lab, canvas, start="noise", seeds=[seed] * len(rows), strokes=strokes)
+    drawn = yield from climb(lab, sheet, objective, steps=steps, views=views, preview_every=preview_every)
+    pixels, decoded = drawn.pixels, drawn.pixels[:0]
     if lab.has_decoder:
         x_T = draw_x_T(lab.require_decoder(), [seed], device=lab.device).expand(len(rows), -1, -1, -1)
         params: dict[str, Any] = {"steps": decoder_steps, "guidance": guidance, "preview_every": preview_every}
@@ -132,7 +132,7 @@ def visualise(
         components=tuple(c for c, _ in rows),
         signs=tuple(sign for _, sign in rows),
         table=_table(rows, *cosines),
-        notes=tuple(dict.fromkeys(note for part in drawn for note in part.notes)),
+        notes=drawn.notes,
     )
 
 
