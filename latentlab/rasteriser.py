@@ -13,6 +13,8 @@ SHARPNESS = 5.0  # of an edge, per pixel: the logistic filter that is nearest to
 REACH = 2.5  # pixels beyond a stroke's edge, where its coverage has fallen below 1e-5
 OPAQUE = 1 - 1e-6  # so that no product of what shows through is 0, whose gradient takes torch far longer
 SEGMENTS = 8  # straight pieces of each cubic
+LONG = 12  # cubics from which on those of a curve are short, so that half as many pieces do
+TOGETHER = 2**16  # distances from pixels to pieces that are computed at once
 TILE = 8  # side of the squares of pixels for which the strokes near them are searched
 
 
@@ -66,8 +68,9 @@ def rasterise(
 
 
 def pieces(curves: Tensor) -> Chains:
-    """Each stroke's cubics as straight pieces: (B, K, M, 4, 2) to M · SEGMENTS pieces a stroke."""
-    t = torch.linspace(0, 1, SEGMENTS + 1, device=curves.device, dtype=curves.dtype)
+    """Each stroke's cubics as straight pieces: (B, K, M, 4, 2) to M · SEGMENTS pieces a stroke, half for M ≥ LONG."""
+    count = SEGMENTS if curves.shape[2] < LONG else SEGMENTS // 2
+    t = torch.linspace(0, 1, count + 1, device=curves.device, dtype=curves.dtype)
     basis = torch.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], 1)  # Bernstein's
     vertices = basis @ curves  # (B, K, M, SEGMENTS + 1, 2)
     starts = vertices[..., :-1, :].flatten(2, 3)
@@ -140,14 +143,17 @@ def _nearest(chains: Chains, pixels: Tensor) -> tuple[Tensor, Tensor]:
     x, y = (part.contiguous() for part in pixels.unbind(-1))
     nearest = torch.zeros(x.shape, dtype=torch.long, device=x.device)
     least = torch.full_like(x, torch.inf)
-    for k, (start, edge) in enumerate(zip(chains.starts.unbind(1), chains.edges.unbind(1))):  # (N, 2)
-        (x0, y0), (dx, dy) = start[..., None].unbind(1), edge[..., None].unbind(1)  # (N, 1)
+    together = max(1, TOGETHER // max(1, x.numel()))
+    for first in range(0, chains.starts.shape[1], together):
+        some = slice(first, first + together)
+        (x0, y0), (dx, dy) = (part[:, some].permute(2, 1, 0)[..., None] for part in chains)  # (G, N, 1)
         length = (dx * dx + dy * dy).clamp_min(1e-12)
-        across, down = x - x0, y - y0  # (N, P)
+        across, down = x - x0, y - y0  # (G, N, P)
         t = torch.addcmul(across * (dx / length), down, dy / length).clamp_(0, 1)
         squared = across.addcmul_(t, dx, value=-1).square_().add_(down.addcmul_(t, dy, value=-1).square_())
-        nearest.masked_fill_(squared < least, k)
-        torch.minimum(least, squared, out=least)
+        best, piece = squared.min(0) if len(squared) > 1 else (squared[0], 0)
+        nearest = torch.where(best < least, piece + first, nearest)
+        torch.minimum(least, best, out=least)
     return nearest, least
 
 
