@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,28 +70,29 @@ class Step(NamedTuple):
 class Views:
     """Random views of pictures: moved, turned, tilted, cropped, and in other light, by torchvision.
 
-    A picture that only one fixed view recognises is an adversarial example; one that all views recognise is a drawing.
     Frans et al. 2021 (CLIPDraw), section 3.
 
     Args:
         count: V, views of each picture; 0 gives the picture itself.
         size: side of a view.
+        strength: how far views are from the picture: 1 changes it a little, 2 twice as much.
         stream: what the views are for; views of different streams differ.
     """
 
-    def __init__(self, count: int, size: int, *, stream: int = 0) -> None:
+    def __init__(self, count: int, size: int, *, strength: float = 1.0, stream: int = 0) -> None:
         from torchvision.transforms import v2
 
         self.count, self.size, self.stream = count, size, stream
         # A fill of None leaves 0; torchvision cannot differentiate any other.
+        moved: dict[str, Any] = {"translate": (0.06 * strength,) * 2, "scale": (1.4 - 0.4 * strength, 1)}
         self.moved = v2.Compose(
             [
-                v2.RandomPerspective(0.3, p=0.8, fill=None),
-                v2.RandomAffine(12, translate=(0.06, 0.06), interpolation=v2.InterpolationMode.BILINEAR, fill=None),
+                v2.RandomPerspective(0.1 + 0.2 * strength, p=0.8, fill=None),
+                v2.RandomAffine(12 * strength, **moved, interpolation=v2.InterpolationMode.BILINEAR, fill=None),
                 v2.RandomResizedCrop(size, scale=(0.6, 1), ratio=(0.9, 1.1), antialias=True),
             ]
         )
-        self.lit = v2.ColorJitter(0.15, 0.15, 0.15)  # torchvision cannot differentiate a change of hue
+        self.lit = v2.ColorJitter(*[0.15 * strength] * 3)  # torchvision cannot differentiate a change of hue
 
     def __len__(self) -> int:
         return max(1, self.count)

@@ -18,7 +18,7 @@ from .rasteriser import rasterise
 
 STYLES = ("strokes", "shapes", "line")
 KNOTS = 6  # points of a closed shape
-WIDTHS = (0.012, 0.12)  # of a stroke, in fractions of the side
+WIDTHS = (0.012, 0.2)  # of a stroke, in fractions of the side
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -206,7 +206,9 @@ class Strokes(nn.Module):
     def random(
         cls, count: int, *, seeds: Sequence[int], paper: Tensor, style: str = "strokes", palette: Tensor | None = None
     ) -> Strokes:
-        """Strokes at random places, one picture for each seed.
+        """Strokes at random places around the middle, all of one grey, one picture for each seed.
+
+        The more there are, the thinner strokes are and the smaller shapes, so that they cover about the same area.
 
         Raises:
             UserError: no strokes, or an unknown style.
@@ -215,20 +217,18 @@ class Strokes(nn.Module):
             raise UserError(f"style is {style!r}: give one of {', '.join(STYLES)}")
         if count < 1:
             raise UserError(f"strokes is {count}: give at least 1, like 24")
+        rows = 1 if style == "line" else count
         if style == "line":
             steps = SeededNoise(seeds, (1, 3 * count + 1, 2), stream="line")() * 0.11
             points = 0.5 + _reflected(steps.cumsum(2))
-            rows = 1
         else:
             knots = KNOTS if style == "shapes" else 4
-            centres = torch.special.ndtr(SeededNoise(seeds, (count, 1, 2), stream="centres")()) * 0.8 + 0.1
+            centres = torch.special.ndtr(SeededNoise(seeds, (count, 1, 2), stream="centres")()) * 0.4 + 0.3
             spread = SeededNoise(seeds, (count, knots, 2), stream="points")()
-            points = centres + (_around(spread) if style == "shapes" else spread * 0.12)
-            rows = count
-        ink = torch.special.ndtr(SeededNoise(seeds, (rows, 3), stream="colours")()) * 2 - 1
-        if style == "line":
-            ink = torch.full_like(ink, -0.9)
-        widths = torch.full((len(ink), rows), {"strokes": 0.06, "shapes": 0.012, "line": 0.018}[style])
+            radius = 0.12 * min(1.5, (12 / count) ** 0.25)
+            points = centres + (_around(spread, radius) if style == "shapes" else spread * 0.12)
+        width = {"strokes": min(WIDTHS[1], 0.4 / count**0.5), "shapes": WIDTHS[0], "line": 0.025}[style]
+        widths, ink = points.new_full((len(points), rows), width), points.new_zeros(len(points), rows, 3)
         return cls(points, widths, ink, paper, style=style, palette=palette)
 
     def paths(self) -> Paths:
@@ -266,8 +266,7 @@ def _reflected(x: Tensor) -> Tensor:
     return ((x / 0.42 + 1) % 4 - 2).abs().sub(1).neg() * 0.42
 
 
-def _around(noise: Tensor) -> Tensor:
-    """Offsets of knots around a centre, in their order along a circle: (..., N, 2)."""
+def _around(noise: Tensor, radius: float) -> Tensor:
+    """Offsets of knots around a centre, in their order along a circle of about that radius: (..., N, 2)."""
     turn = torch.arange(noise.shape[-2]) * (2 * torch.pi / noise.shape[-2])
-    radius = 0.12 * (1 + 0.3 * noise[..., :1]).clamp_min(0.3)
-    return radius * torch.stack([turn.cos(), turn.sin()], -1)
+    return radius * (1 + 0.3 * noise[..., :1]).clamp_min(0.3) * torch.stack([turn.cos(), turn.sin()], -1)

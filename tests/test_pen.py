@@ -9,7 +9,7 @@ import torch
 
 from latentlab import UserError
 from latentlab.app.pen import MAX_STROKES, blank_sheet, parsed_sheet, sheet_of
-from latentlab.strokes import Strokes
+from latentlab.strokes import WIDTHS, Strokes
 
 
 def stroke(**changes):
@@ -26,7 +26,7 @@ def test_a_drawing_s_strokes_come_back_from_its_sheet():
 
 def test_a_pen_s_stroke_becomes_one_cubic_of_its_colour_and_a_width_in_range():
     paths = parsed_sheet(json.dumps([stroke(width=5)]))
-    assert paths.curves.shape == (1, 1, 1, 4, 2) and paths.widths.item() == pytest.approx(0.12)
+    assert paths.curves.shape == (1, 1, 1, 4, 2) and paths.widths.item() == pytest.approx(WIDTHS[1])
     assert paths.colours[0, 0].tolist() == [1, -1, -1]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from ..strokes import Paths, fitted, hexadecimal, parsed_colours
+from ..strokes import WIDTHS, Paths, fitted, hexadecimal, parsed_colours
 
 MAX_STROKES = 400
 # The sheet keeps its strokes in data-strokes. A new one is drawn at once; the server gets all when the pen is lifted.
@@ -88,7 +88,7 @@ def parsed_sheet(text: str) -> Paths | None:
     try:
         strokes = json.loads(text) if text.strip() else []
         curves = [_curve(stroke) for stroke in strokes]
-        widths = torch.tensor([min(max(float(stroke["width"]), 0.004), 0.12) for stroke in strokes])
+        widths = torch.tensor([min(max(float(stroke["width"]), WIDTHS[0]), WIDTHS[1]) for stroke in strokes])
         colours = parsed_colours([str(stroke["colour"]) for stroke in strokes])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, UserError):

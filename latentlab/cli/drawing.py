@@ -34,7 +34,7 @@ def draw(
     start: Annotated[str, typer.Option(help="Where to begin: noise, blank, or the path of an image.")] = "noise",
     steps: Annotated[int, typer.Option(min=1, max=5000, help="Steps of the climb.")] = 120,
     views: Annotated[
-        int, typer.Option(min=0, max=64, help="Random views at each step; 0 gives an adversarial picture.")
+        int, typer.Option(min=0, max=64, help="Random views at each step; 0 shows CLIP the picture itself.")
     ] = 4,
     labels: Annotated[
         str, typer.Option(help="Classes for recognising the picture, separated by commas; the model's own by default.")

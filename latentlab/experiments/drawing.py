@@ -142,7 +142,7 @@ def draw(
         target: a picture (1, 3, H, W) in [-1, 1] to be near to, beside the prompts or in their place.
         start: "noise", "blank", a picture (1 or B, 3, H, W), which is the paper of strokes, or the strokes of a result,
             with random ones below them where they are fewer than `strokes`.
-        views: of each step; 0 shows CLIP the picture itself, which gives an adversarial example.
+        views: of each step, twice as strong as those that measure the drawing; 0 shows CLIP the picture itself.
         seeds: B, a picture each.
         labels: classes among which the picture should be recognised, by default all things that the lab knows.
         encoders: second encoders by name, which only score; by default the judge that comes with the lab.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CANVASES = ("strokes", "pixels", "fourier", "latents", "x_T", "z_i")
 STARTS = ("noise", "blank")
 FRAMES = 24  # pictures of a climb that its animation shows
+CLIMB_STRENGTH = 2.0  # of the climb's views, which are further from the picture than those that measure it
 SEEN = 32  # views over which a finished picture is measured
 SEEN_STREAM = 10**9  # other views than those of the climb
 DECODED_STEPS = 4  # of DDIM, through which the gradient goes to x_T or z_i
@@ -185,7 +186,8 @@ def climb(
     if views < 0:
         raise UserError(f"views is {views}: give 0 for none, or a number like 4")
     yield Progress("canvas", 0, 1)
-    for step in ascend(canvas, encoder, objective, views=Views(views, side), steps=steps, size=side):
+    random_views = Views(views, side, strength=CLIMB_STRENGTH)
+    for step in ascend(canvas, encoder, objective, views=random_views, steps=steps, size=side):
         if not step.good:
             notes.append(f"the climb stopped at step {step.number} of {steps}: its numbers were no longer finite")
             break

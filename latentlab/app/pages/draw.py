@@ -36,7 +36,7 @@ def inputs() -> Controls:
         4,
         step=1,
         label="Random views at each step",
-        info="0 shows CLIP the picture itself, which tends to give an adversarial picture.",
+        info="0 shows CLIP the picture itself.",
     )
     return {"prompt": prompt, "canvas": canvas, "strokes": strokes, "views": views}
 
