@@ -517,6 +517,14 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("road", "a cat", "--systems", "dall-e"), "give some of dalle, draw, glide"),
         (("pca", "show", "A"), "ships no directions"),
         (("pca", "show", "A", "--dims", "1.5"), "whole numbers"),
+        (("draw",), "there is nothing to draw"),
+        (("draw", "a cat", "--strokes", "0"), "strokes is 0: give at least 1"),
+        (("draw", "a cat", "--strokes", "999999999"), "memory holds"),
+        (("draw", "a cat", "--canvas", "latents"), "toy decodes pixels and has no first stage"),
+        (("draw", "a cat", "--canvas", "pixels", "--svg"), "--svg is of strokes"),
+        (("draw", "a cat", "--animation", "mp4"), "--animation is 'mp4'"),
+        (("draw", "a cat", "--palette", "mauvish"), "'mauvish' is no colour"),
+        (("draw", "a cat", "--start", "nowhere.png"), "is not there"),
         (("figures", "--only", "2"), "there is no figure 2"),
     ],
 )
@@ -526,6 +534,15 @@ def test_an_experiment_refuses_in_one_sentence(run, photo, other, tmp_path, word
     assert (code, out) == (2, "")
     last = err.strip().splitlines()[-1]
     assert last.startswith("error: ") and complaint in last and "Traceback" not in err
+
+
+def test_a_drawing_is_written_with_its_svg_and_its_animation(run, photo, tmp_path):
+    words = ("draw", "a cat", "a dog:0.5", "--start", photo, "--strokes", 3, "--steps", 2, "--views", 1, "--svg")
+    code, out, _ = run(*words, "--model", "toy", "--out", tmp_path, "--json")
+    paths = json.loads(out)
+    assert code == 0 and Path(paths["svg"]).read_text("utf-8").count("<path") == 3
+    with Image.open(paths["animation"]) as movie:
+        assert movie.n_frames >= 2
 
 
 def test_pca_is_fitted_on_a_folder_and_its_components_are_shown_on_a_picture(run, photo, tmp_path):
