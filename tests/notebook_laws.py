@@ -129,10 +129,12 @@ def is_a_file_of_at_most_two_megabytes(path: Path, nb: NotebookNode) -> Iterator
 
 def begins_with_its_title_a_question_and_the_model(path: Path, nb: NotebookNode) -> Iterator[str]:
     title, number = nb.cells[0].source, int(path.stem.partition("_")[0])
+    exercises = sum(map(int, re.findall(r"^### Exercise .* (\d+) minutes$", markdown(nb), re.MULTILINE)))
     wanted = {
         f"# {number}. ": title.startswith(f"# {number}. "),
         "a question": "?" in title,
         "how many minutes it takes": re.search(r"\d minutes", title),
+        f"how long its exercises take, {exercises} minutes": f"its exercises {exercises} more" in title,
         "a badge for Colab": f"colab.research.google.com/github/latentlab/latentlab/blob/main/notebooks/{path.name})",
         "a badge for Binder": f"mybinder.org/v2/gh/latentlab/latentlab/main?labpath=notebooks/{path.name})",
     }

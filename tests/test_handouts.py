@@ -54,12 +54,26 @@ def test_the_routes_for_teachers_lead_to_files_and_name_the_minutes_of_the_noteb
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert links and all((ROOT / "notebooks" / link).is_file() for link in links)
     afternoon = text.partition("### An afternoon")[2].partition("### A week")[0]
-    for minutes, name in re.findall(r"^\| (\d+) \| \[[^]]+\]\((\d\d_\w+\.ipynb)\)", afternoon, re.M):
-        title = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells[0].source
-        assert re.search(rf"\b{minutes} minutes", title), name
+    for minutes, name, number in re.findall(
+        r"^\| (\d+) \| \[.+\]\((\d\d_\w+\.ipynb)\): exercise (\d)", afternoon, re.M
+    ):
+        cells = nbformat.read(ROOT / "notebooks" / name, as_version=4).cells
+        reading = re.search(r"\b(\d+) minutes", cells[0].source)
+        exercise = re.search(rf"^### Exercise {number} .* (\d+) minutes$", "\n".join(c.source for c in cells), re.M)
+        assert int(minutes) == int(reading[1]) + int(exercise[1]), name
     lesson = text.partition("### One lesson, 45 minutes")[2].partition("### An afternoon")[0]
     assert sum(map(int, re.findall(r"^\| (\d+) \|", lesson, re.M))) == 45
-    assert sum(map(int, re.findall(r"^\| (\d+) \|", afternoon, re.M))) == 210  # three hours and a half
+    assert sum(map(int, re.findall(r"^\| (\d+) \|", afternoon, re.M))) == 220  # three hours and forty minutes
+
+
+def test_the_readme_names_the_minutes_of_each_notebook_and_of_its_exercises():
+    text = (ROOT / "notebooks" / "README.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| \[.+\]\((\d\d_\w+\.ipynb)\) \| (\d+ \+ \d+) \|", text, re.M))
+    assert list(rows) == [path.name for path in NOTEBOOKS]
+    for path in NOTEBOOKS:
+        reading, exercises = rows[path.name].split(" + ")
+        title = nbformat.read(path, as_version=4).cells[0].source
+        assert f"{reading} minutes" in title and f"its exercises {exercises} more" in title, path.name
 
 
 def test_the_worked_example_was_run_and_the_template_has_its_rubric():

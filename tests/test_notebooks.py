@@ -113,7 +113,7 @@ for k in range(3):
 picture"""
 TITLE = """# 1. A sample
 
-What is twice two? Takes 5 minutes.
+What is twice two? Takes 5 minutes, and its exercises 6 more.
 
 [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/latentlab/latentlab/blob/main/notebooks/01_sample.ipynb) [![Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/latentlab/latentlab/main?labpath=notebooks/01_sample.ipynb)"""  # noqa: E501
 END = """## Summary
@@ -249,6 +249,7 @@ BREACHES = {
         with_source(0, TITLE.replace("# 1.", "# 2.")),
         with_source(0, TITLE.replace("?", ".", 1).replace("?labpath", "/labpath")),
         with_source(0, TITLE.replace("5 minutes", "long")),
+        with_source(0, TITLE.replace("6 more", "5 more")),
         with_source(0, TITLE.replace("01_sample", "02_another")),
         on(0, source="import latentlab"),
     ],
