@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from latentlab import UserError
-from latentlab.training import drawings, loop, shipping
+from latentlab.training import drawings, session, shipping
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def test_a_truncated_file_is_refused_and_nothing_is_copied(folders, file, messag
 def test_a_damaged_checkpoint_is_refused_by_name_with_the_option_that_begins_anew(tmp_path, size):
     path = tmp_path / "checkpoint.pt"
     torch.save({"network": {"weight": torch.ones(500)}}, path)
-    assert torch.equal(loop.load_checkpoint(path, torch.device("cpu"))["network"]["weight"], torch.ones(500))
+    assert torch.equal(session.load_checkpoint(path, torch.device("cpu"))["network"]["weight"], torch.ones(500))
     path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2 if size < 0 else size])
     with pytest.raises(UserError, match=r"checkpoint\.pt can't be loaded \(.*--restart begins anew"):
-        loop.load_checkpoint(path, torch.device("cpu"))
+        session.load_checkpoint(path, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("suffix", [".json", ".npy"])

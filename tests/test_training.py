@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import signal
+import types
 from dataclasses import replace
 
 import pytest
@@ -49,8 +51,16 @@ class Slope(loop.Part):
         (folder / "weights.txt").write_text(str(network.weight.item()))
 
 
-def test_a_run_learns_and_writes_a_checkpoint_a_preview_a_curve_and_an_export(tmp_path):
-    summary = loop.train(Slope(), tmp_path, minutes=0.04, device=CPU)
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock by which each step takes ten milliseconds, however busy the machine is."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop, "time", types.SimpleNamespace(perf_counter=lambda: next(ticks) / 100))
+
+
+def test_a_run_learns_and_writes_a_checkpoint_a_preview_a_curve_and_an_export(tmp_path, clock):
+    summary = loop.train(Slope(), tmp_path, minutes=0.1, device=CPU)
+    assert summary["step"] == pytest.approx(600, abs=1)
     assert summary["slope"] == pytest.approx(3, abs=0.05)
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {"checkpoint.pt", "log.jsonl", "preview.png", "loss.png", "export"}

@@ -1,15 +1,13 @@
-"""The training loop of all parts: a time budget, EMA, atomic checkpoints, previews and a loss curve."""
+"""The training loop of all parts: what a part is, and training it for a budget of time."""
 
 from __future__ import annotations
 
 import copy
-import json
-import math
 import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -18,13 +16,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..errors import UserError
-from ..io.atomic import atomic_write
+from .session import Session
 
 if TYPE_CHECKING:
     from diffusers.models.modeling_utils import ModelMixin
 
 N = TypeVar("N", bound=nn.Module)
+SAVE_EVERY = 180  # seconds
 
 
 class Part(ABC, Generic[N]):
@@ -82,15 +80,6 @@ def bfloat16_pays(device: torch.device) -> bool:
     return timings[1] < 0.6 * timings[0]
 
 
-@torch.no_grad()
-def _average(ema: nn.Module, network: nn.Module, decay: float) -> None:
-    for average, weight in zip(ema.state_dict().values(), network.state_dict().values()):
-        if average.is_floating_point():
-            average.lerp_(weight.to(average.dtype), 1 - decay)
-        else:
-            average.copy_(weight)
-
-
 @contextmanager
 def _stop_cleanly() -> Iterator[list[int]]:
     """Collect SIGTERM and SIGINT in a list, so that the loop can write a checkpoint and end."""
@@ -108,58 +97,6 @@ def save_half(network: ModelMixin, folder: Path) -> None:
     half = copy.deepcopy(network)
     half.half()
     half.save_pretrained(folder)
-
-
-def _draw_curve(curve: list[dict[str, float]], path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure((6, 3.2), layout="constrained")
-    axes = figure.add_subplot(xlabel="step", ylabel="loss", yscale="log")
-    axes.plot([c["step"] for c in curve], [c["loss"] for c in curve], lw=1)
-    axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
-
-
-def _append(path: Path, line: str) -> None:
-    """Add a line to a file; half a line that a killed run left is removed."""
-    with path.open("ab+") as file:
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
-        file.write(line.encode() + b"\n")
-
-
-def _optimizers(part: Part[N], network: N, *, muon: bool) -> list[torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the part's hidden matrices, AdamW for everything else.
-
-    torch's Muon multiplies in bfloat16, which takes twice as long as the step itself on hardware without bfloat16.
-    """
-    matrices = part.matrices() if muon else []
-    hidden = {id(p) for p in matrices}
-    rest = [p for p in network.parameters() if p.requires_grad and id(p) not in hidden]
-    groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": part.weight_decay, "peak": part.lr},
-        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "peak": part.lr},
-    ]
-    optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=part.lr, betas=(0.9, 0.98))]
-    if matrices:
-        group = {"params": matrices, "weight_decay": part.weight_decay, "peak": part.muon_lr}
-        optimizers.append(torch.optim.Muon([group], lr=part.muon_lr, adjust_lr_fn="match_rms_adamw"))
-    return optimizers
-
-
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """What `train` saved.
-
-    Raises:
-        UserError: the file is truncated or damaged.
-    """
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, EOFError, UnpicklingError and more
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{path} can't be loaded ({first}): --restart begins anew, or copy the checkpoint there again"
-        ) from error
 
 
 def train(
@@ -182,90 +119,39 @@ def train(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     folder.mkdir(parents=True, exist_ok=True)
-    network = part.network.to(device).train()
-    ema = copy.deepcopy(network).eval().requires_grad_(False)
-    if compiled:
-        network.compile(dynamic=False)
-    fast = bfloat16_pays(device)
-    optimizers = _optimizers(part, network, muon=fast)
-    step, seconds_before = 0, 0.0
-    curve: list[dict[str, float]] = []
-    checkpoint = folder / "checkpoint.pt"
-    if resume and checkpoint.exists():
-        state = load_checkpoint(checkpoint, device)
-        network.load_state_dict(state["network"])
-        ema.load_state_dict(state["ema"])
-        if len(state["optimizers"]) == len(optimizers):  # a machine of another kind starts with fresh optimizers
-            for optimizer, optimizer_state in zip(optimizers, state["optimizers"]):
-                optimizer.load_state_dict(optimizer_state)
-        step, seconds_before, curve = state["step"], state["seconds"], state["curve"]
-    autocast = torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
-    # On a CPU the backward pass of the flash kernel takes a third of a step on such short sequences.
-    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    elapsed, first = 0.0, step
-    smooth: float | None = None
-    numbers: dict[str, float] = {}
-
-    def save() -> None:
-        state = {
-            "network": network.state_dict(),
-            "ema": ema.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-            "step": step,
-            "seconds": seconds_before + elapsed,
-            "curve": curve,
-        }
-        with atomic_write(checkpoint) as part_file:
-            torch.save(state, part_file)
-
-    def report() -> None:
-        """Measure, preview and export the averaged network, which takes longer than a checkpoint."""
-        nonlocal numbers
-        with torch.no_grad():
-            numbers = {k: round(v, 4) for k, v in part.measure(ema).items()}
-            part.preview(ema).save(folder / "preview.png")
-            part.export(ema, folder / "export")
-        _draw_curve(curve, folder / "loss.png")
-        line = {"step": step, "hours": round((seconds_before + elapsed) / 3600, 3), "loss": smooth, **numbers}
-        _append(folder / "log.jsonl", json.dumps(line))
-
+    session = Session(part, folder, device, fast=bfloat16_pays(device), compiled=compiled)
+    if resume:
+        session.resume()
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn())
-    with attention, _stop_cleanly() as signals, Progress(*columns) as progress:
+    with _attention(device), _stop_cleanly() as signals, Progress(*columns) as progress:
         bar = progress.add_task(part.name, total=minutes * 60, note="")
-        last_save, last_report, before = 0.0, 0.0, time.perf_counter()
-        while elapsed < minutes * 60 and not signals:
-            left = 1 - elapsed / (minutes * 60)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * min(1.0, (step - first + 1) / 100, max(left, 0.01) / part.fall)
-                optimizer.zero_grad(set_to_none=True)
-            with autocast:
-                loss = part.loss(step)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            for optimizer in optimizers:
-                optimizer.step()
-            step += 1
-            _average(ema, network, min(part.ema_decay, (1 + step) / (10 + step)))
-            value = loss.item()
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"the loss of {part.name} is {value} at step {step}: resume with a smaller rate"
-                )
-            smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
-            now = time.perf_counter()
-            elapsed += min(now - before, 30.0)  # a stopped process does not use up its budget
-            before = now
-            if step % 20 == 0:
-                curve.append({"step": step, "loss": round(smooth, 5)})
-            progress.update(bar, completed=elapsed, note=f"step {step}  loss {smooth:.4f}")
-            if elapsed - last_save > 180:
-                save()
-                last_save = elapsed
-                if elapsed - last_report > part.preview_every:
-                    report()
-                    last_report = elapsed
-                before = time.perf_counter()
-        save()
-        report()
-    return {"part": part.name, "step": step, "hours": (seconds_before + elapsed) / 3600, "loss": smooth, **numbers}
+        for elapsed, loss in _train_until(session, minutes * 60, signals):
+            progress.update(bar, completed=elapsed, note=f"step {session.step}  loss {loss:.4f}")
+        session.save()
+        session.report()
+    return session.summary()
+
+
+def _attention(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU the backward pass of the flash kernel takes a third of a step on such short sequences."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
+def _train_until(session: Session[N], budget: float, signals: list[int]) -> Iterator[tuple[float, float]]:
+    """Train for so many seconds or until a signal, saving and reporting meanwhile; yield the seconds and the loss."""
+    first, part = session.step, session.part
+    elapsed = last_save = last_report = 0.0
+    before = time.perf_counter()
+    while elapsed < budget and not signals:
+        loss = session.advance(min(1.0, (session.step - first + 1) / 100, max(1 - elapsed / budget, 0.01) / part.fall))
+        now = time.perf_counter()
+        spent = min(now - before, 30.0)  # a stopped process does not use up its budget
+        elapsed, session.seconds, before = elapsed + spent, session.seconds + spent, now
+        yield elapsed, loss
+        if elapsed - last_save > SAVE_EVERY:
+            session.save()
+            last_save = elapsed
+            if elapsed - last_report > part.preview_every:
+                session.report()
+                last_report = elapsed
+            before = time.perf_counter()
