@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,36 +14,71 @@ from .options import Count, Json, ModelChoice, Out, Seed, with_model_options
 from .output import report, run_with_progress_bar, save_result, slug
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ..experiments import DrawingResult
+    from ..models import Lab
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """What is drawn, on what, and how it is judged."""
+
+    prompts: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to draw; of several prompts each may end in its weight, like “a hat:0.5”."),
+    ] = None
+    canvas: Annotated[str, typer.Option(help="What is drawn on: strokes, pixels, fourier, latents, x_T or z_i.")] = (
+        "strokes"
+    )
+    strokes: Annotated[int, typer.Option(help="Number of strokes.")] = 24
+    style: Annotated[str, typer.Option(help="Style of strokes: strokes, closed shapes, or one line.")] = "strokes"
+    palette: Annotated[str, typer.Option(help="Colours of the strokes, separated by commas; any by default.")] = ""
+    negative_prompt: Annotated[str, typer.Option(help="What to stay away from, separated by commas.")] = ""
+    target: Annotated[Path | None, typer.Option(help="Image to come near to, beside the prompts or alone.")] = None
+    start: Annotated[str, typer.Option(help="Where to begin: noise, blank, or the path of an image.")] = "noise"
+    steps: Annotated[int, typer.Option(min=1, max=5000, help="Steps of the climb.")] = 120
+    views: Annotated[
+        int, typer.Option(min=0, max=64, help="Random views at each step; 0 shows CLIP the picture itself.")
+    ] = 4
+    labels: Annotated[
+        str, typer.Option(help="Classes for recognising the picture, separated by commas; the model's own by default.")
+    ] = ""
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(help="Another CLIP that only scores, as open_clip's NAME:TAG; may be repeated."),
+    ] = None
+
+    @property
+    def weighted(self) -> dict[str, float]:
+        """The weight of each prompt."""
+        return dict(weighted_prompt(text) for text in self.prompts or ())
+
+    def open_images(self) -> dict[str, Image.Image]:
+        """The image to come near to and the one to begin with, those that are given."""
+        from ..experiments.drawing_stages import STARTS
+
+        paths = {"target": self.target, "start": None if self.start in STARTS else Path(self.start)}
+        return {name: open_images([path], "crop")[0] for name, path in paths.items() if path}
+
+    def params(self, lab: Lab, opened: dict[str, Image.Image]) -> dict[str, Any]:
+        """The parameters of `experiments.draw` after the prompts, with the images that `open_images` returned."""
+        from ..io import images
+        from ..models.clip_only import encoder as clip
+
+        names = ("canvas", "strokes", "style", "start", "steps", "views")
+        params: dict[str, Any] = {name: getattr(self, name) for name in names}
+        params |= {name: parse_list(getattr(self, name)) for name in ("palette", "negative_prompt", "labels")}
+        side = lab.encoder.image_size
+        params |= {name: images.to_tensor(images.square(x, side)).to(lab.device) for name, x in opened.items()}
+        encoders = {name: clip(name, device=lab.device) for name in self.encoder or ()}
+        return {**params, "encoders": encoders or None, "preview_every": 0}
 
 
 @with_model_options
 def draw(
     model: ModelChoice,
-    prompts: Annotated[
-        list[str] | None,
-        typer.Argument(help="What to draw; of several prompts each may end in its weight, like “a hat:0.5”."),
-    ] = None,
-    canvas: Annotated[
-        str, typer.Option(help="What is drawn on: strokes, pixels, fourier, latents, x_T or z_i.")
-    ] = "strokes",
-    strokes: Annotated[int, typer.Option(help="Number of strokes.")] = 24,
-    style: Annotated[str, typer.Option(help="Style of strokes: strokes, closed shapes, or one line.")] = "strokes",
-    palette: Annotated[str, typer.Option(help="Colours of the strokes, separated by commas; any by default.")] = "",
-    negative_prompt: Annotated[str, typer.Option(help="What to stay away from, separated by commas.")] = "",
-    target: Annotated[Path | None, typer.Option(help="Image to come near to, beside the prompts or alone.")] = None,
-    start: Annotated[str, typer.Option(help="Where to begin: noise, blank, or the path of an image.")] = "noise",
-    steps: Annotated[int, typer.Option(min=1, max=5000, help="Steps of the climb.")] = 120,
-    views: Annotated[
-        int, typer.Option(min=0, max=64, help="Random views at each step; 0 shows CLIP the picture itself.")
-    ] = 4,
-    labels: Annotated[
-        str, typer.Option(help="Classes for recognising the picture, separated by commas; the model's own by default.")
-    ] = "",
-    encoder: Annotated[
-        list[str] | None,
-        typer.Option(help="Another CLIP that only scores, as open_clip's NAME:TAG; may be repeated."),
-    ] = None,
+    options: DrawingOptions,
     svg: Annotated[bool, typer.Option("--svg", help="Write the strokes as SVG, too.")] = False,
     animation: Annotated[str, typer.Option(help="Format of the animation: gif, webp or none.")] = "gif",
     count: Count = 1,
@@ -52,41 +88,19 @@ def draw(
 ) -> None:
     """Let CLIP draw a prompt by itself, without a generator."""
     from .. import experiments
-    from ..io import atomic, images
-    from ..models.clip_only import encoder as clip
+    from ..io import atomic
 
     if animation not in ("gif", "webp", "none"):
         raise UserError(f"--animation is {animation!r}: give 'gif', 'webp' or 'none'")
-    if svg and canvas != "strokes":
-        raise UserError(f"--svg is of strokes, and --canvas is {canvas}: leave one of them out")
-    weighted = dict(weighted_prompt(text) for text in prompts or ())
-    opened = [None if path is None else open_images([path], "crop")[0] for path in (target, _picture(start))]
-    folder = atomic.writable_folder(out)
+    if svg and options.canvas != "strokes":
+        raise UserError(f"--svg is of strokes, and --canvas is {options.canvas}: leave one of them out")
+    prompts, opened, folder = options.weighted, options.open_images(), atomic.writable_folder(out)
     lab = model.load(as_json)
-    side = lab.encoder.image_size
-    target_pixels, start_pixels = (
-        None if image is None else images.to_tensor(images.square(image, side)).to(lab.device) for image in opened
-    )
-    stream = experiments.draw.stream(
-        lab,
-        weighted,
-        canvas=canvas,
-        strokes=strokes,
-        style=style,
-        palette=parse_list(palette),
-        negative_prompt=parse_list(negative_prompt),
-        target=target_pixels,
-        start=start if start_pixels is None else start_pixels,
-        steps=steps,
-        views=views,
-        seeds=range(seed, seed + count),
-        labels=parse_list(labels),
-        encoders={name: clip(name, device=lab.device) for name in encoder} if encoder else None,
-        preview_every=0,
-    )
+    params = options.params(lab, opened)
+    stream = experiments.draw.stream(lab, prompts, seeds=range(seed, seed + count), **params)
     result = run_with_progress_bar(stream, as_json)
-    stem = slug(" ".join(weighted) or (target.stem if target else "drawing"))
-    paths = save_result(result, folder, f"{stem}-{canvas}", figures={"curve": result.curve()})
+    stem = slug(" ".join(prompts) or (options.target.stem if options.target else "drawing"))
+    paths = save_result(result, folder, f"{stem}-{options.canvas}", figures={"curve": result.curve()})
     report(result, {**paths, **_further(result, Path(paths["figure"]), svg, animation)}, as_json)
 
 
@@ -97,13 +111,6 @@ def weighted_prompt(text: str) -> tuple[str, float]:
         return prompt.strip(), float(weight)
     except ValueError:
         return text, 1.0
-
-
-def _picture(start: str) -> Path | None:
-    """The path of the image to start from, None for the names of starts."""
-    from ..experiments.drawing_stages import STARTS
-
-    return None if start in STARTS else Path(start)
 
 
 def _further(result: DrawingResult, figure: Path, svg: bool, animation: str) -> dict[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,35 @@ from .options import (
 )
 from .output import report, run_with_progress_bar, save_result, slug
 
+if TYPE_CHECKING:
+    from ..typography import Label
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """The paper label that is put on pictures."""
+
+    at: Annotated[
+        str, typer.Option(help="Centre and width of the label as x,y,width, in fractions of the picture.")
+    ] = ""
+    colour: Annotated[str, typer.Option(help="Colour of the letters: a name as in CSS, or #rrggbb.")] = "#0f0f14"
+    paper: Annotated[str, typer.Option(help="Colour of the label: a name as in CSS, or #rrggbb.")] = "#fdfaee"
+    font: Annotated[Path | None, typer.Option(help="Font, a .ttf or .otf file; a plain one by default.")] = None
+
+    def label(self) -> Label:
+        """The label with a word that is to be replaced.
+
+        Raises:
+            UserError: its place is not three numbers, or what `typography.Label` refuses.
+        """
+        from .. import typography
+
+        place = numbers(self.at, "--at") if self.at else []
+        if place and len(place) != 3:
+            raise UserError(f"--at is {self.at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
+        placement = dict(zip(("x", "y", "size"), place))
+        return typography.Label("word", **placement, colour=self.colour, paper=self.paper, font=self.font)
+
 
 @with_model_options
 def attack(
@@ -35,13 +65,8 @@ def attack(
             help="Caption of the picture, like “a red apple”; for several pictures, one for all or one for each."
         ),
     ],
+    paper_label: LabelOptions,
     labels: Annotated[str, typer.Option(help="Further classes, separated by commas.")] = "",
-    at: Annotated[
-        str, typer.Option(help="Centre and width of the label as x,y,width, in fractions of the picture.")
-    ] = "",
-    colour: Annotated[str, typer.Option(help="Colour of the letters: a name as in CSS, or #rrggbb.")] = "#0f0f14",
-    paper: Annotated[str, typer.Option(help="Colour of the label: a name as in CSS, or #rrggbb.")] = "#fdfaee",
-    font: Annotated[Path | None, typer.Option(help="Font, a .ttf or .otf file; a plain one by default.")] = None,
     count: Annotated[int, typer.Option(min=0, max=64, help="Number of decoded variations of each picture.")] = 3,
     encoder: Annotated[
         list[str] | None,
@@ -58,17 +83,12 @@ def attack(
 
     CLIP classifies each picture before and after, and the attacked z_i are decoded.
     """
-    from .. import experiments, typography
+    from .. import experiments
     from ..clip import FITS
     from ..io import atomic
     from ..models.clip_only import encoder as clip
 
-    inputs, folder = Inputs(pictures, fit, FITS), atomic.writable_folder(out)
-    place = numbers(at, "--at") if at else []
-    if place and len(place) != 3:
-        raise UserError(f"--at is {at!r}: give three numbers, x,y,width, like 0.5,0.65,0.7")
-    placement = dict(zip(("x", "y", "size"), place))
-    label = typography.Label("word", **placement, colour=colour, paper=paper, font=font)
+    inputs, folder, label = Inputs(pictures, fit, FITS), atomic.writable_folder(out), paper_label.label()
     lab = model.load(as_json)
     names, pixels = load_pixels(inputs, lab, fit, as_json)
     encoders = {name: clip(name, device=lab.device) for name in encoder or ()}
