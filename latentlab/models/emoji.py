@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -240,36 +240,47 @@ def load_folder(folder: Path, *, name: str = "emoji", device: torch.device) -> L
     problems = verify(folder)
     if problems:
         raise UserError("the embedded weights can't be used: " + "; ".join(problems))
-
-    def part(kind: type[N], sub: str) -> N:
-        network: N = cast("Any", kind).from_pretrained(folder / sub, torch_dtype=torch.float32)
-        return network.eval().requires_grad_(False).to(device)
-
     encoder = local(folder / "clip", device=device)
     encoder.sure_above = sure_above(folder) or encoder.sure_above
-    autoencoder = part(AutoencoderDC, "autoencoder") if (folder / "autoencoder").is_dir() else None
-    decoder = EmojiDecoder(part(SD3Transformer2DModel, "decoder"), autoencoder, encoder)
-    prior = EmojiPrior(part(CausalPrior, "prior"), encoder)
-    upsampler = None
-    if (folder / "upsampler").is_dir():
-        upsampler = EmojiUpsampler(part(UNet2DModel, "upsampler"), decoder.image_size)
+    has_autoencoder, has_upsampler = ((folder / part).is_dir() for part in ("autoencoder", "upsampler"))
+    autoencoder = _network(AutoencoderDC, folder / "autoencoder", device) if has_autoencoder else None
+    decoder = EmojiDecoder(_network(SD3Transformer2DModel, folder / "decoder", device), autoencoder, encoder)
+    prior = EmojiPrior(_network(CausalPrior, folder / "prior", device), encoder)
+    unet = _network(UNet2DModel, folder / "upsampler", device) if has_upsampler else None
+    upsampler = None if unet is None else EmojiUpsampler(unet, decoder.image_size)
     digest = hashlib.sha256((folder / "MANIFEST.json").read_bytes()).hexdigest()[:12]
+    return Lab(name, encoder, prior, decoder, upsampler, digest, **_words(folder), **_loaders(folder, prior, decoder))
+
+
+def _network(kind: type[N], folder: Path, device: torch.device) -> N:
+    """A diffusers network in single precision, frozen."""
+    network: N = cast("Any", kind).from_pretrained(folder, torch_dtype=torch.float32)
+    return network.eval().requires_grad_(False).to(device)
+
+
+def _words(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The lists of words that come with the encoder, by the names of the lab's attributes."""
     labels = folder / "clip" / "labels.json"
     words = json.loads(labels.read_text("utf-8")) if labels.is_file() else {}
-    noised_clip = NoisedClip.load(folder / "noised-clip", encoder, autoencoder)
-    dalle = None
-    if autoencoder is not None and all((folder / part).is_dir() for part in ("dvae", "dalle")):
-        dalle = cache(partial(_load_dalle, folder, autoencoder, encoder))
-    second = None
-    if (folder / "autoregressive-prior").is_dir():
-        second = cache(partial(_load_second_prior, folder / "autoregressive-prior", prior))
-    inpainting = None
-    if (folder / "inpainting").is_dir():
-        inpainting = cache(partial(_load_inpainting, folder / "inpainting", decoder))
-    parts: dict[str, Any] = {"noised_clip": noised_clip, "load_dalle": dalle, "load_autoregressive_prior": second}
-    parts["load_inpainting"] = inpainting
-    parts |= {k: tuple(v) for k, v in words.items()}
-    return Lab(name, encoder, prior, decoder, upsampler, digest, **parts)
+    return {name: tuple(listed) for name, listed in words.items()}
+
+
+def _loaders(folder: Path, prior: EmojiPrior, decoder: EmojiDecoder) -> dict[str, Any]:
+    """Functions that load, when first called, the networks that only some experiments need; None if one is missing."""
+    autoencoder, encoder = decoder.autoencoder, decoder.encoder
+
+    def at_first_call(load: Callable[..., Any], *arguments: Any, needs: Sequence[str]) -> Callable[[], Any] | None:
+        complete = all((folder / part).is_dir() for part in needs)
+        return cache(partial(load, *arguments)) if complete else None
+
+    second, inpainting = "autoregressive-prior", "inpainting"
+    load_dalle = at_first_call(_load_dalle, folder, autoencoder, encoder, needs=("dvae", "dalle"))
+    return {
+        "noised_clip": NoisedClip.load(folder / "noised-clip", encoder, autoencoder),
+        "load_dalle": None if autoencoder is None else load_dalle,
+        "load_autoregressive_prior": at_first_call(_load_second_prior, folder / second, prior, needs=(second,)),
+        "load_inpainting": at_first_call(_load_inpainting, folder / inpainting, decoder, needs=(inpainting,)),
+    }
 
 
 def _load_dalle(folder: Path, autoencoder: AutoencoderDC, encoder: Encoder) -> Dalle:

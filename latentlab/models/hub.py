@@ -28,7 +28,7 @@ def fetch(source: HubSource, *, local_only: bool = False) -> Path:
         UserError: nothing is cached and the hub can't be reached, or the repository is gated, gone or has no such
             revision.
     """
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import snapshot_download
 
     local_only = local_only or cached(source) or not reachable()
     folders = ("",) if source.flat else tuple(f"{part}/" for part in source.parts)
@@ -41,32 +41,39 @@ def fetch(source: HubSource, *, local_only: bool = False) -> Path:
             ignore_patterns=list(VARIANTS),
             local_files_only=local_only,
         )
-        return Path(folder)
-    except errors.GatedRepoError as error:
-        raise UserError(
-            f"{source.repo} is gated: accept its terms on https://huggingface.co/{source.repo}, then `hf auth login`"
-        ) from error
-    except (errors.RepositoryNotFoundError, errors.DisabledRepoError) as error:
-        raise UserError(
-            f"{source.repo} is not on the hub, or not for you: give a local copy, load(folder, family=…), or a mirror"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise UserError(f"{source.repo} has no revision {source.revision}: give a local copy or a mirror") from error
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
-        raise UserError(
-            f"{source.repo} is not cached, and the hub can't be reached: with a network, "
-            f"`{command(source)}` fetches {f'its {source.gigabytes} GB' if source.gigabytes else 'it'}"
-        ) from error
     except Exception as error:  # the hub's client also raises the errors of its transport
-        foreign = type(error).__module__.startswith(TRANSPORTS)
-        if isinstance(error, OSError) and not foreign:
-            raise UserError(
-                f"{source.repo} can't be written into the cache ({error.strerror or error}): make room for its "
-                f"{source.gigabytes} GB, or set HF_HOME to a folder that has it; then `{command(source)}`"
-            ) from error
-        if not foreign:
+        reason = _reason(error, source)
+        if not reason:
             raise
-        raise UserError(f"{source.repo} can't be fetched ({error}): try `{command(source)}` again") from error
+        raise UserError(reason) from error
+    return Path(folder)
+
+
+def _reason(error: Exception, source: HubSource) -> str:
+    """Why a repository can't be fetched and what to do; empty for an error that has nothing to do with the hub."""
+    from huggingface_hub import errors
+
+    repo, fetched = source.repo, command(source)
+    size = f"its {source.gigabytes} GB"
+    if isinstance(error, errors.GatedRepoError):
+        return f"{repo} is gated: accept its terms on https://huggingface.co/{repo}, then `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError | errors.DisabledRepoError):
+        return f"{repo} is not on the hub, or not for you: give a local copy, load(folder, family=…), or a mirror"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{repo} has no revision {source.revision}: give a local copy or a mirror"
+    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled | ConnectionError | TimeoutError):
+        return (
+            f"{repo} is not cached, and the hub can't be reached: with a network, "
+            f"`{fetched}` fetches {size if source.gigabytes else 'it'}"
+        )
+    if type(error).__module__.startswith(TRANSPORTS):
+        return f"{repo} can't be fetched ({error}): try `{fetched}` again"
+    if isinstance(error, OSError):
+        return (
+            f"{repo} can't be written into the cache ({error.strerror or error}): make room for {size}, "
+            f"or set HF_HOME to a folder that has it; then `{fetched}`"
+        )
+    return ""
 
 
 def reachable() -> bool:
