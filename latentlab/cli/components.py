@@ -212,17 +212,19 @@ def fit_directions(
     fitted.save(out)
     figure_path = free_path(out.with_suffix(".png"), metadata)
     plotting.save(plotting.spectrum(fitted.shares), figure_path, metadata)
-    shares = {
-        f"{share:.0%}": fitted.needed(share)
-        for share in (0.5, 0.9, 0.95, 0.99)
-        if fitted.explained(len(fitted)) >= share
-    }
+    needed = _needed(fitted)
     lines = [f"{out}  {fitted}", f"variance against components: {figure_path}"]
-    lines += [f"{share} of the variance: {n} component{'s' * (n != 1)}" for share, n in shares.items()]
+    lines += [f"{share} of the variance: {n} component{'s' * (n != 1)}" for share, n in needed.items()]
     lines += [f"skipped {name}: {reason}" for name, reason in list(skipped.items())[:5]]
     paths = {"path": str(out), "figure": str(figure_path)}
-    numbers = {"count": fitted.count, "components": len(fitted), "needed": shares, "skipped": skipped}
+    numbers = {"count": fitted.count, "components": len(fitted), "needed": needed, "skipped": skipped}
     print_output({"latentlab": __version__, **metadata, **paths, **numbers}, as_json, lines)
+
+
+def _needed(fitted: Directions) -> dict[str, int]:
+    """How many components reach shares of the variance, of those shares that all together reach."""
+    reached = fitted.explained(len(fitted))
+    return {f"{share:.0%}": fitted.needed(share) for share in (0.5, 0.9, 0.95, 0.99) if reached >= share}
 
 
 for name, command in {"fit": fit_directions, "show": show, "walk": walk, "draw": draw}.items():

@@ -105,6 +105,13 @@ def _to_prompts(z: Mapping[str, Tensor], z_t: Tensor, seeds: int) -> list[dict]:
     return table
 
 
+def _to_real(z: Mapping[str, Tensor], z_real: Tensor, kinds: Sequence[str]) -> tuple[list[dict], list[str]]:
+    """The distances of each signal's pictures, (N, D), to the real ones; or a note that these are too few."""
+    if len(z_real) < 2 * GROUPS:
+        return [], [f"{len(z_real)} pictures are too few for the distances to them: give at least {2 * GROUPS}"]
+    return [row for name, z_decoded in z.items() for row in compared(z_real, z_decoded, kinds, signal=name)], []
+
+
 @experiment(
     AblationResult,
     page="prior",
@@ -165,12 +172,10 @@ def ablate(
     pixels = yield from sample_images(lab, latent, **params)
     z = lab.encoder.encode_image(pixels).unflatten(0, (len(signals), -1))  # (S, N, D)
     table = _to_prompts(dict(zip(signals, z)), lab.encoder.encode_text(prompts), len(seeds))
-    if z_real is not None and len(z_real) >= 2 * GROUPS:
-        table += [row for name, z_decoded in zip(signals, z) for row in compared(z_real, z_decoded, kinds, signal=name)]
-    elif z_real is not None:
-        notes.append(f"{len(z_real)} pictures are too few for the distances to them: give at least {2 * GROUPS}")
+    if z_real is not None:
+        rows, more = _to_real(dict(zip(signals, z)), z_real, kinds)
+        table, notes = table + rows, notes + more
     pixels = yield from upsample_images(lab, pixels, own * len(signals))
-    notes += [*caption_warnings(readings), BASELINE]
     yield AblationResult(
         pixels=pixels.unflatten(0, (len(signals), -1)),
         latent=latent,
@@ -178,5 +183,5 @@ def ablate(
         prompts=tuple(columns),
         seeds=tuple(own),
         table=tuple(table),
-        notes=tuple(notes),
+        notes=(*notes, *caption_warnings(readings), BASELINE),
     )

@@ -68,6 +68,24 @@ class InterpolationResult(Result):
         return images.save_animation(frames + frames[-2:0:-1], path, milliseconds=milliseconds)
 
 
+def _checked_thetas(thetas: int | Sequence[float]) -> list[float]:
+    """The fractions of the arc, refused before the inversion if one is outside 0..1 or there are fewer than two."""
+    thetas = spaced(int(thetas), 1) if isinstance(thetas, int | Integral) else [float(t) for t in thetas]
+    if len(thetas) < 2:
+        raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
+    fractions(thetas)
+    return thetas
+
+
+def _path_rows(z: Tensor, arc: Tensor) -> list[dict]:
+    """How even and how long the paths of the frames' z (K, T, D) are."""
+    turns = angle(z[:, 1:], z[:, :-1])  # (K, T - 1)
+    return [
+        mean(turns.std(1, correction=0) / turns.mean(1).clamp_min(1e-9), quantity="unevenness of steps"),
+        mean(turns.sum(1) / arc, quantity="length of path over arc"),
+    ]
+
+
 @experiment(
     InterpolationResult,
     page="interpolate",
@@ -101,10 +119,7 @@ def interpolate(
     Raises:
         UserError: not two pictures, fewer than two frames, θ outside 0..1, or z_i that are equal or opposite.
     """
-    thetas = spaced(int(thetas), 1) if isinstance(thetas, int | Integral) else [float(t) for t in thetas]
-    if len(thetas) < 2:
-        raise UserError(f"{len(thetas)} frames: an interpolation has two or more")
-    fractions(thetas)  # refuse before the inversion
+    thetas = _checked_thetas(thetas)
     seeds = checked_seeds(seeds) if len(seeds) else ()
     inversion = yield from ensure_inverted(lab, pictures, steps=steps, preview_every=preview_every)
     if len(inversion) != 2:
@@ -118,11 +133,7 @@ def interpolate(
     pixels = yield from sample_images(lab, paths, steps=inversion.steps, guidance=guidance, preview_every=preview_every)
     grid = (len(held), len(thetas))
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
-    turns = angle(z[:, 1:], z[:, :-1])  # (K, T - 1)
-    table = [
-        mean(turns.std(1, correction=0) / turns.mean(1).clamp_min(1e-9), quantity="unevenness of steps"),
-        mean(turns.sum(1) / arc, quantity="length of path over arc"),
-    ]
+    table = _path_rows(z, arc)
     if not seeds and (thetas[0], thetas[-1]) == (0, 1):
         ends = images.psnr(inversion.original, pixels[[0, -1]])
         table.append(mean(ends, quantity="PSNR of the ends"))

@@ -210,7 +210,7 @@ def attack(
     z_i, z_t = lab.encoder.encode_image(worn.flatten(0, 1)), class_embeddings(lab.encoder, labels, templates)
     before = probabilities(lab.encoder, lab.encoder.encode_image(original), z_t)
     attacked = probabilities(lab.encoder, z_i, z_t).unflatten(0, worn.shape[:2])
-    seen = {lab.name: (before, attacked), **(yield from _others(encoders or {}, original, worn, labels, templates))}
+    others = yield from _others(encoders or {}, original, worn, labels, templates)
     seeds = range(seed, seed + variations) if lab.has_decoder else range(0)
     params: dict[str, Any] = {"steps": steps, "guidance": guidance, "preview_every": preview_every}
     latent, decoded, after = (
@@ -218,8 +218,6 @@ def attack(
     )
     after = after.view(*worn.shape[:2], len(seeds), len(labels))
     own, spelled = (torch.tensor([labels.index(x) for x in xs], device=z_i.device) for xs in (truth, word_labels))
-    notes = caption_warnings(lab.encoder.check_caption(x) for x in labels)
-    notes += [] if lab.has_decoder else [f"{lab.name} has no decoder: nothing is decoded from the attacked z_i"]
     yield TypographicAttackResult(
         original=original,
         pixels=worn,
@@ -228,14 +226,20 @@ def attack(
         before=before,
         attacked=attacked,
         after=after,
-        others={name: seen[name][1] for name in encoders or {}},
+        others={name: probable for name, (_, probable) in others.items()},
         labels=labels,
         truth=truth,
         words=words,
         word_labels=word_labels,
-        table=_table(seen, lab.name, after, own, spelled),
-        notes=tuple(notes),
+        table=_table({lab.name: (before, attacked), **others}, lab.name, after, own, spelled),
+        notes=_notes(lab, labels),
     )
+
+
+def _notes(lab: Lab, labels: Sequence[str]) -> tuple[str, ...]:
+    """What CLIP does not know of the labels, and whether anything was decoded."""
+    missing = () if lab.has_decoder else (f"{lab.name} has no decoder: nothing is decoded from the attacked z_i",)
+    return (*caption_warnings(lab.encoder.check_caption(label) for label in labels), *missing)
 
 
 def _others(

@@ -146,6 +146,14 @@ def single(
     jitter = 0.04 if centred else 0.1
     x, y = (2 * PLACES[place][0], 2 * PLACES[place][1])
     layer = Layer(key, x + rng.uniform(-jitter, jitter), y + rng.uniform(-jitter, jitter), size, rng.random() < 0.3)
+    text = _single_text(rng, thing, style, size, place, colour, full)
+    facts = {"colour": colour, "place": place, "style": style}
+    ground = _background(rng, colour)
+    return Scene(ground, (_inked(rng, layer, ground),), text, "single", thing, facts)
+
+
+def _single_text(rng: random.Random, thing: str, style: str, size: float, place: str, colour: str, full: bool) -> str:
+    """A caption of one thing, in which some of its style, size, place and background may be named."""
     phrase = _phrase(rng, thing)
     if rng.random() < 0.15:
         words = noun(phrase)
@@ -168,9 +176,7 @@ def single(
         text = text.replace(" on a orange ", " on an orange ").replace(" and a orange ", " and an orange ")
     elif rng.random() < 0.3:
         text = rng.choice((f"a picture of {text}", f"an emoji of {text}", noun(phrase), f"a drawing of {text}"))
-    facts = {"colour": colour, "place": place, "style": style}
-    ground = _background(rng, colour)
-    return Scene(ground, (_inked(rng, layer, ground),), text, "single", thing, facts)
+    return text
 
 
 def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scene:

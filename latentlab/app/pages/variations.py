@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import gradio as gr
 import torch
+from torch import Tensor
 
 from ... import experiments
 from ...io import images
@@ -12,6 +15,9 @@ from ..events import Controls
 from ..outputs import InputImage, KnownLatents, known_latents, output_images
 from ..page import Page, PageResult, PageRun
 from ..running import PREVIEW_EVERY, invert_images, run_experiment
+
+if TYPE_CHECKING:
+    from ...experiments import VariationResult
 
 
 def inputs() -> Controls:
@@ -50,29 +56,30 @@ def run(model: str, picture: InputImage, eta: float, count: float, seed: int, st
         preview_every=PREVIEW_EVERY,
     )
     original = images.resize(inversion.original.cpu(), result.pixels.shape[-1])
-    # At η = 0 every seed gives the same picture, the reconstruction, so one is enough.
-    tiles, titles = [result.pixels[0, :1].cpu()], ["without new noise"]
-    for k, row_eta in enumerate(etas[1:], 1):
-        # The reconstruction begins the first row of the gallery, the original every other one.
-        first_column = [original] if k > 1 else []
-        tiles += [*first_column, result.pixels[k].cpu()]
-        titles += [
-            *["the original"] * len(first_column),
-            *(f"{row_eta:.0%} new noise · seed {s}" for s in result.seeds),
-        ]
+    tiles, titles = _gallery(result, original)
     reconstruction: list[KnownLatents | None] = [None]
     if guidance == 1:
         lab = model_cache.get(model)
         reconstruction = [*known_latents(inversion.bipartite, result.pixels[0, :1], lab, inversion.steps)]
-    pictures = output_images(
-        torch.cat(tiles),
-        titles,
-        captions=[picture.caption] * len(titles),
-        known_latents=[*reconstruction, *[None] * (len(titles) - 1)],
-    )
+    captions, latents = [picture.caption] * len(titles), [*reconstruction, *[None] * (len(titles) - 1)]
+    pictures = output_images(tiles, titles, captions=captions, known_latents=latents)
     labels = running.top_labels(model, torch.cat([original, result.pixels[-1].cpu()]))
-    summary = sentences.varied(labels[0], labels[1:], eta)
-    return PageResult(result, pictures, columns=int(count) + 1, summary=summary)
+    return PageResult(result, pictures, columns=int(count) + 1, summary=sentences.varied(labels[0], labels[1:], eta))
+
+
+def _gallery(result: VariationResult, original: Tensor) -> tuple[Tensor, list[str]]:
+    """The tiles of the gallery, a row for each η above 0, and their titles.
+
+    At η = 0 every seed gives the same picture, so one reconstruction is enough: it begins the first row, and the
+    original every other one.
+    """
+    tiles, titles = [result.pixels[0, :1].cpu()], ["without new noise"]
+    for k, eta in enumerate(result.etas[1:], 1):
+        if k > 1:
+            tiles, titles = [*tiles, original], [*titles, "the original"]
+        tiles.append(result.pixels[k].cpu())
+        titles += [f"{eta:.0%} new noise · seed {seed}" for seed in result.seeds]
+    return torch.cat(tiles), titles
 
 
 PAGE = Page(
