@@ -9,6 +9,8 @@ import importlib
 import inspect
 import json
 import re
+import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -61,6 +63,18 @@ def as_module(monkeypatch):
         return module
 
     return run
+
+
+def test_the_modules_that_contributing_shows_keep_the_lint(tmp_path):
+    experiment, _, page, _, family, _ = python_blocks("CONTRIBUTING.md")
+    sources = {"experiments/agreement.py": experiment, "app/pages/agreement.py": page, "models/painter.py": family}
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name, source in sources.items():
+        (tmp_path / "latentlab" / name).parent.mkdir(parents=True)
+        (tmp_path / "latentlab" / name).write_text(source, "utf-8")
+    for words in (("check",), ("format", "--check", "--diff")):
+        done = subprocess.run([sys.executable, "-m", "ruff", *words, "."], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.fixture
