@@ -75,6 +75,8 @@ def least_similarity(a: str, b: str) -> float:
     x, y = (np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB"), float) for png in (a, b))
     if x.shape != y.shape:
         return 0.0
+    if np.array_equal(x, y):  # SSIM takes half a second for a megapixel
+        return 1.0
     _, ssim = structural_similarity(x, y, channel_axis=2, data_range=255, full=True)
     height, width = ssim.shape[:2]
     corners = [(top, left) for top in range(0, height, SQUARE) for left in range(0, width, SQUARE)]
