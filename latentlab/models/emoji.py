@@ -258,7 +258,7 @@ def _network(kind: type[N], folder: Path, device: torch.device) -> N:
     return network.eval().requires_grad_(False).to(device)
 
 
-def _words(folder: Path) -> dict[str, tuple[str, ...]]:
+def _words(folder: Path) -> dict[str, Any]:
     """The lists of words that come with the encoder, by the names of the lab's attributes."""
     labels = folder / "clip" / "labels.json"
     words = json.loads(labels.read_text("utf-8")) if labels.is_file() else {}
