@@ -1,4 +1,4 @@
-"""What the decoder predicts of training pictures, and the first stage that is trained on it."""
+"""What the decoder predicts of training pictures, and the first stage whose decoding alone is trained."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ def test_a_prediction_from_the_picture_itself_is_its_latent(miniature):
 def test_training_the_decoding_alone_keeps_the_latents(miniature, sprites, tmp_path):
     part = SameLatents(sprites, miniature.decoder, torch.device("cpu"))
     part.batch = 4
+    z = torch.randn(2, *miniature.decoder.shape, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(part.network.decode(z).sample, miniature.decoder.autoencoder.decode(z).sample)
     part.loss(0).backward()
     assert all(p.grad is None for p in part.network.encoder.parameters())
     assert all(p.grad.isfinite().all() for p in part.network.decoder.parameters())

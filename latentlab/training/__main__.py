@@ -97,7 +97,7 @@ def autoencoder(
     device: Device = "",
     channels: Annotated[int, typer.Option(help="The number of latent channels; new ones are added.")] = 16,
     same_latents: Annotated[
-        bool, typer.Option(help="Train the decoding alone, also on what the decoder predicts; the latents stay.")
+        bool, typer.Option(help="Train the decoding alone, with further blocks; the latents stay.")
     ] = False,
     start: Start = None,
 ) -> None:

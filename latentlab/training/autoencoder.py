@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from .icon_sets import HELD_OUT_STYLES
 from .loop import Part, save_half
 from .predictions import LATEST, predicted_x0
 from .rendering import Renderer
-from .scenes import Scene, single
+from .scenes import single
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
@@ -28,12 +27,21 @@ if TYPE_CHECKING:
     from ..models.emoji import EmojiDecoder
 
 
+LAYERS = (0, 1, 1, 2)  # blocks of each stage, from the widest pictures to the latents
+DECODING_LAYERS = (0, 3, 2, 2)
+
+
 def build(
-    channels: tuple[int, ...] = (32, 64, 128, 256), layers: tuple[int, ...] = (0, 1, 1, 2), latent: int = 16
+    channels: tuple[int, ...] = (32, 64, 128, 256),
+    layers: tuple[int, ...] = LAYERS,
+    latent: int = 16,
+    *,
+    decoding_layers: tuple[int, ...] | None = None,
 ) -> AutoencoderDC:
     """AutoencoderDC without attention, whose first stage works at half the resolution.
 
-    It has shortcuts around the latents only if the number of their channels divides that of the widest layer.
+    The decoding has as many blocks as the encoding, unless it is given its own numbers. It has shortcuts around the
+    latents only if the number of their channels divides that of the widest layer.
     """
     from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
 
@@ -45,7 +53,7 @@ def build(
         encoder_block_out_channels=channels,
         decoder_block_out_channels=channels,
         encoder_layers_per_block=layers,
-        decoder_layers_per_block=layers,
+        decoder_layers_per_block=decoding_layers or layers,
         encoder_qkv_multiscales=((),) * stages,
         decoder_qkv_multiscales=((),) * stages,
         encoder_out_shortcut=even,
@@ -76,6 +84,20 @@ def widened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+def deepened(trained: AutoencoderDC, decoding_layers: tuple[int, ...]) -> AutoencoderDC:
+    """Copy an autoencoder with further blocks for its decoding, which start as the identity."""
+    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+
+    network = AutoencoderDC.from_config({**trained.config, "decoder_layers_per_block": decoding_layers})
+    nn.Module.to(network, memory_format=torch.channels_last)
+    state = trained.state_dict()
+    for key, value in network.state_dict().items():
+        if key not in state:  # a block adds the norm of what it computed to its input
+            state[key] = torch.zeros_like(value) if ".norm." in key else value
+    network.load_state_dict(state)
+    return network
+
+
 def reconstruction_error(reconstruction: Tensor, target: Tensor) -> Tensor:
     difference = reconstruction - target
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
@@ -103,12 +125,9 @@ class Autoencoder(Part["AutoencoderDC"]):
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
         return widened(state, self.network)
 
-    def _plain(self, step: int) -> list[Scene]:
-        half = self.batch // 2
-        return [for_decoder(step * half + k, self.sprites) for k in range(half)]
-
     def _pictures(self, step: int) -> Tensor:
-        plain, half = self._plain(step), self.batch // 2
+        half = self.batch // 2
+        plain = [for_decoder(step * half + k, self.sprites) for k in range(half)]
         varied = batch_for_clip(step, self.sprites, self.batch - half)
         with torch.autocast(self.device.type, enabled=False):
             vary = torch.Generator().manual_seed(step)
@@ -116,10 +135,8 @@ class Autoencoder(Part["AutoencoderDC"]):
 
     def loss(self, step: int) -> Tensor:
         x = self._pictures(step).contiguous(memory_format=torch.channels_last)
-        z = self._latents(x, step)
-        generator = torch.Generator().manual_seed(step)
-        sigma = self.noise * z.detach().std()
-        z_noisy = z + sigma * torch.randn(z.shape, generator=generator).to(z.device)
+        z = self.network.encode(x).latent.float()
+        z_noisy = self._noised(z, step)
         error = reconstruction_error(self.network.decode(z_noisy).sample.float(), x)
         small, half = slice(None, None, 2), F.avg_pool2d
         error_small = reconstruction_error(
@@ -128,8 +145,9 @@ class Autoencoder(Part["AutoencoderDC"]):
         # Latents near the unit sphere keep one scaling factor right for all of them.
         return error + 0.5 * error_small + 1e-4 * z.square().mean()
 
-    def _latents(self, x: Tensor, step: int) -> Tensor:
-        return self.network.encode(x).latent.float()
+    def _noised(self, z: Tensor, step: int) -> Tensor:
+        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(step)).to(z.device)
+        return z + self.noise * z.detach().float().std() * noise
 
     def held_out(self, count: int = 64) -> Tensor:
         rng = random.Random("autoencoder")
@@ -164,30 +182,28 @@ class Autoencoder(Part["AutoencoderDC"]):
 
 
 class SameLatents(Autoencoder):
-    """The first stage's decoding alone, trained also on latents that the decoder predicts; the latents stay.
+    """The first stage's decoding alone, with further blocks; the encoding and its latents stay.
 
-    Every network that works on the latents stays valid, and the frayed edges of what the decoder makes are mended.
+    So every network that works on the latents stays valid, and pictures come back sharper. The exact latents have less
+    noise here than where the encoding is trained, which needs noise to keep near latents alike.
     """
 
-    lr = 5e-4
-    fall = 0.4
+    fall = 0.6
+    noise = 0.02
 
     def __init__(self, sprites: Sprites, decoder: EmojiDecoder, device: torch.device) -> None:
         if decoder.autoencoder is None:
             raise UserError("this decoder works on pixels and has no first stage to train")
         super().__init__(sprites, device)
         self.decoder, self.scale = decoder, decoder.autoencoder.config["scaling_factor"]
-        self.network = copy.deepcopy(decoder.autoencoder).requires_grad_(True)
-        nn.Module.to(self.network, memory_format=torch.channels_last)
+        self.network = deepened(decoder.autoencoder, DECODING_LAYERS)
         self.network.encoder.requires_grad_(False)
 
-    @torch.no_grad()
-    def _latents(self, x: Tensor, step: int) -> Tensor:
-        z, scenes = super()._latents(x, step), self._plain(step)
-        time = int(torch.randint(0, LATEST, (), generator=torch.Generator().manual_seed(step)))
-        captions = [scene.caption for scene in scenes]
-        z[: len(scenes)] = predicted_x0(self.decoder, x[: len(scenes)].float(), captions, time, step) / self.scale
-        return z
+    def loss(self, step: int) -> Tensor:
+        x = self._pictures(step).contiguous(memory_format=torch.channels_last)
+        with torch.no_grad():
+            z = self.network.encode(x).latent
+        return reconstruction_error(self.network.decode(self._noised(z, step)).sample.float(), x)
 
     def measure(self, network: AutoencoderDC) -> dict[str, float]:
         scenes = [for_decoder(10**9 + k, self.sprites) for k in range(48)]
