@@ -79,13 +79,19 @@ def clip(
     anchored: Annotated[
         bool, typer.Option(help="Keep the shipped CLIP's text tower and space, so that the other parts stay valid.")
     ] = False,
+    locked: Annotated[
+        bool, typer.Option(help="Keep the shipped CLIP's image tower, so that all that works on z_i stays valid.")
+    ] = False,
 ) -> None:
     """Train CLIP, on which all other parts depend."""
     from .anchored_clip import AnchoredClip
     from .clip import Clip
+    from .locked_clip import LockedClip
 
+    if anchored and locked:
+        raise UserError("--anchored trains the image tower and --locked the text tower: give one of them")
     where = device_of(device)
-    part = (AnchoredClip if anchored else Clip)(load_sprites(), run_folder("clip"), where)
+    part = (AnchoredClip if anchored else LockedClip if locked else Clip)(load_sprites(), run_folder("clip"), where)
     _train(part, "clip", minutes, resume, from_shipped, where)
 
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from open_clip import CustomTextCLIP
 
 # As `curriculum.TRAINED`, with labelled things and more scenes of several things.
-MIX = {"single": 0.50, "twice": 0.58, "pair": 0.66, "solids": 0.76, "sign": 0.82, "shop": 0.88, "labelled": 0.95}
-MIX["several"] = 1.0
+MIX = dict(single=0.50, twice=0.58, pair=0.66, solids=0.76, sign=0.82, shop=0.88, labelled=0.95, several=1.0)
 
 
 class LockedClip(Clip):
