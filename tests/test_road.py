@@ -62,6 +62,14 @@ def test_the_table_has_costs_and_scores_of_every_system(drawn, miniature):
     assert result.figure() and "CLIP draws (2021)" in result.summary()
 
 
+def test_clip_draws_the_same_in_batches_of_any_size(lab, monkeypatch):
+    params = {"systems": ["draw"], "climb_steps": 2, "views": 1}
+    together = experiments.road(lab, ["a cat", "a dog"], **params)
+    monkeypatch.setattr("latentlab.experiments.road_systems.TOGETHER", 1)
+    alone = experiments.road(lab, ["a cat", "a dog"], **params)
+    torch.testing.assert_close(together.pixels, alone.pixels, atol=2e-3, rtol=0)
+
+
 def test_the_declared_evaluations_are_those_of_the_decoder(miniature, spied):
     spy = spied(miniature.decoder)
     watched = dataclasses.replace(miniature, decoder=spy)

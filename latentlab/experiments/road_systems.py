@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..models import Lab
 
 Drawing = Generator[Progress, None, Tensor]
+TOGETHER = 16  # drawings that climb in one batch
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,16 @@ def _by_dalle(lab: Lab, prompts: Sequence[str], seeds: Sequence[int], params: Pa
 
 
 def _by_clip(lab: Lab, prompts: Sequence[str], seeds: Sequence[int], params: Params) -> Drawing:
-    """Strokes that climb CLIP's cosine, all prompts at once."""
-    sheet = new_canvas(lab, "strokes", start="noise", seeds=seeds)
-    objective = Objective(lab.encoder.encode_text(prompts)[:, None], [1.0])
-    steps, views = params.climb_steps, params.views
-    climbed = yield from climb(lab, sheet, objective, steps=steps, views=views, preview_every=0)
-    return climbed.pixels
+    """Strokes that climb CLIP's cosine, `TOGETHER` pictures in a batch, which bounds memory."""
+    drawn = []
+    for first in range(0, len(prompts), TOGETHER):
+        some = slice(first, first + TOGETHER)
+        sheet = new_canvas(lab, "strokes", start="noise", seeds=seeds[some])
+        objective = Objective(lab.encoder.encode_text(prompts[some])[:, None], [1.0])
+        steps, views = params.climb_steps, params.views
+        climbed = yield from climb(lab, sheet, objective, steps=steps, views=views, preview_every=0)
+        drawn.append(climbed.pixels)
+    return torch.cat(drawn)
 
 
 def _decoded(lab: Lab, z_i: Tensor, prompts: Sequence[str], seeds: Sequence[int], **params: Any) -> Drawing:
