@@ -7,6 +7,8 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 import types
 from dataclasses import replace
 
@@ -16,7 +18,7 @@ from PIL import Image
 from torch import nn
 
 from latentlab import experiments
-from latentlab.training import loop, report, report_table
+from latentlab.training import cost, loop, report, report_table
 from latentlab.training.rendering import Renderer
 from latentlab.training.things import things
 
@@ -120,6 +122,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(tm
     with pytest.raises(FloatingPointError, match="slope"):
         loop.train(part, tmp_path, minutes=0.01, device=CPU)
     assert (tmp_path / "checkpoint.pt").read_bytes() == checkpoint
+
+
+def test_the_peak_memory_of_a_new_process_is_its_own_and_not_that_of_this_one():
+    code = "from latentlab.training.cost import peak_gigabytes; print(peak_gigabytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.1 < cost.peak_gigabytes()
 
 
 def test_write_card_replaces_the_table_and_keeps_the_rest_of_the_card(tmp_path):

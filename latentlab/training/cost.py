@@ -28,8 +28,6 @@ def measure_cost(folder: Path) -> Cost:
 
 
 def _generate(folder: Path) -> Cost:
-    import resource
-
     import torch
 
     torch.set_num_threads(2)
@@ -42,8 +40,22 @@ def _generate(folder: Path) -> Cost:
         start = time.perf_counter()
         pixels = experiments.generate(lab, CAPTION, seeds=[seed]).pixels
         seconds.append(time.perf_counter() - start)
+    return Cost(seconds[1:], peak_gigabytes(), pixels.shape[-1])
+
+
+def peak_gigabytes() -> float:
+    """The most memory that this process has had so far, in units of 2^30 bytes.
+
+    On Linux `ru_maxrss` of a new process begins with what its parent had, so the kernel's own mark is read there.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**20
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS, in kilobytes elsewhere
-    return Cost(seconds[1:], peak / (2**30 if sys.platform == "darwin" else 2**20), pixels.shape[-1])
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
 if __name__ == "__main__":
