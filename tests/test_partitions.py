@@ -238,6 +238,43 @@ def test_an_actor_reports_what_it_refuses(lab, photos, tmp_path):
         assert message in writer(dataclasses.asdict(corpus.parts[0]))["refusal"]
 
 
+@pytest.mark.parametrize("kind", ["shards", "file"])
+def test_clip_retrieval_finds_its_layout(run, photos, tmp_path, kind):
+    """img_emb/*.npy of unit vectors in the order of metadata/*.parquet, whose column is image_path."""
+    source, out = tmp_path / ("z" if kind == "shards" else "z.parquet"), tmp_path / "exported"
+    embed(run, photos, source)
+    code, text, err = run("export", source, "--out", out, "--json")
+    assert code == 0, err
+    arrays, tables = sorted((out / "img_emb").iterdir()), sorted((out / "metadata").iterdir())
+    numbers = [[path.stem.rsplit("_", 1)[1] for path in paths] for paths in (arrays, tables)]
+    assert numbers[0] == numbers[1] and len(arrays) == (4 if kind == "shards" else 1)
+    assert {path.suffix for path in arrays} == {".npy"} and {path.suffix for path in tables} == {".parquet"}
+    names = [name for path in tables for name in pq.read_table(path).column("image_path").to_pylist()]
+    rows = torch.from_numpy(np.concatenate([np.load(path) for path in arrays]))
+    assert rows.dtype == torch.float16 and len(names) == len(rows) == json.loads(text)["count"] == COUNT
+    z_i = rows_of(source if kind == "shards" else tmp_path)
+    for name, row in zip(names, rows.float()):
+        torch.testing.assert_close(row, z_i[name] / z_i[name].norm(), rtol=0, atol=1e-3)
+    code, _, err = run("export", source, "--out", out)
+    assert code == 2 and "holds files: give a new folder" in err
+
+
+def test_lance_and_embedding_atlas_find_a_vector_of_fixed_size(run, photos, tmp_path):
+    """Lance searches columns of fixed-size lists of float32; embedding-atlas takes lists and a column of names."""
+    embed(run, photos, tmp_path / "z")
+    schema = pq.read_schema(tmp_path / "z" / "000000.parquet")
+    assert schema.names == ["path", "z_i"] and schema.field("path").type == pa.string()
+    assert schema.field("z_i").type == pa.list_(pa.float32(), 12)
+
+
+def test_lance_finds_the_nearest_picture(run, photos, tmp_path):
+    lance = pytest.importorskip("lance")
+    embed(run, photos, tmp_path / "z")
+    data = lance.write_dataset(pq.read_table(tmp_path / "z" / "000000.parquet"), tmp_path / "z.lance")
+    z_i = rows_of(tmp_path / "z")["02.png"].numpy()
+    assert data.to_table(nearest={"column": "z_i", "q": z_i, "k": 1}).column("path").to_pylist() == ["02.png"]
+
+
 def test_the_engine_ray_without_ray_says_what_to_install(run, photos, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, err = run("embed", photos, "--out", tmp_path / "z", "--model", "toy", "--engine", "ray")

@@ -76,6 +76,7 @@ for command in (
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
 app.command()(corpora.embed)
+app.command()(corpora.export)
 for name, function in manage.COMMANDS.items():
     app.command(name)(function)
 

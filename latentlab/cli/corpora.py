@@ -62,6 +62,19 @@ def embed(
         _embed_to_shards(model, source, out, fit, batch, rows, workers, engine, as_json)
 
 
+def export(
+    source: Annotated[Path, typer.Argument(help="File of z_i, or folder of the shards of `latentlab embed`.")],
+    out: Annotated[Path, typer.Option(help="New folder to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write z_i as `clip-retrieval index` reads them."""
+    from ..io import atomic, clip_retrieval
+
+    count = clip_retrieval.write(source, atomic.writable_folder(out))
+    values = {"latentlab": __version__, "source": str(source), "path": str(out), "count": count}
+    print_output(values, as_json, [f"{out}  {count} unit vectors and their paths; clip-retrieval index {out} INDEX"])
+
+
 def _embed_to_file(model: ModelChoice, source: Path, out: Path, fit: str, batch: int, as_json: bool) -> None:
     from ..io import atomic, embeddings
 
