@@ -19,16 +19,18 @@ import os
 import random
 import re
 import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import httpx
 import hypothesis
@@ -39,7 +41,7 @@ from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentlab import UserError, latents, models
+from latentlab import UserError, cli, latents, models
 from latentlab.analysis.covariance import Moments
 from latentlab.analysis.dictionary import Dictionary
 from latentlab.analysis.intervals import markdown
@@ -238,30 +240,60 @@ def soak_metadata(tally: Tally, rng: random.Random, seconds: float, folder: Path
 
 
 def run(*words: object, limit: int | None = None, kill_after: float | None = None) -> tuple[int, str]:
-    """A command line in a process of its own: exit code and standard error.
+    """A command line in a fork of this process, which has imported the libraries: exit code and standard error.
 
     Args:
         limit: the largest file in bytes that it can write, like a disk that is full.
-        kill_after: seconds until SIGKILL.
+        kill_after: seconds until SIGKILL, which its own processes receive as well.
     """
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        _command(list(map(str, words)), writing, limit)
+    with contextlib.suppress(OSError):  # the process has done so itself
+        os.setpgid(process, process)
+    os.close(writing)
+    deadline, err, killed = time.monotonic() + (kill_after or PATIENCE), b"", False
+    with open(reading, "rb", buffering=0) as pipe:
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 and not killed:
+                os.killpg(process, signal.SIGKILL)
+                killed = True
+            if not select.select([pipe], [], [], max(left, 0) if not killed else None)[0]:
+                continue
+            if not (read := pipe.read(65536)):
+                break
+            err += read
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if killed and kill_after is None:
+        raise RuntimeError(f"{' '.join(map(str, words[:2]))} hangs")
+    return code, err.decode("utf-8", "replace")
 
-    def restrict() -> None:
+
+def _command(words: list[str], writing: int, limit: int | None) -> NoReturn:
+    """Run a command line in the forked process, and end it."""
+    code = 70
+    try:
+        os.setpgid(0, 0)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(writing, 2)
+        os.close(writing)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    command = [sys.executable, "-m", "latentlab.cli", *map(str, words)]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=restrict
-    )
-    try:
-        _, err = process.communicate(timeout=kill_after or PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        _, err = process.communicate()
-        if kill_after is None:
-            raise RuntimeError(f"{' '.join(map(str, words[:2]))} hangs") from None
-    return process.returncode, err
+        sys.argv = ["latentlab", *words]
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def sample(folder: Path, count: int = 12) -> Path:
@@ -271,23 +303,98 @@ def sample(folder: Path, count: int = 12) -> Path:
     return folder
 
 
+def intact(folder: Path) -> None:
+    """Fail if a file in a folder is not whole; what a killed run was writing has a name of its own."""
+    for path in folder.rglob("*"):
+        if path.name.endswith(".part") or not path.is_file():
+            continue
+        if "moments" in path.name:
+            Moments.load(path)
+        elif path.name == "pca.safetensors":
+            Directions.load(path)
+        elif path.name == "features.safetensors":
+            Dictionary.load(path)
+        elif path.suffix == ".safetensors":
+            latents.load(path)
+        elif path.suffix == ".parquet":
+            embeddings.read(path)
+        elif path.suffix == ".json":
+            json.loads(path.read_text())
+        elif path.suffix == ".png":
+            Image.open(path).load()
+
+
+def long_commands(folder: Path, photos: Path, z_i: Path) -> dict[str, tuple[object, ...]]:
+    """Commands that take a while, with what they write in `folder`."""
+    shards = ("embed", photos, "--model", "toy", "--rows", 2, "--batch", 1, "--out", folder / "shards")
+    first = photos / "00.png"
+    return {
+        "embed to a file": ("embed", photos, "--model", "toy", "--batch", 1, "--out", folder / "z.parquet"),
+        "embed to shards": shards,
+        "embed by two workers": (*shards, "--workers", 2),
+        "pca fit": ("pca", "fit", z_i, "--out", folder / "pca.safetensors"),
+        "features fit": (
+            "features",
+            "fit",
+            z_i,
+            "--features",
+            8,
+            "--steps",
+            100,
+            "--out",
+            folder / "features.safetensors",
+        ),
+        "export": ("export", z_i, "--out", folder / "exported"),
+        "invert": ("invert", first, "--model", "toy", "--steps", 4, "--out", folder / "inverted"),
+        "generate": ("generate", "a cat", "--model", "toy", "--count", 4, "--steps", 10, "--out", folder / "generated"),
+        "vary": ("vary", first, "--model", "toy", "--steps", 8, "--out", folder / "varied"),
+        "pca walk": (
+            "pca",
+            "walk",
+            first,
+            "--model",
+            "toy",
+            "--directions",
+            z_i.parent / "pca.safetensors",
+            "--steps",
+            4,
+            "--components",
+            "0,1",
+            "--out",
+            folder / "walked",
+        ),
+    }
+
+
 def soak_kills(tally: Tally, rng: random.Random, seconds: float, folder: Path) -> None:
-    """A run that is killed at a random point loses nothing that was finished, and the same run again completes it."""
-    photos = sample(folder / "photos")
-    started = time.monotonic()
-    run("embed", photos, "--out", folder / "first", "--model", "toy", "--rows", 2)
-    duration = time.monotonic() - started
+    """A command that is killed at a random point damages no file and no finished shard; repeated, it ends well."""
+    photos, z_i = sample(folder / "photos"), folder / "z.parquet"
+    run("embed", photos, "--model", "toy", "--out", z_i)
+    run("pca", "fit", z_i, "--out", folder / "pca.safetensors")
+    durations: dict[str, float] = {}
 
     def kill(k: int) -> None:
-        out = folder / f"z{k}"
-        words = ("embed", photos, "--out", out, "--model", "toy", "--rows", 2, "--batch", 1)
-        run(*words, kill_after=duration * rng.uniform(0.5, 1.1))
-        before = {p: p.stat().st_mtime_ns for p in out.glob("*.moments.safetensors")} if out.exists() else {}
-        code, err = run(*words)
-        assert code == 0, err[-200:]
+        out = folder / f"{k}"
+        commands = long_commands(out, photos, z_i)
+        name = [*commands][k % len(commands)]
+        if name not in durations:
+            started = time.monotonic()
+            code, err = run(*long_commands(folder / f"whole {k}", photos, z_i)[name])
+            assert code == 0, f"{name}: {err[-200:]}"
+            durations[name] = time.monotonic() - started
+        run(*commands[name], kill_after=durations[name] * rng.uniform(0.02, 1.1))
+        intact(out)
+        before = {path: path.stat().st_mtime_ns for path in out.rglob("*.moments.safetensors")}
+        code, err = run(*commands[name])
+        there = code == 2 and ("is there already" in err or "not there yet" in err or "holds files" in err)
+        assert code == 0 or there, f"{name}: {err[-200:]}"
+        intact(out)
         assert all(path.stat().st_mtime_ns == at for path, at in before.items()), "a finished shard was written again"
-        moments, _, skipped = partitions.merged(out)
-        assert (moments.count, skipped) == (12, {}) and sum(map(len, partitions.batches(out))) == 12
+        if (out / "shards").exists():
+            moments, _, skipped = partitions.merged(out / "shards")
+            assert (moments.count, skipped) == (12, {}) and sum(map(len, partitions.batches(out / "shards"))) == 12
+        if (out / "z.parquet").exists():
+            assert len(embeddings.read(out / "z.parquet")) == 12
 
     for k in until(seconds):
         tally.count(functools.partial(kill, k), f"kill {k}")
@@ -295,27 +402,23 @@ def soak_kills(tally: Tally, rng: random.Random, seconds: float, folder: Path) -
 
 def soak_disks(tally: Tally, rng: random.Random, seconds: float, folder: Path) -> None:
     """A disk that fills up gives one sentence and no damaged file."""
-    photos = sample(folder / "photos")
-    first = photos / "00.png"
-    commands = {
-        "embed": ("embed", photos, "--out", folder / "z.parquet"),
-        "shards": ("embed", photos, "--out", folder / "shards"),
-        "reconstruct": ("reconstruct", first, "--steps", 2, "--out", folder / "inverted"),
-        "generate": ("generate", "a cat", "--steps", 2, "--out", folder / "generated"),
-    }
+    photos, z_i = sample(folder / "photos"), folder / "z.parquet"
+    run("embed", photos, "--model", "toy", "--out", z_i)
+    run("pca", "fit", z_i, "--out", folder / "pca.safetensors")
 
-    def fill(name: str) -> None:
-        code, err = run(*commands[name], "--model", "toy", limit=rng.choice((0, 16, 256, 700)))
-        assert "Traceback" not in err, err[-200:]
-        assert code in (0, 2), f"exit code {code}"
-        for path in folder.rglob("*.safetensors"):
-            Moments.load(path) if "moments" in path.name else latents.load(path)
+    def fill(k: int) -> None:
+        out = folder / f"{k}"
+        commands = long_commands(out, photos, z_i)
+        name = [*commands][k % len(commands)]
+        code, err = run(*commands[name], limit=int(10 ** rng.uniform(0, 5)))
+        assert "Traceback" not in err, f"{name}: {err[-300:]}"
+        assert code in (0, 2), f"{name}: exit code {code}"
+        intact(out)
         if code:
             raise UserError(err.strip())
 
     for k in until(seconds):
-        name = [*commands][k % len(commands)]
-        tally.count(functools.partial(fill, name), f"full disk, {name}")
+        tally.count(functools.partial(fill, k), f"full disk {k}")
 
 
 def named_endpoints(url: str, seconds: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ PART = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """A path to write to, moved to `path` when the block ends well and removed when it does not.
+    """A path to write a file or a folder to, moved to `path` when the block ends well and removed when it does not.
 
     Raises:
         UserError: the file can't be written.
@@ -36,8 +37,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path} can't be written ({reason}): give a folder with room that can be written") from error
     finally:
-        if part.is_file():
-            part.unlink()
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def remove_parts(folder: Path) -> None:

@@ -38,14 +38,13 @@ def write(source: Path, folder: Path) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} holds files: give a new folder")
     count = 0
-    for k, (names, z_i) in enumerate(_parts(source)):
-        for name in (IMAGES, METADATA):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / IMAGES / f"{IMAGES}_{k:06d}.npy") as part, part.open("wb") as file:
-            np.save(file, normalize(z_i.float()).half().numpy())
-        with atomic_write(folder / METADATA / f"{METADATA}_{k:06d}.parquet") as part:
-            pq.write_table(pa.table({"image_path": names}), part)
-        count += len(names)
+    with atomic_write(folder) as unfinished:
+        for k, (names, z_i) in enumerate(_parts(source)):
+            for name in (IMAGES, METADATA):
+                (unfinished / name).mkdir(parents=True, exist_ok=True)
+            np.save(unfinished / IMAGES / f"{IMAGES}_{k:06d}.npy", normalize(z_i.float()).half().numpy())
+            pq.write_table(pa.table({"image_path": names}), unfinished / METADATA / f"{METADATA}_{k:06d}.parquet")
+            count += len(names)
     return count
 
 
