@@ -189,8 +189,10 @@ class Assumptions:
     gpu_tflops: float = 989  # an H100's in bfloat16, by its data sheet
     utilisation: float = 0.4  # the share of it that a ViT reaches
     gpus: int = 8
-    read_rate: float = 150  # pictures per second and core: `rates` measures it
+    loader: float = 0.95  # the rate of embed over that of the bare forward: `rates` measures it
+    read_rate: float = 332  # pictures of 256 px per second and core: `rates` measures it
     rows: int = 100_000  # of a shard
+    pca_microseconds: float = 7.4  # of a row of width 512: `pca` measures it
     merge_seconds: float = 0.02  # of two moments of this width: `plan` measures it
     path_bytes: int = 40
     gpu_hour: float = 2.5  # dollars
@@ -207,25 +209,84 @@ class Assumptions:
 
     @property
     def hours(self) -> float:
-        return self.pictures / (self.rate * self.gpus) / 3600
+        return self.pictures / (self.rate * self.loader * self.gpus) / 3600
 
 
 def lines(a: Assumptions) -> list[list[str]]:
-    """The plan: each quantity, its formula, and its value."""
+    """The plan: each quantity, its formula, the formula with its numbers, and its value."""
     shards = -(-a.pictures // a.rows)
     moments = a.width * (a.width + 1) * 8
+    row = 4 * a.width + a.path_bytes
+    pca = a.pca_microseconds * (a.width / 512) ** 2
+    n, rate = f"{a.pictures:.0e}".replace("e+0", "e"), f"{a.rate:,.0f}"
     return [
-        ["operations of a picture", "2 L (12 d² T + 2 d T²)", f"{a.flops / 1e9:.0f} GFLOP"],
-        ["rate of a GPU", "peak × utilisation / operations", f"{a.rate:,.0f} pictures/s"],
-        ["time", "pictures / (rate × GPUs)", f"{a.hours:.1f} hours on {a.gpus} GPUs"],
-        ["cost", "hours × GPUs × price", f"${a.hours * a.gpus * a.gpu_hour:,.0f}"],
-        ["cores that read, per GPU", "rate of a GPU / rate of a core", f"{a.rate / a.read_rate:.0f}"],
-        ["shards", "pictures / rows", f"{shards:,.0f}"],
-        ["lost by a kill, at most", "rows / rate, of each GPU", f"{a.rows / a.rate:.0f} s of work"],
-        ["embeddings", "pictures × (4 width + path)", f"{a.pictures * (4 * a.width + a.path_bytes) / 1e9:,.0f} GB"],
-        ["moments", "shards × 8 width (width + 1)", f"{shards * moments / 1e9:,.1f} GB"],
-        ["PCA of all", "shards × seconds of a merge", f"{shards * a.merge_seconds:,.0f} s on one core"],
-        ["memory of the PCA", "log₂ shards × moments of one", f"{np.log2(max(shards, 2)) * moments / 1e6:,.0f} MB"],
+        [
+            "operations of a picture",
+            "2 L (12 d² T + 2 d T²)",
+            f"2 · {a.layers} (12 · {a.hidden}² · {a.tokens} + 2 · {a.hidden} · {a.tokens}²)",
+            f"{a.flops / 1e9:.0f} GFLOP",
+        ],
+        [
+            "rate of a GPU",
+            "peak × utilisation / operations",
+            f"{a.gpu_tflops:g}e12 × {a.utilisation:g} / {a.flops / 1e9:.0f}e9",
+            f"{rate} pictures/s",
+        ],
+        [
+            "time",
+            "pictures / (rate × loader × GPUs)",
+            f"{n} / ({rate} × {a.loader:g} × {a.gpus}) s",
+            f"{a.hours:.1f} hours on {a.gpus} GPUs",
+        ],
+        [
+            "cost",
+            "hours × GPUs × price",
+            f"{a.hours:.2f} × {a.gpus} × ${a.gpu_hour:g}",
+            f"${a.hours * a.gpus * a.gpu_hour:,.0f}",
+        ],
+        [
+            "cores that read, per GPU",
+            "rate of a GPU / rate of a core",
+            f"{rate} / {a.read_rate:g}",
+            f"{np.ceil(a.rate / a.read_rate):.0f}",
+        ],
+        ["shards", "pictures / rows", f"{n} / {a.rows:,}", f"{shards:,.0f}"],
+        [
+            "lost by a kill, at most",
+            "rows / (rate × loader), of each GPU",
+            f"{a.rows:,} / ({rate} × {a.loader:g}) s",
+            f"{a.rows / (a.rate * a.loader):.0f} s of work",
+        ],
+        [
+            "embeddings",
+            "pictures × (4 width + path)",
+            f"{n} × (4 · {a.width} + {a.path_bytes}) bytes",
+            f"{a.pictures * row / 1e9:,.0f} GB",
+        ],
+        [
+            "moments",
+            "shards × 8 width (width + 1)",
+            f"{shards:,.0f} × 8 · {a.width} · {a.width + 1} bytes",
+            f"{shards * moments / 1e9:,.1f} GB",
+        ],
+        [
+            "moments of all rows",
+            "pictures × µs of a row × (width / 512)²",
+            f"{n} × {a.pca_microseconds:g} × {(a.width / 512) ** 2:.2f} µs",
+            f"{a.pictures * pca / 3.6e9:.2f} core hours, inside embed",
+        ],
+        [
+            "PCA of all shards",
+            "shards × seconds of a merge",
+            f"{shards:,.0f} × {a.merge_seconds:.2g} s",
+            f"{shards * a.merge_seconds:,.0f} s on one core",
+        ],
+        [
+            "memory of the PCA",
+            "log₂ shards × moments of one",
+            f"{np.log2(max(shards, 2)):.1f} × {moments / 1e6:.1f} MB",
+            f"{np.log2(max(shards, 2)) * moments / 1e6:,.0f} MB",
+        ],
     ]
 
 
@@ -257,7 +318,11 @@ def plan(
         merge_seconds=measured_merge(Assumptions.width),
     )
     assumed = [[name.replace("_", " "), f"{value:,.4g}"] for name, value in vars(a).items()]
-    text = markdown(["assumption", "value"], assumed) + "\n\n" + markdown(["quantity", "formula", "value"], lines(a))
+    text = (
+        markdown(["assumption", "value"], assumed)
+        + "\n\n"
+        + markdown(["quantity", "formula", "in numbers", "value"], lines(a))
+    )
     print(text)
     if write:
         PAGE.write_text(with_plan(PAGE.read_text("utf-8"), text), "utf-8")

@@ -54,7 +54,7 @@ from latentlab.slerp import slerp
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTCOMES = ("accepted", "refused", "failed")
-PATIENCE = 120.0  # seconds after which a process hangs
+PATIENCE = 600.0  # seconds after which a process hangs, also on a machine that is busy
 # Gradio answers a call with another number of values than its event takes by an error, and logs a traceback of its own.
 GRADIO_REFUSES = re.compile("didn't receive enough input values|received too many")
 
@@ -485,6 +485,7 @@ def soak(kinds: list[str], seconds: float, seed: int) -> dict[str, Tally]:
         tallies[kind] = Tally()
         with tempfile.TemporaryDirectory() as name:
             KINDS[kind](tallies[kind], random.Random(f"{kind} {seed}"), seconds, Path(name))
+        print(f"{kind}: {dict(tallies[kind].outcomes)}", file=sys.stderr, flush=True)
     return tallies
 
 
