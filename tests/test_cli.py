@@ -499,6 +499,10 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("compare", "A", "--captions", "a cat,a dog"), "two or more of each"),
         (("edit", "A"), "there is nothing to edit"),
         (("edit", "A", "--mask", "B"), "the mask is 256x256 and the picture 90x60 pixels"),
+        (("edit", "A", "--mask", "black"), "the mask is empty: mark the part"),
+        (("edit", "A", "--mask", "white"), "the mask covers everything: mark the part"),
+        (("edit", "A", "--mask", "A", "--decoder", "fine-tuned"), "toy has no decoder that was trained to inpaint"),
+        (("edit", "A", *["--grow", "right"] * 7), "would grow to 4.5 times the picture's area"),
         (("edit", "A", "--strength", "1.5"), "strength is 1.5"),
         (("edit", "A", "--grow", "up"), "grow is 'up'"),
         (("edit", "A", "--strength", "0.5", "--state", "1"), "--state is 1, but photo of mine.jpg is a picture"),
@@ -529,7 +533,11 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
     ],
 )
 def test_an_experiment_refuses_in_one_sentence(run, photo, other, tmp_path, words, complaint):
-    words = [{"A": photo, "B": other}.get(w, w) for w in words]
+    files = {"A": photo, "B": other}
+    for colour in {"black", "white"} & set(words):
+        files[colour] = tmp_path / f"{colour}.png"
+        Image.new("L", (90, 60), colour).save(files[colour])
+    words = [files.get(w, w) for w in words]
     code, out, err = run(*words, "--model", "toy", "--out", tmp_path / "out")
     assert (code, out) == (2, "")
     last = err.strip().splitlines()[-1]

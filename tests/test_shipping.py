@@ -1,6 +1,7 @@
 """Files of a training run that are not whole are refused by name, with what brings them back."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -45,6 +46,23 @@ def test_a_truncated_file_is_refused_and_nothing_is_copied(folders, file, messag
     with pytest.raises(UserError, match=message):
         shipping.copy_exports()
     assert list(package.iterdir()) == []
+
+
+def test_a_fine_tuned_decoder_ships_with_its_own_decoder_alone(folders, miniature, miniature_folder):
+    from latentlab.models import inpainter
+
+    runs, package = folders
+    shutil.copytree(miniature_folder / "decoder", package / "decoder")
+    delta = inpainter.InpaintingDelta(miniature.decoder.network, rank=2)
+    inpainter.save(delta, runs / "inpainting" / "export")
+    assert f"inpainting/{inpainter.FILE}" in shipping.copy_exports()
+    delta.decoder.add_(1)  # the decoder was trained further in between
+    for folder in (runs / "inpainting" / "export", package / "inpainting"):
+        inpainter.save(delta, folder)
+    (package / "MANIFEST.json").unlink()
+    with pytest.raises(UserError, match="was trained from another decoder than this one"):
+        shipping.copy_exports()
+    assert not (package / "MANIFEST.json").exists()
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])

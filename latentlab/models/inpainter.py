@@ -113,15 +113,24 @@ def save(delta: InpaintingDelta, folder: Path) -> None:
     save_tensors(folder / FILE, {k: v.contiguous() for k, v in state.items()}, {})
 
 
-def load(folder: Path, decoder: EmojiDecoder) -> EmojiInpaintingDecoder:
-    """The fine-tuned decoder whose delta is in a folder.
+def load_delta(folder: Path, network: SD3Transformer2DModel) -> InpaintingDelta:
+    """The delta in a folder, of the decoder with this network.
 
     Raises:
         UserError: the file is not there or damaged, or it belongs to another decoder.
     """
     with open_tensors(folder / FILE, "decoder", "down.0", kind="fine-tuned decoder", hint=HINT) as file:
         rank = file.get_slice("down.0").get_shape()[0]
-    delta = InpaintingDelta(decoder.network, rank)
+    delta = InpaintingDelta(network, rank)
     state = {k: v.float() if v.is_floating_point() else v for k, v in load_file(folder / FILE).items()}
     delta.load_state_dict(state)
-    return inpainting_decoder(decoder, delta)
+    return delta
+
+
+def load(folder: Path, decoder: EmojiDecoder) -> EmojiInpaintingDecoder:
+    """The fine-tuned decoder whose delta is in a folder.
+
+    Raises:
+        UserError: as `load_delta`.
+    """
+    return inpainting_decoder(decoder, load_delta(folder, decoder.network))

@@ -63,6 +63,29 @@ def check_export(part: str) -> None:
             read_json(path, again)
 
 
+def check_inpainting() -> None:
+    """Refuse a decoder fine-tuned to inpaint that was trained from another decoder than the one that will ship.
+
+    Raises:
+        UserError: they do not belong together.
+    """
+    from ..models import inpainter
+
+    tuned, decoder = _newest("inpainting"), _newest("decoder")
+    if tuned is None or decoder is None:
+        return
+    from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
+    from torch import float32
+
+    inpainter.load_delta(tuned, SD3Transformer2DModel.from_pretrained(decoder, torch_dtype=float32))
+
+
+def _newest(part: str) -> Path | None:
+    """The folder of a part's weights that will be in the package; None where there are none."""
+    folders = (run_folder(part) / "export", weights_folder() / part)
+    return next((folder for folder in folders if any(folder.glob("*.safetensors"))), None)
+
+
 def last_entry(part: str) -> dict[str, Any]:
     """The newest line of a part's log; empty where there is none.
 
@@ -81,13 +104,15 @@ def copy_exports() -> dict[str, str]:
     """Copy every part's newest export into the package and write MANIFEST.json; return the files' digests.
 
     Raises:
-        UserError: a file of an export or the last line of a log is not whole; nothing is copied then.
+        UserError: a file of an export or the last line of a log is not whole, or the fine-tuned decoder does not
+            belong to the decoder; nothing is copied then.
     """
     target, log = weights_folder(), {}
     for part in PARTS:
         check_export(part)
         if entry := last_entry(part):
             log[part] = entry
+    check_inpainting()
     for part in PARTS:
         source = run_folder(part) / "export"
         if source.is_dir():
