@@ -176,6 +176,14 @@ PARTS = (
         {"schedule": "noised pictures, told the time"},
     ),
     Part(
+        "Decoder fine-tuned to inpaint",
+        "inpainting",
+        ("inpainting", "InpaintingTraining"),
+        "GLIDE, fine-tuned for inpainting",
+        {"schedule": "four further input channels, zero at first: the masked picture and the mask"},
+        {"schedule": "17 further input channels, zero at first: the known latents and the mask; rank 16 elsewhere"},
+    ),
+    Part(
         "Discrete first stage of DALL·E 1",
         "dvae",
         ("dvae", "DvaeTraining"),
