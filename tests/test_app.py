@@ -414,8 +414,11 @@ def test_a_part_painted_by_a_finger_is_edited_in_place(visit):
 def test_a_part_painted_by_the_mouse_is_edited_in_place_and_undone_and_a_cancelled_edit_changes_nothing(visit):
     page = visit("?page=edit&steps=6&prompt=a+fox")
     edit_a_painted_part(page, 1280, touch=False)
+    framed = page.locator("#edit-strip .thumbnail-item.selected .caption-label")
+    expect(framed).to_have_text("▸ 2. a fox")
     page.get_by_role("button", name="Undo edit").click()
     page.wait_for_function("document.querySelectorAll('#edit-strip .caption-label')[1].innerText.startsWith('▸')")
+    expect(framed).to_have_text(re.compile("^▸ 1"))
     page.locator("label:visible", has_text="right").first.click()
     page.locator("button:visible", has_text="Advanced").first.click()
     field(page, "Steps").fill("100")

@@ -484,3 +484,16 @@ def test_the_examples_of_edits_are_finished_histories_that_begin_with_a_picture(
     histories = edit.example_histories()
     assert len(histories) >= 3 and {image.example for image in edit.examples()} == histories.keys()
     assert all(len(history.states) > 1 and history.path()[0] == 0 for history in histories.values())
+
+
+def test_a_chosen_picture_and_its_history_arrive_in_one_answer_and_the_strip_frames_the_current_state():
+    """The history once came after Run was enabled again, so that a quick Run edited the picture before."""
+    example = edit.examples()[1]
+    values = edit.follow(example)
+    assert values.keys() == set(edit.PAGE.following) and "history" in edit.PAGE.following
+    history = values["history"]["value"]
+    assert history is edit.example_histories()[example.example]
+    assert values["strip"]["selected_index"] == history.position > 0
+    plain = edit.follow(picture())
+    assert plain["history"]["value"] is None and plain["strip"]["selected_index"] is None
+    assert plain["canvas"]["value"]["background"].endswith(".png")

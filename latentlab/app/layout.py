@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -136,13 +136,15 @@ def build(page: Page, model: gr.Dropdown, examples: list[InputImage]) -> BuiltPa
                 components = _results(page)
         buttons = RunButtons(run, stop, cancelled, components.status)
         endpoint(page, model, pickers, controls)
+    following = {name: components.extras[name] for name in page.following}
+    pickers = [replace(built, following=following, follow=page.follow) for built in pickers]
     both = {name: components.extras[name] for name in page.both}
     inputs = [model, *(p.state for p in pickers), *controls.values(), *both.values()]
     events = _events(page, controls, both, buttons, components, inputs)
     for input_picker in pickers:
         picker.connect(input_picker, examples, buttons)
         if page.connect:
-            page.connect(input_picker, {**controls, **components.extras})
+            page.connect(input_picker, {**controls, **components.extras}, buttons)
     if page.connect_results:
         page.connect_results(controls, components.extras)
     buttons.connect_cancel(events)

@@ -17,6 +17,7 @@ from .outputs import InputImage, OutputImage
 if TYPE_CHECKING:
     from PIL import Image
 
+    from .buttons import RunButtons
     from .picker import Picker
 
 
@@ -55,6 +56,10 @@ def no_texts(image: InputImage) -> dict[str, str]:
     return {}
 
 
+def no_values(image: InputImage) -> dict[str, object]:
+    return {}
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """A page, as its module describes it.
@@ -73,7 +78,9 @@ class Page:
             values fit the first example, because a Space lends its GPU to events alone, not while the app is built.
         rerun_controls: controls that run the page again when they are moved after a run.
         preview: draws the input picture before the run; by default it is a thumbnail.
-        connect: (picker, controls and extra outputs) -> None, adds the page's own events.
+        connect: (picker, controls and extra outputs, buttons) -> None, adds the page's own events.
+        following: the extra outputs that show the chosen picture as well; `follow` returns their values by name. They
+            arrive with the picture, before Run is enabled.
         examples: the page's own examples of an input picture, which come before those of all pages; the page starts
             with the first of them.
         both: the extra outputs that are parameters of `run` as well; the page's endpoint lacks them.
@@ -104,7 +111,9 @@ class Page:
     fill: Callable[[InputImage], dict[str, str]] = no_texts
     rerun_controls: tuple[str, ...] = ()
     preview: Callable[[InputImage], Image.Image] | None = None
-    connect: Callable[[Picker, Controls], None] | None = None
+    connect: Callable[[Picker, Controls, RunButtons], None] | None = None
+    following: tuple[str, ...] = ()
+    follow: Callable[[InputImage], Mapping[str, object]] = no_values
     examples: Callable[[], list[InputImage]] = list
     both: tuple[str, ...] = ()
     live: str = ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 import itertools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import gradio as gr
 from gradio.components import Component
@@ -20,14 +20,18 @@ from . import markup, model_cache, outputs, running
 from .buttons import RunButtons
 from .events import Controls, Update
 from .outputs import InputImage
-from .page import Page
+from .page import Page, no_values
 
 _SHOWN = itertools.count(1)
 
 
 @dataclass(frozen=True, eq=False)
 class Picker:
-    """The components of one input picture; `state` holds the InputImage."""
+    """The components of one input picture; `state` holds the InputImage.
+
+    Args:
+        following: outputs of the page that show the chosen picture as well, by name; `follow` returns their values.
+    """
 
     page: str
     label: str
@@ -39,17 +43,20 @@ class Picker:
     examples: gr.Gallery
     filled: Controls
     fill: Callable[[InputImage], dict[str, str]]
+    following: Controls = field(default_factory=dict)
+    follow: Callable[[InputImage], Mapping[str, object]] = no_values
 
     @property
     def outputs(self) -> list[Component]:
-        return [self.state, self.preview, self.selection, self.crop, self.examples, *self.filled.values()]
+        own = [self.state, self.preview, self.selection, self.crop, self.examples]
+        return [*own, *self.filled.values(), *self.following.values()]
 
     def show(self, image: InputImage, *, clicked: bool = False) -> list[object]:
         """Return the values of `outputs` that show the picture as the chosen one, and its texts.
 
         A clicked example keeps its frame; of any other picture's choice no example is framed.
         """
-        texts = self.fill(image)
+        texts, values = self.fill(image), self.follow(image)
         return [
             image,
             outputs.file(thumbnail(image)),
@@ -57,6 +64,7 @@ class Picker:
             gr.update(visible=can_be_cropped(image)),
             gr.skip() if clicked else gr.update(selected_index=None),
             *(filled_update(box, texts.get(name, ""), image) for name, box in self.filled.items()),
+            *(values[name] for name in self.following),
         ]
 
 

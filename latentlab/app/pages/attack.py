@@ -16,6 +16,7 @@ from ...grammar import article
 from ...io import images
 from ...paper.inputs import thing as without_background
 from .. import controls, markup, model_cache, sentences
+from ..buttons import RunButtons
 from ..events import QUIET, Controls, EventOptions
 from ..outputs import InputImage, file, latent_row, output_images
 from ..page import Page, PageResult, PageRun
@@ -95,7 +96,7 @@ def labelled(picture: InputImage, word: str, *, x: float, y: float, size: float)
     return images.to_pil(typography.paste(images.to_tensor(images.square(picture.picture, PREVIEW_SIDE)), label))[0]
 
 
-def connect(picker: Picker, controls_by_name: Controls) -> None:
+def connect(picker: Picker, controls_by_name: Controls, buttons: RunButtons) -> None:
     """Show the label before the run, and move it to where the picture is clicked."""
     _, x_slider, y_slider, size_slider = label = [controls_by_name[name] for name in ("word", "x", "y", "size")]
 

@@ -17,7 +17,8 @@ from ...experiments.history import History
 from ...io import images
 from ...outpainting import SIDES
 from .. import controls, model_cache, outputs, sentences
-from ..events import QUIET, Controls
+from ..buttons import RunButtons
+from ..events import Controls
 from ..outputs import InputImage, output_images
 from ..page import Page, PageResult, PageRun
 from ..picker import Picker
@@ -26,6 +27,7 @@ from ..running import PREVIEW_EVERY, run_experiment
 EXAMPLES = Path(__file__).parents[1] / "edits"
 CANVAS_SIDE = 512  # pixels of the canvas on its longer side
 BRUSH = "#ec4899aa"  # the picture shows through
+SHOWN = ("canvas", "undo", "redo", "json_file", "animation", "strip", "history")  # the outputs that show a history
 GROW = [("no", ""), *((side, side) for side in SIDES)]
 
 
@@ -111,7 +113,7 @@ def extras() -> Controls:
         animation = gr.DownloadButton("Animation (GIF)", size="md", min_width=120, **shown["animation"])
     gr.HTML('<p class="note strip-label">History: press a picture to go back to it.</p>', padding=False)
     strip = gr.Gallery(
-        shown["strip"],
+        **shown["strip"],
         label="History",
         show_label=False,
         columns=6,
@@ -148,7 +150,7 @@ def shown_history(history: History | None, picture: InputImage | None = None) ->
             "redo": off,
             "json_file": nothing,
             "animation": nothing,
-            "strip": [],
+            "strip": {"value": [], "selected_index": None},
             "history": None,
         }
     folder = outputs.folder()
@@ -160,7 +162,7 @@ def shown_history(history: History | None, picture: InputImage | None = None) ->
         "redo": {"interactive": history.redo() is not history},
         "json_file": {"value": str(history.save(folder / "history.json")), "interactive": True},
         "animation": {"value": str(history.save_animation(folder / "history.gif")), "interactive": True},
-        "strip": list(zip(files, titles)),
+        "strip": {"value": list(zip(files, titles)), "selected_index": history.position},
         "history": history,
     }
 
@@ -178,40 +180,38 @@ def _background(picture: Image.Image | None) -> dict[str, Any] | None:
 def _updates(history: History | None, picture: InputImage | None = None) -> dict[str, Any]:
     """`shown_history` as updates of the extra outputs, by name."""
     values = shown_history(history, picture)
-    named = ("undo", "redo", "json_file", "animation")
-    return {name: gr.update(**value) if name in named else gr.update(value=value) for name, value in values.items()}
+    plain = ("canvas", "history")
+    return {name: gr.update(value=values[name]) if name in plain else gr.update(**values[name]) for name in SHOWN}
 
 
-def connect(picker: Picker, components: Controls) -> None:
-    """Show a picture when it is chosen, and move along the history."""
-    names = [name for name in _updates(None)]
-    shown = [components[name] for name in names]
+def follow(picture: InputImage) -> dict[str, Any]:
+    """The chosen picture on the canvas, and an example with its whole history."""
+    return _updates(example_histories().get(picture.example), picture)
 
-    def show(history: History | None, picture: InputImage | None = None) -> list[object]:
-        updates = _updates(history, picture)
-        return [updates[name] for name in names]
 
-    def choose(picture: InputImage | None) -> list[object]:
-        return show(example_histories().get(picture.example) if picture else None, picture)
+def connect(picker: Picker, components: Controls, buttons: RunButtons) -> None:
+    """Move along the history."""
+    shown = [components[name] for name in SHOWN]
+
+    def show(before: History | None, after: History | None) -> list[object]:
+        return [gr.skip()] * len(SHOWN) if after is before else [*_updates(after).values()]
 
     def undo(history: History | None) -> list[object]:
-        return show(history.undo()) if history else [gr.skip()] * len(names)
+        return show(history, history and history.undo())
 
     def redo(history: History | None) -> list[object]:
-        return show(history.redo()) if history else [gr.skip()] * len(names)
+        return show(history, history and history.redo())
 
-    def go_back(history: History | None, selection: gr.SelectData) -> list[object]:
+    def go_to(history: History | None, selection: gr.SelectData) -> list[object]:
         valid = history is not None and isinstance(selection.index, int) and 0 <= selection.index < len(history.states)
-        return show(history.at(selection.index)) if history and valid else [gr.skip()] * len(names)
+        # The frame moves with undo and redo as well, and that triggers this event.
+        moved = history is not None and valid and selection.index != history.position
+        return show(history, history.at(selection.index) if history and moved else history)
 
-    picker.state.change(choose, picker.state, shown, **QUIET)
-    for name, handler in (("undo", undo), ("redo", redo)):
-        button = components[name]
-        assert isinstance(button, gr.Button)
-        button.click(handler, components["history"], shown, **QUIET)
-    strip = components["strip"]
-    assert isinstance(strip, gr.Gallery)
-    strip.select(go_back, components["history"], shown, **QUIET)
+    undo_button, redo_button, strip = (components[name] for name in ("undo", "redo", "strip"))
+    assert isinstance(undo_button, gr.Button) and isinstance(redo_button, gr.Button) and isinstance(strip, gr.Gallery)
+    for listener, handler in ((undo_button.click, undo), (redo_button.click, redo), (strip.select, go_to)):
+        buttons.block_run_while(listener, handler, [components["history"]], shown)
 
 
 def painted(canvas: dict[str, Any] | None, size: tuple[int, int]) -> Tensor | None:
@@ -279,6 +279,8 @@ PAGE = Page(
     extras,
     pictures=("Picture",),
     connect=connect,
+    following=SHOWN,
+    follow=follow,
     examples=examples,
     both=("canvas", "history"),
     live="live",
