@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -47,6 +48,29 @@ def interpolate(
             f"noise is {noise!r}: give 'slerp', or the x_T to hold fixed, like noise.draw_x_T(decoder, [0])"
         )
     return Latent(z_i, _arc(a.x_T, b.x_T, theta))
+
+
+class Traversable(Protocol):
+    """Principal components, or a dictionary of features."""
+
+    def traverse(self, z_i: Tensor, direction: int, distances: Sequence[float], /) -> Tensor: ...
+
+
+def move(z_i: Tensor, moves: Sequence[tuple[Traversable, int, float]]) -> Tensor:
+    """Move one z_i along several components and features at once: z_i + Σ_k σ_k s_k e_k.
+
+    Args:
+        z_i: (1, D).
+        moves: the components or the dictionary, which of its directions, and the distance σ along it, as their
+            `traverse` takes them.
+
+    Returns:
+        (1, D).
+
+    Raises:
+        UserError: as for `traverse`.
+    """
+    return z_i + sum((d.traverse(z_i, k, [distance]) - z_i for d, k, distance in moves), torch.zeros_like(z_i))
 
 
 def text_diff(latent: Latent, z_t0: Tensor, z_t: Tensor, theta: Tensor | Sequence[float] | float) -> Latent:

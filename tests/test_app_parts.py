@@ -16,7 +16,7 @@ import gradio as gr
 from PIL import Image, ImageChops
 
 import latentlab
-from latentlab import UserError, decoding, models
+from latentlab import UserError, decoding, edits, models
 from latentlab.app import controls, layout, links, markup, model_cache, outputs, picker, running
 from latentlab.app.main import build, main
 from latentlab.app.output_bar import OutputBar
@@ -105,11 +105,46 @@ def test_a_generated_picture_has_the_latents_that_its_solver_decoded(lab, solver
 def test_truncated_pictures_have_the_latents_that_they_were_decoded_from(lab):
     model_cache.set_lab(lab)
     _, interpolation = collect(interpolate.run("toy", picture(), picture((0, 99, 9)), 4, "slerp", 0, 4, 1.0))
-    _, page_result = collect(pca.run("toy", interpolation.images[2].as_input(), "truncate", 0, 3, 0, 4))
+    picture_in = interpolation.images[2].as_input()
+    _, page_result = collect(pca.run("toy", picture_in, picture_in, "truncate", *[0] * 6, 2, 0, 3, 0, 4))
     for image in page_result.images:
         inverted = image.known_latents.inverted
         again = decoding.pictures(lab.decoder, decoding.decode(lab.decoder, inverted.latent, steps=4))
         torch.testing.assert_close(again, inverted.original, atol=1e-4, rtol=0)
+
+
+def directions_page(task, *distances, exchanged=2):
+    moves = [*distances, *[0.0] * (6 - len(distances))]
+    _, page_result = collect(pca.run("toy", picture(), picture((0, 99, 9)), task, *moves, exchanged, 0, 3, 0, 4))
+    return page_result
+
+
+def test_sliders_move_a_picture_along_several_components_and_features_at_once(lab):
+    model_cache.set_lab(lab)
+    still, moved = directions_page("several"), directions_page("several", 2.0, 0.0, -1.0, 1.5)
+    assert torch.equal(still.images[0].latent.z_i, still.images[1].latent.z_i) and "move some" in still.summary
+    before, after = (image.latent.z_i for image in moved.images)
+    (components, _), (features, _) = pca.components("toy", lab), pca.features("toy", lab)
+    strongest = features.leading(before, 1)[0]
+    moves = [(components, 0, 2.0), (components, 2, -1.0), (features, strongest, 1.5)]
+    torch.testing.assert_close(after, edits.move(before, moves))
+    for words in ("component 0", "by +2 σ", "component 2", f"feature {strongest}", "+1.5 ×"):
+        assert words in moved.summary
+
+
+def test_two_pictures_exchange_features_one_by_one_and_together(lab):
+    model_cache.set_lab(lab)
+    page_result = directions_page("exchange")
+    z_i = torch.cat([image.latent.z_i for image in page_result.images]).view(2, 4, -1)
+    features, _ = pca.features("toy", lab)
+    chosen = features.differing(z_i[:, 0], 2)
+    for column, some in enumerate(([], chosen[:1], chosen[1:], chosen)):
+        torch.testing.assert_close(z_i[:, column], features.exchange(z_i[:, 0], some))
+    assert [image.title for image in page_result.images[:4]][1:] == [
+        *(f"feature {k} exchanged" for k in chosen),
+        "all of them",
+    ]
+    assert page_result.columns == 4 and page_result.summary.startswith("With 2 features exchanged")
 
 
 @pytest.mark.parametrize(

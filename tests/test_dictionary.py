@@ -81,6 +81,30 @@ def test_moving_along_a_feature_by_its_strength_adds_that_much_of_it(planted, fi
     torch.testing.assert_close(moved[1] - z[0], step, atol=1e-5, rtol=0)
 
 
+def test_an_exchange_of_all_features_swaps_what_they_keep_of_two_pictures(planted, fitted):
+    z = planted[0][:2].double()
+    kept = fitted.reconstruct(z)
+    swapped = fitted.exchange(z, range(len(fitted)))
+    torch.testing.assert_close(swapped, z - kept + kept.flip(0), atol=1e-4, rtol=0)
+    assert torch.equal(fitted.exchange(z, []), z)
+
+
+def test_the_exchange_of_a_feature_changes_nothing_beside_it(planted, fitted):
+    z = planted[0][:2]
+    (feature,) = fitted.differing(z, 1)
+    a = fitted.encode(z)
+    assert (a[0] - a[1]).abs().argmax() == feature
+    change = fitted.exchange(z, [feature]) - z
+    step = fitted.scale * (a[1, feature] - a[0, feature]) * fitted.features[feature]
+    torch.testing.assert_close(change, torch.stack([step, -step]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("rows", "features"), [(1, [0]), (2, [10_000]), (2, [-1])])
+def test_an_exchange_wants_two_pictures_and_features_that_are_there(planted, fitted, rows, features):
+    with pytest.raises(UserError, match="give two z_i, and features below"):
+        fitted.exchange(planted[0][:rows], features)
+
+
 def test_a_feature_is_named_by_the_captions_along_it(fitted):
     z_t = torch.cat([fitted.features[:2], -fitted.features[:2]])
     names = fitted.name(z_t, ["one", "two", "against one", "against two"])

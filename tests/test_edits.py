@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from conftest import as_dictionary
 
-from latentlab.edits import interpolate, text_diff
+from latentlab.edits import interpolate, move, text_diff
 from latentlab.errors import UserError
 from latentlab.latents import Latent
 from latentlab.slerp import angle, normalize
@@ -251,3 +252,16 @@ def test_a_z_i_opposite_to_the_change_is_refused(latent, captions):
     z_t0, z_t = captions
     with pytest.raises(UserError, match="opposite directions"):
         text_diff(Latent(z_t0 - z_t, latent.x_T[:1]), z_t0, z_t, 0.3)
+
+
+def test_a_move_along_several_directions_is_the_sum_of_the_moves_along_each(directions, normal):
+    z_i = normal(1, 12)
+    moves = [(directions, 0, 1.5), (directions, 2, -0.5), (as_dictionary(directions), 3, 2.0)]
+    steps = [d.traverse(z_i, k, [distance]) - z_i for d, k, distance in moves]
+    close(move(z_i, moves), z_i + sum(steps))
+    assert torch.equal(move(z_i, []), z_i)
+
+
+def test_a_move_along_a_direction_that_is_not_there_is_refused(directions, normal):
+    with pytest.raises(UserError, match="component"):
+        move(normal(1, 12), [(directions, 99, 1.0)])

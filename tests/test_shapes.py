@@ -174,6 +174,11 @@ def interpolate(z_i: Z, x_t: X) -> tuple[Float[Tensor, "5 D"], Float[Tensor, "5 
     return path.z_i, path.x_T
 
 
+@signature_of(edits.move)
+def move(directions: pca.Directions, z: Z) -> Float[Tensor, "1 D"]:
+    return edits.move(z[:1], [(directions, 0, 1.0), (directions, 1, -2.0)])
+
+
 @signature_of(edits.text_diff)
 def text_diff(z_i: Z, x_t: X, z_t0: Z, z_t: Z) -> tuple[Float[Tensor, "2*B D"], Float[Tensor, "2*B C H W"]]:
     edited = edits.text_diff(Latent(z_i, x_t), z_t0, z_t, [0.1, 0.3])

@@ -110,6 +110,29 @@ class Dictionary:
         step = self.scale * self.strength[feature].item() * self.features[feature].double()
         return (z + strengths[:, None] * step).to(z_i)
 
+    def exchange(self, z_i: Tensor, features: Sequence[int]) -> Tensor:
+        """Two pictures with each other's strength of some features: z_1 + s Σ_k (a_k(z_2) - a_k(z_1)) f_k, and z_2.
+
+        Args:
+            z_i: (2, D).
+
+        Returns:
+            (2, D), whose sum is that of z_i.
+
+        Raises:
+            UserError: not two z_i, or a feature that is not there.
+        """
+        chosen = list(features)
+        if len(z_i) != 2 or not all(0 <= k < len(self) for k in chosen):
+            raise UserError(f"{len(z_i)} z_i and features {chosen}: give two z_i, and features below {len(self)}")
+        a = self.encode(z_i).cpu()[:, chosen]
+        return z_i + (self.scale * (a.flip(0) - a) @ self.features[chosen]).to(z_i)
+
+    def differing(self, z_i: Tensor, count: int) -> list[int]:
+        """The features whose strengths differ most between two z_i (2, D), the greatest difference first."""
+        a = self.encode(z_i)
+        return (a[0] - a[1]).abs().argsort(descending=True, stable=True)[:count].tolist()
+
     def leading(self, z_i: Tensor, count: int) -> list[int]:
         """The features that are strongest in all z_i (B, D) together, the strongest first."""
         return self.encode(z_i).sum(0).argsort(descending=True, stable=True)[:count].tolist()

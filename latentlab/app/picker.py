@@ -35,6 +35,7 @@ class Picker:
 
     page: str
     label: str
+    slot: gr.Column
     state: gr.State
     preview: gr.Image
     selection: gr.HTML
@@ -137,29 +138,35 @@ def build(page: Page, label: str, first_example: str, examples: list[InputImage]
     suitable = [*own, *(example for example in plain if re.search(first_example, example.caption)), *plain]
     chosen = next(iter(suitable), None)
     state = gr.State(chosen)
-    line = gr.HTML(selection_line(label, chosen) if chosen else "", padding=False)
     preview_image = (page.preview or thumbnail)(chosen) if chosen else None
-    with gr.Row(equal_height=True, elem_classes="picker"):
-        preview = framed_image(label, f"{label}: the chosen one", preview_image, min_width=130, scale=2)
-        file = gr.File(
-            label=f"Your own {label.lower()}", type="filepath", height=150, scale=3, min_width=160, elem_classes="drop"
+    with gr.Column() as slot:
+        line = gr.HTML(selection_line(label, chosen) if chosen else "", padding=False)
+        with gr.Row(equal_height=True, elem_classes="picker"):
+            preview = framed_image(label, f"{label}: the chosen one", preview_image, min_width=130, scale=2)
+            file = gr.File(
+                label=f"Your own {label.lower()}",
+                type="filepath",
+                height=150,
+                scale=3,
+                min_width=160,
+                elem_classes="drop",
+            )
+        crop = gr.Checkbox(True, label="Crop to the subject", visible=False)
+        classes = ["examples", "many"] if len(page.pictures) > 1 else ["examples"]
+        gallery = gr.Gallery(
+            [example.picture for example in examples],
+            label=f"Examples: {label.lower()}",
+            show_label=False,
+            columns=8,
+            height="auto",
+            allow_preview=False,
+            object_fit="contain",
+            interactive=False,
+            buttons=[],
+            elem_classes=classes,
+            visible=bool(examples),
         )
-    crop = gr.Checkbox(True, label="Crop to the subject", visible=False)
-    classes = ["examples", "many"] if len(page.pictures) > 1 else ["examples"]
-    gallery = gr.Gallery(
-        [example.picture for example in examples],
-        label=f"Examples: {label.lower()}",
-        show_label=False,
-        columns=8,
-        height="auto",
-        allow_preview=False,
-        object_fit="contain",
-        interactive=False,
-        buttons=[],
-        elem_classes=classes,
-        visible=bool(examples),
-    )
-    return Picker(page.key, label, state, preview, line, file, crop, gallery, filled, page.fill)
+    return Picker(page.key, label, slot, state, preview, line, file, crop, gallery, filled, page.fill)
 
 
 def connect(picker: Picker, examples: list[InputImage], buttons: RunButtons) -> None:

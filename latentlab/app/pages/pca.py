@@ -1,35 +1,66 @@
-"""Directions: pictures from the first components of z_i, and pictures moved along single components or features."""
+"""Directions: pictures from the first components of z_i, or moved along components and features, or exchanging them."""
 
 from __future__ import annotations
+
+from collections.abc import Generator, Sequence
 
 import gradio as gr
 import torch
 
-from ... import experiments, models
+from ... import edits, experiments, models
 from ...analysis import sparse_autoencoder
 from ...analysis.dictionary import Dictionary
 from ...analysis.pca import Directions
-from ...experiments import InversionResult
+from ...experiments import InversionResult, LatentDecodingResult, Progress
 from ...experiments.truncation import default_dims
 from ...io import images
 from ...latents import Latent
 from ...noise import draw_x_T
 from .. import controls, markup, model_cache, running, scrubber, sentences
-from ..events import Controls
-from ..outputs import InputImage, KnownLatents, known_latents, output_images
+from ..events import QUIET, Controls
+from ..outputs import InputImage, KnownLatents, OutputImage, known_latents, output_images
 from ..page import Page, PageResult, PageRun
+from ..picker import Picker
 from ..running import PREVIEW_EVERY, invert_images, run_experiment
 
 TASKS = [
     ("Draw from only the first components", "truncate"),
     ("Move along single components", "walk"),
     ("Move along the picture's strongest features", "features"),
+    ("Move along several at once", "several"),
+    ("Exchange features with a second picture", "exchange"),
 ]
+SLIDERS = 3  # of components, and as many of features
+ORDINALS = ("strongest", "second", "third")
+PICTURES = ("Picture", "Second picture")
 FEW = {"features": 16, "active": 3, "steps": 300}  # of a dictionary of sample pictures alone
 
 
 def inputs() -> Controls:
-    return {"task": gr.Radio(TASKS, value="truncate", label="What to do")}
+    task = gr.Radio(TASKS, value="truncate", label="What to do")
+    with gr.Column(visible=False) as several:
+        moves = {f"component_{k}": _distance(f"Component {k}", "σ") for k in range(SLIDERS)}
+        moves |= {f"feature_{k}": _distance(f"The picture's {ORDINALS[k]} feature", "×") for k in range(SLIDERS)}
+    exchanged = gr.Slider(1, 6, 2, step=1, label="Features to exchange", visible=False)
+    task.change(
+        lambda t: [gr.update(visible=t == "several"), gr.update(visible=t == "exchange")],
+        task,
+        [several, exchanged],
+        **QUIET,
+    )
+    return {"task": task, **moves, "exchanged": exchanged}
+
+
+def _distance(label: str, unit: str) -> gr.Slider:
+    return gr.Slider(-4, 4, 0, step=0.5, label=f"{label}, {unit}")
+
+
+def connect(picker: Picker, page_controls: Controls) -> None:
+    """Show the second picture only where features are exchanged."""
+    if picker.label == PICTURES[1]:
+        picker.slot.visible = False
+        task = page_controls["task"]
+        task.change(lambda t: gr.update(visible=t == "exchange"), task, picker.slot, **QUIET)
 
 
 def advanced() -> Controls:
@@ -86,11 +117,32 @@ def _of_samples(model: str, kind: str, command: str, count: int) -> str:
     )
 
 
-def run(model: str, picture: InputImage, task: str, first: float, reach: float, seed: int, steps: float) -> PageRun:
+def run(
+    model: str,
+    picture: InputImage,
+    second: InputImage,
+    task: str,
+    component_0: float,
+    component_1: float,
+    component_2: float,
+    feature_0: float,
+    feature_1: float,
+    feature_2: float,
+    exchanged: float,
+    first: float,
+    reach: float,
+    seed: int,
+    steps: float,
+) -> PageRun:
     lab = yield from model_cache.load_with_progress(model)
     if task == "truncate":
         return (yield from _truncate(model, lab, picture, seed, int(steps)))
+    if task == "exchange":
+        return (yield from _exchange(model, lab, [picture, second], int(exchanged), int(steps)))
     inversion = yield from invert_images(model, [picture], steps=int(steps))
+    if task == "several":
+        distances = (component_0, component_1, component_2), (feature_0, feature_1, feature_2)
+        return (yield from _several(model, lab, inversion, *distances))
     if task == "features":
         fitted, notes = features(model, lab)
         strongest = fitted.leading(inversion.latent.z_i, 4)
@@ -170,6 +222,76 @@ def _walk(
     return PageResult(result, pictures, {"scrubber": scrubber.draw(paths)}, notes=notes, summary=summary)
 
 
+def _several(
+    model: str,
+    lab: models.Lab,
+    inversion: InversionResult,
+    along_components: Sequence[float],
+    along_features: Sequence[float],
+) -> PageRun:
+    """Move the picture along the first components and its strongest features at once."""
+    (of_components, notes), (of_features, more) = components(model, lab), features(model, lab)
+    source = inversion.bipartite
+    numbered = zip(of_features.leading(source.z_i, SLIDERS), along_features)
+    moves: list[tuple[Directions | Dictionary, int, float]] = [
+        *((of_components, k, distance) for k, distance in enumerate(along_components) if distance),
+        *((of_features, k, distance) for k, distance in numbered if distance),
+    ]
+    z_i = torch.cat([source.z_i, edits.move(source.z_i, moves)])
+    result, pictures, labels = yield from _decoded(
+        model, lab, z_i, source.x_T.expand(2, -1, -1, -1), inversion.steps, ["all sliders at 0", "moved"]
+    )
+    names = [
+        f"{d.kind} {k} ({name}) by {distance:+g} {d.unit}"
+        for (d, k, distance), name in zip(moves, _rising(model, lab, moves))
+    ]
+    moved = f"Moved along {', '.join(names)}." if names else "All sliders are at 0: move some of them."
+    summary = f"{moved} CLIP sees {sentences.along(labels)}."
+    return PageResult(
+        result, pictures, {"scrubber": gr.update(visible=False)}, notes=notes + more, summary=summary, columns=2
+    )
+
+
+def _rising(model: str, lab: models.Lab, moves: Sequence[tuple[Directions | Dictionary, int, float]]) -> list[str]:
+    """The caption that rises most along each direction, on the side of the move."""
+    captions = lab.things or tuple(caption for _, caption in model_cache.gallery(model))
+    z_t = running.encode_captions(model, captions)
+    named = {d.kind: d.name(z_t, captions, top=1) for d, _, _ in moves}
+    ends = [(named[d.kind][k], distance) for d, k, distance in moves]
+    return [(name.rising if distance > 0 else name.falling)[0][0] for name, distance in ends]
+
+
+def _exchange(model: str, lab: models.Lab, pair: Sequence[InputImage], count: int, steps: int) -> PageRun:
+    """Give each of two pictures the other's strength of the features in which they differ most."""
+    inversion = yield from invert_images(model, pair, steps=steps)
+    fitted, notes = features(model, lab)
+    source = inversion.bipartite
+    chosen = fitted.differing(source.z_i, count)
+    sets = [[], *([k] for k in chosen), *([chosen] if count > 1 else [])]
+    z_i = torch.stack([fitted.exchange(source.z_i, some) for some in sets], 1)  # (2, sets, D)
+    x_T = source.x_T[:, None].expand(-1, len(sets), -1, -1, -1)
+    titles = ["as it is", *(f"feature {k} exchanged" for k in chosen), *(["all of them"] if count > 1 else [])]
+    result, pictures, labels = yield from _decoded(
+        model, lab, z_i.flatten(0, 1), x_T.flatten(0, 1), inversion.steps, titles * 2
+    )
+    rows = labels[: len(sets)], labels[len(sets) :]
+    seen = " and ".join(f"{row[0]} becomes {row[-1]}" if row[0] != row[-1] else f"{row[0]} stays one" for row in rows)
+    summary = f"With {count} feature{'s' * (count > 1)} exchanged, to CLIP {seen}."
+    return PageResult(
+        result, pictures, {"scrubber": gr.update(visible=False)}, notes=notes, summary=summary, columns=len(sets)
+    )
+
+
+def _decoded(
+    model: str, lab: models.Lab, z_i: torch.Tensor, x_T: torch.Tensor, steps: int, titles: Sequence[str]
+) -> Generator[Progress, None, tuple[LatentDecodingResult, list[OutputImage], list[str]]]:
+    """`yield from` this: decode latents; it returns the result, its pictures and CLIP's label of each."""
+    latent = Latent(z_i, x_T)
+    result = yield from run_experiment(model, experiments.decode, latent, steps=steps, preview_every=PREVIEW_EVERY)
+    pictures = output_images(result.pixels, titles, known_latents=known_latents(latent, result.pixels, lab, steps))
+    return result, pictures, running.top_labels(model, result.pixels)
+
+
 def extras() -> Controls:
     return {"scrubber": scrubber.component()}
 
@@ -179,13 +301,15 @@ PAGE = Page(
     "Directions",
     "What CLIP sees in a picture is a long list of numbers. Here they are sorted: the first components are those in "
     "which pictures differ most. Look for how few of them bring back the colour, and how many the thing. Then move "
-    "along a single one to see what it means.",
+    "along one or several to see what they mean, or give a picture what another one has.",
     inputs,
     run,
     advanced,
     extras,
-    pictures=("Picture",),
-    initial_examples=("strawberry|apple",),
+    pictures=PICTURES,
+    initial_examples=("strawberry|apple", "a mouse"),
+    rerun_controls=tuple(f"{kind}_{k}" for kind in ("component", "feature") for k in range(SLIDERS)),
+    connect=connect,
     columns=5,
     rows=True,
     order=60,
