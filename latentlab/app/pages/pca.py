@@ -60,6 +60,7 @@ def connect(picker: Picker, page_controls: Controls) -> None:
     if picker.label == PICTURES[1]:
         picker.slot.visible = False
         task = page_controls["task"]
+        assert isinstance(task, gr.Radio)
         task.change(lambda t: gr.update(visible=t == "exchange"), task, picker.slot, **QUIET)
 
 
