@@ -17,6 +17,7 @@ from ...io import images
 from ...latents import Latent
 from ...noise import draw_x_T
 from .. import controls, markup, model_cache, running, scrubber, sentences
+from ..buttons import RunButtons
 from ..events import QUIET, Controls
 from ..outputs import InputImage, KnownLatents, OutputImage, known_latents, output_images
 from ..page import Page, PageResult, PageRun
@@ -55,7 +56,7 @@ def _distance(label: str, unit: str) -> gr.Slider:
     return gr.Slider(-4, 4, 0, step=0.5, label=f"{label}, {unit}")
 
 
-def connect(picker: Picker, page_controls: Controls) -> None:
+def connect(picker: Picker, page_controls: Controls, buttons: RunButtons) -> None:
     """Show the second picture only where features are exchanged."""
     if picker.label == PICTURES[1]:
         picker.slot.visible = False
