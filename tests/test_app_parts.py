@@ -329,7 +329,7 @@ def test_a_picture_that_is_optional_is_asked_for_after_the_prompt_and_only_when_
     with gr.Blocks():
         built = layout.build(dalle.PAGE, gr.Dropdown(["toy"]), picker.load_examples())
     inputs = built.run.parent.parent.children
-    slot = next(c for c in inputs if isinstance(c, gr.Column) and built.pickers[0].selection in c.children)
+    slot = next(c for c in inputs if isinstance(c, gr.Column) and built.pickers[0].slot in c.children)
     assert not slot.visible
     before = [c for k in inputs[: inputs.index(slot)] for c in (k, *getattr(k, "children", ()))]
     assert built.controls["prompt"] in before and built.controls["carry_on"] in before
