@@ -201,7 +201,7 @@ def test_nothing_outside_training_imports_training(name):
         ("transformers", {"latentlab.models"}),
         ("accelerate", {"latentlab.models.offload"}),
         ("skimage", {"latentlab.io.images"}),
-        ("pyarrow", {"latentlab.io.embedding_files", "latentlab.io.parts"}),
+        ("pyarrow", {"latentlab.io.embedding_files", "latentlab.io.parts", "latentlab.io.clip_retrieval"}),
         ("scipy", {"latentlab.analysis.intervals", "latentlab.analysis.probing"}),
         ("sklearn", {"latentlab.analysis.layout"}),
         ("gradio", {"latentlab.app"}),
