@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from latentlab import UserError
-from latentlab.training import drawings, session, shipping
+from latentlab.training import drawings, exports, session, shipping
 
 
 @pytest.fixture
@@ -21,8 +21,9 @@ def folders(tmp_path, monkeypatch):
     save_file({"weight": torch.ones(50)}, export / "model.safetensors")
     (export / "config.json").write_text(json.dumps({"width": 50}))
     (runs / "prior" / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
-    monkeypatch.setattr(shipping, "run_folder", lambda part: runs / part)
-    monkeypatch.setattr(shipping, "weights_folder", lambda: package)
+    for module in (shipping, exports):
+        monkeypatch.setattr(module, "run_folder", lambda part: runs / part)
+        monkeypatch.setattr(module, "weights_folder", lambda: package)
     return runs, package
 
 

@@ -44,9 +44,13 @@ Z_TOKENS = 4  # extra context tokens that z_i is projected to, as in Ramesh et a
 def text_tokens(encoder: Encoder, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
     """The output of CLIP's text tower: z_t (B, D), its last states (B, L, W), a mask (B, L) of real tokens."""
     ids = encoder.tokens(captions)
-    tower = encoder.model.text
-    outputs = tower.forward_intermediates(ids, indices=1, normalize_intermediates=True, output_fmt="NLC")
-    return outputs["text_features"], outputs["text_intermediates"][-1], ids != 0
+    return *text_states(encoder.model, ids), ids != 0
+
+
+def text_states(clip: Any, ids: Tensor) -> tuple[Tensor, Tensor]:
+    """z_t (B, D) of token ids (B, L), and the last states of all tokens (B, L, W)."""
+    outputs = clip.text.forward_intermediates(ids, indices=1, normalize_intermediates=True, output_fmt="NLC")
+    return outputs["text_features"], outputs["text_intermediates"][-1]
 
 
 def context(z_i: Tensor, text: Tensor) -> Tensor:

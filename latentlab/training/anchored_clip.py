@@ -5,22 +5,16 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..models.emoji_files import weights_folder
-from .clip import Clip, class_embeddings, deepened, info_nce
+from .clip import Clip, class_embeddings, classification, deepened, info_nce, shipped
 from .curriculum import batch_for_clip
 from .drawings import Sprites
 from .icon_sets import FIRST_EDITION
 from .scenes import Layer, Scene
-from .things import things
-
-if TYPE_CHECKING:
-    from open_clip import CustomTextCLIP
 
 # As `curriculum.TRAINED`, with more scenes of single things.
 MIX = {"single": 0.68, "twice": 0.72, "pair": 0.78, "solids": 0.84, "sign": 0.87, "shop": 0.97, "several": 1.0}
@@ -57,14 +51,10 @@ class AnchoredClip(Clip):
     preview_every = 480
 
     def __init__(self, sprites: Sprites, folder: Path, device: torch.device) -> None:
-        from ..clip import local
-
         super().__init__(sprites, folder, device)
-        self.teacher: CustomTextCLIP = local(weights_folder() / "clip", device=device).model
-        self.teacher.eval().requires_grad_(False)
+        self.teacher = shipped(device)
         self.network.load_state_dict(deepened(self.teacher.state_dict(), self.network))
         self.network.text.requires_grad_(False)
-        self.names = [thing.name for thing in things()]
         with torch.no_grad():
             self.classes = class_embeddings(self.teacher.encode_text, lambda c: self.tokenizer(c).to(device))
 
@@ -77,14 +67,8 @@ class AnchoredClip(Clip):
         with torch.no_grad():
             z_t = F.normalize(self.teacher.encode_text(text).float(), dim=-1)
         scaled = self.network.logit_scale.exp().clamp(max=100) * z_i
-        matched = info_nce(scaled, z_t) + self._classification(scaled, scenes)
+        matched = info_nce(scaled, z_t) + classification(scaled, scenes, self.classes)
         return matched + self.anchor * self._distance(z_i, scenes, step)
-
-    def _classification(self, z_i: Tensor, scenes: list[Scene]) -> Tensor:
-        """The cross-entropy over all things, of the scenes of single things."""
-        rows = [k for k, scene in enumerate(scenes) if scene.kind == "single"]
-        target = torch.tensor([self.names.index(scenes[k].name) for k in rows], device=self.device)
-        return F.cross_entropy(z_i[rows] @ self.classes.T, target)
 
     def _distance(self, z_i: Tensor, scenes: list[Scene], step: int) -> Tensor:
         """The mean of 1 - cos(z_i, z_i of the teacher) over the scenes without signs."""

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..clip import TEMPLATES
+from ..models.emoji_files import weights_folder
 from .curriculum import batch_for_clip
 from .drawings import Sprites
 from .icon_sets import HELD_OUT_STYLES
@@ -71,6 +72,22 @@ def deepened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
         if key.endswith("bn3.weight"):
             value.zero_()
     return {**state, **further}
+
+
+def shipped(device: torch.device) -> CustomTextCLIP:
+    """The shipped CLIP, frozen, beside which another is trained."""
+    from ..clip import local
+
+    clip: CustomTextCLIP = local(weights_folder() / "clip", device=device).model
+    return clip.eval().requires_grad_(False)
+
+
+def classification(z_i: Tensor, scenes: Sequence[Scene], classes: Tensor) -> Tensor:
+    """The cross-entropy over all things (things, D) of the scenes of single things, z_i (B, D) scaled."""
+    rows = [k for k, scene in enumerate(scenes) if scene.kind == "single"]
+    names = [thing.name for thing in things()]
+    target = torch.tensor([names.index(scenes[k].name) for k in rows], device=z_i.device)
+    return F.cross_entropy(z_i[rows] @ classes.T, target)
 
 
 def class_embeddings(

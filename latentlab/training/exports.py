@@ -32,15 +32,20 @@ def run_folder(part: str) -> Path:
     return cache_dir() / "runs" / part
 
 
+def export_or_none(part: str) -> Path | None:
+    """As `newest_export`; None where there are no weights."""
+    folders = (run_folder(part) / "export", weights_folder() / part)
+    return next((folder for folder in folders if any(folder.glob("*.safetensors"))), None)
+
+
 def newest_export(part: str) -> Path:
     """The folder of a part's newest weights: those that this machine trained, or else the shipped ones.
 
     Raises:
         UserError: there are none.
     """
-    for folder in (run_folder(part) / "export", weights_folder() / part):
-        if any(folder.glob("*.safetensors")):
-            return folder
+    if folder := export_or_none(part):
+        return folder
     raise UserError(f"{part} is not trained yet: run `python -m latentlab.training {part}` first")
 
 

@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..clip import TEMPLATES
-from ..models.emoji_files import weights_folder
-from .clip import Clip, class_embeddings, info_nce
+from ..models.emoji import text_states
+from .clip import Clip, class_embeddings, classification, info_nce, shipped
 from .curriculum import batch_for_clip
 from .drawings import Sprites
 from .scenes import Scene
-from .things import things
 
 if TYPE_CHECKING:
     from open_clip import CustomTextCLIP
@@ -40,14 +39,10 @@ class LockedClip(Clip):
     preview_every = 240
 
     def __init__(self, sprites: Sprites, folder: Path, device: torch.device) -> None:
-        from ..clip import local
-
         super().__init__(sprites, folder, device)
-        self.shipped: CustomTextCLIP = local(weights_folder() / "clip", device=device).model
-        self.shipped.eval().requires_grad_(False)
+        self.shipped = shipped(device)
         self.network.load_state_dict(self.shipped.state_dict())
         self.network.visual.requires_grad_(False)
-        self.names = [thing.name for thing in things()]
 
     def loss(self, step: int) -> Tensor:
         scenes = self._scenes(step)
@@ -59,22 +54,21 @@ class LockedClip(Clip):
             _, wanted = _encoded(self.shipped, text)
         z_t, states = _encoded(self.network, text)
         kept = (states - wanted).square()[text != 0].mean()
-        return info_nce(z_i, z_t) + self.share * self._classification(z_i, scenes, step) + self.keep * kept
+        return info_nce(z_i, z_t) + self.share * classification(z_i, scenes, self._classes(step)) + self.keep * kept
+
+    def _classes(self, step: int) -> Tensor:
+        """z_t of all things, named by one of the templates."""
+        template = TEMPLATES[step % len(TEMPLATES)]
+        return class_embeddings(
+            self.network.encode_text, lambda c: self.tokenizer(c).to(self.device), (template,)
+        ).float()
 
     def _scenes(self, step: int) -> list[Scene]:
         scenes = batch_for_clip(step, self.sprites, self.batch, MIX)
         return [s for s in scenes if s.kind != "labelled" or s.facts["word"] in s.caption]
 
-    def _classification(self, z_i: Tensor, scenes: list[Scene], step: int) -> Tensor:
-        """The cross-entropy over all things, named by one of the templates, of the scenes of single things."""
-        rows = [k for k, scene in enumerate(scenes) if scene.kind == "single"]
-        target = torch.tensor([self.names.index(scenes[k].name) for k in rows], device=self.device)
-        template = TEMPLATES[step % len(TEMPLATES)]
-        classes = class_embeddings(self.network.encode_text, lambda c: self.tokenizer(c).to(self.device), (template,))
-        return F.cross_entropy(z_i[rows] @ classes.float().T, target)
-
 
 def _encoded(clip: CustomTextCLIP, text: Tensor) -> tuple[Tensor, Tensor]:
     """z_t, normalised, and the states of all tokens: (B, D), (B, L, W)."""
-    outputs = clip.text.forward_intermediates(text, indices=1, normalize_intermediates=True, output_fmt="NLC")
-    return F.normalize(outputs["text_features"].float(), dim=-1), outputs["text_intermediates"][-1].float()
+    z_t, states = text_states(clip, text)
+    return F.normalize(z_t.float(), dim=-1), states.float()

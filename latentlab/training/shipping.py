@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..io.atomic import open_tensors, read_json
 from ..models.emoji_files import weights_folder
 from .drawings import Sprites
-from .exports import run_folder
+from .exports import export_or_none, run_folder
 
 PARTS = (
     "clip",
@@ -71,19 +71,13 @@ def check_inpainting() -> None:
     """
     from ..models import inpainter
 
-    tuned, decoder = _newest("inpainting"), _newest("decoder")
+    tuned, decoder = export_or_none("inpainting"), export_or_none("decoder")
     if tuned is None or decoder is None:
         return
     from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
     from torch import float32
 
     inpainter.load_delta(tuned, SD3Transformer2DModel.from_pretrained(decoder, torch_dtype=float32))
-
-
-def _newest(part: str) -> Path | None:
-    """The folder of a part's weights that will be in the package; None where there are none."""
-    folders = (run_folder(part) / "export", weights_folder() / part)
-    return next((folder for folder in folders if any(folder.glob("*.safetensors"))), None)
 
 
 def last_entry(part: str) -> dict[str, Any]:
