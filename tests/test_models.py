@@ -5,6 +5,7 @@ import dataclasses
 import gc
 import graphlib
 import inspect
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_each_row_is_complete_and_its_family_can_load(name):
 
 def test_the_embedded_miniature_is_the_default():
     assert inspect.signature(models.load).parameters["name"].default == "emoji" and "emoji" in models.REGISTRY
+
+
+@pytest.mark.parametrize("accelerator", [True, False])
+def test_triton_is_hidden_during_a_load_where_no_accelerator_can_use_it(accelerator, monkeypatch):
+    monkeypatch.delitem(sys.modules, "triton", raising=False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator)
+    with loading.triton_hidden():
+        assert ("triton" in sys.modules) != accelerator
+    assert "triton" not in sys.modules
 
 
 @pytest.mark.parametrize("was_on", [True, False])

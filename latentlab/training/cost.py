@@ -32,9 +32,12 @@ def _generate(folder: Path) -> Cost:
 
     torch.set_num_threads(2)
     from .. import experiments
-    from ..models.emoji import load_folder
+    from ..models.loading import triton_hidden
 
-    lab = load_folder(folder, device=torch.device("cpu"))
+    with triton_hidden():  # as in latentlab.load
+        from ..models.emoji import load_folder
+
+        lab = load_folder(folder, device=torch.device("cpu"))
     seconds = []
     for seed in range(6):
         start = time.perf_counter()
