@@ -1,6 +1,8 @@
-"""Features among pictures: what wakes them, what moving along them decodes to, and refusals."""
+"""Features among pictures: where they are active, what moving along them decodes to, and refusals."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 import torch
@@ -17,12 +19,15 @@ def dictionary(directions):
     return as_dictionary(directions)
 
 
-def test_the_pictures_that_wake_a_feature_most_are_those_of_its_largest_activations(lab, dictionary):
+def test_the_pictures_of_a_feature_are_those_of_its_largest_activations_and_blank_where_it_has_none(lab, dictionary):
     pixels = toy_pictures(9)
     result = experiments.features(lab, pixels, dictionary, features=[0, 3], strengths=[0], top=2, steps=1)
     a = dictionary.encode(lab.encoder.encode_image(pixels))[:, [0, 3]]
     assert torch.equal(result.activations, a)
     assert torch.equal(a.gather(0, result.strongest.T)[0], a.amax(0))
+    inactive = dataclasses.replace(result, activations=torch.zeros_like(a))
+    cells = [axes.images[0].get_array() for axes in inactive.figure().axes]
+    assert [bool((cell == 255).all()) for cell in cells] == [True, True, False] * 2
 
 
 def test_the_decoder_brings_a_feature_that_was_added_to_z_i(lab, dictionary):

@@ -124,13 +124,13 @@ def show(
     which: Numbers = "",
     strengths: Annotated[
         str, typer.Option(help="How much of a feature is added, in multiples of its mean strength.")
-    ] = "0,1,2",
-    top: Annotated[int, typer.Option(min=1, max=12, help="Number of pictures that wake a feature most.")] = 3,
+    ] = "0,2,4,8",
+    top: Annotated[int, typer.Option(min=1, max=12, help="Number of pictures in which a feature is most active.")] = 3,
     dictionary: Fitted = None,
     seed: Seed = 0,
     fit: ClipFit = "model",
     steps: Steps = 25,
-    guidance: Guidance = 1.0,
+    guidance: Guidance = 2.0,
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -174,7 +174,7 @@ def walk(
     features: Numbers = "",
     strengths: Annotated[
         str, typer.Option(help="How far to move along a feature, in its mean strengths, separated by commas.")
-    ] = "-2,-1,0,1,2",
+    ] = "-2,0,2,4,8",
     dictionary: Fitted = None,
     fit: Fit = "crop",
     steps: RoundTripSteps = 25,

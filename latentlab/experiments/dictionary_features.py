@@ -1,4 +1,4 @@
-"""Features of a dictionary: the pictures that wake each of them, its captions, and what the decoder makes of it."""
+"""Features of a dictionary: where each is most active, its captions, and the decoder's pictures of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class DictionaryFeaturesResult(Result):
 
     Args:
         original: (B, 3, H, W). activations: (B, F), of each feature in each picture.
-        strongest: (F, T), the rows of `original` that wake each feature most, the strongest first.
+        strongest: (F, T), the rows of `original` in which each feature is most active, the strongest first.
         pixels: (F, S, 3, H, W), decoded from the first picture's z_i and so much of the feature, from one x_T;
             upsampled where the lab can.
         latent: F S, what they are decoded from.
@@ -53,10 +53,11 @@ class DictionaryFeaturesResult(Result):
         side = self.pixels.shape[-1]
         lines = {}
         for k, feature in enumerate(self.features):
-            woken = images.resize(self.original[self.strongest[k]], side)
+            strongest = images.resize(self.original[self.strongest[k]], side).cpu()
+            strongest[self.activations[self.strongest[k], k].cpu() <= 0] = 1  # blank: the feature is not active there
             share = self.value("pictures in which it is active", feature=feature)
             label = "\n".join(filter(None, (f"{feature}: {share:.0%}", self.names[k])))
-            lines[label] = torch.cat([woken.cpu(), self.pixels[k].cpu()])
+            lines[label] = torch.cat([strongest, self.pixels[k].cpu()])
         titles = [f"most active, no. {k + 1}" for k in range(self.strongest.shape[1])]
         titles += [f"z_i + {s:g} ×" if s else "z_i" for s in self.strengths]
         return rows(lines, titles=titles, wide_labels=True)
@@ -88,12 +89,12 @@ def features(
     dictionary: Dictionary,
     *,
     features: Sequence[int] | None = None,
-    strengths: Sequence[float] = (0, 1, 2),
+    strengths: Sequence[float] = (0, 2, 4, 8),
     top: int = 3,
     captions: Sequence[str] = (),
     seed: int = 0,
     steps: int = 25,
-    guidance: float = 1.0,
+    guidance: float = 2.0,
     preview_every: int = 5,
 ) -> Iterator[Progress | DictionaryFeaturesResult]:
     """Show features of z_i: where they are most active, their captions, and the decoder's pictures of z_i + a f_k.
@@ -103,7 +104,7 @@ def features(
         dictionary: fitted on many z_i of the same CLIP.
         features: which, from 0; by default the eight that are strongest in these pictures.
         strengths: multiples of the feature's mean strength where it is active, the least first.
-        top: how many of the pictures that wake a feature most are shown.
+        top: how many of the pictures in which a feature is most active are shown; blank where it is in fewer.
         captions: a vocabulary to name the features by.
         seed: of x_T, the same for all.
 

@@ -40,8 +40,8 @@ FEW = {"features": 16, "active": 3, "steps": 300}  # of a dictionary of sample p
 def inputs() -> Controls:
     task = gr.Radio(TASKS, value="truncate", label="What to do")
     with gr.Column(visible=False) as several:
-        moves = {f"component_{k}": _distance(f"Component {k}", "σ") for k in range(SLIDERS)}
-        moves |= {f"feature_{k}": _distance(f"The picture's {ORDINALS[k]} feature", "×") for k in range(SLIDERS)}
+        moves = {f"component_{k}": _distance(f"Component {k}", "σ", 4) for k in range(SLIDERS)}
+        moves |= {f"feature_{k}": _distance(f"The picture's {ORDINALS[k]} feature", "×", 8) for k in range(SLIDERS)}
     exchanged = gr.Slider(1, 6, 2, step=1, label="Features to exchange", visible=False)
     task.change(
         lambda t: [gr.update(visible=t == "several"), gr.update(visible=t == "exchange")],
@@ -52,8 +52,8 @@ def inputs() -> Controls:
     return {"task": task, **moves, "exchanged": exchanged}
 
 
-def _distance(label: str, unit: str) -> gr.Slider:
-    return gr.Slider(-4, 4, 0, step=0.5, label=f"{label}, {unit}")
+def _distance(label: str, unit: str, most: int) -> gr.Slider:
+    return gr.Slider(-4, most, 0, step=0.5, label=f"{label}, {unit}")
 
 
 def connect(picker: Picker, page_controls: Controls, buttons: RunButtons) -> None:
