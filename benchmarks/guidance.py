@@ -65,6 +65,7 @@ def _names(judge: Judge, lab: latentlab.Lab, rows: list[int]) -> list[str]:
 def main(
     count: Annotated[int, typer.Option("--captions", min=8, max=187, help="Number of captions.")] = 64,
     budget: Annotated[int, typer.Option(min=8, help="Evaluations of the decoder for each picture.")] = 48,
+    only: Annotated[str, typer.Option(help="A way to guide, as noised-clip; all of them by default.")] = "",
     sheet: Annotated[Path | None, typer.Option(help="Where to draw a contact sheet of the first pictures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the table.")] = False,
 ) -> None:
@@ -78,7 +79,7 @@ def main(
     text = lab.decoder.encode_prompt(captions)
     table: list[dict[str, Any]] = []
     shown: dict[str, Tensor] = {}
-    for by, scale, cost in ways(lab):
+    for by, scale, cost in (way for way in ways(lab) if only in ("", way[0])):
         params = guidance_params(lab, by, scale, z_t)
         pixels = run_to_end(sample_images(lab, latent, text=text, steps=budget // cost, **params))
         name = f"{by} {scale:g}" if cost > 1 else "none"
