@@ -230,12 +230,6 @@ def _events(
     ]
     enter = [c.submit for c in controls.values() if isinstance(c, gr.Textbox) and c.lines == 1]
 
-    def run_again(run_output: RunOutput, model: str, *values: Any) -> Iterator[Updates]:
-        if run_output.images:
-            yield from handle(model, *values)
-        else:
-            yield {components.status: markup.message(page.ready)}
-
     buttons.on_start([buttons.run.click, *enter])
     events = [gr.on([buttons.run.click, *enter], handle, inputs, outputs, **options)]
     for name in page.rerun_controls:
@@ -243,7 +237,7 @@ def _events(
         assert isinstance(slider, gr.Slider)  # the only control that has an event for the end of a movement
         latest: EventOptions = {**options, "trigger_mode": "always_last"}
         buttons.on_start([slider.release])
-        events.append(slider.release(run_again, [components.run_output, *inputs], outputs, **latest))
+        events.append(slider.release(handle, inputs, outputs, **latest))
     for event in events:
         buttons.on_end(event)
     return events

@@ -76,7 +76,7 @@ class Page:
             caption it matches.
         filled: the text boxes that follow from the chosen picture; `fill` returns their texts by name. Their own
             values fit the first example, because a Space lends its GPU to events alone, not while the app is built.
-        rerun_controls: controls that run the page again when they are moved after a run.
+        rerun_controls: controls that run the page when they are moved.
         preview: draws the input picture before the run; by default it is a thumbnail.
         connect: (picker, controls and extra outputs, buttons) -> None, adds the page's own events.
         following: the extra outputs that show the chosen picture as well; `follow` returns their values by name. They
