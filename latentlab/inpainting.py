@@ -21,6 +21,7 @@ from .noise import SeededNoise
 
 KNOWN = ("trajectory", "noised")
 SWEEPS = 8  # of the relaxation at each size
+REFRESHES = (0.25, 0.5, 0.75)  # shares of the steps after which cells that are painted in part are encoded anew
 Known = Callable[[int], Tensor]  # a time to the state (1 or B, C, H, W) of the part of x_0 that is known
 
 
@@ -125,12 +126,16 @@ def inpaint_steps(
     resamplings: int = 1,
     eta: float = 0.0,
     clip: ClipGuidance | None = None,
+    joined: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterator[Step]:
     """Denoise what the mask covers beside what is known, a step at a time; the last step's x_t is x_0.
 
     x_s = m step(x_t) + (1-m) known(s); then up again, x_t = √(a_t/a_s) x_s + √(1-a_t/a_s) noise, and once more down,
     `resamplings` times in all, so that both parts agree.  Lugmayr et al. 2022 (RePaint), algorithm 1, with jumps of one
     step.
+
+    A known cell of a first stage may hold painted pixels, of which known(s) has a guess only.  With `joined` it goes on
+    from known(s) + √a_s (joined(x̂_0) - known(0)), x̂_0 being the prediction after each of the `REFRESHES`.
 
     Args:
         cond: B rows.
@@ -139,6 +144,7 @@ def inpaint_steps(
         x_t: (B, C, H, W), the state to start from, at the first of the times.
         seeds: B integers, for the noise of the ways up and of eta.
         eta: of the steps down; 1 is RePaint's.
+        joined: x_0 (B, C, H, W) as predicted to that of its picture with the known pixels pasted in.
 
     Raises:
         UserError: fewer than one resampling, or a mask of another grid than the states.
@@ -149,19 +155,22 @@ def inpaint_steps(
         raise UserError(f"mask is {tuple(mask.shape)} and x_t {tuple(x_t.shape)}: inpainting.on_grid(mask, decoder)")
     clip = clip and clip.expand(len(x_t))
     draw = SeededNoise(seeds, decoder.shape, stream="inpainting", device=x_t.device, dtype=x_t.dtype)
+    refreshes = {round(share * (len(times) - 1)) for share in REFRESHES} if joined else set()
     x_t = torch.where(mask, x_t, known(times[0]))
-    evaluations = 0
+    evaluations, drift = 0, torch.zeros_like(x_t)
     for number, (t, s) in enumerate(itertools.pairwise(times), 1):
         a_t, a_s = abar_at(decoder.abar, t), abar_at(decoder.abar, s)
         for left in reversed(range(resamplings)):
             eps = clip_guided(decoder, x_t, t, cond, guidance, clip)
             x_0 = ddim_step(x_t, eps, a_t, 1.0)
             x_s = ddim_step(x_t, eps, a_t, a_s, eta=eta, noise=draw() if eta else None)
-            x_s = torch.where(mask, x_s, known(s))
+            if joined and number in refreshes and not left:
+                drift = joined(x_0) - known(CLEAN)
+            x_s = torch.where(mask, x_s, known(s) + math.sqrt(a_s) * drift)
             evaluations += 1
             if left:
                 up = math.sqrt(a_t / a_s) * x_s + math.sqrt(1 - a_t / a_s) * draw()
-                x_t = torch.where(mask, up, known(t))
+                x_t = torch.where(mask, up, known(t) + math.sqrt(a_t) * drift)
         x_t = x_s
         yield Step(number, len(times) - 1, x_t, x_0, evaluations)
 

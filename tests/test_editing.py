@@ -11,6 +11,8 @@ from conftest import toy_pictures
 from latentlab import UserError, experiments
 from latentlab.captions import CaptionCheck
 from latentlab.experiments import Progress
+from latentlab.experiments.history import History, State
+from latentlab.experiments.painting import Brush
 from latentlab.io import images
 from latentlab.outpainting import canvas
 
@@ -49,6 +51,23 @@ def test_they_do_in_the_miniature_with_its_first_stage_and_upsampler(miniature):
     assert torch.equal(result.pixels.where(~mask, 0), picture.where(~mask, 0).expand(2, -1, -1, -1))
     small = experiments.edit(miniature, images.resize(picture, side // 2), mask[::2, ::2], "a cat", steps=2)
     assert small.pixels.shape[-1] == side // 2
+    smaller = 3 * side // 4  # as in a history from before an upsampler grew
+    between = History((State(images.resize(picture, smaller)),), 0, smaller)
+    grown = experiments.edit(miniature, between, grow="right", steps=2)
+    assert grown.pixels.shape[-2:] == (smaller, 3 * smaller // 2)
+
+
+def test_cells_painted_in_part_are_encoded_with_the_painted_pixels_where_a_first_stage_has_cells(miniature, lab):
+    """They kept a guess at the painted pixels, which showed as a dark halo round what stood before the background."""
+    side, brush = miniature.output_size, Brush(8, (0,), 1.0, 2, "trajectory", {}, None, 0)
+    picture, mask = torch.zeros(1, 3, side, side), torch.zeros(1, 1, side, side).bool()
+    mask[..., 3:17, 9:25] = True
+    x_0 = torch.randn(2, *miniature.decoder.shape, generator=torch.Generator().manual_seed(0))
+    small = mask[..., ::2, ::2] | mask[..., 1::2, ::2] | mask[..., ::2, 1::2] | mask[..., 1::2, 1::2]
+    pasted = miniature.decoder.to_pixels(x_0).where(small, 0)
+    torch.testing.assert_close(brush.joined(miniature, picture, mask)(x_0), miniature.decoder.to_x0(pasted))
+    assert brush.joined(lab, toy_pictures(1), mask[..., :8, 6:14]) is None
+    assert brush.joined(miniature, picture, mask | True) is None
 
 
 def test_without_a_prompt_z_i_is_of_what_is_visible(lab, mask):

@@ -121,6 +121,22 @@ def test_every_step_evaluates_once_a_resampling(spy, cond, x_0, mask, resampling
     assert last.evaluations == len(spy.calls)
 
 
+@pytest.mark.parametrize("resamplings", [1, 2])
+def test_known_cells_end_where_what_is_painted_and_what_is_known_were_encoded_together(
+    lab, cond, x_0, mask, resamplings
+):
+    times, predicted, wanted = levels(lab.decoder.abar, 8), [], x_0 + 0.25
+    known = inpainting.trajectory(lab.decoder, x_0, cond, times)
+
+    def joined(prediction):
+        predicted.append(prediction)
+        return wanted
+
+    last = painted(lab.decoder, cond, mask, known, known(times[0]), times, resamplings=resamplings, joined=joined)
+    torch.testing.assert_close(last.x_t.where(~mask, 0), wanted.where(~mask, 0))
+    assert len(predicted) == len(inpainting.REFRESHES)
+
+
 @pytest.mark.parametrize(("strength", "count"), [(1.0, 10), (0.5, 5), (0.04, 1)])
 def test_strength_is_the_share_of_the_steps(lab, strength, count):
     times = inpainting.times_from(lab.decoder.abar, 10, strength)

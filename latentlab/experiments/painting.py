@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,24 @@ class Brush:
     decoder: dict[str, Any]
     latent: Latent | None
     preview_every: int
+
+    def joined(self, lab: Lab, picture: Tensor, mask: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """x_0 as predicted to that of its picture with the known pixels pasted in; None where x_0 has the pixels' grid.
+
+        Args:
+            picture: (1 or N, 3, S, S). mask: (1, 1, S, S).
+        """
+        decoder = lab.require_decoder()
+        if decoder.shape[-1] == decoder.image_size or mask.all():
+            return None
+        small = images.resize(picture, decoder.image_size)
+        painted = F.adaptive_max_pool2d(mask.float(), decoder.image_size) > 0
+
+        def encoded(x_0: Tensor) -> Tensor:
+            pasted = torch.where(painted, decoding.pictures(decoder, x_0), small)
+            return torch.cat([decoder.to_x0(rows) for rows in pasted.split(decoder.max_batch_size)])
+
+        return encoded
 
     def known_part(self, lab: Lab, x_0: Tensor, z_i: Tensor, times: Sequence[int], *, whole: bool) -> inpainting.Known:
         """What stands outside the mask at every time; `whole`: the mask covers everything."""
@@ -148,13 +166,14 @@ def _paint(
     known = brush.known_part(lab, x_0, own, times, whole=bool(mask.all()))
     grid = inpainting.on_grid(mask, decoder)
     wanted = inpainting.with_known(decoder, wanted, x_0, grid)
+    params = {**params, "joined": brush.joined(lab, filled, mask)}
     for step in inpainting.inpaint_steps(decoder, wanted, grid, known, start, times, seeds=seeds, **params):
         due = brush.preview_every and step.number % brush.preview_every == 0 and step.number < step.total
         preview = decoding.pictures(decoder, step.x_0[:PREVIEWED]) if due else None
         yield Progress("decoder", step.number, step.total, preview)
     painted = decoding.pictures(decoder, step.x_t)
     if window.shape[-1] > decoder.image_size:
-        painted = yield from upsample_images(lab, painted, seeds)
+        painted = images.resize((yield from upsample_images(lab, painted, seeds)), window.shape[-1])
     return inpainting.composed(painted, window, mask, window.shape[-1] // decoder.shape[-1])
 
 
