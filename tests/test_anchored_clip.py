@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from latentlab.training.anchored_clip import AnchoredClip, redrawn
-from latentlab.training.clip import deepened
 from latentlab.training.curriculum import batch_for_clip
 from latentlab.training.icon_sets import FIRST_EDITION
 
@@ -51,19 +50,3 @@ def test_the_start_agrees_with_the_teacher_and_training_leaves_the_text_tower_al
     assert all(p.grad is None for p in part.network.text.parameters())
     assert all(p.grad is None and not p.requires_grad for p in part.teacher.parameters())
     assert all(p.grad.isfinite().all() for p in part.network.visual.parameters())
-
-
-def test_further_blocks_of_a_deepened_image_tower_start_as_the_identity():
-    from open_clip.modified_resnet import ModifiedResNet
-
-    def tower(layers):
-        return ModifiedResNet(layers=layers, output_dim=8, heads=4, image_size=64, width=8).eval()
-
-    shallow, deep = tower((1, 1, 1, 1)), tower((1, 2, 3, 2))
-    deep.load_state_dict(deepened(shallow.state_dict(), deep))
-    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        torch.testing.assert_close(deep(pixels), shallow(pixels))
-        for parameter in deep.layer3[1].bn3.parameters():
-            parameter += 0.5
-        assert not torch.allclose(deep(pixels), shallow(pixels))

@@ -160,9 +160,9 @@ def test_a_run_goes_on_where_it_was_killed_and_loses_one_shard_at_most(run, phot
     assert sorted(rows_of(out)) == sorted(set(FILES) - {BROKEN})
 
 
-def test_a_run_that_was_killed_while_it_wrote_its_manifest_goes_on(run, photos, tmp_path):
+def test_a_run_that_was_killed_while_it_wrote_its_manifest_or_an_export_into_its_folder_goes_on(run, photos, tmp_path):
     out = tmp_path / "z"
-    out.mkdir()
+    (out / ".retrieval.89abcdef.part" / "img_emb").mkdir(parents=True)
     (out / ".manifest.json.0123abcd.part").write_text('{"format": ')
     assert embed(run, photos, out)["count"] == COUNT
     assert not [*out.glob(".*")]

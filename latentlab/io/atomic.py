@@ -37,18 +37,23 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path} can't be written ({reason}): give a folder with room that can be written") from error
     finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            with suppress(NotADirectoryError):  # the folder is a file
-                part.unlink(missing_ok=True)
+        _remove(part)
+
+
+def _remove(part: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    else:
+        with suppress(NotADirectoryError):  # the folder that it should be in is a file
+            part.unlink(missing_ok=True)
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove the files that killed runs were writing in a folder, in which nothing else writes now."""
+    """Remove what killed runs were writing in a folder, files and folders; nothing else may write in it now."""
     for path in folder.glob(".*.part"):
         if PART.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

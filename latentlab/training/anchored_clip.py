@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .clip import Clip, class_embeddings, classification, deepened, info_nce, shipped
+from .clip import Clip, class_embeddings, classification, info_nce, shipped
 from .curriculum import batch_for_clip
 from .drawings import Sprites
+from .growth import deepened
 from .icon_sets import FIRST_EDITION
 from .scenes import Layer, Scene
 

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..io.images import psnr, to_pil
 from .curriculum import batch_for_clip, for_decoder
 from .drawings import Sprites
+from .growth import deepened, widened
 from .icon_sets import HELD_OUT_STYLES
 from .loop import Part, save_half
 from .predictions import LATEST, predicted_x0
@@ -59,43 +60,6 @@ def build(
         encoder_out_shortcut=even,
         decoder_in_shortcut=even,
     )
-
-
-@torch.no_grad()
-def widened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Extend the weights of an autoencoder with fewer latent channels to `network`, which then decodes alike.
-
-    Shortcuts that `network` lacks are folded into the middle taps of the convolutions that they went around. The
-    encoder fills the new channels with random mixtures of its features, and the decoder's weights for them are zero.
-    """
-    state, own = dict(state), network.state_dict()
-    out, into = state["encoder.conv_out.weight"], state["decoder.conv_in.weight"]  # (C, W, 3, 3), (W, C, 3, 3)
-    old, width = out.shape[:2]
-    if own["encoder.conv_out.weight"].shape[0] == old:
-        return state
-    new, group = own["encoder.conv_out.weight"].shape[0] - old, width // old
-    spread = torch.eye(old).repeat_interleave(group, 1)  # the wide layer's channels that a latent's shortcut joins
-    out[:, :, 1, 1] += spread / group
-    into[:, :, 1, 1] += spread.T
-    grown = torch.randn(new, width, 3, 3, generator=torch.Generator().manual_seed(0)) * out.std()
-    state["encoder.conv_out.weight"] = torch.cat([out, grown])
-    state["encoder.conv_out.bias"] = F.pad(state["encoder.conv_out.bias"], (0, new))
-    state["decoder.conv_in.weight"] = torch.cat([into, into.new_zeros(width, new, 3, 3)], 1)
-    return state
-
-
-def deepened(trained: AutoencoderDC, decoding_layers: tuple[int, ...]) -> AutoencoderDC:
-    """Copy an autoencoder with further blocks for its decoding, which start as the identity."""
-    from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
-
-    network = AutoencoderDC.from_config({**trained.config, "decoder_layers_per_block": decoding_layers})
-    nn.Module.to(network, memory_format=torch.channels_last)
-    state = trained.state_dict()
-    for key, value in network.state_dict().items():
-        if key not in state:  # a block adds the norm of what it computed to its input
-            state[key] = torch.zeros_like(value) if ".norm." in key else value
-    network.load_state_dict(state)
-    return network
 
 
 def reconstruction_error(reconstruction: Tensor, target: Tensor) -> Tensor:
@@ -196,7 +160,12 @@ class SameLatents(Autoencoder):
             raise UserError("this decoder works on pixels and has no first stage to train")
         super().__init__(sprites, device)
         self.decoder, self.scale = decoder, decoder.autoencoder.config["scaling_factor"]
-        self.network = deepened(decoder.autoencoder, DECODING_LAYERS)
+        from diffusers.models.autoencoders.autoencoder_dc import AutoencoderDC
+
+        trained = decoder.autoencoder
+        self.network = AutoencoderDC.from_config({**trained.config, "decoder_layers_per_block": DECODING_LAYERS})
+        nn.Module.to(self.network, memory_format=torch.channels_last)
+        self.network.load_state_dict(deepened(trained.state_dict(), self.network))
         self.network.encoder.requires_grad_(False)
 
     def loss(self, step: int) -> Tensor:

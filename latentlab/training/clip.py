@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..clip import TEMPLATES
 from ..models.emoji_files import weights_folder
 from .curriculum import batch_for_clip
 from .drawings import Sprites
+from .growth import deepened
 from .icon_sets import HELD_OUT_STYLES
 from .loop import Part
 from .rendering import Renderer
@@ -61,17 +62,6 @@ def info_nce(z_i: Tensor, z_t: Tensor) -> Tensor:
     logits = z_i @ z_t.T
     target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-
-
-@torch.no_grad()
-def deepened(state: dict[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Extend the weights of a CLIP with fewer blocks to `network`, whose further blocks start as the identity."""
-    own = network.state_dict()
-    further = {key: value.clone() for key, value in own.items() if key not in state}
-    for key, value in further.items():
-        if key.endswith("bn3.weight"):
-            value.zero_()
-    return {**state, **further}
 
 
 def shipped(device: torch.device) -> CustomTextCLIP:
