@@ -18,7 +18,7 @@ from latentlab.errors import UserError
 from latentlab.inversion import invert
 from latentlab.io import images
 from latentlab.latents import Latent
-from latentlab.models import emoji, emoji_files
+from latentlab.models import emoji, emoji_files, emoji_upsampler
 from latentlab.models.attention import merged
 from latentlab.noise import draw_x_T
 from latentlab.prior import PriorConditioning, sample
@@ -236,8 +236,8 @@ def test_the_network_adds_what_the_bicubic_enlargement_lacks(rng, share, block):
     enlarged = F.interpolate(low, (20, 20), mode="bicubic")
     lacking = share * (large - enlarged)
     blocks = {"sample_size": 20 // block, "out_channels": 3 * block**2}
-    network = KnowsPicture(emoji.DETAIL * lacking, lambda x: F.pixel_unshuffle(x, block), **blocks)
-    upsampled = upsample(emoji.EmojiUpsampler(network, 8), low, seeds=[1, 2])
+    network = KnowsPicture(emoji_upsampler.DETAIL * lacking, lambda x: F.pixel_unshuffle(x, block), **blocks)
+    upsampled = upsample(emoji_upsampler.EmojiUpsampler(network, 8), low, seeds=[1, 2])
     torch.testing.assert_close(upsampled, (enlarged + lacking).clamp(-1, 1), rtol=0, atol=1e-4)
 
 

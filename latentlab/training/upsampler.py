@@ -14,7 +14,8 @@ from torchvision.transforms.functional import gaussian_blur
 
 from ..diffusion import cosine_abar
 from ..io.images import psnr, to_pil
-from ..models.emoji import DETAIL, EmojiDecoder, EmojiUpsampler, bicubic, block_side, upsampler_v
+from ..models.emoji import EmojiDecoder
+from ..models.emoji_upsampler import DETAIL, EmojiUpsampler, bicubic, block_side, upsampler_v
 from ..upsampling import upsample
 from .curriculum import for_decoder
 from .decoder import TIME_LIMIT
