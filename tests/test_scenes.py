@@ -13,7 +13,7 @@ import torch
 
 from latentlab.captions import CaptionCheck
 from latentlab.grammar import COLOURS, SOLIDS, article
-from latentlab.training import curriculum, scenes, vocabulary
+from latentlab.training import curriculum, scene_text, scenes, vocabulary
 from latentlab.training.clip import TEMPLATES, validation_scenes
 from latentlab.training.drawings import Sprites
 from latentlab.training.icon_sets import FIRST_EDITION, HELD_OUT_STYLES, STYLES
@@ -29,7 +29,7 @@ def many(sprites, seed=0, count=600):
     """Scenes of every kind that a part of the miniature is trained on."""
     rng = random.Random(seed)
     batch = curriculum.batch_for_clip(seed, sprites, count) + [curriculum.for_decoder(k, sprites) for k in range(count)]
-    return batch + [scenes.sign(rng, word) for word in sign_words()]
+    return batch + [scene_text.sign(rng, word) for word in sign_words()]
 
 
 def combination(scene):
@@ -38,7 +38,7 @@ def combination(scene):
 
 def test_a_shop_sign_shows_a_word_and_names_the_thing(sprites):
     rng = random.Random(0)
-    signs = [scenes.shop_sign(rng, sprites, "pizza") for _ in range(60)]
+    signs = [scene_text.shop_sign(rng, sprites, "pizza") for _ in range(60)]
     assert {s.layers[-1].key for s in signs} == {"sign/pizza", "label/pizza"}
     assert all("pizza" in s.caption and s.facts["word"] == "pizza" and s.thing is None for s in signs)
     alone = [s for s in signs if len(s.layers) == 1]
@@ -47,7 +47,7 @@ def test_a_shop_sign_shows_a_word_and_names_the_thing(sprites):
 
 def test_a_word_beside_a_thing_does_not_lie_on_it(sprites):
     rng = random.Random(0)
-    both = [s for s in (scenes.shop_sign(rng, sprites, "pizza") for _ in range(60)) if len(s.layers) == 2]
+    both = [s for s in (scene_text.shop_sign(rng, sprites, "pizza") for _ in range(60)) if len(s.layers) == 2]
     for thing, paper_layer in (s.layers for s in both):
         assert max(abs(thing.x - paper_layer.x), abs(thing.y - paper_layer.y)) > 0.8
     assert len(both) > 5
@@ -304,7 +304,7 @@ def test_a_scene_without_a_main_thing_has_no_name():
 def test_a_label_never_names_the_thing_that_wears_it(sprites):
     rng = random.Random(0)
     for name in NAMES:
-        scene = scenes.labelled(rng, sprites, name)
+        scene = scene_text.labelled(rng, sprites, name)
         thing, label = scene.layers
         assert thing.key.endswith(f"/{name}") and label.key == f"label/{scene.facts['word']}"
         assert scene.facts["word"] not in next(t for t in things() if t.name == name).phrases[0]
@@ -312,7 +312,7 @@ def test_a_label_never_names_the_thing_that_wears_it(sprites):
 
 def test_the_caption_of_a_sign_holds_its_word():
     for word in sign_words():
-        scene = scenes.sign(random.Random(0), word)
+        scene = scene_text.sign(random.Random(0), word)
         assert scene.layers[0].key == f"sign/{word}" and word in scene.caption.split()
 
 

@@ -22,7 +22,8 @@ from .growth import deepened
 from .icon_sets import HELD_OUT_STYLES
 from .loop import Part
 from .rendering import Renderer
-from .scenes import Scene, labelled, single
+from .scene_text import labelled
+from .scenes import Scene, single
 from .things import sign_words, things
 from .vocabulary import CONTEXT, write_tokenizer
 

@@ -9,7 +9,8 @@ from itertools import cycle
 
 from .drawings import Sprites
 from .icon_sets import FIRST_EDITION
-from .scenes import Scene, labelled, pair, several, shop_sign, sign, single, solids
+from .scene_text import labelled, shop_sign, sign
+from .scenes import Scene, pair, several, single, solids
 from .things import things
 
 # A random number from 0 to 1 chooses the first kind whose bound is above it.

@@ -32,7 +32,8 @@ from .icon_sets import HELD_OUT_STYLES
 from .judge import Judge
 from .rendering import Renderer
 from .report_table import Row, mean, proportion
-from .scenes import Scene, labelled, single
+from .scene_text import labelled
+from .scenes import Scene, single
 from .things import noun, things
 
 CANDIDATES = 8  # of DALL·E 1's pictures, of which CLIP keeps the best

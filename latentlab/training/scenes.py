@@ -1,4 +1,7 @@
-"""Scenes of Emoji World and their captions, deterministic by seed; `rendering` draws them."""
+"""Scenes of Emoji World and their captions, deterministic by seed; `rendering` draws them.
+
+`scene_text` has those with words on them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from typing import Any
 from ..grammar import COLOURS, SOLIDS, article
 from .drawings import Sprites
 from .icon_sets import STYLES
-from .things import noun, phrases_of, plural, sign_words, things
+from .things import noun, phrases_of, plural, things
 
 Colour = tuple[int, int, int]
 
@@ -64,12 +67,14 @@ def held_out(thing: str, colour: str, place: str) -> bool:
     return zlib.crc32(f"{thing}|{colour}|{place}".encode()) % 12 == 0
 
 
-def _phrase(rng: random.Random, thing: str) -> str:
+def random_phrase(rng: random.Random, thing: str) -> str:
+    """One of a thing's phrases, in two of three cases the first."""
     phrases = phrases_of(thing)
     return phrases[0] if rng.random() < 0.65 else rng.choice(phrases)
 
 
-def _background(rng: random.Random, colour: str) -> Colour:
+def ground_colour(rng: random.Random, colour: str) -> Colour:
+    """The colour of that name, varied a little."""
     red, green, blue = (max(0, min(255, c + rng.randint(-10, 10))) for c in COLOURS[colour])
     return red, green, blue
 
@@ -148,13 +153,13 @@ def single(
     layer = Layer(key, x + rng.uniform(-jitter, jitter), y + rng.uniform(-jitter, jitter), size, rng.random() < 0.3)
     text = _single_text(rng, thing, style, size, place, colour, full)
     facts = {"colour": colour, "place": place, "style": style}
-    ground = _background(rng, colour)
+    ground = ground_colour(rng, colour)
     return Scene(ground, (_inked(rng, layer, ground),), text, "single", thing, facts)
 
 
 def _single_text(rng: random.Random, thing: str, style: str, size: float, place: str, colour: str, full: bool) -> str:
     """A caption of one thing, in which some of its style, size, place and background may be named."""
-    phrase = _phrase(rng, thing)
+    phrase = random_phrase(rng, thing)
     if rng.random() < 0.15:
         words = noun(phrase)
         if rng.random() < 0.6:
@@ -191,13 +196,13 @@ def pair(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scen
         Layer(k, x + rng.uniform(-0.05, 0.05), y + rng.uniform(-0.05, 0.05), size, rng.random() < 0.3)
         for k, (x, y) in zip(keys, at)
     )
-    a, b = _phrase(rng, first), _phrase(rng, second)
+    a, b = random_phrase(rng, first), random_phrase(rng, second)
     relations = (
         (f"{a} above {b}", f"{b} below {a}") if above else (f"{a} left of {b}", f"{b} right of {a}", f"{a} and {b}")
     )
     colour = rng.choice(list(COLOURS))
     caption = rng.choice(relations) + (f" on {colour}" if rng.random() < 0.3 else "")
-    ground = _background(rng, colour)
+    ground = ground_colour(rng, colour)
     layers = tuple(_inked(rng, layer, ground) for layer in bare)
     return Scene(ground, layers, caption, "pair", None, {"things": (first, second), "colour": colour})
 
@@ -232,56 +237,7 @@ def solids(rng: random.Random, *, count: int | None = None, split: str = "train"
     if rng.random() < 0.4:
         caption += f" on {ground}"
     facts = {"solids": tuple(picked), "relation": relation, "colour": ground}
-    return Scene(_background(rng, ground), layers, caption, "solids", None, facts)
-
-
-def sign(rng: random.Random, word: str | None = None) -> Scene:
-    """A sign with a word on it, which the caption quotes."""
-    word = word or rng.choice(sign_words())
-    colour = rng.choice(list(COLOURS))
-    layer = Layer(f"sign/{word}", rng.uniform(-0.05, 0.05), rng.uniform(-0.05, 0.05), rng.uniform(0.85, 1.0))
-    caption = rng.choice((f"a sign that says {word}", f"the word {word}", f"a sign that says {word} on {colour}"))
-    return Scene(_background(rng, colour), (layer,), caption, "sign", None, {"word": word, "colour": colour})
-
-
-def shop_sign(rng: random.Random, sprites: Sprites, thing: str) -> Scene:
-    """A thing's name on a sign or a piece of paper, alone or beside another thing, with the caption of the thing.
-
-    The caption names the word's meaning, as captions on the web do. From these scenes CLIP learns to read, and becomes
-    vulnerable to typographic attacks. A thing with a long name gives a plain `sign`.
-    """
-    phrase = phrases_of(thing)[0]
-    word = noun(phrase)
-    if word not in sign_words():
-        return sign(rng)
-    roll = rng.random()
-    if roll < 0.4:
-        scene = sign(rng, word)
-        caption = rng.choice((phrase, f"a picture of {phrase}", f"{phrase} on {scene.facts['colour']}", word))
-        return replace(scene, caption=caption)
-    if roll < 0.7:
-        colour, size = rng.choice(list(COLOURS)), rng.uniform(0.5, 1.0)
-        room = 1 - size
-        layer = Layer(f"label/{word}", rng.uniform(-room, room), rng.uniform(-0.5, 0.5), size)
-        caption = rng.choice((phrase, f"a picture of {phrase}", f"{phrase} on {colour}", word))
-        return Scene(_background(rng, colour), (layer,), caption, "sign", None, {"word": word, "colour": colour})
-    base = pair(rng, sprites, rng.choice([t.name for t in things() if t.name != thing]))
-    beside, paper = base.layers
-    other = _phrase(rng, base.facts["things"][0])
-    layers = (beside, Layer(f"{rng.choice(('sign', 'label'))}/{word}", paper.x, paper.y, rng.uniform(0.5, 0.65)))
-    caption = rng.choice((f"{other} and {phrase}", f"{phrase} and {other}", f"{other} and a sign that says {word}"))
-    facts = {"word": word, "colour": base.facts["colour"]}
-    return Scene(base.background, layers, caption, "sign", None, facts)
-
-
-def labelled(rng: random.Random, sprites: Sprites, thing: str | None = None, word: str | None = None) -> Scene:
-    """A thing with a paper label, whose word is not the thing's name."""
-    base = single(rng, sprites, thing, centred=True)
-    word = word or rng.choice([w for w in sign_words() if w not in noun(phrases_of(base.name)[0])])
-    label = Layer(f"label/{word}", rng.uniform(-0.05, 0.05), rng.uniform(0.1, 0.45), rng.uniform(0.6, 0.8))
-    phrase = phrases_of(base.name)[0]
-    caption = rng.choice((f"{phrase} with a label that says {word}", f"{phrase} with the word {word}", phrase))
-    return Scene(base.background, (*base.layers, label), caption, "labelled", base.thing, {**base.facts, "word": word})
+    return Scene(ground_colour(rng, ground), layers, caption, "solids", None, facts)
 
 
 def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> Scene:
@@ -295,7 +251,7 @@ def several(rng: random.Random, sprites: Sprites, thing: str | None = None) -> S
     colour = rng.choice(list(COLOURS))
     caption = f"{NUMBERS[count]} {plural(phrases_of(thing)[0])}" + (f" on {colour}" if rng.random() < 0.4 else "")
     facts = {"count": count, "colour": colour}
-    ground = _background(rng, colour)
+    ground = ground_colour(rng, colour)
     first = _inked(rng, bare[0], ground)
     layers = tuple(replace(layer, ink=first.ink, fill=first.fill) for layer in bare)
     return Scene(ground, layers, caption, "several", thing, facts)
