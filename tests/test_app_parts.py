@@ -17,7 +17,7 @@ from PIL import Image, ImageChops
 
 import latentlab
 from latentlab import UserError, decoding, edits, models
-from latentlab.app import controls, layout, links, markup, model_cache, outputs, picker, running
+from latentlab.app import controls, fits, layout, links, markup, model_cache, outputs, picker, running
 from latentlab.app.main import build, main
 from latentlab.app.output_bar import OutputBar
 from latentlab.app.page import validated_params, with_settings
@@ -124,7 +124,7 @@ def test_sliders_move_a_picture_along_several_components_and_features_at_once(la
     still, moved = directions_page("several"), directions_page("several", 2.0, 0.0, -1.0, 1.5)
     assert torch.equal(still.images[0].latent.z_i, still.images[1].latent.z_i) and "move some" in still.summary
     before, after = (image.latent.z_i for image in moved.images)
-    (components, _), (features, _) = pca.components("toy", lab), pca.features("toy", lab)
+    (components, _), (features, _) = fits.components("toy", lab), fits.features("toy", lab)
     strongest = features.leading(before, 1)[0]
     moves = [(components, 0, 2.0), (components, 2, -1.0), (features, strongest, 1.5)]
     torch.testing.assert_close(after, edits.move(before, moves))
@@ -136,7 +136,7 @@ def test_two_pictures_exchange_features_one_by_one_and_together(lab):
     model_cache.set_lab(lab)
     page_result = directions_page("exchange")
     z_i = torch.cat([image.latent.z_i for image in page_result.images]).view(2, 4, -1)
-    features, _ = pca.features("toy", lab)
+    features, _ = fits.features("toy", lab)
     chosen = features.differing(z_i[:, 0], 2)
     for column, some in enumerate(([], chosen[:1], chosen[1:], chosen)):
         torch.testing.assert_close(z_i[:, column], features.exchange(z_i[:, 0], some))

@@ -8,7 +8,6 @@ import gradio as gr
 import torch
 
 from ... import edits, experiments, models
-from ...analysis import sparse_autoencoder
 from ...analysis.dictionary import Dictionary
 from ...analysis.pca import Directions
 from ...experiments import InversionResult, LatentDecodingResult, Progress
@@ -16,7 +15,7 @@ from ...experiments.truncation import default_dims
 from ...io import images
 from ...latents import Latent
 from ...noise import draw_x_T
-from .. import controls, markup, model_cache, running, scrubber, sentences
+from .. import controls, fits, markup, model_cache, running, scrubber, sentences
 from ..buttons import RunButtons
 from ..events import QUIET, Controls
 from ..outputs import InputImage, KnownLatents, OutputImage, known_latents, output_images
@@ -34,7 +33,6 @@ TASKS = [
 SLIDERS = 3  # of components, and as many of features
 ORDINALS = ("strongest", "second", "third")
 PICTURES = ("Picture", "Second picture")
-FEW = {"features": 16, "active": 3, "steps": 300}  # of a dictionary of sample pictures alone
 
 
 def inputs() -> Controls:
@@ -88,37 +86,6 @@ def advanced() -> Controls:
     }
 
 
-def components(model: str, lab: models.Lab) -> tuple[Directions, tuple[str, ...]]:
-    """Return the model's components, or those of its few sample pictures with a note about that."""
-    directions = models.directions(model)
-    if directions is not None:
-        return directions, ()
-    z_i = _sample_z_i(model, lab)
-    return Directions.fit(z_i), (_of_samples(model, "components", "pca", len(z_i)),)
-
-
-def features(model: str, lab: models.Lab) -> tuple[Dictionary, tuple[str, ...]]:
-    """Return the model's features, or those of its few sample pictures with a note about that."""
-    fitted = models.dictionary(model)
-    if fitted is not None:
-        return fitted, ()
-    z_i = _sample_z_i(model, lab)
-    fitted = sparse_autoencoder.fit(z_i, **FEW)
-    return fitted, (_of_samples(model, "features", "features", len(z_i)),)
-
-
-def _sample_z_i(model: str, lab: models.Lab) -> torch.Tensor:
-    pixels = torch.cat([images.load(path, lab.image_size) for path, _ in model_cache.gallery(model)])
-    return running.encode_images(model, pixels)
-
-
-def _of_samples(model: str, kind: str, command: str, count: int) -> str:
-    return (
-        f"{model} ships no {kind} yet, so these are of its {count} sample pictures only; "
-        f"the command latentlab {command} fit finds those of a folder of many"
-    )
-
-
 def run(
     model: str,
     picture: InputImage,
@@ -146,17 +113,17 @@ def run(
         distances = (component_0, component_1, component_2), (feature_0, feature_1, feature_2)
         return (yield from _several(model, lab, inversion, *distances))
     if task == "features":
-        fitted, notes = features(model, lab)
+        fitted, notes = fits.features(model, lab)
         strongest = fitted.leading(inversion.latent.z_i, 4)
         return (yield from _walk(model, lab, inversion, fitted, notes, strongest, reach))
-    directions, notes = components(model, lab)
+    directions, notes = fits.components(model, lab)
     some = [c for c in range(int(first), int(first) + 4) if c < len(directions)] or [len(directions) - 1]
     return (yield from _walk(model, lab, inversion, directions, notes, some, reach))
 
 
 def _truncate(model: str, lab: models.Lab, picture: InputImage, seed: int, steps: int) -> PageRun:
     """Decode the picture from its first components, from few to all; it is not inverted for that."""
-    directions, notes = components(model, lab)
+    directions, notes = fits.components(model, lab)
     dims = default_dims(directions)
     pixels = picture.pixels(lab)
     result = yield from run_experiment(
@@ -232,7 +199,7 @@ def _several(
     along_features: Sequence[float],
 ) -> PageRun:
     """Move the picture along the first components and its strongest features at once."""
-    (of_components, notes), (of_features, more) = components(model, lab), features(model, lab)
+    (of_components, notes), (of_features, more) = fits.components(model, lab), fits.features(model, lab)
     source = inversion.bipartite
     numbered = zip(of_features.leading(source.z_i, SLIDERS), along_features)
     moves: list[tuple[Directions | Dictionary, int, float]] = [
@@ -266,7 +233,7 @@ def _rising(model: str, lab: models.Lab, moves: Sequence[tuple[Directions | Dict
 def _exchange(model: str, lab: models.Lab, pair: Sequence[InputImage], count: int, steps: int) -> PageRun:
     """Give each of two pictures the other's strength of the features in which they differ most."""
     inversion = yield from invert_images(model, pair, steps=steps)
-    fitted, notes = features(model, lab)
+    fitted, notes = fits.features(model, lab)
     source = inversion.bipartite
     chosen = fitted.differing(source.z_i, count)
     sets = [[], *([k] for k in chosen), *([chosen] if count > 1 else [])]
