@@ -18,7 +18,7 @@ from ..running import PREVIEW_EVERY, run_experiment
 def inputs() -> Controls:
     return {
         "places": gr.Textbox(
-            "0.5,0.5",
+            "0.46,0.84",
             label="Places to decode",
             max_length=200,
             info="x,y from 0 to 1, from the left and from the bottom. A click on the map or a line fills this box.",
