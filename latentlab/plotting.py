@@ -187,13 +187,16 @@ def lines(
     *,
     xlabel: str = "",
     ylabel: str = "",
+    labels: Mapping[str, Sequence[str]] | None = None,
 ) -> Figure:
-    """Named lines in one frame: name -> (x, y), both (N,)."""
+    """Named lines in one frame: name -> (x, y), both (N,); `labels`, name -> N, stand beside its points."""
     figure = Figure((6.6, 3.2), layout="constrained")
     axes = figure.add_subplot(xlabel=xlabel, ylabel=ylabel)
     for name, (x, y) in named.items():
         xs, ys = (torch.as_tensor(values).detach().cpu().numpy() for values in (x, y))
-        axes.plot(xs, ys, marker="o" if len(xs) <= 30 else None, ms=3.5, lw=1.4, label=name)
+        (line,) = axes.plot(xs, ys, marker="o" if len(xs) <= 30 else None, ms=3.5, lw=1.4, label=name)
+        for text, point in zip((labels or {}).get(name, ()), zip(xs, ys)):
+            axes.annotate(text, point, (5, 4), textcoords="offset points", fontsize=8, color=line.get_color())
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
     axes.spines[["top", "right"]].set_visible(False)

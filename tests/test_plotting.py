@@ -43,6 +43,11 @@ def test_a_figure_shows_itself_alike_before_and_after_pyplot_is_imported(monkeyp
     assert shown[0]["image/png"] == drawn._repr_png_()
 
 
+def test_rows_of_wide_pictures_are_as_high_as_the_pictures():
+    square, wide = (plotting.grid(torch.zeros(8, 3, 16, side), titles=["a"] * 8).get_size_inches() for side in (16, 64))
+    assert wide[0] == square[0] and square[1] - wide[1] == pytest.approx(1.52 * 0.75 * 1)
+
+
 def test_a_smooth_surface_has_no_contours_in_a_figure():
     ramp = torch.linspace(-1, 1, 256).expand(1, 3, 256, 256).clone()
     ramp[:, 1] = -ramp[:, 2].mT  # thousands of colours, more than a palette has
@@ -53,7 +58,9 @@ def test_a_smooth_surface_has_no_contours_in_a_figure():
 
 def test_lines_draws_each_series_through_its_own_points_under_its_name():
     x, y = torch.linspace(0, 1, 5), torch.linspace(1, 3, 5)
-    axes = plotting.lines({"rising": (x, y), "two points": ([0, 1], [2, 2])}, xlabel="θ", ylabel="length").axes[0]
+    named, labels = {"rising": (x, y), "two points": ([0, 1], [2, 2])}, {"two points": ["a", "b"]}
+    axes = plotting.lines(named, xlabel="θ", ylabel="length", labels=labels).axes[0]
+    assert [(text.get_text(), *text.xy) for text in axes.texts] == [("a", 0, 2), ("b", 1, 2)]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["rising", "two points"]
     assert axes.lines[0].get_xydata().tolist() == torch.stack([x, y], 1).tolist()
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("θ", "length")

@@ -11,6 +11,7 @@ import torch
 from .. import experiments, grammar, plotting
 from ..errors import UserError
 from ..experiments import Progress, Result
+from ..experiments.guidance import NAMES
 from ..experiments.stages import forward_progress
 from .inputs import Inputs
 
@@ -178,28 +179,35 @@ def guidance(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     "guidance",
     "Guidance by CLIP and classifier-free guidance",
     "GLIDE (Nichol et al. 2021), section 2.4, figure 6. The same captions and noise, a row for each way to guide and "
-    "its scale; then the CLIP score against the distance among samples. CLIP judges what it guided itself, "
-    "so a higher score alone does not make a better picture.",
+    "its scale; then the CLIP score against the distance among samples, with the scale beside each point. CLIP judges "
+    "what it guided itself, so a higher score alone does not make a better picture.",
 )
 def guidance_by_clip(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     captions = inputs.things(5)
     rows: dict[str, torch.Tensor] = {}
     lines: dict[str, tuple[list[float], list[float]]] = {}
-    ways = {"classifier-free": (1.0, 2.0, 4.0), "clip": (0.0, 1.0, 5.0)}
+    labels: dict[str, list[str]] = {}
+    unguided: list[tuple[float, float]] = []  # where every line begins
+    ways = {"classifier-free": (1.0, 2.0, 4.0), "clip": (1.0, 5.0)}
     ways |= {"noised-clip": ways["clip"]} if lab.noised_clip else {}
     for by, scales in ways.items():
         stream = experiments.guide.stream(
             lab, captions, by=by, guidances=scales, prior_guidances=(1.0,), seeds=(0, 1), steps=20
         )
         result = yield from forward_progress(stream)
-        first = result.pixels[0, :, ::2]  # (scales, captions, 3, H, W), of the first seed
-        rows |= {f"{by} {scale:g}": pictures for scale, pictures in zip(scales, first)}
-        distances, scores = (
-            [result.value(name, guidance=scale) for scale in scales]
-            for name in ("distance among samples", "CLIP score")
-        )
-        lines[by] = (distances, scores)
-    curve = plotting.lines(lines, xlabel="distance among samples", ylabel="CLIP score")
+        name = f"by {NAMES[by]}" if by in NAMES else by
+        for scale, pictures in zip(scales, result.pixels[0, :, ::2]):  # (captions, 3, H, W), of the first seed
+            rows[f"{name}, {scale:g}" if rows else "no guidance"] = pictures
+        points = [
+            tuple(result.value(quantity, guidance=scale) for quantity in ("distance among samples", "CLIP score"))
+            for scale in scales
+        ]
+        distances, scores = zip(*unguided, *points)
+        lines[name] = list(distances), list(scores)
+        numbers = [f"{scale:g}" for scale in scales]
+        labels[name] = ["", *numbers] if unguided else ["none", *numbers[1:]]
+        unguided = unguided or points[:1]
+    curve = plotting.lines(lines, xlabel="distance among samples", ylabel="CLIP score", labels=labels)
     yield Drawn(result, [("pictures", plotting.rows(rows, titles=captions)), ("score and variety", curve)])
 
 
