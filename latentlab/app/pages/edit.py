@@ -51,7 +51,7 @@ def inputs() -> Controls:
             "",
             label="What the whole picture should show",
             max_length=300,
-            info="Leave it empty to erase what you have painted over.",
+            info="Name the background, too. Leave it empty to erase what you have painted over.",
             placeholder="a penguin on a yellow background",
         ),
         "grow": gr.Radio(GROW, value="", label="Grow the canvas", info="Adds half a picture on this side."),
