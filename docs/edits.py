@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import latentlab
 from latentlab import experiments
-from latentlab.experiments import EditingResult
 from latentlab.experiments.history import History, State
-from latentlab.experiments.stages import cosine
-from latentlab.io import images
 from latentlab.plotting import save
 
 FOLDER = Path(latentlab.__file__).parent / "app" / "edits"
@@ -30,63 +28,73 @@ def ellipse(height: int, width: int, box: tuple[float, float, float, float]) -> 
 
 
 def background(history: History) -> Tensor:
-    """A mask (H, W) of what has about the colour of the picture's corners."""
+    """A mask (H, W) of what has about the corners' colour and is connected with them, and a rim where it shows."""
     picture = history.pixels[0]
-    corners = picture[:, :: picture.shape[1] - 1, :: picture.shape[2] - 1].mean((1, 2))
-    return (picture - corners[:, None, None]).abs().amax(0) < 0.3
+    corners = (slice(None, None, picture.shape[1] - 1), slice(None, None, picture.shape[2] - 1))
+    alike = (picture - picture[:, *corners].mean((1, 2), keepdim=True)).abs().amax(0) < 0.3
+    mask = torch.zeros_like(alike)
+    mask[corners] = True
+    while not torch.equal(grown := widened(mask, 1) & (alike | mask), mask):
+        mask = grown
+    return widened(mask, round(picture.shape[-1] / 64))
+
+
+def widened(mask: Tensor, reach: int) -> Tensor:
+    """A mask (H, W) with all that lies within a square's reach of it."""
+    return F.max_pool2d(mask[None].float(), 2 * reach + 1, 1, reach)[0] > 0
 
 
 class Session:
-    """Edits one after another on one lab.  Of some seeds the picture that fits its prompt best for CLIP is kept."""
+    """Edits one after another on one lab, each with a seed that was chosen from a sheet of several.
 
-    def __init__(self, lab: latentlab.Lab, prompt: str, seed: int):
-        self.lab = lab
+    Args:
+        sheets: a folder for those sheets; None for none.
+    """
+
+    def __init__(self, lab: latentlab.Lab, name: str, prompt: str, seed: int, sheets: Path | None):
+        self.lab, self.name, self.sheets = lab, name, sheets
         pixels = experiments.generate(lab, prompt, seeds=[seed]).pixels
         self.history = History((State(pixels),), 0, pixels.shape[-1]).rounded()
-        self.candidates: list[EditingResult] = []
 
-    def paint(self, box: tuple[float, float, float, float], prompt: str, seeds: Sequence[int] = range(4)) -> Session:
-        height, width = self.history.pixels.shape[-2:]
-        mask = ellipse(height, width, box)
-        result = experiments.edit(self.lab, self.history, mask, prompt, seeds=seeds, preview_every=0)
-        top, left, bottom, right = (round(edge * side) for edge, side in zip(box, (height, width) * 2))
-        painted = images.resize(result.pixels[..., top:bottom, left:right], self.lab.image_size)
-        best = int(cosine(self.lab.encoder.encode_image(painted), self.lab.encoder.encode_text(prompt)).argmax())
-        self.candidates.append(result)
-        chosen = replace(result, pixels=result.pixels[best : best + 1], seeds=(result.seeds[best],))
-        self.history = chosen.history
+    def edit(self, prompt: str = "", seed: int = 0, **params: Any) -> Session:
+        if self.sheets is not None and "mask" in params:
+            candidates = experiments.edit(self.lab, self.history, prompt=prompt, seeds=range(6), **params)
+            save(candidates.figure(), self.sheets / f"{self.name}-{len(self.history.states)}.png")
+        edited = experiments.edit(self.lab, self.history, prompt=prompt, seeds=[seed], preview_every=0, **params)
+        self.history = edited.history
         return self
 
-    def edit(self, **params) -> Session:
-        self.history = experiments.edit(self.lab, self.history, preview_every=0, **params).history
-        return self
+    def paint(self, prompt: str, seed: int, box: tuple[float, float, float, float]) -> Session:
+        return self.edit(prompt, seed, mask=ellipse(*self.history.pixels.shape[-2:], box))
 
 
-def sessions(lab: latentlab.Lab) -> Iterator[tuple[str, Session]]:
-    """Yield each example with its name."""
-    penguin = Session(lab, "a penguin on an orange background", 0)
-    penguin.edit(mask=background(penguin.history), prompt="a penguin on a yellow background", seeds=[3])
-    yield "1-a-penguin-on-yellow", penguin
-    pair = Session(lab, "a penguin on an orange background", 0).edit(grow=["right", "right"])
-    pair.paint((0.1, 0.54, 0.9, 0.97), "a red heart on an orange background")
-    yield "2-a-penguin-and-a-heart", pair
-    pair.edit(grow=["right", "right"]).paint((0.1, 0.69, 0.9, 0.98), "an alarm clock on an orange background")
-    yield "3-three-in-a-row", pair
+def sessions(lab: latentlab.Lab, sheets: Path | None) -> Iterator[Session]:
+    """Yield each example."""
+    yellow = Session(lab, "1-a-penguin-on-yellow", "a penguin on an orange background", 4, sheets)
+    yield yellow.edit("a penguin on a yellow background", 0, mask=background(yellow.history))
+    cube = Session(lab, "2-a-red-cube-beside-the-penguin", "a penguin on a white background", 4, sheets)
+    yield cube.edit(grow="right").paint("a penguin left of a red cube on white", 2, (0.1, 0.65, 0.97, 1.02))
+    room = Session(lab, "3-a-room-built-in-four-edits", "an alarm clock on a pink background", 1, sheets)
+    room.edit(grow=["right", "right", "bottom", "bottom"])
+    room.paint("a guitar on a pink background", 2, (0.04, 0.54, 0.47, 0.96))
+    room.paint("a television on a pink background", 2, (0.54, 0.04, 0.97, 0.46))
+    yield room.paint("a christmas tree on a pink background", 0, (0.54, 0.54, 0.97, 0.97))
 
 
 def main() -> None:
-    """Write one JSON file for each example, and with --sheet the candidates of each edit to look at."""
+    """Write one JSON file for each example, and with --sheets the candidates of each edit to look at."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sheet", type=Path, help="a folder for the candidates")
-    sheet = parser.parse_args().sheet
-    if sheet is not None:
-        sheet.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--sheets", type=Path, help="a folder for the candidates")
+    sheets = parser.parse_args().sheets
+    if sheets is not None:
+        sheets.mkdir(parents=True, exist_ok=True)
     FOLDER.mkdir(exist_ok=True)
-    for name, session in sessions(latentlab.load("emoji")):
-        path = session.history.save(FOLDER / f"{name}.json")
-        print(path, f"{path.stat().st_size / 1000:.0f} kB", session.history, flush=True)
-        for k, result in enumerate(session.candidates if sheet else ()):
-            save(result.figure(), sheet / f"{name}-{k}.png")
+    written = []
+    for session in sessions(latentlab.load("emoji"), sheets):
+        written.append(session.history.save(FOLDER / f"{session.name}.json"))
+        print(written[-1], f"{written[-1].stat().st_size / 1000:.0f} kB", session.history, flush=True)
+    for path in {*FOLDER.glob("*.json")} - {*written}:
+        path.unlink()
 
 
 if __name__ == "__main__":
