@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
-from ..diffusion import cosine_abar
+from ..diffusion import cosine_abar, levels
 from ..io.images import psnr, to_pil
 from ..models.emoji import EmojiDecoder
 from ..models.emoji_upsampler import DETAIL, EmojiUpsampler, bicubic, block_side, upsampler_v
@@ -98,12 +98,19 @@ class Upsampler(Part["UNet2DModel"]):
         small = torch.cat([frayed, self._through(small[third : 2 * third]), small[2 * third :]])
         low, high = self._crops(small, large, generator)
         x_0 = (high - bicubic(low, high.shape[-1])) * DETAIL
-        t = torch.randint(0, TIME_LIMIT, (len(x_0),), generator=generator).to(self.device)
+        t = self._times(len(x_0), generator).to(self.device)
         eps = torch.randn(x_0.shape, generator=generator).to(self.device)
         a = self.abar[t].view(-1, 1, 1, 1)
         v = a.sqrt() * eps - (1 - a).sqrt() * x_0
         x_t = (a.sqrt() * x_0 + (1 - a).sqrt() * eps).contiguous(memory_format=torch.channels_last)
         return F.mse_loss(upsampler_v(self.network, x_t, t, low).float(), v)
+
+    def _times(self, count: int, generator: torch.Generator) -> Tensor:
+        """Half of the times are those that the sampler visits by default, which few uniform draws would meet."""
+        times = torch.randint(0, TIME_LIMIT, (count,), generator=generator)
+        visited = torch.tensor(levels(EmojiUpsampler.abar, EmojiUpsampler.steps)[:-1])
+        times[::2] = visited[torch.arange((count + 1) // 2) % len(visited)]  # of every kind of small picture
+        return times
 
     @staticmethod
     def _crops(small: Tensor, large: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
