@@ -48,7 +48,7 @@ def line_of(lab: latentlab.Lab, captions: list[str], canvas: str, views: int, st
     for recogniser in recognisers_of(lab, None).values():
         answers = [recogniser.zero_shot(part, lab.things).argmax(1) == own for part in measured]
         over = torch.stack(answers[1:]).float().mean(0)
-        cells += [format_interval(proportion(answers[0]), ".0%"), format_interval(mean(over), ".0%")]
+        cells += [format_interval(proportion(answers[0]), ".0%"), format_interval(mean(over, within=(0, 1)), ".0%")]
     return [*cells, f"{seconds:.1f}"], images.resize(climbed.pixels, TILE)
 
 
