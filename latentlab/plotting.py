@@ -65,7 +65,7 @@ def grid(
     rows = math.ceil(len(pictures) / columns)
     lines = max((t.count("\n") + 1 for t in titles), default=0)
     tall = pixels.shape[-2] / pixels.shape[-1]
-    height = (0.1 + 1.52 * tall + 0.16 * lines + 0.07 * bool(lines)) * rows + (0.3 if heading else 0)
+    height = (0.1 + 1.52 * tall + 0.16 * lines + 0.12 * bool(lines)) * rows + (0.3 if heading else 0)
     figure = Figure((1.6 * columns, height), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     for k, axis in enumerate(axes):

@@ -224,8 +224,8 @@ def edits(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     mask = x**4 + y**4 < 0.8**4
     ways: dict[str, dict[str, Any]] = {
         "erased": {"mask": mask},
-        f"painted: {other}": {"mask": mask, "prompt": other},
-        f"changed by half: {other}": {"prompt": other, "strength": 0.5},
+        f"painted:\n{other}": {"mask": mask, "prompt": other},
+        f"changed by half:\n{other}": {"prompt": other, "strength": 0.5},
     }
     shown = {}
     for name, params in ways.items():
