@@ -17,7 +17,7 @@ from PIL import Image, ImageChops
 
 import latentlab
 from latentlab import UserError, decoding, edits, models
-from latentlab.app import controls, fits, layout, links, markup, model_cache, outputs, picker, running
+from latentlab.app import controls, edit_canvas, fits, layout, links, markup, model_cache, outputs, picker, running
 from latentlab.app.main import build, main
 from latentlab.app.output_bar import OutputBar
 from latentlab.app.page import validated_params, with_settings
@@ -485,9 +485,9 @@ def run_edit(lab, drawn, history=None, prompt="a cat", grow="", strength=1):
 
 
 def test_what_is_painted_on_the_canvas_is_the_mask_in_the_pictures_size():
-    mask = edit.painted(canvas((128, 256, 256, 512)), (8, 8))
+    mask = edit_canvas.painted(canvas((128, 256, 256, 512)), (8, 8))
     assert mask.nonzero().tolist() == [[row, column] for row in (4, 5, 6, 7) for column in (2, 3)]
-    assert edit.painted(canvas(), (8, 8)) is None and edit.painted(None, (8, 8)) is None
+    assert edit_canvas.painted(canvas(), (8, 8)) is None and edit_canvas.painted(None, (8, 8)) is None
 
 
 def test_an_edit_on_the_page_starts_from_the_last_one_and_becomes_a_state_of_the_history(lab):

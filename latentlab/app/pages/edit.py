@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from ... import experiments
@@ -16,7 +14,7 @@ from ...errors import UserError
 from ...experiments.history import History
 from ...io import images
 from ...outpainting import SIDES
-from .. import controls, model_cache, outputs, sentences
+from .. import controls, edit_canvas, model_cache, outputs, sentences
 from ..buttons import RunButtons
 from ..events import Controls
 from ..outputs import InputImage, output_images
@@ -25,8 +23,6 @@ from ..picker import Picker
 from ..running import PREVIEW_EVERY, run_experiment
 
 EXAMPLES = Path(__file__).parents[1] / "edits"
-CANVAS_SIDE = 512  # pixels of the canvas on its longer side
-BRUSH = "#ec4899aa"  # the picture shows through
 SHOWN = ("canvas", "undo", "redo", "json_file", "animation", "strip", "history")  # the outputs that show a history
 GROW = [("no", ""), *((side, side) for side in SIDES)]
 
@@ -81,51 +77,13 @@ def extras() -> Controls:
     start = next(iter(example_histories().values()), None)
     shown = shown_history(start)
     with gr.Column(elem_classes="stage"):
-        canvas = gr.ImageEditor(
-            shown["canvas"],
-            label="Paint over what should change",
-            show_label=False,
-            type="pil",
-            image_mode="RGBA",
-            sources=(),
-            layers=False,
-            transforms=(),
-            buttons=[],
-            height=CANVAS_SIDE + 90,
-            canvas_size=(CANVAS_SIDE, CANVAS_SIDE),
-            eraser=gr.Eraser(default_size=30),
-            brush=gr.Brush(default_size=30, colors=[BRUSH], default_color=BRUSH, color_mode="fixed"),
-            elem_id="edit-canvas",
-        )
-        live = gr.Image(
-            label="Preview",
-            show_label=False,
-            interactive=False,
-            buttons=[],
-            format="png",
-            elem_classes="live",
-            alt_text="unfinished",
-        )
+        canvas, live = edit_canvas.editor(shown["canvas"]), edit_canvas.live()
     with gr.Row(elem_classes="history-actions"):
         undo = gr.Button("Undo edit", size="md", min_width=110, **shown["undo"])
         redo = gr.Button("Redo edit", size="md", min_width=110, **shown["redo"])
         json_file = gr.DownloadButton("History (JSON)", size="md", min_width=120, **shown["json_file"])
         animation = gr.DownloadButton("Animation (GIF)", size="md", min_width=120, **shown["animation"])
     gr.HTML('<p class="note strip-label">History: press a picture to go back to it.</p>', padding=False)
-    strip = gr.Gallery(
-        **shown["strip"],
-        label="History",
-        show_label=False,
-        columns=6,
-        height="auto",
-        object_fit="contain",
-        format="png",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
-        elem_classes="strip",
-        elem_id="edit-strip",
-    )
     return {
         "canvas": canvas,
         "live": live,
@@ -133,7 +91,7 @@ def extras() -> Controls:
         "redo": redo,
         "json_file": json_file,
         "animation": animation,
-        "strip": strip,
+        "strip": edit_canvas.strip(shown["strip"]),
         "history": gr.State(start),
     }
 
@@ -141,11 +99,11 @@ def extras() -> Controls:
 def shown_history(history: History | None, picture: InputImage | None = None) -> dict[str, Any]:
     """The values of the extra outputs that show a history; without one, those that show a picture."""
     if history is None:
-        square = images.square(picture.picture, CANVAS_SIDE) if picture else None
+        square = images.square(picture.picture, edit_canvas.SIDE) if picture else None
         nothing = {"value": None, "interactive": False}
         off = {"interactive": False}
         return {
-            "canvas": _background(square),
+            "canvas": edit_canvas.with_background(square),
             "undo": off,
             "redo": off,
             "json_file": nothing,
@@ -157,7 +115,7 @@ def shown_history(history: History | None, picture: InputImage | None = None) ->
     files = outputs.files([images.to_pil(state.pixels)[0] for state in history.states])
     titles = [f"{'▸ ' * (k == history.position)}{k}. {state.title}" for k, state in enumerate(history.states)]
     return {
-        "canvas": _background(_enlarged(images.to_pil(history.pixels)[0])),
+        "canvas": edit_canvas.with_background(edit_canvas.enlarged(images.to_pil(history.pixels)[0])),
         "undo": {"interactive": history.undo() is not history},
         "redo": {"interactive": history.redo() is not history},
         "json_file": {"value": str(history.save(folder / "history.json")), "interactive": True},
@@ -165,16 +123,6 @@ def shown_history(history: History | None, picture: InputImage | None = None) ->
         "strip": {"value": list(zip(files, titles)), "selected_index": history.position},
         "history": history,
     }
-
-
-def _enlarged(picture: Image.Image) -> Image.Image:
-    scale = CANVAS_SIDE / max(picture.size)
-    return picture.resize([round(side * scale) for side in picture.size], Image.Resampling.LANCZOS)
-
-
-def _background(picture: Image.Image | None) -> dict[str, Any] | None:
-    """The canvas with this picture and nothing painted over it."""
-    return None if picture is None else {"background": outputs.file(picture), "layers": [], "composite": None}
 
 
 def _updates(history: History | None, picture: InputImage | None = None) -> dict[str, Any]:
@@ -214,18 +162,6 @@ def connect(picker: Picker, components: Controls, buttons: RunButtons) -> None:
         buttons.block_run_while(listener, handler, [components["history"]], shown)
 
 
-def painted(canvas: dict[str, Any] | None, size: tuple[int, int]) -> Tensor | None:
-    """The painted part of the canvas as a mask (H, W) of this size; None if nothing is painted."""
-    layer = next(iter((canvas or {}).get("layers") or ()), None)
-    if not isinstance(layer, Image.Image):
-        return None
-    alpha = layer.convert("RGBA").getchannel("A")
-    if not alpha.getbbox():
-        return None
-    mask = (images.to_tensor(alpha.convert("RGB"))[:, :1] > -0.8).float()  # the rim of a stroke is nearly transparent
-    return F.adaptive_max_pool2d(mask, size)[0, 0] > 0
-
-
 def run(
     model: str,
     picture: InputImage,
@@ -243,7 +179,7 @@ def run(
     side = max(lab.image_size, lab.output_size)
     source = history or images.to_tensor(images.square(picture.picture, side))
     height, width = (source if isinstance(source, Tensor) else source.pixels).shape[-2:]
-    mask = painted(canvas, (height, width))
+    mask = edit_canvas.painted(canvas, (height, width))
     if mask is None and not grow and strength == 1:
         raise UserError("nothing is painted yet: paint over what should change, or grow the canvas, or lower Strength")
     if mask is not None and grow:
