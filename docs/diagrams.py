@@ -1,4 +1,4 @@
-"""Draw the diagrams of the docs: each whole, and the pipeline with the part of each notebook lit.
+"""Draw the diagrams of the docs: each whole, and the pipeline with the part of each notebook highlighted.
 
 python docs/diagrams.py      after a diagram changed; the notebooks draw theirs themselves
 """

@@ -27,12 +27,12 @@ HEAD = """\
 
 *`python docs/recipe.py` writes this page from the manifest of the weights, their configs and the trainings' classes.*
 
-Every part of the miniature beside the part of the paper that it follows. A dash means that the paper does not say, or
-that the part has no such setting. The papers' figures are quoted from these places: unCLIP is Ramesh et al. 2022 (table
-3 in appendix C, and section 2), GLIDE is Nichol et al. 2021 (section 4; its noised CLIP by the configs of
-`openai/glide-text2im`), DALL·E 1 is Ramesh et al. 2021 (appendices A and B), CLIP is Radford et al. 2021 (section 2.5,
-appendix F and the released ViT-L/14). Two figures are open: CLIP's learning rates stand in a table that was not at
-hand, so that none is given here, and copies of DALL·E 1's appendix differ in the transformer's EMA (0.999 or 0.99).
+Each table compares a part of the miniature with the part of the paper that it follows. A dash means that the paper does
+not say, or that the part has no such setting. The papers' figures are quoted from these places: unCLIP is Ramesh et
+al. 2022 (table 3 in appendix C, and section 2), GLIDE is Nichol et al. 2021 (section 4; its noised CLIP by the configs
+of `openai/glide-text2im`), DALL·E 1 is Ramesh et al. 2021 (appendices A and B), CLIP is Radford et al. 2021 (section
+2.5, appendix F and the released ViT-L/14). Two figures are uncertain: CLIP's learning rates are in a table that was not
+at hand, so none is given here, and copies of DALL·E 1's appendix differ in the transformer's EMA (0.999 or 0.99).
 """
 ROWS = ("parameters", "steps", "hours", "batch", "learning rate", "width", "depth", "schedule", "dropped", "EMA")
 
@@ -101,8 +101,8 @@ PARTS = (
         },
         {"schedule": "cosine, 1,000 steps; 16 to sample"},
         (
-            "On 320 held-out captions its pictures lie nearer to real ones than those of the caption's z_t in the CLIP "
-            "slot: a Fréchet distance of 0.033 against 0.052, and 0.075 without a CLIP embedding.",
+            "On 320 held-out captions its pictures lie nearer to real ones than those of the caption's z_t as CLIP "
+            "embedding: a Fréchet distance of 0.033 against 0.052, and 0.075 without a CLIP embedding.",
             "Of two samples the one nearer to the caption is kept, as in the paper.",
         ),
     ),
@@ -303,7 +303,7 @@ def section(part: Part, trained: dict[str, dict[str, Any]]) -> Iterator[str]:
     lines = [[row, part.paper.get(row, "-"), figures.get(row) or "-"] for row in rows]
     yield markdown(["", part.source, "the miniature"], lines) + "\n"
     if part.effects:
-        yield "What the choices did here: " + " ".join(part.effects) + "\n"
+        yield "Measured effects of the choices: " + " ".join(part.effects) + "\n"
 
 
 def page() -> str:

@@ -22,7 +22,7 @@ PRECISION = 1e30  # a gradient above this overflows when Adam squares it
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Objective:
-    """What is climbed: Σ_c w_c cos(z_i - μ, z_c) / Σ_c |w_c|.
+    """The objective that is maximised: Σ_c w_c cos(z_i - μ, z_c) / Σ_c |w_c|.
 
     Args:
         z: (C, D), embeddings of captions or pictures, or directions; (B, C, D) where each of B pictures has its own.
@@ -110,9 +110,9 @@ class Views:
 def ascend(
     canvas: Canvas, encoder: ImageEncoder, objective: Objective, *, views: Views, steps: int, size: int
 ) -> Iterator[Step]:
-    """Adam on the canvas's parameters towards the objective, averaged over views; learning rates fall like a cosine.
+    """Adam on the canvas's parameters towards the objective, averaged over views; learning rates follow a cosine.
 
-    Views are encoded `clip.MAX_BATCH_SIZE` pictures at a time at most, each batch with its own way back to the picture,
+    Views are encoded `clip.MAX_BATCH_SIZE` pictures at a time at most, each batch with its own backward pass,
     so that memory does not grow with their number.
 
     Args:

@@ -1,4 +1,4 @@
-"""Canvases: differentiable pictures, whose parameters a gradient can move."""
+"""Canvases: differentiable pictures, whose parameters are optimised."""
 
 from __future__ import annotations
 

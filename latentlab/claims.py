@@ -32,7 +32,7 @@ class Claim:
 
 
 def claim(condition: Any, sentence: str, /, otherwise: str = "", **numbers: Any) -> Claim:
-    """A sentence that holds under a condition; where it does not hold another one stands, or the run fails.
+    """A sentence that is true under a condition; where it is not, another one takes its place, or the run fails.
 
     Args:
         condition: true where the sentence is.

@@ -1,4 +1,4 @@
-"""Exercises: claims about a student's attempt, tried in order; the first that does not hold answers with its hint."""
+"""Exercises: claims about a student's attempt, tested in order; the first one that does not hold gives its hint."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Verdict:
 
 
 def check(attempt: Any, *claims: tuple[Callable[[Any], Any], str]) -> Verdict:
-    """Try an attempt, a value or a function, against claims; stop at the first that does not hold.
+    """Test an attempt, a value or a function, against claims; stop at the first that does not hold.
 
-    A claim that raises does not hold, and what it raised is told: nothing that a student writes ends in a traceback of
-    ours. An attempt that is still `...`, or a function whose body is, is told so.
+    A claim that raises does not hold, and the hint names the exception: nothing that a student writes ends in a
+    traceback of ours. Where the attempt, or the body of the function, is still `...`, the hint says so.
 
     Args:
         attempt: what the student wrote.

@@ -63,7 +63,7 @@ def noised(x_0: Tensor, abar: Tensor, draw: Callable[[], Tensor]) -> Known:
 
 @torch.no_grad()
 def trajectory(decoder: Decoder, x_0: Tensor, cond: Conditioning, times: Sequence[int]) -> Known:
-    """The known part on its own deterministic path from x_0 to x_T, as DDIM inversion walks it.
+    """The known part on its own deterministic path from x_0 to x_T, as DDIM inversion finds it.
 
     Unlike fresh noise it is the same whenever a level is visited, so that what is painted beside it has one thing to
     agree with.  The states are those of the naive inversion (Song et al. 2021, section 4.3) in steps of two levels, one

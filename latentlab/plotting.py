@@ -207,7 +207,7 @@ def spectrum(shares: Tensor, *, marks: Sequence[float] = (0.9, 0.99)) -> Figure:
     """The share of the variance that the first k components keep, against k, with marks at chosen shares.
 
     Args:
-        shares: (K + 1,), as `directions.Directions.shares`.
+        shares: (K + 1,), as `pca.Directions.shares`.
         marks: shares whose smallest k is marked; a share that no k reaches is left out.
     """
     figure = Figure((6.4, 3.8), layout="constrained")

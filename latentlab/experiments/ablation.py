@@ -1,4 +1,4 @@
-"""Ablation of the prior: zero, the prompt's own embedding, or the prior's z_i in the CLIP slot."""
+"""Ablation of the prior: zero, the prompt's own embedding, or the prior's z_i as the decoder's CLIP embedding."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BASELINE = (
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class AblationResult(Result):
-    """The same prompts and noise under three signals in the CLIP slot.
+    """The same prompts and noise with several signals in place of the decoder's CLIP embedding.
 
     Args:
         pixels: (S, N, 3, H, W), upsampled where the lab can; a row for each signal, a column for each prompt and seed.
@@ -63,7 +63,7 @@ class AblationResult(Result):
 
 
 def _signals(lab: Lab, prompts: Sequence[str], seeds: Sequence[int]) -> tuple[dict[str, Tensor], list]:
-    """What fills the CLIP slot, by name: (N, D) each; and a sentence for each signal that the lab can't have."""
+    """Signals in place of the CLIP embedding by name, (N, D) each, and a sentence for each one that the lab lacks."""
     z_t, notes, signals = lab.encoder.encode_text(prompts), [], {}
     if lab.require_decoder().encode_prompt(prompts[:1]) is None:
         notes.append(f"the decoder of {lab.name} reads no text, so there is no row for the prompt only")
@@ -132,7 +132,7 @@ def ablate(
     guidance: float = 2.0,
     preview_every: int = 5,
 ) -> Iterator[Progress | AblationResult]:
-    """Decode prompts with zero, z_t or a prior's z_i in the CLIP slot.  Ramesh et al. 2022, section 5.1, figure 8.
+    """Decode prompts with zeros, z_t or a prior's z_i as CLIP embedding.  Ramesh et al. 2022, section 5.1, figure 8.
 
     The prompt is always given to the decoder, where it takes one, and x_T is the same for all signals.  The paper's
     table also has a decoder that was trained on z_t in place of z_i (FID 9.16, against 7.99 of the full stack and 16.55

@@ -199,7 +199,7 @@ def edit(
     candidates: int = 2,
     preview_every: int = 5,
 ) -> Iterator[Progress | EditingResult]:
-    """Paint a part of a picture anew.  Nichol et al. 2021 (GLIDE), section 4; `inpainting`.
+    """Inpaint, outpaint or change a whole picture.  Nichol et al. 2021 (GLIDE), section 4.
 
     Args:
         picture: (1, 3, H, W) in [-1, 1], made square; where the lab has an upsampler and the picture is as large, the

@@ -91,10 +91,9 @@ def visualise(
     seed: int = 0,
     preview_every: int = 5,
 ) -> Iterator[Progress | FeatureVisualisationResult]:
-    """Draw what a direction of z_i wants to see, and decode the same direction.  Olah et al. 2017.
+    """Optimise a picture for a direction of z_i, and decode the same direction.  Olah et al. 2017.
 
-    The climb goes up cos(z_i(view) - μ, ± u); the decoder gets μ ± s u, with s in the direction's unit: two answers to
-    one question.
+    The optimisation maximises cos(z_i(view) - μ, ± u); the decoder gets μ ± s u, with s in the direction's unit.
 
     Args:
         directions: principal components, a dictionary of features, or directions (N, D), with μ = 0.

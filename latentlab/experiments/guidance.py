@@ -168,7 +168,7 @@ def guide(
     steps: int = 25,
     preview_every: int = 0,
 ) -> Iterator[Progress | GuidanceResult]:
-    """Prompts at every pair of the prior's and the decoder's guidance.  Ramesh et al. 2022, section 5.3, figure 9.
+    """Generate at every pair of the prior's and the decoder's guidance.  Ramesh et al. 2022, section 5.3, figure 9.
 
     Args:
         prompts: one, or several: the table is over all of them.

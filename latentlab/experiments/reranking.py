@@ -1,4 +1,4 @@
-"""Best of n by CLIP: what choosing among more samples buys, for DALL·E 1 and for unCLIP."""
+"""Best of n by CLIP: how much choosing among more samples improves pictures, for DALL·E 1 and for unCLIP."""
 
 from __future__ import annotations
 

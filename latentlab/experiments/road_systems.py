@@ -109,7 +109,7 @@ def _decoded(lab: Lab, z_i: Tensor, prompts: Sequence[str], seeds: Sequence[int]
 
 
 def _by_glide(lab: Lab, prompts: Sequence[str], seeds: Sequence[int], params: Params) -> Drawing:
-    """The decoder guided by the prompt alone, with the null embedding in the CLIP slot."""
+    """The decoder guided by the prompt alone, with the null embedding in place of z_i."""
     z_i = torch.zeros_like(lab.encoder.encode_text(prompts))
     return (yield from _decoded(lab, z_i, prompts, seeds, steps=params.steps, guidance=params.glide_guidance))
 

@@ -33,7 +33,7 @@ class TypographicAttackResult(Result):
 
     Args:
         original: (B, 3, H, W).
-        pixels: (B, W, 3, H, W), each picture wearing each word.
+        pixels: (B, W, 3, H, W), each picture with each word.
         variations: (B, W, N, 3, H, W), decoded from the attacked z_i and fresh x_T, upsampled where the lab can.
         latent: B * W * N, what the variations are decoded from; None where there are none.
         before: (B, L), zero-shot probabilities of the clean pictures.
@@ -56,7 +56,7 @@ class TypographicAttackResult(Result):
     word_labels: tuple[str, ...]
 
     def figure(self, row: int = 0) -> Figure:
-        """One picture: clean and wearing each word, with CLIP's probabilities, and the decoded variations."""
+        """One picture: clean and with each word, with CLIP's probabilities, and the decoded variations."""
         from ..plotting import rows
 
         examples, titles = {}, []
@@ -184,7 +184,7 @@ def attack(
 
     Args:
         pixels: (B, 3, H, W) in [-1, 1].
-        words: what to write; every picture wears every word.
+        words: what to write; every word is put on every picture.
         truth: the label of every picture, or one each.
         labels: the classes as captions; truth and words (as “a word”) are added where they are missing.
         label: the paper label: its place, size and colours; its word is replaced.

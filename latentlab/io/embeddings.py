@@ -108,13 +108,13 @@ def embed(
 ) -> Iterator[Shard]:
     """Encode all pictures below a folder, in the order of their paths, a shard at a time.
 
-    A picture that can't be read is skipped and named. A file that says by its name that it is something else, like the
-    captions beside a picture, is passed over.
+    A picture that can't be read is skipped and named. A file whose name says that it is something else, like the
+    captions beside a picture, is ignored.
 
     Args:
         fit: "model" sizes pictures by the model's own preprocessing; the others are those of `images.square`.
         batch: the number of pictures that are encoded together.
-        done: names of files that are passed over, since an earlier run encoded or skipped them.
+        done: names of files to leave out, because an earlier run encoded or skipped them.
 
     Raises:
         UserError: no such folder, no picture in it that can be read, or parameters out of their range.

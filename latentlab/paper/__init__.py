@@ -1,4 +1,4 @@
-"""The paper's figures, remade on any lab into one folder with a page to leaf through."""
+"""The paper's figures, remade on any lab into one folder with an HTML page that shows them."""
 
 from .figures import FIGURES, remake
 

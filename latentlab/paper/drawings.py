@@ -156,8 +156,8 @@ def components(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
 @drawing(
     "8",
     "What the prior is for",
-    "The same captions and x_T with three signals in the CLIP slot: nothing, the caption's own embedding, or what "
-    "the prior makes of it.",
+    "The same captions and x_T with three signals in place of the CLIP embedding: zeros, the caption's own embedding, "
+    "or the embedding that the prior draws.",
 )
 def prior(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     result = yield from forward_progress(experiments.ablate.stream(lab, inputs.things(6)))

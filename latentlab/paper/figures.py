@@ -1,4 +1,4 @@
-"""The paper's figures, remade on any lab into one folder with a page to leaf through."""
+"""The paper's figures, remade on any lab into one folder with an HTML page that shows them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FIGURES: dict[str, Experiment] = {
 
 
 def remake(lab: Lab, inputs: Inputs, folder: Path, only: Sequence[str] = ()) -> Iterator[Progress | dict]:
-    """Remake the paper's figures 3-9 and 14-16, and GLIDE's, into `folder`, with an index.html to leaf through.
+    """Remake the paper's figures 3-9 and 14-16, and GLIDE's, into `folder`, with an index.html that shows them.
 
     Yields:
         Progress on the way, its stage being the figure; then one dict: the figures' numbers and files.

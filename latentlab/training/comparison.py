@@ -1,4 +1,4 @@
-"""The paper's comparison in miniature: signals in the decoder's CLIP slot, measured against held-out scenes."""
+"""The paper's table 2 in miniature: signals in place of the decoder's CLIP embedding, against held-out scenes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def held_out_scenes(sprites: Sprites, count: int, *, seed: int = 0) -> list[Scen
 
 
 def compare(lab: Lab, sprites: Sprites, *, count: int = 512, seed: int = 0, **params: Any) -> AblationResult:
-    """Decode the captions of held-out scenes with every signal in the CLIP slot.
+    """Decode the captions of held-out scenes with every signal in place of the decoder's CLIP embedding.
 
     Ramesh et al. 2022, table 2 and figure 8.
 
