@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +28,9 @@ from .options import (
 from .output import report, report_each, run_with_progress_bar, save_result, slug
 
 if TYPE_CHECKING:
-    from ..experiments import TextDiffResult
+    from PIL import Image
+
+    from ..experiments import EditingResult, TextDiffResult
     from ..experiments.history import History
 
 Thetas = Annotated[int, typer.Option(min=2, max=64, help="Number of frames.")]
@@ -184,10 +186,7 @@ def edit(
         raise UserError(f"--state is {state}, but {image.name} is a picture: give the JSON file of earlier edits")
     pictures = images.to_pil(start.pixels) if start else open_images([image], fit)
     masks = open_images([mask], fit) if mask else []
-    for other in masks:
-        if other.size != pictures[0].size:
-            sizes = " and the picture ".join(f"{w}x{h}" for w, h in (other.size, pictures[0].size))
-            raise UserError(f"the mask is {sizes} pixels: make them one size")
+    _check_mask(masks, pictures[0])
     folder = atomic.writable_folder(out)
     lab = model.load(as_json)
     if not start:
@@ -209,13 +208,25 @@ def edit(
     )
     result = run_with_progress_bar(stream, as_json)
     names = {"image": image.name, "mask": mask.name if mask else "", "fit": fit}
-    stem = slug(re.sub(r"-edited(-[0-9]+)?$", "", image.stem))
+    report(result, _save_edit(result, folder, image.stem, animation, names), as_json, **names)
+
+
+def _check_mask(masks: Sequence[Image.Image], picture: Image.Image) -> None:
+    for mask in masks:
+        if mask.size != picture.size:
+            sizes = " and the picture ".join(f"{w}x{h}" for w, h in (mask.size, picture.size))
+            raise UserError(f"the mask is {sizes} pixels: make them one size")
+
+
+def _save_edit(result: EditingResult, folder: Path, stem: str, animation: str, names: dict[str, str]) -> dict[str, Any]:
+    """Write the pictures, and the history as JSON and as an animation; an edit of an edit keeps the first name."""
+    stem = slug(re.sub(r"-edited(-[0-9]+)?$", "", stem))
     paths = save_result(result, folder, f"{stem}-edited", figures=None, **names)
     paths["history"] = str(result.history.save(Path(paths["figure"]).with_suffix(".json")))
     if animation != "none":
         path = Path(paths["figure"]).with_suffix(f".{animation}")
         paths["animation"] = str(result.history.save_animation(path))
-    report(result, paths, as_json, **names)
+    return paths
 
 
 def _history(path: Path, state: int | None) -> History:
