@@ -21,7 +21,7 @@ from .noise import SeededNoise
 
 KNOWN = ("trajectory", "noised")
 SWEEPS = 8  # of the relaxation at each size
-REFRESHES = (0.25, 0.5, 0.75)  # shares of the steps after which cells that are painted in part are encoded anew
+REFRESHES = (1 / 3, 2 / 3)  # shares of the steps after which cells that are painted in part are encoded anew
 Known = Callable[[int], Tensor]  # a time to the state (1 or B, C, H, W) of the part of x_0 that is known
 
 
