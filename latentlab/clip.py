@@ -41,6 +41,7 @@ class Encoder:
         UserError: open_clip has no such model or tag, or its weights cannot be fetched or read.
     """
 
+    _last_classes: tuple[tuple[Any, ...], Tensor] | None = None  # of `zero_shot`, after what they depend on
     sure_above = 0.5  # the probability from which on a first label counts as a sure answer
 
     def __init__(
@@ -97,8 +98,16 @@ class Encoder:
 
     @torch.no_grad()
     def zero_shot(self, pixels: Tensor, labels: Sequence[str], templates: Sequence[str] = ("{}",)) -> Tensor:
-        """`probabilities` of the labels: (B, labels)."""
-        return classify(self, pixels, class_embeddings(self, labels, templates))
+        """`probabilities` of the labels: (B, labels).  The embeddings of the last labels are kept for the next call."""
+        key = (tuple(labels), tuple(templates), self._weight_versions())
+        if self._last_classes is None or self._last_classes[0] != key:
+            self._last_classes = (key, class_embeddings(self, labels, templates))
+        return classify(self, pixels, self._last_classes[1])
+
+    def _weight_versions(self) -> tuple[int, ...]:
+        """A number for each weight, which grows when the weight is changed in place."""
+        networks = (part for part in vars(self).values() if isinstance(part, torch.nn.Module))
+        return tuple(weight._version for network in networks for weight in network.parameters())
 
     @property
     def scale(self) -> float:

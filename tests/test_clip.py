@@ -130,6 +130,18 @@ def test_zero_shot_rows_sum_to_1_over_the_labels(encoder, pictures, templates):
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(3))
 
 
+def test_zero_shot_encodes_the_same_labels_once_and_again_when_the_weights_change_in_place(encoder):
+    pictures, labels, own = torch.zeros(1, 3, 64, 64), ["a cat", "a dog"], copy.copy(encoder)
+    own.model, calls = copy.deepcopy(encoder.model), []
+    own.encode_text = lambda captions: calls.append(captions) or Encoder.encode_text(own, captions)
+    before = own.zero_shot(pictures, labels)
+    assert torch.equal(own.zero_shot(pictures, labels), before) and len(calls) == 1
+    with torch.no_grad():
+        for parameter in own.model.parameters():
+            parameter.mul_(1.1)
+    assert not torch.equal(own.zero_shot(pictures, labels), before) and len(calls) == 2
+
+
 @torch.no_grad()
 def test_zero_shot_is_open_clips_own_recipe(encoder, stock, pictures):
     model, preprocess, tokenizer = stock
