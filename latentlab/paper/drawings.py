@@ -199,7 +199,7 @@ def guidance_by_clip(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
         for scale, pictures in zip(scales, result.pixels[0, :, ::2]):  # (captions, 3, H, W), of the first seed
             rows[f"{name}, {scale:g}" if rows else "no guidance"] = pictures
         points = [
-            tuple(result.value(quantity, guidance=scale) for quantity in ("distance among samples", "CLIP score"))
+            (result.value("distance among samples", guidance=scale), result.value("CLIP score", guidance=scale))
             for scale in scales
         ]
         distances, scores = zip(*unguided, *points)
