@@ -503,3 +503,11 @@ def test_safetensors_of_another_kind_are_refused(tmp_path, tensors, message):
 def test_a_size_below_one_is_refused(z, tmp_path):
     with pytest.raises(UserError, match="size is 0"):
         list(embeddings.batches(save(z, tmp_path / "a.npy"), 0))
+
+
+def test_a_column_whose_name_is_not_utf8_is_refused(tmp_path):
+    path = tmp_path / "z.parquet"
+    pq.write_table(pa.table({"z_i": [[1.0, 2.0]], "päth": ["a"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace("päth".encode(), b"p\xa3\xa3th"))
+    with pytest.raises(UserError, match="is not a whole Parquet"):
+        embeddings.read(path)

@@ -80,6 +80,12 @@ def test_a_name_unlike_any_other_is_refused_without_a_suggestion():
     assert "did you mean" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["x" * 300, f"{'x' * 300}:y", f"{'x' * 300}/y/z"])
+def test_a_name_too_long_for_a_file_is_refused(name):
+    with pytest.raises(UserError):
+        models.load(name)
+
+
 @pytest.mark.parametrize("device", ["banana", "cuda:99", "meta", ""])
 def test_a_device_that_cant_be_used_is_refused(device):
     with pytest.raises(UserError, match=rf"device '{device}' can't be used here: give 'cpu'"):

@@ -71,7 +71,7 @@ def read_parquet(path: Path, size: int, column: str | None, named: bool) -> Iter
                 names = _labels(part.column(label[0])) if label else []
                 yield [str(row + k) if n is None else n for k, n in enumerate(names)], _matrix(path, part, column, row)
                 row += part.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one from a column's name
         raise UserError(f"{path.name} is not a whole Parquet ({error}): {MAKE}") from error
 
 

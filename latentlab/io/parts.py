@@ -142,7 +142,7 @@ def _of_parquet(path: Path, alpha: bool) -> Iterator[tuple[str, Read]]:
                     text = utf8(str(name)) if name is not None else f"{path.name}/{row}"
                     yield text, functools.partial(_picture, value, text, path.parent, alpha)
                     row += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield path.name, _broken(f"{path.name} is not a whole Parquet ({error}): make it again")
 
 

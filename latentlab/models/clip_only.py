@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,12 @@ CONFIG = "open_clip_config.json"
 
 def is_encoder(name: str) -> bool:
     """Whether a name is that of an encoder: NAME:TAG, hf-hub:OWNER/NAME, local-dir:FOLDER or a folder of that kind."""
-    folder = Path(name).expanduser()
-    return (folder / CONFIG).is_file() or (":" in name and not folder.is_dir())
+    return _has_config(name) or (":" in name and not os.path.isdir(os.path.expanduser(name)))
+
+
+def _has_config(folder: str) -> bool:
+    """Whether this is a folder with CONFIG; pathlib raises an OSError where a name is too long for a file."""
+    return os.path.isfile(os.path.join(os.path.expanduser(folder), CONFIG))
 
 
 def encoder(name: str, *, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Encoder:
@@ -39,7 +44,7 @@ def encoder(name: str, *, device: torch.device | str = "cpu", dtype: torch.dtype
             f"{name!r} is no encoder: give open_clip's NAME:TAG, like ViT-B-32:laion2b_s34b_b79k, hf-hub:OWNER/NAME, "
             f"or a folder with {CONFIG}"
         )
-    if (Path(name).expanduser() / CONFIG).is_file():
+    if _has_config(name):
         return local(Path(name).expanduser(), device=device, dtype=dtype)
     architecture, tag = (name, None) if name.startswith(PREFIXES) else name.split(":", 1)
     return Encoder(architecture, tag, device=device, dtype=dtype)
@@ -50,6 +55,6 @@ def lab(name: str, *, device: torch.device, dtype: torch.dtype | None = None) ->
     from .lab import Lab
 
     clip = encoder(name, device=device, dtype=dtype)
-    folder = Path(name.removeprefix("local-dir:")).expanduser()
-    name = folder.name if (folder / CONFIG).is_file() else name  # results must not carry a user's paths
+    folder = name.removeprefix("local-dir:")
+    name = Path(folder).expanduser().name if _has_config(folder) else name  # results must not carry a user's paths
     return Lab(name, clip, None, None, weights=f"{name}@{clip.fingerprint()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,7 +103,7 @@ def check(name: str, family: str | None = None) -> None:
 
     if family is not None:
         spec(family)
-    elif "/" not in name and not Path(name).expanduser().is_dir() and not clip_only.is_encoder(name):
+    elif "/" not in name and not os.path.isdir(os.path.expanduser(name)) and not clip_only.is_encoder(name):
         spec(name)
 
 
@@ -117,15 +118,16 @@ def resolve(name: str, family: str | None) -> tuple[ModelSpec, Path | None]:
     if name in REGISTRY and family in (None, name):
         return REGISTRY[name], None
     folder = Path(name).expanduser()
+    is_folder = os.path.isdir(folder)  # False also where the name is too long for a file
     repo, _, revision = name.partition("@")
     on_hub = repo.count("/") == 1 and not name.startswith(("/", ".", "~"))
     if family is None:
         check(name)
-    if name in REGISTRY and not folder.is_dir():
+    if name in REGISTRY and not is_folder:
         raise UserError(
             f"{name} is a model by itself: leave family (--family), or give a folder with parts of {family}"
         )
-    if not folder.is_dir() and not on_hub:
+    if not is_folder and not on_hub:
         raise UserError(f"{name} is no folder, and no OWNER/NAME on the hub: give one of the two")
     family = family or hub.recognise(folder)
     model = spec(family) if family else None
@@ -135,7 +137,7 @@ def resolve(name: str, family: str | None) -> tuple[ModelSpec, Path | None]:
             f"{name} is a checkpoint of {family or 'a family that it does not name'}: give family= (--family), one of "
             f"{names}"
         )
-    if folder.is_dir():
+    if is_folder:
         return model, folder
     parts = tuple(part for source in model.sources for part in source.parts)
     return model, hub.fetch(HubSource(model.name, model.family, repo, revision or "main", parts, 0))
