@@ -187,7 +187,7 @@ def guidance_by_clip(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
     rows: dict[str, torch.Tensor] = {}
     lines: dict[str, tuple[list[float], list[float]]] = {}
     labels: dict[str, list[str]] = {}
-    unguided: list[tuple[float, ...]] = []  # where every line begins
+    unguided: list[tuple[float, float]] = []  # where every line begins
     ways = {"classifier-free": (1.0, 2.0, 4.0), "clip": (1.0, 5.0)}
     ways |= {"noised-clip": ways["clip"]} if lab.noised_clip else {}
     for by, scales in ways.items():
