@@ -27,9 +27,9 @@ class EmojiUpsampler:
     picture itself, so that a small network spends nothing on what the small picture shows already.
     """
 
-    # One step gives the mean of the possible details, with a little grain on flat areas; the second removes the grain.
+    # One step gives the mean of the possible details; more steps add grain that no drawing has (MODEL_CARD.md).
     abar = cosine_abar()
-    steps: int | Sequence[int] = 2
+    steps: int | Sequence[int] = 1
 
     def __init__(self, network: UNet2DModel, low: int) -> None:
         self.network, self.low = network, low
