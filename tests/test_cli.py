@@ -501,6 +501,7 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
         (("edit", "A", "--mask", "B"), "the mask is 256x256 and the picture 90x60 pixels"),
         (("edit", "A", "--mask", "black"), "the mask is empty: mark the part"),
         (("edit", "A", "--mask", "white"), "the mask covers everything: mark the part"),
+        (("edit", "A", "--mask", "edge"), "--fit crop cuts off all that the mask marks: give --fit pad"),
         (("edit", "A", "--mask", "A", "--decoder", "fine-tuned"), "toy has no decoder that was trained to inpaint"),
         (("edit", "A", *["--grow", "right"] * 7), "would grow to 4.5 times the picture's area"),
         (("edit", "A", "--strength", "1.5"), "strength is 1.5"),
@@ -534,9 +535,10 @@ def test_the_same_command_again_writes_the_same_files_and_another_does_not_overw
 )
 def test_an_experiment_refuses_in_one_sentence(run, photo, other, tmp_path, words, complaint):
     files = {"A": photo, "B": other}
-    for colour in {"black", "white"} & set(words):
-        files[colour] = tmp_path / f"{colour}.png"
-        Image.new("L", (90, 60), colour).save(files[colour])
+    for name in {"black", "white", "edge"} & set(words):
+        files[name], mask = tmp_path / f"{name}.png", Image.new("L", (90, 60), "white" if name == "white" else "black")
+        mask.paste(255, (0, 0, 5 * (name == "edge"), 60))
+        mask.save(files[name])
     words = [files.get(w, w) for w in words]
     code, out, err = run(*words, "--model", "toy", "--out", tmp_path / "out")
     assert (code, out) == (2, "")

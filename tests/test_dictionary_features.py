@@ -47,6 +47,6 @@ def test_features_of_another_clip_or_beyond_the_last_are_refused_before_anything
     other = Dictionary.load(tmp_path / "other.safetensors")
     with pytest.raises(UserError, match="the features are of the CLIP of other"):
         experiments.features(watched, toy_pictures(1), other)
-    with pytest.raises(UserError, match="a feature below"):
+    with pytest.raises(UserError, match="a feature from 0 to"):
         experiments.features(watched, toy_pictures(1), dictionary, features=[99])
     assert not spy.calls

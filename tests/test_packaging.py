@@ -150,4 +150,4 @@ def test_a_wheel_generates_a_picture_and_builds_the_app_away_from_the_checkout(t
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     place, shape, title = run.stdout.splitlines()[-3:]
-    assert place.startswith(str(tmp_path / "site")) and "128" in shape and title == "latentlab"
+    assert place.startswith(str(tmp_path / "site")) and "256" in shape and title == "latentlab"

@@ -181,6 +181,16 @@ def test_a_manifest_of_another_run_is_refused_and_unfinished_shards_are_named(ru
     assert code == 2 and "1 of 4 shards" in err and "000001" in err
 
 
+def test_a_finished_shard_whose_rows_were_lost_is_refused_and_written_again(run, photos, tmp_path):
+    out = tmp_path / "z"
+    embed(run, photos, out)
+    (out / "000001.parquet").unlink()
+    code, _, err = run("export", out, "--out", tmp_path / "x")
+    assert code == 2 and "1 of 4 shards" in err and "000001" in err
+    embed(run, photos, out)
+    assert (out / "000001.parquet").exists()
+
+
 def test_a_shard_of_another_encoder_is_named(run, photos, tmp_path):
     out = tmp_path / "z"
     embed(run, photos, out)

@@ -104,7 +104,9 @@ class Dictionary:
         z = rows(z_i, width=len(self.mean))
         strengths = torch.as_tensor(strengths, dtype=torch.float64).cpu()
         if len(z) != 1 or not 0 <= feature < len(self):
-            raise UserError(f"{len(z)} z_i and feature {feature}: give one z_i, and a feature below {len(self)}")
+            raise UserError(
+                f"{len(z)} z_i and feature {feature}: give one z_i, and a feature from 0 to {len(self) - 1}"
+            )
         if strengths.ndim != 1 or not len(strengths) or not strengths.isfinite().all():
             raise UserError(f"strengths are {strengths.tolist()}: give a list of finite numbers, like [0, 1, 2]")
         step = self.scale * self.strength[feature].item() * self.features[feature].double()

@@ -102,7 +102,9 @@ def fit_steps(
     moments = _moments(passes)
     variance = moments.scatter.diagonal().sum().item() / max(moments.count, 1)
     if moments.count < features or variance <= 0:
-        raise UserError(f"{moments.count} pictures for {features} features: give more pictures that differ, or fewer")
+        raise UserError(
+            f"{moments.count} pictures for {features} features: give more pictures that differ, or fewer features"
+        )
     mean, scale = moments.mean.float(), (variance / len(moments.mean)) ** 0.5
     generator = torch.Generator().manual_seed(seed)
     network = Autoencoder(features, len(mean), active, generator)

@@ -82,9 +82,9 @@ def decoded(labels: Sequence[str]) -> str:
     return f"Along the line CLIP sees {along(labels)}."
 
 
-def edited(caption: str, count: int, recognised: float | None) -> str:
-    """How many edits there are, and the share of them in whose painted part CLIP recognises the caption's thing."""
-    sentence = f"{count} edit{'s' * (count > 1)} {f'to “{caption}”' if caption else 'without a caption'}."
+def edited(prompt: str, count: int, recognised: float | None) -> str:
+    """How many edits there are, and the share of them in whose painted part CLIP recognises the prompt's thing."""
+    sentence = f"{count} edit{'s' * (count > 1)} {f'to “{prompt}”' if prompt else 'without a prompt'}."
     if recognised is None:
         return sentence
     if count == 1:

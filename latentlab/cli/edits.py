@@ -191,7 +191,10 @@ def edit(
     lab = model.load(as_json)
     if not start:
         side = max(lab.image_size, lab.output_size)
-        pictures, masks = ([images.square(x, side, fit=fit) for x in part] for part in (pictures, masks))
+        pictures, squares = ([images.square(x, side, fit=fit) for x in part] for part in (pictures, masks))
+        if any(_marks(x) for x in masks) and not any(_marks(x) for x in squares):
+            raise UserError(f"--fit {fit} cuts off all that the mask marks: give --fit pad, or mark another part")
+        masks = squares
     stream = experiments.edit.stream(
         lab,
         start or images.to_tensor(*pictures),
@@ -209,6 +212,10 @@ def edit(
     result = run_with_progress_bar(stream, as_json)
     names = {"image": image.name, "mask": mask.name if mask else "", "fit": fit}
     report(result, _save_edit(result, folder, image.stem, animation, names), as_json, **names)
+
+
+def _marks(mask: Image.Image) -> bool:
+    return mask.convert("L").point(lambda level: 255 * (level > 127)).getbbox() is not None
 
 
 def _check_mask(masks: Sequence[Image.Image], picture: Image.Image) -> None:

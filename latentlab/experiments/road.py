@@ -54,7 +54,7 @@ class RoadResult(Result):
         from ..plotting import rows
 
         labels = {f"{name}\n{self.cost(name)}": row[:columns] for name, row in zip(self.systems, self.pixels)}
-        return rows(labels, titles=self.prompts[:columns])
+        return rows(labels, titles=self.prompts[:columns], wide_labels=True)
 
     def summary(self) -> str:
         scores = ", ".join(f"{name} {self.value('CLIP score', system=name):.2f}" for name in self.systems)

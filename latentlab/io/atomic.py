@@ -117,4 +117,6 @@ def open_tensors(path: str | Path, *names: str, kind: str, hint: str) -> Iterato
                 raise UserError(f"{path.name} holds {sorted(file.keys())}, a {kind} wants {wanted}")
             yield file
     except SafetensorError as error:
-        raise UserError(f"{path.name} is not a whole safetensors file ({error}): save the {kind} again") from error
+        raise UserError(
+            f"{path.name} is not a whole safetensors file ({error}): remove this {kind}, and make it again; {hint}"
+        ) from error

@@ -229,7 +229,11 @@ def read(path: str | Path, *, column: str | None = None, width: int | None = Non
         names += some
         parts.append(z_i)
     metadata = embedding_files.metadata(Path(path))
-    skipped = json.loads(metadata.pop("skipped", "{}")) if metadata.get("format") == FORMAT else {}
+    try:
+        skipped = json.loads(metadata.pop("skipped", "{}")) if metadata.get("format") == FORMAT else {}
+    except ValueError as error:
+        message = f"the list of skipped pictures of {Path(path).name} is damaged ({error}): {embedding_files.MAKE}"
+        raise UserError(message) from error
     return Embeddings(tuple(names), torch.cat(parts), skipped, metadata)
 
 

@@ -72,7 +72,13 @@ def open_partitions(folder: Path, source: Corpus, metadata: dict[str, str], rows
     else:
         with atomic_write(path) as part_path:
             part_path.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
-    return [part for part in source.parts if not moments_path(folder, part.name).exists()]
+    return [part for part in source.parts if not is_finished(folder, part.name)]
+
+
+def is_finished(folder: Path, name: str) -> bool:
+    """Whether a shard's moments, which are written last, are there with the rows that they count."""
+    moments = moments_path(folder, name)
+    return moments.exists() and ((folder / f"{name}.parquet").exists() or not Moments.load(moments)[0].count)
 
 
 def _short(value: object) -> str:
@@ -205,7 +211,7 @@ def merged(folder: Path) -> tuple[Moments, dict[str, str], dict[str, str]]:
     """
     skipped: dict[str, str] = {}
     manifest = read_manifest(folder)
-    missing = [p["name"] for p in manifest["parts"] if not moments_path(folder, p["name"]).exists()]
+    missing = [p["name"] for p in manifest["parts"] if not is_finished(folder, p["name"])]
     if missing:
         raise UserError(
             f"{len(missing)} of {len(manifest['parts'])} shards of {folder} are not written, like {missing[0]}: "

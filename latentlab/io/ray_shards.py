@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from .partitions import moments_path, write_shard
+from .partitions import is_finished, write_shard
 from .parts import Corpus, Part
 
 
@@ -32,7 +32,7 @@ class ShardWriter:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         part = Part(**{name: row[name] for name in ("name", "kind", "path", "start", "stop")})
         report = {"name": part.name, "refusal": self.refusal}
-        if self.refusal or moments_path(self.folder, part.name).exists():  # a lost node had finished it
+        if self.refusal or is_finished(self.folder, part.name):  # a lost node had finished it
             return report
         try:
             write_shard(self.encoder, self.source, part, self.folder, self.metadata, batch=self.batch)
