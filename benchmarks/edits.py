@@ -46,11 +46,11 @@ ONCE = "known trajectory, once"
 
 
 def methods(budget: int) -> dict[str, dict]:
-    """How to paint with so many evaluations of the decoder, the inversion's included, one for two of its steps."""
+    """How to paint with so many evaluations of the decoder, the inversion's included, one for three of its steps."""
     return {
         REPAINT: {"known": "noised", "resamplings": 2, "eta": 1.0, "steps": budget // 2},
-        TRAJECTORY: {"known": "trajectory", "resamplings": 2, "eta": 1.0, "steps": 2 * budget // 5},
-        ONCE: {"known": "trajectory", "steps": 2 * budget // 3},
+        TRAJECTORY: {"known": "trajectory", "resamplings": 2, "eta": 1.0, "steps": 3 * budget // 7},
+        ONCE: {"known": "trajectory", "steps": 3 * budget // 4},
         "noised, once": {"known": "noised", "steps": budget},
         FINE_TUNED: {"known": "noised", "steps": budget, "decoder": "fine-tuned"},
     }

@@ -66,8 +66,8 @@ def trajectory(decoder: Decoder, x_0: Tensor, cond: Conditioning, times: Sequenc
     """The known part on its own deterministic path from x_0 to x_T, as DDIM inversion finds it.
 
     Unlike fresh noise it is the same whenever a level is visited, so that what is painted beside it has one thing to
-    agree with.  The states are those of the naive inversion (Song et al. 2021, section 4.3) in steps of two levels, one
-    evaluation each: nothing is decoded from them alone, so they need not be exact.
+    agree with.  The states are those of the naive inversion (Song et al. 2021, section 4.3) in steps of three levels,
+    one evaluation each: nothing is decoded from them alone, so they need not be exact.
 
     Args:
         x_0: (1 or B, C, H, W). cond: as many rows, z_i of the picture as it is.
@@ -75,7 +75,7 @@ def trajectory(decoder: Decoder, x_0: Tensor, cond: Conditioning, times: Sequenc
     """
     x_t, states = x_0, {CLEAN: x_0}
     for number, (s, t) in enumerate(itertools.pairwise(reversed(times))):
-        if number % 2 == 0:
+        if number % 3 == 0:
             eps = evaluate(decoder, x_t, max(s, 0), cond)
         x_t = states[t] = ddim_step(x_t, eps, abar_at(decoder.abar, s), abar_at(decoder.abar, t))
     return states.__getitem__
