@@ -99,8 +99,10 @@ def rows(
         for axis, picture in zip(line, to_pil(pixels)):
             _show(axis, picture)
         if wide_labels:
-            text = textwrap.fill(label, 20)
+            text = "\n".join(textwrap.fill(part, 20) for part in label.split("\n"))
             line[0].set_ylabel(text, fontsize=8, rotation=0, ha="right", va="center")
+            for axis in line:
+                axis.set_anchor("E")  # what is left of the width goes to the labels
         else:
             text = "\n".join(textwrap.fill(part, 24) for part in label.split("\n"))
             line[0].set_ylabel(text, fontsize=8)
