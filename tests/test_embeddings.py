@@ -511,3 +511,19 @@ def test_a_column_whose_name_is_not_utf8_is_refused(tmp_path):
     path.write_bytes(path.read_bytes().replace("päth".encode(), b"p\xa3\xa3th"))
     with pytest.raises(UserError, match="is not a whole Parquet"):
         embeddings.read(path)
+
+
+def test_an_array_whose_header_is_no_python_is_refused(tmp_path):
+    path = tmp_path / "z.npy"
+    np.save(path, np.ones((1, 2), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"{'descr'", b")'descr'"))
+    with pytest.raises(UserError, match="is not a whole NumPy array"):
+        embeddings.read(path)
+
+
+def test_a_damaged_list_of_skipped_pictures_is_refused(tmp_path):
+    path = tmp_path / "z.parquet"
+    metadata = {"format": embeddings.FORMAT, "skipped": "no list"}
+    pq.write_table(pa.table({"z_i": [[1.0, 2.0]]}).replace_schema_metadata(metadata), path)
+    with pytest.raises(UserError, match=r"the list of skipped pictures of z\.parquet is damaged"):
+        embeddings.read(path)

@@ -121,14 +121,7 @@ def read_npy(path: Path, size: int, *_: Any) -> Iterator[tuple[list[str], Tensor
     """Yield the z_i (N, D) of a NumPy array by `size` rows at most; it has no names."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        RecursionError,
-        SyntaxError,
-        TokenError,
-    ) as error:  # the last three of a header
+    except (ValueError, OSError, EOFError, RecursionError, SyntaxError, TokenError) as error:  # the header is Python
         raise UserError(f"{path.name} is not a whole NumPy array ({error}): numpy.save it again") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f" or array.dtype.itemsize > 8:
         actual = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
