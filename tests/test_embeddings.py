@@ -3,6 +3,7 @@
 import os
 import struct
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from latentlab import __version__
 from latentlab.analysis.pca import Directions
 from latentlab.errors import UserError
-from latentlab.io import embeddings, images
+from latentlab.io import embedding_files, embeddings, images
 from latentlab.io.embeddings import Embeddings
 from latentlab.latents import Latent
 
@@ -410,9 +411,21 @@ def test_no_flipped_bit_of_a_page_reads_as_another_number(rng, tmp_path):
         assert torch.equal(loaded.z_i, z_i) and loaded.names == tuple(map(str, range(N))), offset
 
 
+def test_rows_that_are_not_those_written_are_refused_though_each_page_is_whole(rng, tmp_path, monkeypatch):
+    path, z_i = tmp_path / "a.parquet", torch.randn(N, D, generator=rng)
+    monkeypatch.setattr(embedding_files, "zlib", SimpleNamespace(crc32=lambda data, before: 7))
+    embeddings.write(path, [Embeddings(tuple(map(str, range(N))), z_i)])
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="holds other numbers than were written"):
+        embeddings.read(path)
+
+
 def test_another_suffix_is_refused_with_those_that_are_read(tmp_path):
+    (tmp_path / "a.csv").touch()
     with pytest.raises(UserError, match=r"a\.csv is of no kind that is read: give one of \.parquet, \.npy"):
         embeddings.read(tmp_path / "a.csv")
+    with pytest.raises(UserError, match="nowhere is not there"):
+        embeddings.read(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tokenize import TokenError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("z_i", "image_embedding", "embedding")  # ours, and what others call it
 LABELS = ("path", "name", "image_path")
+CHECKSUM = "z_i_crc32"  # of all rows; Parquet's own checksums leave out where the pages lie
 MAKE = "`latentlab embed FOLDER --out FILE.parquet` writes such a file"
 
 
@@ -36,7 +38,7 @@ def write_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    writer, count, width = None, 0, 0
+    writer, count, width, checksum = None, 0, 0, 0
     try:
         for names, z_i in groups:
             if writer is None:
@@ -45,11 +47,12 @@ def write_parquet(
                 options = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
                 writer = pq.ParquetWriter(path, schema, **options)
             flat = pa.array(z_i.numpy().reshape(-1))
+            checksum = zlib.crc32(z_i.contiguous().numpy(), checksum)
             columns = [pa.array(names, pa.string()), pa.FixedSizeListArray.from_arrays(flat, width)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             count += len(names)
         if writer is not None:
-            writer.add_key_value_metadata(metadata())
+            writer.add_key_value_metadata({**metadata(), CHECKSUM: f"{checksum:08x}"})
     finally:
         if writer is not None:
             writer.close()
@@ -57,7 +60,11 @@ def write_parquet(
 
 
 def read_parquet(path: Path, size: int, column: str | None, named: bool) -> Iterator[tuple[list[str], Tensor]]:
-    """Yield a Parquet file's names and z_i (N, D) by `size` rows at most; no names where `named` is False."""
+    """Yield a Parquet file's names and z_i (N, D) by `size` rows at most; no names where `named` is False.
+
+    Raises:
+        UserError: a damaged file; after its last row, if only the checksum of all rows tells.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -66,11 +73,16 @@ def read_parquet(path: Path, size: int, column: str | None, named: bool) -> Iter
         with pq.ParquetFile(path, memory_map=True, pre_buffer=False, page_checksum_verification=True) as file:
             column = _column(path, file.schema_arrow, column)
             label = [c for c in LABELS if named and c in file.schema_arrow.names][:1]
-            row = 0
+            wanted = (file.metadata.metadata or {}).get(CHECKSUM.encode()) if column == COLUMNS[0] else None
+            row, checksum = 0, 0
             for part in file.iter_batches(size, columns=[column, *label]):
                 names = _labels(part.column(label[0])) if label else []
-                yield [str(row + k) if n is None else n for k, n in enumerate(names)], _matrix(path, part, column, row)
+                z_i = _matrix(path, part, column, row)
+                checksum = zlib.crc32(z_i.numpy(), checksum)
+                yield [str(row + k) if n is None else n for k, n in enumerate(names)], z_i
                 row += part.num_rows
+            if wanted is not None and wanted != f"{checksum:08x}".encode():
+                raise UserError(f"{path.name} holds other numbers than were written: {MAKE}")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last one from a column's name
         raise UserError(f"{path.name} is not a whole Parquet ({error}): {MAKE}") from error
 
@@ -174,7 +186,8 @@ def metadata(path: Path) -> dict[str, str]:
 
     raw = pq.read_metadata(path).metadata or {}
     metadata = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in raw.items()}
-    metadata.pop("ARROW:schema", None)  # pyarrow's own, in base64
+    for file_format_only in ("ARROW:schema", CHECKSUM):  # the first is pyarrow's own, in base64
+        metadata.pop(file_format_only, None)
     return metadata
 
 
@@ -186,11 +199,11 @@ def checked_rows(
     Raises:
         UserError: as for `embeddings.batches`.
     """
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UserError(f"{path.name} is of no kind that is read: give one of {', '.join(READERS)}")
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path} is not there: {MAKE}")
+    reader = READERS.get(path.suffix.lower())
+    if reader is None or not path.is_file():
+        raise UserError(f"{path.name} is of no kind that is read: give one of {', '.join(READERS)}")
     if path.stat().st_size == 0:
         raise UserError(f"{path.name} is empty: {MAKE}")
     row, columns = 0, 0
