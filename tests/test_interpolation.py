@@ -19,6 +19,12 @@ def test_an_interpolation_of_x_T_too_begins_and_ends_at_the_two_pictures(lab, in
     assert result.value("PSNR of the ends") > 50
 
 
+def test_an_interpolation_of_latents_has_no_picture_to_compare_its_ends_with(lab, inversion):
+    result = experiments.interpolate(lab, inversion.latent, thetas=3, steps=inversion.steps)
+    assert not any(row["quantity"] == "PSNR of the ends" for row in result.table)
+    assert "The ends reconstruct" not in result.summary()
+
+
 @pytest.mark.parametrize("thetas", [[0, 0.5], [0.5, 1]])
 def test_an_interpolation_without_an_end_reports_no_psnr_of_the_ends(lab, inversion, thetas):
     result = experiments.interpolate(lab, inversion, thetas=thetas)

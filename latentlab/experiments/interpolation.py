@@ -134,8 +134,9 @@ def interpolate(
     grid = (len(held), len(thetas))
     z = lab.encoder.encode_image(pixels).unflatten(0, grid)
     table = _path_rows(z, arc)
-    if not seeds and (thetas[0], thetas[-1]) == (0, 1):
-        ends = images.psnr(inversion.original, pixels[[0, -1]])
+    inverted = inversion.spent > 0  # latents are given without a picture to compare with
+    if not seeds and (thetas[0], thetas[-1]) == (0, 1) and inverted.any():
+        ends = images.psnr(inversion.original, pixels[[0, -1]])[inverted.to(pixels.device)]
         table.append(mean(ends, quantity="PSNR of the ends"))
     pixels = yield from upsample_images(lab, pixels, [0] * len(pixels))
     yield InterpolationResult(
