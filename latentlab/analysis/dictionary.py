@@ -63,7 +63,8 @@ class Dictionary:
 
     def __repr__(self) -> str:
         return (
-            f"Dictionary({len(self)} features of width {len(self.mean)}, {self.active} active, {self.count} pictures)"
+            f"Dictionary({len(self)} features of width {len(self.mean)}, at most {self.active} active at a time, "
+            f"of {self.count} pictures)"
         )
 
     def __len__(self) -> int:

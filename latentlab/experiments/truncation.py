@@ -62,7 +62,7 @@ class TruncationResult(Result):
         cosines = []
         for k in sorted({self.dims[0], self._enough(), self.dims[-1]}, key=self.dims.index):
             likeness, share = self.value("cosine of the picture to z_i", k=k), self.explained[self.dims.index(k)]
-            cosines.append(f"{likeness:.2f} with {k} component{'s' * (k != 1)} ({share:.0%} of the variance)")
+            cosines.append(f"{likeness:.2f} with {k} component{'s' * (k != 1)} ({share:.1%} of the variance)")
         return f"A picture decoded from the first components has this cosine to the whole z_i: {', '.join(cosines)}."
 
     def _enough(self) -> int:
