@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import toy_pictures
 
-from latentlab import UserError, experiments
+from latentlab import UserError, experiments, inpainting, models
 from latentlab.captions import CaptionCheck
 from latentlab.experiments import Progress
 from latentlab.experiments.history import History, State
@@ -77,6 +77,19 @@ def test_without_a_prompt_z_i_is_of_what_is_visible(lab, mask):
     result = experiments.edit(lab, picture, mask, seeds=range(40), steps=20, guidance=1.0)
     assert result.pixels[..., mask].mean().item() == pytest.approx(0.2, abs=0.05)
     assert result.summary().startswith("40 edits without a prompt.")
+
+
+def test_an_erased_detail_is_filled_from_what_is_visible_instead_of_being_drawn_again():
+    """Decoded from pure noise, the beak of a penguin came back, because z_i says what the rest is."""
+    emoji = models.load("emoji", device="cpu")
+    path = next(path for path, caption in models.gallery("emoji") if caption.startswith("an eight ball"))
+    picture = images.load(path, emoji.image_size)
+    mask = torch.zeros(picture.shape[-2:], dtype=torch.bool)
+    mask[22:42, 22:42] = True
+    filled = inpainting.continued(picture, mask[None, None])
+    result = experiments.edit(emoji, picture, mask, steps=10, preview_every=0)
+    painted, erased = ((pixels - filled)[..., mask] for pixels in (result.pixels, picture))
+    assert (painted * erased).sum() < 0.15 * erased.square().sum()
 
 
 def test_the_stronger_an_edit_the_less_of_the_picture_is_left(lab, picture):

@@ -71,6 +71,12 @@ def test_edits_are_counted_with_what_clip_recognises(count, recognised, text):
     assert sentences.edited("a fox", count, recognised) == text
 
 
+def test_an_erased_part_and_what_stays_are_named_in_plain_words():
+    text = sentences.edited("", 1, None, masked=True, kept=True)
+    assert "What you painted over is filled from what surrounds it." in text
+    assert text.endswith("The rest of the picture is exactly as it was.")
+
+
 def test_a_drawing_is_judged_by_networks_that_took_part_and_that_did_not():
     text = sentences.drawn("a bus", {"emoji": 0.97, "judge": 0.0})
     assert text.index("CLIP itself recognises it in 97%") < text.index(

@@ -36,9 +36,10 @@ def editor(value: Any) -> gr.ImageEditor:
     )
 
 
-def live() -> gr.Image:
-    """The preview that covers the canvas during a run."""
+def live(canvas: dict[str, Any] | None) -> gr.Image:
+    """The preview that covers the canvas during a run; until the canvas is drawn, the picture that it will show."""
     return gr.Image(
+        canvas["background"] if canvas else None,
         label="Preview",
         show_label=False,
         interactive=False,

@@ -201,7 +201,8 @@ def _results(page: Page) -> RunComponents:
     more = gr.Button(visible=False, size="sm", elem_classes="result more")
     more.click(None, None, None, js=UNFOLD_JS % f"gallery-{page.key}", **QUIET)
     extras = page.extra_outputs()
-    with gr.Accordion("Numbers", open=not page.gallery, visible=False, elem_classes="result") as drawer:
+    alone = not page.gallery and not page.live  # there is nothing else to see
+    with gr.Accordion("Numbers", open=alone, visible=False, elem_classes="result") as drawer:
         numbers = gr.HTML(padding=False)
     run_output = gr.State(RunOutput())
     return RunComponents(status, gallery, more, drawer, numbers, run_output, extras, extras.get(page.live))

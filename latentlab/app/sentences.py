@@ -82,14 +82,20 @@ def decoded(labels: Sequence[str]) -> str:
     return f"Along the line CLIP sees {along(labels)}."
 
 
-def edited(prompt: str, count: int, recognised: float | None) -> str:
-    """How many edits there are, and the share of them in whose painted part CLIP recognises the prompt's thing."""
+def edited(prompt: str, count: int, recognised: float | None, *, masked: bool = False, kept: bool = False) -> str:
+    """How many edits there are, and the share of them in whose painted part CLIP recognises the prompt's thing.
+
+    Args:
+        masked: a part was painted over. kept: a part of the picture lies outside what was painted.
+    """
     sentence = f"{count} edit{'s' * (count > 1)} {f'to “{prompt}”' if prompt else 'without a prompt'}."
-    if recognised is None:
-        return sentence
-    if count == 1:
-        return f"{sentence} CLIP {'recognises it' if recognised else 'does not recognise it'} in the painted part."
-    return f"{sentence} CLIP recognises it in the painted part of {round(recognised * count)}."
+    if masked and not prompt:
+        sentence += " What you painted over is filled from what surrounds it."
+    if recognised is not None and count == 1:
+        sentence += f" CLIP {'recognises it' if recognised else 'does not recognise it'} in the painted part."
+    elif recognised is not None:
+        sentence += f" CLIP recognises it in the painted part of {round(recognised * count)}."
+    return f"{sentence} The rest of the picture is exactly as it was." if kept else sentence
 
 
 def names_thing(prompt: str, label: str) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 
 DECODERS = ("plain", "fine-tuned")
+ERASING = 0.4  # the strength from which an erased part is decoded
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -207,7 +208,8 @@ def edit(
             then stands outside the mask and whose steps are taken. Or the `history` of an edit: this one starts from
             its current state, on a canvas of that state's shape.
         mask: (H, W), True where something is to be painted. None: everything, from `strength`, or what `grow` adds.
-        prompt: of the picture as wanted; without one z_i comes from what is visible, which erases. A canvas that
+        prompt: of the picture as wanted; without one z_i comes from what is visible, and what the mask covers is
+            erased: decoded from the strength `ERASING` of a smooth continuation of what is visible. A canvas that
             needs several windows gets what the prompt names once: in the first window that `grow` opens, or the one
             that holds most of the mask; the others continue what is visible.
         grow: sides on which the canvas grows by half a window, one after another: outpainting.
@@ -244,9 +246,13 @@ def edit(
     layout = layout_of(before, mask, sides)
     notes = _check_words(lab, prompt)
     z_t = lab.encoder.encode_text([prompt]) if prompt else None
+    # From pure noise the decoder draws again what the rest of the thing lets it expect: the beak of a penguin.
+    erases = mask is not None and not prompt and strength == 1
+    if erases:
+        strength, guidance = ERASING, 1.0
     params = {**guidance_params(lab, by, guidance, z_t), "resamplings": resamplings, "eta": eta}
     latent = inverted.bipartite if inverted and not sides else None
-    brush = Brush(before.side, seeds, strength, steps, known, params, latent, preview_every)
+    brush = Brush(before.side, seeds, strength, steps, known, params, latent, preview_every, erases)
     original, unknown = place_on_canvas(lab, before, layout, mask)
     of_prior: dict[str, Any] = {"steps": prior_steps, "guidance": prior_guidance, "candidates": candidates}
     wanted = (yield from _sample_conditioning(lab, prompt, seeds, **of_prior)) if prompt else None

@@ -33,6 +33,7 @@ class Brush:
         side: of the window.
         seeds: N, a picture each.
         strength, steps, known: as in `edit`.
+        erases: what is painted starts from a smooth continuation of what is visible, also at a strength below 1.
         decoder: parameters of `inpainting.inpaint_steps`.
         latent: of the picture where it was inverted before; None otherwise.
         preview_every: steps between two previews; 0 for none.
@@ -46,6 +47,7 @@ class Brush:
     decoder: dict[str, Any]
     latent: Latent | None
     preview_every: int
+    erases: bool = False
 
     def joined(self, lab: Lab, picture: Tensor, mask: Tensor) -> Callable[[Tensor], Tensor] | None:
         """x_0 as predicted to that of its picture with the known pixels pasted in; None where x_0 has the pixels' grid.
@@ -156,7 +158,7 @@ def _paint(
 ) -> Generator[Progress, None, Tensor]:
     """`yield from` this: (N, 3, S, S), a window painted, with previews of itself alone."""
     decoder, seeds, params = lab.require_decoder(), brush.seeds, brush.decoder
-    filled = window if brush.strength < 1 else inpainting.continued(window, mask)
+    filled = window if brush.strength < 1 and not brush.erases else inpainting.continued(window, mask)
     x_0, own = decoder.to_x0(images.resize(filled, decoder.image_size)), lab.encoder.encode_image(filled)
     times = inpainting.times_from(decoder.abar, brush.steps, brush.strength)
     x_T = draw_x_T(decoder, seeds, device=x_0.device, dtype=x_0.dtype)

@@ -16,7 +16,7 @@ from ...io import images
 from ...outpainting import SIDES
 from .. import controls, edit_canvas, model_cache, outputs, sentences
 from ..buttons import RunButtons
-from ..events import Controls
+from ..events import QUIET, Controls
 from ..outputs import InputImage, output_images
 from ..page import Page, PageResult, PageRun
 from ..picker import Picker
@@ -47,7 +47,8 @@ def inputs() -> Controls:
             "",
             label="What the whole picture should show",
             max_length=300,
-            info="Name the background, too. Leave it empty to erase what you have painted over.",
+            info="Name the background, too. Leave it empty to erase what you have painted over. The model draws one "
+            "colour behind a thing: for another one paint over the whole background.",
             placeholder="a penguin on a yellow background",
         ),
         "grow": gr.Radio(GROW, value="", label="Grow the canvas", info="Adds half a picture on this side."),
@@ -77,7 +78,7 @@ def extras() -> Controls:
     start = next(iter(example_histories().values()), None)
     shown = shown_history(start)
     with gr.Column(elem_classes="stage"):
-        canvas, live = edit_canvas.editor(shown["canvas"]), edit_canvas.live()
+        canvas, live = edit_canvas.editor(shown["canvas"]), edit_canvas.live(shown["canvas"])
     with gr.Row(elem_classes="history-actions"):
         undo = gr.Button("Undo edit", size="md", min_width=110, **shown["undo"])
         redo = gr.Button("Redo edit", size="md", min_width=110, **shown["redo"])
@@ -156,6 +157,8 @@ def connect(picker: Picker, components: Controls, buttons: RunButtons) -> None:
         moved = history is not None and valid and selection.index != history.position
         return show(history, history.at(selection.index) if history and moved else history)
 
+    # A canvas that has grown would grow once more at the next edit.
+    components["history"].change(None, None, components["grow"], js="() => ''", **QUIET)  # type: ignore[attr-defined]
     undo_button, redo_button, strip = (components[name] for name in ("undo", "redo", "strip"))
     assert isinstance(undo_button, gr.Button) and isinstance(redo_button, gr.Button) and isinstance(strip, gr.Gallery)
     for listener, handler in ((undo_button.click, undo), (redo_button.click, redo), (strip.select, go_to)):
@@ -200,7 +203,8 @@ def run(
     titles = [f"{prompt.strip() or 'edited'} · seed {k}" for k in result.seeds]
     pictures = output_images(result.pixels, titles, captions=[prompt.strip()] * len(titles))
     recognised = {row["quantity"]: row["value"] for row in result.table}.get("accuracy inside the mask")
-    summary = sentences.edited(prompt.strip(), len(titles), recognised)
+    masked = mask is not None
+    summary = sentences.edited(prompt.strip(), len(titles), recognised, masked=masked, kept=masked or bool(grow))
     return PageResult(result, pictures, {**_updates(result.history), "live": None}, summary=summary)
 
 
