@@ -410,7 +410,10 @@ def edit_a_painted_part(page, width: int, touch: bool) -> None:
 
 def test_a_part_painted_by_a_finger_is_edited_in_place(visit):
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-    edit_a_painted_part(visit("?page=edit&steps=6&prompt=a+fox", **phone), 390, touch=True)
+    page = visit("?page=edit&steps=6&prompt=a+fox", **phone)
+    edit_a_painted_part(page, 390, touch=True)
+    canvas, tools = (page.locator(f"#edit-canvas {part}").first.bounding_box() for part in ("canvas", ".toolbar-wrap"))
+    assert tools["y"] > canvas["y"] + 0.8 * canvas["height"], "the tools once lay on the picture"
 
 
 def test_a_part_painted_by_the_mouse_is_edited_in_place_and_undone_and_a_cancelled_edit_changes_nothing(visit):

@@ -513,6 +513,21 @@ def test_the_page_says_what_an_edit_lacks(lab):
             run_edit(lab, drawn, **params)
 
 
+def test_edit_opens_with_its_picture_before_the_browser_has_drawn_the_canvas_and_numbers_are_folded_away(page):
+    """The canvas says “select the draw tool to start” meanwhile, and its preview covers that."""
+    (live,) = (block for block in page.blocks.values() if "live" in (getattr(block, "elem_classes", None) or ()))
+    (canvas,) = (block for block in page.blocks.values() if block.elem_id == "edit-canvas")
+    assert live.value and canvas.value["background"]
+    drawers = [block for block in page.blocks.values() if getattr(block, "label", "") == "Numbers"]
+    assert sum(drawer.open for drawer in drawers) == sum(not p.gallery and not p.live for p in PAGES)
+
+
+def test_a_grown_canvas_does_not_grow_once_more_at_the_next_edit(page):
+    (grow,) = (block for block in page.blocks.values() if getattr(block, "label", "") == "Grow the canvas")
+    (reset,) = (fn for fn in page.fns.values() if fn.js == "() => ''" and fn.outputs == [grow])
+    assert [event for _, event in reset.targets] == ["change"], "of the history"
+
+
 def test_the_examples_of_edits_are_finished_histories_that_begin_with_a_picture():
     histories = edit.example_histories()
     assert len(histories) >= 3 and {image.example for image in edit.examples()} == histories.keys()

@@ -63,12 +63,13 @@ def test_an_attack_is_reported_as_it_went():
     [
         (1, 1.0, "1 edit to “a fox”. CLIP recognises it in the painted part."),
         (1, 0.0, "1 edit to “a fox”. CLIP does not recognise it in the painted part."),
-        (4, 0.75, "4 edits to “a fox”. CLIP recognises it in the painted part of 3."),
+        (4, 0.75, "4 edits to “a fox”. CLIP recognises it in 3 of them."),
         (2, None, "2 edits to “a fox”."),
     ],
 )
 def test_edits_are_counted_with_what_clip_recognises(count, recognised, text):
-    assert sentences.edited("a fox", count, recognised) == text
+    assert sentences.edited("a fox", count, recognised, masked=True) == text
+    assert "painted" not in sentences.edited("a fox", count, recognised), "the whole picture was changed"
 
 
 def test_an_erased_part_and_what_stays_are_named_in_plain_words():

@@ -91,10 +91,11 @@ def edited(prompt: str, count: int, recognised: float | None, *, masked: bool = 
     sentence = f"{count} edit{'s' * (count > 1)} {f'to “{prompt}”' if prompt else 'without a prompt'}."
     if masked and not prompt:
         sentence += " What you painted over is filled from what surrounds it."
+    part = "the painted part" if masked or kept else "the picture"
     if recognised is not None and count == 1:
-        sentence += f" CLIP {'recognises it' if recognised else 'does not recognise it'} in the painted part."
+        sentence += f" CLIP {'recognises it' if recognised else 'does not recognise it'} in {part}."
     elif recognised is not None:
-        sentence += f" CLIP recognises it in the painted part of {round(recognised * count)}."
+        sentence += f" CLIP recognises it in {round(recognised * count)} of them."
     return f"{sentence} The rest of the picture is exactly as it was." if kept else sentence
 
 
