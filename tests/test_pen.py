@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from latentlab import UserError
+from latentlab.app import model_cache
+from latentlab.app.pages import draw
 from latentlab.app.pen import MAX_STROKES, blank_sheet, parsed_sheet, sheet_of
+from latentlab.experiments.stages import run_to_end
 from latentlab.strokes import WIDTHS, Strokes
 
 
@@ -53,6 +56,14 @@ def test_an_empty_sheet_has_no_strokes(text):
 def test_a_sheet_that_cannot_be_read_is_refused_in_a_sentence(text):
     with pytest.raises(UserError, match=r"empty the sheet|points|is no colour"):
         parsed_sheet(text)
+
+
+def test_what_the_pen_drew_is_gone_on_from_whatever_style_is_chosen(lab):
+    """The page draws closed shapes by default, which once left the visitor's strokes out."""
+    model_cache.set_lab(lab)
+    stream = draw.run("toy", "a cat", "strokes", "shapes", 4, 1, "", "", 10, 0, json.dumps([stroke()]))
+    result = run_to_end(stream).result
+    assert not result.paths.closed and result.paths.widths.shape[1] == 4
 
 
 def test_more_strokes_than_are_drawn_are_refused():

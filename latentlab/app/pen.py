@@ -59,8 +59,8 @@ def sheet_html(strokes: list[dict[str, Any]], svg: str) -> str:
     return (
         f"<div class='pen' data-strokes='{data}'>{svg}"
         "<p><label>Pen <input type='color' value='#111111' aria-label='Colour of the pen'></label> "
-        "<input type='range' min='0.01' max='0.1' step='0.005' value='0.03' aria-label='Width of the pen'> "
-        "<button type='button' data-action='keep'>Go on from this drawing</button> "
+        "<input type='range' min='0.01' max='0.1' step='0.005' value='0.03' aria-label='Width of the pen'></p>"
+        "<p><button type='button' data-action='keep'>Go on from it</button> "
         "<button type='button' data-action='clear'>Empty sheet</button></p></div>"
     )
 

@@ -20,8 +20,8 @@ CANVASES = [
     ("z_i, decoded", "z_i"),
     ("x_T, decoded", "x_T"),
 ]
-STYLES = [("strokes", "strokes"), ("closed shapes", "shapes"), ("one line", "line")]
-PROMPTS = ("a penguin", "a pizza", "a bus", "a red apple", "a snail", "a castle")
+STYLES = [("closed shapes", "shapes"), ("strokes", "strokes"), ("one line", "line")]
+PROMPTS = ("a red apple", "a pizza", "a penguin", "a bus", "a snail", "a castle")
 KEPT = "{count} strokes stay on the sheet: press Run, and CLIP goes on from them."
 
 
@@ -29,7 +29,8 @@ def inputs() -> Controls:
     prompt = gr.Textbox(PROMPTS[0], label="Prompt", max_length=300, info="What CLIP draws, without any generator.")
     gr.Examples([[prompt] for prompt in PROMPTS], prompt, label="Prompts to try", example_labels=list(PROMPTS))
     canvas = gr.Radio(CANVASES, value="strokes", label="Canvas", info="What the gradient may change.")
-    strokes = gr.Slider(4, 256, 24, step=1, label="Strokes", info="Fewer strokes are more abstract.")
+    style = gr.Radio(STYLES, value="shapes", label="Style", info="Of Bézier strokes; those of your pen stay strokes.")
+    strokes = gr.Slider(4, 256, 12, step=1, label="Shapes or strokes", info="Fewer are more abstract.")
     views = gr.Slider(
         0,
         16,
@@ -38,12 +39,11 @@ def inputs() -> Controls:
         label="Random views at each step",
         info="0 shows CLIP the picture itself.",
     )
-    return {"prompt": prompt, "canvas": canvas, "strokes": strokes, "views": views}
+    return {"prompt": prompt, "canvas": canvas, "style": style, "strokes": strokes, "views": views}
 
 
 def advanced() -> Controls:
     return {
-        "style": gr.Radio(STYLES, value="strokes", label="Style of the strokes"),
         "palette": gr.Textbox(
             "", label="Colours of the strokes, with commas", max_length=200, placeholder="any, or: black, #e4003a, gold"
         ),
@@ -82,23 +82,23 @@ def run(
     model: str,
     prompt: str,
     canvas: str,
+    style: str,
     strokes: float,
     views: float,
-    style: str,
     palette: str,
     negative_prompt: str,
     steps: float,
     seed: int,
     sheet: str = "",
 ) -> PageRun:
-    paths = parsed_sheet(sheet) if canvas == "strokes" and style == "strokes" else None
+    paths = parsed_sheet(sheet) if canvas == "strokes" else None
     result = yield from run_experiment(
         model,
         experiments.draw,
         prompt,
         canvas=canvas,
         strokes=int(strokes),
-        style=style,
+        style=style if paths is None else "strokes",
         palette=_names(palette),
         negative_prompt=_names(negative_prompt),
         start="noise" if paths is None else paths,
