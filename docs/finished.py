@@ -18,7 +18,7 @@ from latentlab.app.pages import PAGES
 from latentlab.app.results import RunView, run_view
 from latentlab.experiments.stages import run_to_end
 
-LEFT_OUT = {"edit", "map"}  # they open on a history and on a map of their own
+LEFT_OUT = {"edit"}  # it opens on a history of its own
 
 
 def default_run(built: BuiltPage) -> RunView:

@@ -64,6 +64,11 @@ class Layout:
         return normalize(_weighted(distance, self.z_i / norms)) * _weighted(distance, norms)
 
 
+def nearest(xy: Tensor, at: Tensor) -> Tensor:
+    """The rows (M, NEIGHBOURS) of the places xy (N, 2) on which `Layout.embed` at other places (M, 2) depends."""
+    return torch.cdist(at.float(), xy.float()).topk(min(NEIGHBOURS, len(xy)), largest=False).indices
+
+
 def _weighted(distance: Tensor, values: Tensor) -> Tensor:
     """The mean of the values (N, C) of each row's nearest neighbours, weighted by 1/distance²: (M, N) to (M, C)."""
     near = distance.topk(min(NEIGHBOURS, distance.shape[1]), largest=False)

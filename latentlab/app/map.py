@@ -22,23 +22,35 @@ MOST = 12  # places of one run
 CANVAS = """
 <div class="map" role="group" aria-label="Map of the pictures">
   <div class="map-tools">
-    <label>Search <input type="search" data-part="search" placeholder="cat, red …"></label>
+    <label>Search <input type="search" data-part="search" placeholder="cat, red …" size="12"></label>
     <span data-part="count" role="status"></span>
     <label>Colour by <select data-part="colour"></select></label>
     <button type="button" data-part="line" aria-pressed="false">Draw a line</button>
     <button type="button" data-part="whole">Whole map</button>
   </div>
   <div data-part="results"></div>
-  <div data-part="canvas"></div>
+  <div data-part="canvas"><div data-part="card" aria-hidden="true"><p>The map is loading …</p><div></div></div></div>
   <div data-part="legend"></div>
 </div>
 """
-# The script is loaded when the tab is opened, so that other pages don't wait for it.
+# The script is loaded when the tab is opened, so that other pages don't wait for it; a click before it is there counts.
 START = """
 const root = element.querySelector('.map');
+root.querySelector('[data-part=canvas]').addEventListener('click', event => {
+  if (root.dataset.ready) return;
+  root.early = [event.offsetX, event.offsetY];
+  root.querySelector('[data-part=card] p').textContent = 'The map is loading; the place that you clicked comes next …';
+});
 const file = path => `${window.gradio_config.root || ''}/gradio_api/file=${path}`;
 window.latentlab.map = import(file('%s')).then(module => module.createMap(root, trigger));
 """
+# A click while a run is running is decoded after it; of several the last one.
+RUN_WHEN_IDLE = """() => {
+  const run = document.getElementById('run-map');
+  clearTimeout(window.latentlab.waiting);
+  const start = () => { run.disabled ? window.latentlab.waiting = setTimeout(start, 50) : run.click(); };
+  start();
+}"""
 CHANNEL = """
 const send = () => {
   const text = element.querySelector('[data-json]')?.dataset.json;
@@ -150,7 +162,7 @@ class MapEvents:
         built.tab.select(self._draw, inputs, [parts.data, parts.own, own, built.status], **run_options(built.status))
         parts.plane.select(self._choose, [chosen, own], [parts.chosen, chosen, about, use, both], **QUIET)
         place = parts.plane.submit(_places, None, built.controls["places"], **QUIET)
-        place.then(None, None, None, js="() => document.getElementById('run-map').click()", **QUIET)
+        place.then(None, None, None, js=RUN_WHEN_IDLE, **QUIET)
         for event in built.events:
             event.success(_decoded, built.run_output, parts.decoded, **QUIET)
         outputs = [output_bar.tabs, *output_bar.all_pickers()]
@@ -175,9 +187,14 @@ class MapEvents:
 
     def _draw(self, model: str, own_images: list[InputImage], *inputs: InputImage | None) -> Iterator[list[object]]:
         """Yield the progress of encoding, then the map, with the visitor's own pictures among the others."""
-        skipped = [gr.skip()] * 3
+        skipped, data = [gr.skip()] * 3, map_data.load()
+        candidates = dict.fromkeys([*own_images, *(image for image in inputs if image)])
+        images = tuple(image for image in candidates if not image.example)
+        if data.xy is not None and not images:  # the map is there already, and nothing has to be placed on it
+            yield [gr.skip(), _channel([]), OwnPictures(), gr.skip()]
+            return
         try:
-            data, stream = map_data.load(), map_data.layout(model, map_data.load())
+            stream = map_data.layout(model, data)
             while True:
                 try:
                     progress = next(stream)
@@ -185,8 +202,6 @@ class MapEvents:
                     layout = end.value
                     break
                 yield [*skipped, markup.progress_bar(progress.stage, progress.step, progress.steps)]
-            candidates = dict.fromkeys([*own_images, *(image for image in inputs if image)])
-            images = tuple(image for image in candidates if not image.example)
             places: list[list[float]] = []
             if images:
                 lab = map_data.model_cache.get(model)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import grammar, models
-from ..analysis.layout import Layout
+from ..analysis.layout import Layout, nearest
 from ..errors import UserError
 from ..experiments import Progress
 from ..io import embeddings, images
@@ -131,6 +131,22 @@ def layout(model: str, data: MapData) -> Generator[Progress, None, Layout]:
         with _LOCK:
             _LAYOUTS[key] = Layout(z_i, data.xy) if data.xy is not None else Layout.fit(z_i)
     return _LAYOUTS[key]
+
+
+def embed(model: str, data: MapData, xy: Tensor) -> Generator[Progress, None, Tensor]:
+    """`yield from` this: as `Layout.embed` of the model's layout, embeddings (M, D) at places xy (M, 2).
+
+    Where the places ship, only the pictures that count at these places are encoded.
+
+    Raises:
+        UserError: as `layout`.
+    """
+    lab = yield from model_cache.load_with_progress(model)
+    if data.xy is None or data.z_i is not None or (model, lab.weights, data.atlas) in _LAYOUTS:
+        return (yield from layout(model, data)).embed(xy)
+    rows = nearest(data.xy, xy).unique()
+    pixels = torch.cat([data.thumbnails.pixels(row, row + 1) for row in rows.tolist()])
+    return Layout(running.encode_images(model, pixels), data.xy[rows]).embed(xy)
 
 
 def _encode(model: str, thumbnails: Thumbnails) -> Generator[Progress, None, Tensor]:

@@ -37,10 +37,10 @@ def advanced() -> Controls:
 
 def run(model: str, places: str, frames: float, seed: int, steps: float, guidance: float) -> PageRun:
     xy = parsed_places(places, int(frames))
-    layout = yield from map_data.layout(model, map_data.load())
+    z_i = yield from map_data.embed(model, map_data.load(), xy)
     lab = yield from map_data.model_cache.load_with_progress(model)
     x_T = draw_x_T(lab.require_decoder(), [seed]).expand(len(xy), -1, -1, -1)
-    latent = Latent(layout.embed(xy), x_T)
+    latent = Latent(z_i, x_T)
     result = yield from run_experiment(
         model, experiments.decode, latent, steps=int(steps), guidance=guidance, seed=seed, preview_every=PREVIEW_EVERY
     )

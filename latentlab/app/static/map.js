@@ -13,7 +13,7 @@ const unplace = ([x, y]) => [x / WIDTH, 1 - y / HEIGHT].map(v => Math.min(1, Mat
 
 export function createMap(root, trigger) {
     const part = name => root.querySelector(`[data-part=${name}]`)
-    const state = {data: null, own: [], chosen: [], dots: [], decoded: [], matches: null, colour: "", line: null, drawing: false}
+    const state = {data: null, own: [], chosen: [], dots: [], decoded: [], loaded: false, matches: null, colour: "", line: null, drawing: false}
     const still = matchMedia("(prefers-reduced-motion: reduce)").matches
 
     const deck = new Deck({
@@ -21,6 +21,7 @@ export function createMap(root, trigger) {
         views: new OrthographicView({flipY: true}),
         initialViewState: overview(),
         controller: true,
+        onLoad: () => { state.loaded = true; ready() },
         getCursor: ({isDragging}) => state.drawing ? "crosshair" : isDragging ? "grabbing" : "pointer",
         getTooltip: ({object}) => object?.caption && {text: object.caption, style: {fontSize: "13px", zIndex: 50}},
         onClick: ({object, coordinate}) => {
@@ -47,6 +48,13 @@ export function createMap(root, trigger) {
         return {target: [WIDTH / 2, HEIGHT / 2, 0], zoom: Math.log2(scale), minZoom: -3, maxZoom: 6}
     }
 
+    // The point of the whole map that is drawn at a pixel of the canvas.
+    function seen([x, y]) {
+        const {clientWidth, clientHeight} = part("canvas")
+        const scale = 2 ** overview().zoom
+        return [WIDTH / 2 + (x - clientWidth / 2) / scale, HEIGHT / 2 + (y - clientHeight / 2) / scale]
+    }
+
     function flyTo(points) {
         const xs = points.map(p => p[0]), ys = points.map(p => p[1])
         const middle = values => (Math.min(...values) + Math.max(...values)) / 2
@@ -59,8 +67,35 @@ export function createMap(root, trigger) {
     function decode(places) {
         Object.assign(state, {dots: places, decoded: []})
         draw()
+        tell(`Decoding ${places.length > 1 ? "a line" : "the place"} at ${places.map(p => p.map(v => v.toFixed(2)).join(", ")).join(" to ")} …`)
         trigger("submit", {places})
     }
+
+    // What the page says and shows below the map, on the map itself, so that a click is answered where it was made.
+    function tell(text, pictures = []) {
+        const [paragraph, images] = part("card").children
+        if (paragraph.textContent !== text) paragraph.textContent = text
+        if (pictures.join() === [...images.children].map(image => image.src).join()) return
+        images.replaceChildren(...pictures.map(src => Object.assign(new Image(), {src, alt: ""})))
+    }
+
+    function mirror(results) {
+        const bar = [...results.querySelectorAll(".bar")].find(bar => bar.checkVisibility())
+        const running = bar?.querySelector("progress") || bar?.matches(".wrong") || bar?.closest(".cancelled")
+        const unfinished = running ? "[alt^=unfinished]" : ""
+        const pictures = [...results.querySelectorAll(`.outputs .thumbnail-item img${unfinished}`)].map(image => image.src)
+        if (bar) tell([...bar.childNodes].map(node => node.textContent).join(" "), pictures)
+    }
+    // The map answers clicks from now on, and decodes one that came before.
+    function ready() {
+        if (!state.data || !state.loaded || root.dataset.ready) return
+        if (results) mirror(results)
+        root.dataset.ready = state.data.captions.length
+        if (root.early) decode([unplace(seen(root.early))])
+    }
+
+    const results = document.querySelector(".page-map")
+    if (results) new MutationObserver(() => mirror(results)).observe(results, {subtree: true, childList: true, characterData: true, attributes: true})
 
     function setDrawing(drawing) {
         Object.assign(state, {drawing, line: drawing ? state.line : null})
@@ -162,7 +197,7 @@ export function createMap(root, trigger) {
             part("colour").closest("label").hidden = options.length < 2
             deck.setProps({initialViewState: overview()})
             search(part("search").value)
-            root.dataset.ready = data.captions.length
+            ready()
         },
         setOwn(own) {
             state.own = own.map((o, k) => ({...o, row: state.data.points.length + k, position: place(o.xy)}))
