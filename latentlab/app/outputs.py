@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from PIL import Image
 from torch import Tensor
@@ -27,6 +28,7 @@ from ..models import Lab
 
 MAX_SIDE = 512  # pixels on the longer side, to which an upload is reduced
 _FOLDERS: deque[Path] = deque()
+_SAVED: WeakKeyDictionary[RunOutput, list[Path]] = WeakKeyDictionary()  # the files of runs
 _ROOT = tempfile.TemporaryDirectory(prefix="latentlab-", ignore_cleanup_errors=True)
 
 
@@ -173,16 +175,21 @@ def _name(run_output: RunOutput, row: int) -> str:
     return f"{run_output.page}-{row + 1:02d}-{'-'.join(words)}"[:60]
 
 
-def save_picture(run_output: RunOutput, row: int, directory: Path | None = None) -> str:
-    """Save one picture as a PNG with its settings, by default in a new folder."""
-    image = run_output.images[row]
-    path = (directory or folder()) / f"{_name(run_output, row)}.png"
-    return str(images.save_png(image.picture, path, image.settings))
-
-
 def save_pictures(run_output: RunOutput) -> list[str]:
-    directory = folder()
-    return [save_picture(run_output, row, directory) for row in range(len(run_output.images))]
+    """Save a run's pictures as PNGs with their settings, once; later calls return the same files while they last."""
+    paths = _SAVED.get(run_output)
+    if paths is None or not all(path.exists() for path in paths):
+        directory = folder()
+        paths = [
+            images.save_png(image.picture, directory / f"{_name(run_output, row)}.png", image.settings)
+            for row, image in enumerate(run_output.images)
+        ]
+        _SAVED[run_output] = paths
+    return [str(path) for path in paths]
+
+
+def save_picture(run_output: RunOutput, row: int) -> str:
+    return save_pictures(run_output)[row]
 
 
 def save_latents(run_output: RunOutput, row: int) -> str | None:
