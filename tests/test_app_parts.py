@@ -128,21 +128,23 @@ def test_sliders_move_a_picture_along_several_components_and_features_at_once(la
     strongest = features.leading(before, 1)[0]
     moves = [(components, 0, 2.0), (components, 2, -1.0), (features, strongest, 1.5)]
     torch.testing.assert_close(after, edits.move(before, moves))
-    for words in ("component 0", "by +2 σ", "component 2", f"feature {strongest}", "+1.5 ×"):
+    for words in ("first component by +2 (towards", "third component by -1 (", "strongest feature by +1.5 ("):
         assert words in moved.summary
 
 
-def test_two_pictures_exchange_features_one_by_one_and_together(lab):
+def test_two_pictures_exchange_one_feature_and_several_and_are_first_shown_as_they_are(lab):
     model_cache.set_lab(lab)
     page_result = directions_page("exchange")
-    z_i = torch.cat([image.latent.z_i for image in page_result.images]).view(2, 4, -1)
+    z_i = torch.cat([image.latent.z_i for image in page_result.images]).view(2, 3, -1)
     features, _ = fits.features("toy", lab)
     chosen = features.differing(z_i[:, 0], 2)
-    for column, some in enumerate(([], chosen[:1], chosen[1:], chosen)):
+    for column, some in enumerate(([], chosen[:1], chosen)):
         torch.testing.assert_close(z_i[:, column], features.exchange(z_i[:, 0], some))
     titles = [image.title for image in page_result.images]
-    assert titles[:4] == titles[4:] == ["as it is", *(f"feature {k} exchanged" for k in chosen), "all of them"]
-    assert page_result.columns == 4 and page_result.summary.startswith("With 2 features exchanged")
+    assert titles[:3] == titles[3:] == ["as it is", "one feature exchanged", "2 features exchanged"]
+    assert page_result.columns == 3 and page_result.summary.startswith("With 2 features exchanged, CLIP sees")
+    x_T = torch.cat([image.latent.x_T for image in page_result.images]).view(2, 3, -1)
+    assert torch.equal(x_T[:, 1], x_T[:, 2]) and not torch.equal(x_T[:, 0], x_T[:, 1])
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ def test_a_text_diff_that_changes_nothing_for_clip_says_so():
 @pytest.mark.parametrize(
     ("labels", "text"),
     [
-        (["b", "a", "b", "a", "a"], "from 8 or more"),
-        (["a"] * 5, "from 1 or more"),
+        (["b", "a", "b", "a", "a"], "With 8 or more components CLIP sees a, as in the original. With 4 it sees b."),
+        (["a"] * 5, "With 1 or more components CLIP sees a, as in the original."),
         (["a", "a", "a", "a", "b"], "but b in the picture from all 16"),
     ],
 )
@@ -109,6 +109,30 @@ def test_what_clip_recognises_is_counted_for_each_row_of_the_prior_page():
 def test_the_road_names_the_best_and_the_fastest_system():
     sentence = sentences.road(["DALL·E 1", "GLIDE"], [0.5, 0.7], [1.0, 2.0], 1)
     assert "by GLIDE fits" in sentence and "DALL·E 1 is the fastest, with 1.0 s" in sentence
+    assert "2 systems share the shortest time, with 1.0 s" in sentences.road(
+        ["DALL·E 1", "GLIDE"], [0.5, 0.7], [1.04, 1.01], 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [("aaa", "stays a"), ("abc", "goes from a to c"), ("aba", "goes from a to b and back")],
+)
+def test_a_row_is_told_by_where_it_begins_and_ends(labels, text):
+    assert sentences.led(labels) == text
+
+
+def test_moves_are_told_with_what_they_lead_to_and_what_clip_saw_before_and_after():
+    told = sentences.moved([("first component", 2.0, "c"), ("second feature", -0.5, "d")], ["a", "b"])
+    assert told.startswith(
+        "You moved the first component by +2 (towards c) and the second feature by -0.5 (towards d)."
+    )
+    assert told.endswith("CLIP saw a and now sees b.")
+    assert sentences.moved([("first component", 1.0, "c")], ["a", "a"]).endswith("CLIP still sees a.")
+    assert (
+        sentences.exchanged(2, [("a", "c"), ("b", "b")])
+        == "With 2 features exchanged, CLIP sees c in place of a and still b."
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,6 +141,7 @@ def test_the_road_names_the_best_and_the_fastest_system():
         (4, 8, False, "DALL·E 1 drew 8 pictures of “a dog”. CLIP ranked them, and the best 4 come first."),
         (2, 2, False, "2 pictures of “a dog”, the one that fits the prompt best for CLIP first."),
         (1, 1, False, "1 picture of “a dog”."),
+        (1, 8, False, "CLIP ranked them, and the best one comes first."),
         (4, 8, True, "drew the lower half 8 times, for “a dog”. CLIP ranked the results, and the best 4 come first."),
         (1, 1, True, "DALL·E 1 kept the upper half of the picture and drew the lower half for “a dog”."),
     ],

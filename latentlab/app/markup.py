@@ -83,6 +83,10 @@ def description(title: str, text: str, stages: Iterable[str]) -> str:
     return f"<div><h2>{title}</h2><p>{glossary.marked(text)}</p></div>{diagram.draw(stages)}"
 
 
+def note(text: str) -> str:
+    return f'<p class="note">{html.escape(text)}</p>'
+
+
 def paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
 

@@ -18,6 +18,31 @@ def along(labels: Sequence[str]) -> str:
     return stretches[0] if len(stretches) == 1 else f"first {', then '.join(stretches)}"
 
 
+def led(labels: Sequence[str]) -> str:
+    """What a row of pictures turns into, as the end of a sentence: `goes from a heart to an apple`."""
+    first, last, seen = labels[0], labels[-1], list(dict.fromkeys(labels))
+    if len(seen) == 1:
+        return f"stays {first}"
+    return f"goes from {first} to {last}" if first != last else f"goes from {first} to {seen[1]} and back"
+
+
+def moved(moves: Sequence[tuple[str, float, str]], labels: Sequence[str]) -> str:
+    """The directions of some moves, each with its distance and what it leads to, and what CLIP saw before and after."""
+    if not moves:
+        return f"All sliders are at 0: move some of them. CLIP sees {labels[0]}."
+    parts = [f"the {name} by {distance:+g} (towards {towards})" for name, distance, towards in moves]
+    seen = (
+        f"CLIP still sees {labels[0]}." if len(set(labels)) == 1 else f"CLIP saw {labels[0]} and now sees {labels[-1]}."
+    )
+    return f"You moved {listed(parts)}. {seen}"
+
+
+def exchanged(count: int, pairs: Sequence[tuple[str, str]]) -> str:
+    """What CLIP sees in each picture after an exchange of features, and saw before: (before, after)."""
+    told = [f"{after} in place of {before}" if after != before else f"still {before}" for before, after in pairs]
+    return f"With {count} feature{'s' * (count > 1)} exchanged, CLIP sees {listed(told)}."
+
+
 def reconstructed(original: str, both: str, alone: str, psnr: float, psnr_alone: float) -> str:
     """The labels of the three pictures, and the errors of two from their PSNR: RMS error / range = 10^(-PSNR / 20)."""
     errors = [f"{10 ** (-value / 20):.0%}" for value in (psnr, psnr_alone)]
@@ -50,7 +75,8 @@ def truncated(original: str, labels: Sequence[str], dims: Sequence[int]) -> str:
     enough = next((k for k in range(len(labels)) if all(label == original for label in labels[k:])), None)
     if enough is None:
         return f"CLIP sees {original} in the original, but {labels[-1]} in the picture from all {dims[-1]} components."
-    return f"CLIP sees {original} in the original, and in each picture from {dims[enough]} or more components."
+    sentence = f"With {dims[enough]} or more components CLIP sees {original}, as in the original."
+    return sentence if not enough else f"{sentence} With {dims[enough - 1]} it sees {labels[enough - 1]}."
 
 
 def attacked(clean: str, labelled: str, truth: str, drawn: Sequence[str]) -> str:
@@ -116,14 +142,15 @@ def recognised(hits: dict[str, int], count: int) -> str:
 
 def ranked(prompt: str, shown: int, drawn: int, *, by: str = "The model", continued: bool = False) -> str:
     """How many pictures were drawn, and how many of them are shown first, because CLIP prefers them."""
+    best = f"the best {shown} come first" if shown > 1 else "the best one comes first"
     if continued:
         first = f"{by} kept the upper half of the picture and drew the lower half "
         first += f"{drawn} times, for “{prompt}”." if drawn > 1 else f"for “{prompt}”."
-        return first if drawn == 1 else f"{first} CLIP ranked the results, and the best {shown} come first."
+        return first if drawn == 1 else f"{first} CLIP ranked the results, and {best}."
     if drawn == shown:
         order = ", the one that fits the prompt best for CLIP first" if drawn > 1 else ""
         return f"{drawn} picture{'s' * (drawn > 1)} of “{prompt}”{order}."
-    return f"{by} drew {drawn} pictures of “{prompt}”. CLIP ranked them, and the best {shown} come first."
+    return f"{by} drew {drawn} pictures of “{prompt}”. CLIP ranked them, and {best}."
 
 
 def reranked(shares: dict[str, dict[str, tuple[float, float]]], most: int, prompts: int) -> str:
@@ -141,4 +168,7 @@ def road(names: Sequence[str], scores: Sequence[float], seconds: Sequence[float]
     best, fast = (max(range(len(names)), key=key) for key in (lambda k: scores[k], lambda k: -seconds[k]))
     average = "on average, " if prompts > 1 else ""
     nearest = f"For CLIP {average}the picture by {names[best]} fits the prompt best."
-    return f"{nearest} {names[fast]} is the fastest, with {seconds[fast]:.1f} s for a picture."
+    least = f"{seconds[fast]:.1f} s"
+    equal = sum(f"{taken:.1f} s" == least for taken in seconds)
+    fastest = f"{names[fast]} is the fastest" if equal == 1 else f"{equal} systems share the shortest time"
+    return f"{nearest} {fastest}, with {least} for a picture."

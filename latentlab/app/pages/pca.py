@@ -15,6 +15,7 @@ from ...experiments.truncation import default_dims
 from ...io import images
 from ...latents import Latent
 from ...noise import draw_x_T
+from ...slerp import slerp
 from .. import controls, fits, markup, model_cache, running, scrubber, sentences
 from ..buttons import RunButtons
 from ..events import QUIET, Controls
@@ -31,16 +32,26 @@ TASKS = [
     ("Exchange features with a second picture", "exchange"),
 ]
 SLIDERS = 3  # of components, and as many of features
-ORDINALS = ("strongest", "second", "third")
+ORDINALS = ("first", "second", "third")
+STRENGTHS = ("strongest", "second", "third")
+MOVED = (*(f"{k} component" for k in ORDINALS), *(f"{k} feature" for k in STRENGTHS))  # what a slider moves
+NEW_NOISE = 0.5  # of an exchange: with the picture's own noise alone the changed parts become scribbles
 PICTURES = ("Picture", "Second picture")
 
 
 def inputs() -> Controls:
     task = gr.Radio(TASKS, value="truncate", label="What to do")
     with gr.Column(visible=False) as several:
-        moves = {f"component_{k}": _distance(f"Component {k}", "σ", 4) for k in range(SLIDERS)}
-        moves |= {f"feature_{k}": _distance(f"The picture's {ORDINALS[k]} feature", "×", 8) for k in range(SLIDERS)}
-    exchanged = gr.Slider(1, 6, 2, step=1, label="Features to exchange", visible=False)
+        gr.HTML(
+            markup.note("A picture is drawn when you let go of a slider. Features are the picture's own."),
+            padding=False,
+        )
+        names = [f"{kind}_{k}" for kind in ("component", "feature") for k in range(SLIDERS)]
+        moves = {
+            name: gr.Slider(-4, 4 if "component" in name else 8, 0, step=0.5, label=moved.capitalize())
+            for name, moved in zip(names, MOVED)
+        }
+    exchanged = gr.Slider(1, 6, 6, step=1, label="Features to exchange", visible=False)
     task.change(
         lambda t: [gr.update(visible=t == "several"), gr.update(visible=t == "exchange")],
         task,
@@ -48,10 +59,6 @@ def inputs() -> Controls:
         **QUIET,
     )
     return {"task": task, **moves, "exchanged": exchanged}
-
-
-def _distance(label: str, unit: str, most: int) -> gr.Slider:
-    return gr.Slider(-4, most, 0, step=0.5, label=f"{label}, {unit}")
 
 
 def connect(picker: Picker, page_controls: Controls, buttons: RunButtons) -> None:
@@ -136,7 +143,7 @@ def _truncate(model: str, lab: models.Lab, picture: InputImage, seed: int, steps
         steps=steps,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"{k} component{'s' * (k > 1)}" for k in result.dims]
+    titles = ["the first" if k == 1 else f"first {k}" for k in result.dims[:-1]] + [f"all {result.dims[-1]}"]
     plot = markup.figure_html(result.curves(), "Variance explained and cosines against the number of components kept")
     x_T = draw_x_T(lab.require_decoder(), [result.seed]).expand(len(dims), -1, -1, -1)
     key = lab.name, lab.weights
@@ -181,13 +188,13 @@ def _walk(
     z_i = torch.cat([directions.traverse(source.z_i, c, sigmas) for c in result.components])
     latent = Latent(z_i, source.x_T.expand(len(z_i), -1, -1, -1))
     latents = known_latents(latent, pixels, lab, inversion.steps)
-    sigma_titles = [f"{s:+g} σ" if s else "0 σ" for s in result.sigmas]
+    sigma_titles = [f"{s:+g} {result.unit}" if s else f"0 {result.unit}" for s in result.sigmas]
     paths = {f"{result.kind} {c}": (row, sigma_titles) for c, row in zip(result.components, result.pixels)}
     pictures = output_images(pixels, titles, known_latents=latents)
     labels = running.top_labels(model, pixels)
     rows = [labels[k : k + len(sigmas)] for k in range(0, len(labels), len(sigmas))]
-    seen = [f"{result.kind} {c}: {sentences.along(row)}" for c, row in zip(result.components, rows)]
-    summary = f"From left to right CLIP sees: {'; '.join(seen)}."
+    led = [f"{result.kind} {c} {sentences.led(row)}." for c, row in zip(result.components, rows)]
+    summary = f"From left to right, for CLIP: {' '.join(line[0].upper() + line[1:] for line in led)}"
     return PageResult(result, pictures, {"scrubber": scrubber.draw(paths)}, notes=notes, summary=summary)
 
 
@@ -202,20 +209,18 @@ def _several(
     (of_components, notes), (of_features, more) = fits.components(model, lab), fits.features(model, lab)
     source = inversion.bipartite
     numbered = zip(of_features.leading(source.z_i, SLIDERS), along_features)
-    moves: list[tuple[Directions | Dictionary, int, float]] = [
-        *((of_components, k, distance) for k, distance in enumerate(along_components) if distance),
-        *((of_features, k, distance) for k, distance in numbered if distance),
+    every: list[tuple[Directions | Dictionary, int, float]] = [
+        *((of_components, k, distance) for k, distance in enumerate(along_components)),
+        *((of_features, k, distance) for k, distance in numbered),
     ]
+    moves = [move for move in every if move[2]]
     z_i = torch.cat([source.z_i, edits.move(source.z_i, moves)])
     result, pictures, labels = yield from _decoded(
         model, lab, z_i, source.x_T.expand(2, -1, -1, -1), inversion.steps, ["all sliders at 0", "moved"]
     )
-    names = [
-        f"{d.kind} {k} ({name}) by {distance:+g} {d.unit}"
-        for (d, k, distance), name in zip(moves, _rising(model, lab, moves))
-    ]
-    moved = f"Moved along {', '.join(names)}." if names else "All sliders are at 0: move some of them."
-    summary = f"{moved} CLIP sees {sentences.along(labels)}."
+    names = [name for name, (_, _, distance) in zip(MOVED, every) if distance]
+    distances, towards = [distance for _, _, distance in moves], _rising(model, lab, moves)
+    summary = sentences.moved(list(zip(names, distances, towards)), labels)
     return PageResult(
         result, pictures, {"scrubber": gr.update(visible=False)}, notes=notes + more, summary=summary, columns=2
     )
@@ -236,16 +241,18 @@ def _exchange(model: str, lab: models.Lab, pair: Sequence[InputImage], count: in
     fitted, notes = fits.features(model, lab)
     source = inversion.bipartite
     chosen = fitted.differing(source.z_i, count)
-    sets = [[], *([k] for k in chosen), *([chosen] if count > 1 else [])]
+    sets = [[], chosen[:1], *([chosen] if count > 1 else [])]
     z_i = torch.stack([fitted.exchange(source.z_i, some) for some in sets], 1)  # (2, sets, D)
-    x_T = source.x_T[:, None].expand(-1, len(sets), -1, -1, -1)
-    titles = ["as it is", *(f"feature {k} exchanged" for k in chosen), *(["all of them"] if count > 1 else [])]
+    new = draw_x_T(lab.require_decoder(), [0]).to(source.x_T)
+    mixed = slerp(source.x_T, new.expand_as(source.x_T), NEW_NOISE)
+    x_T = torch.stack([source.x_T, *[mixed] * (len(sets) - 1)], 1)
+    titles = ["as it is", "one feature exchanged", *([f"{count} features exchanged"] if count > 1 else [])]
     result, pictures, labels = yield from _decoded(
         model, lab, z_i.flatten(0, 1), x_T.flatten(0, 1), inversion.steps, titles * 2
     )
     rows = labels[: len(sets)], labels[len(sets) :]
-    seen = " and ".join(f"{row[0]} becomes {row[-1]}" if row[0] != row[-1] else f"{row[0]} stays one" for row in rows)
-    summary = f"With {count} feature{'s' * (count > 1)} exchanged, to CLIP {seen}."
+    summary = sentences.exchanged(count, [(row[0], row[-1]) for row in rows])
+    notes = (*notes, f"each changed picture starts from {NEW_NOISE:.0%} new noise: the old noise holds the old outline")
     return PageResult(
         result, pictures, {"scrubber": gr.update(visible=False)}, notes=notes, summary=summary, columns=len(sets)
     )
@@ -268,9 +275,9 @@ def extras() -> Controls:
 PAGE = Page(
     "pca",
     "Directions",
-    "What CLIP sees in a picture is a long list of numbers. Here they are sorted: the first components are those in "
-    "which pictures differ most. Look for how few of them bring back the colour, and how many the thing. Then move "
-    "along one or several to see what they mean, or give a picture what another one has.",
+    "What CLIP sees in a picture is a long list of numbers. Here they are sorted: pictures differ most in the first "
+    "ones, which are called components. How few of them bring back the colour, and how many the thing? Then move along "
+    "some of them to see what they mean, or give a picture what another one has.",
     inputs,
     run,
     advanced,
