@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -42,6 +43,7 @@ def test_no_system_is_named_before_the_last_answer(file, opened):
         state, drawn, status, shown = answer(state, "left")
         assert "kept in" in status
     assert all(title in drawn for title in TITLES) and "No preference can be told yet in 3 of 3 comparisons" in shown
+    assert re.search(r"You preferred .* in [23] of 3 questions", drawn)
     kept, _ = votes.read(file)
     assert [vote.question for vote in kept] == list(votes.QUESTIONS)
     assert {(vote.chosen, vote.other) for vote in kept} == {(opened.left, opened.right)}

@@ -37,6 +37,8 @@ PROMPTS = (
 )  # of a model without a list of things
 COLUMNS = {"drawing": "better drawn", "prompt": "fits the prompt", "diversity": "more varied"}  # of the results
 SIDE = 128  # pixels of one picture in a grid
+ABOUT = """<h3>Which system draws better?</h3><p>Two systems draw the same prompt four times each, and you don't see
+which they are. You answer three questions; then you see the names and how everybody voted.</p>"""
 ANSWER = """
 const answer = side => {
   const ballot = element.querySelector('.ballot[data-open]');
@@ -95,6 +97,13 @@ class Ballot:
         question = self.question
         heading = QUESTIONS[question] if question else "Thank you: these were the two systems"
         status = f"Question {self.asked + 1} of {len(QUESTIONS)}: press ← or →, or tap a grid." if question else ""
+        if not question:
+            counts = {
+                name: sum(vote.chosen == name for vote in self.cast[-len(QUESTIONS) :])
+                for name in (self.left, self.right)
+            }
+            best = max(counts, key=lambda name: counts[name])
+            status = f"You preferred {html.escape(best)} in {counts[best]} of {len(QUESTIONS)} questions."
         names = ("Left grid", "Right grid") if question else (self.left, self.right)
         buttons = "".join(
             f'<button type="button" data-side="{side}"{"" if question else " disabled"}>'
@@ -111,9 +120,10 @@ class Ballot:
 def extras() -> Controls:
     """The button, the grids and the results, below the page's own pictures."""
     return {
+        "ballot_about": gr.HTML(ABOUT, padding=False, elem_classes="ballot"),
         "ballot_start": gr.Button("Show two grids for a blind vote", elem_id="ballot-start", size="sm"),
         "ballot": gr.HTML(padding=False, js_on_load=ANSWER, elem_id="ballot"),
-        "ballot_status": gr.HTML(markup.message(storage_sentence()), padding=False, elem_id="ballot-status"),
+        "ballot_status": gr.HTML(padding=False, elem_id="ballot-status"),
         "ballot_results": gr.HTML(padding=False, elem_id="ballot-results"),
     }
 
@@ -181,7 +191,7 @@ def _show(ballot: Ballot) -> Iterator[tuple[object, ...]]:
     except UserError as error:
         yield gr.skip(), gr.skip(), markup.message(markup.error_sentence(error), "wrong"), gr.skip()
         return
-    yield ballot, ballot.draw(), markup.message(storage_sentence()), gr.skip()
+    yield ballot, ballot.draw(), "", gr.skip()
 
 
 def _vote(ballot: Ballot, event: gr.EventData) -> tuple[object, ...]:
@@ -190,14 +200,14 @@ def _vote(ballot: Ballot, event: gr.EventData) -> tuple[object, ...]:
         ballot, vote = ballot.answered(str(getattr(event, "side", "")))
     except UserError as error:
         return gr.skip(), gr.skip(), markup.message(markup.error_sentence(error), "wrong"), gr.skip()
-    path, status, kind = votes.votes_file(on_space=on_space()), storage_sentence(), ""
+    path, status = votes.votes_file(on_space=on_space()), markup.note(storage_sentence())
     try:
         if path:
             votes.append(path, vote)
     except UserError as error:
-        status, kind = f"{error}; until then votes last for this visit", "wrong"
+        status = markup.message(f"{markup.error_sentence(error)} Until then votes last for this visit.", "wrong")
     shown = results_html(ballot.cast) if ballot.question is None else gr.skip()
-    return ballot, ballot.draw(), markup.message(status, kind), shown
+    return ballot, ballot.draw(), status, shown
 
 
 def results_html(cast: Sequence[Vote]) -> str:

@@ -53,7 +53,7 @@ def run(model: str, prompts: str, drawing: bool, seed: int, steps: float, climb_
     )
     several = len(result.prompts) > 1
     titles = [
-        f"{name} · {prompt}" if several else f"{name} · {result.value('seconds', system=name):.1f} s"
+        f"{name} · {prompt}" if several else f"{name} ·\u00a0{result.value('seconds', system=name):.1f}\u00a0s"
         for name in result.systems
         for prompt in result.prompts
     ]
@@ -68,8 +68,9 @@ def run(model: str, prompts: str, drawing: bool, seed: int, steps: float, climb_
 PAGE = Page(
     "road",
     "Road",
-    "The same prompt by every system that led to unCLIP, oldest first. Compare the pictures, and the seconds that each "
-    "system takes. Below you can vote: you see the pictures of two systems without their names.",
+    "Every system that led to unCLIP draws the same prompt, oldest first. Are the outlines clear, and are the colours "
+    "where the prompt wants them? CLIP was never taught to draw: its strokes only have to please CLIP. Below you can "
+    "vote between two systems without their names.",
     inputs,
     run,
     advanced,
