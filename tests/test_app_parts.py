@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import inspect
 import re
 import time
 from pathlib import Path
@@ -51,6 +53,25 @@ def test_each_page_has_an_endpoint_whose_parameters_have_names(page):
     assert set(info) == {f"/{p.key.replace('-', '_')}" for p in PAGES}
     for name, endpoint in info.items():
         assert all(not p["parameter_name"].startswith("param_") for p in endpoint["parameters"]), name
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "don't fit"),
+        ({"model": "nobody"}, "list of choices"),
+        ({"count": {}}, "don't fit"),
+        ({"count": 10**9}, "maximum"),
+    ],
+    ids=["none", "a choice", "a kind", "a number"],
+)
+def test_values_that_fit_no_control_are_refused_in_a_sentence_without_a_traceback(page, values, sentence):
+    generate = next(fn for fn in page.fns.values() if fn.api_name == "generate")
+    begins = dict(zip(inspect.signature(generate.fn).parameters, [control.value for control in generate.inputs]))
+    values = [*(begins | values).values()] if values else []
+    with pytest.raises(gr.Error, match=sentence) as refusal:
+        asyncio.run(page.preprocess_data(generate, values, None))
+    assert not refusal.value.print_exception and "\n" not in refusal.value.message
 
 
 def test_heavy_events_run_one_at_a_time(page):

@@ -22,6 +22,7 @@ import latentlab
 from ..errors import UserError
 from ..io import images
 from . import layout, links, map_data, model_cache, picker, style
+from .checked_blocks import CheckedBlocks
 from .compression import Compression
 from .events import QUIET
 from .map import MapEvents
@@ -34,7 +35,7 @@ from .settings_file import SettingsFile
 def build(lab: latentlab.Lab) -> gr.Blocks:
     """Build the whole page, with a loaded lab as the first model."""
     model_cache.set_lab(lab)
-    with gr.Blocks(title="latentlab", delete_cache=(3600, 6 * 3600), analytics_enabled=False) as page:
+    with CheckedBlocks(title="latentlab", delete_cache=(3600, 6 * 3600), analytics_enabled=False) as page:
         with gr.Row(equal_height=True, elem_classes="top"):
             gr.HTML(
                 "<h1>latentlab</h1><p>Explore CLIP's latent space with an unCLIP pipeline.</p>",
