@@ -24,11 +24,6 @@ export function createMap(root, trigger) {
         onLoad: () => { state.loaded = true; ready() },
         getCursor: ({isDragging}) => state.drawing ? "crosshair" : isDragging ? "grabbing" : "pointer",
         getTooltip: ({object}) => object?.caption && {text: object.caption, style: {fontSize: "13px", zIndex: 50}},
-        onClick: ({object, coordinate}) => {
-            if (state.drawing || !state.data) return
-            if (object?.row !== undefined) trigger("select", {row: object.row})
-            else if (coordinate) decode([unplace(coordinate)])
-        },
         onDragStart: ({coordinate}) => { if (state.drawing) state.line = [coordinate, coordinate] },
         onDrag: ({coordinate}) => {
             if (!state.line || !coordinate) return
@@ -40,6 +35,19 @@ export function createMap(root, trigger) {
             decode(state.line.map(unplace))
             setDrawing(false)
         },
+    })
+
+    // The browser's own click: deck.gl's is lost where its first search for the object below the pointer takes too long.
+    let down = [0, 0]
+    part("canvas").addEventListener("pointerdown", event => { down = [event.clientX, event.clientY] }, true)
+    part("canvas").addEventListener("click", event => {
+        const moved = Math.hypot(event.clientX - down[0], event.clientY - down[1]) > 6
+        if (moved || state.drawing || !root.dataset.ready) return
+        const {left, top} = part("canvas").getBoundingClientRect()
+        const [x, y] = [event.clientX - left, event.clientY - top]
+        const row = deck.pickObject({x, y})?.object?.row
+        if (row !== undefined) trigger("select", {row})
+        else decode([unplace(deck.getViewports()[0].unproject([x, y]))])
     })
 
     function overview() {
