@@ -668,13 +668,20 @@ def test_the_map_is_searched_by_keyboard_and_leads_to_an_interpolation(visit):
     assert page.get_by_role("tab", name="Interpolate").get_attribute("aria-selected") == "true"
 
 
-def test_a_click_on_an_empty_place_of_the_map_decodes_it(visit):
+def test_a_click_on_an_empty_place_of_the_map_decodes_it_also_during_a_run_and_shows_it_on_the_map(visit):
     page = visit("?page=map&steps=4")
     page.locator(".map[data-ready]").wait_for()
-    page.locator("[data-part=canvas]").click(position={"x": 12, "y": 12})
-    page.locator(".bar.done:visible").wait_for()
-    assert page.get_by_label("Places to decode").input_value().startswith("0.000,")
+    page.locator("[data-part=canvas]").click(position={"x": 12, "y": 12}, delay=600)  # as if the browser was busy
+    page.locator(".map [data-part=card]", has_text=re.compile("Decoding the place|Waiting|Decoder")).wait_for()
+    page.locator("[data-part=canvas]").click(position={"x": 12, "y": 400})
+    page.locator(".outputs .caption-label:visible", has_text="at 0.00, 0.2").wait_for()
+    page.locator(".map [data-part=card]", has_text="CLIP sees").wait_for()
+    assert page.get_by_label("Places to decode").input_value().startswith("0.000,0.2")
     assert page.locator(".outputs .thumbnail-item:visible").count() == 1
+    shown = page.locator(".map [data-part=card] img")
+    assert shown.count() == 1 and shown.get_attribute("src") == page.locator(".page-map .outputs img").get_attribute(
+        "src"
+    )
 
 
 def test_the_page_is_not_wider_than_the_window(visit):

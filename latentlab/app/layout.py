@@ -77,7 +77,7 @@ def handler(
             yield {components.status: markup.message(markup.SERVER_ERROR, "wrong")}
             return
         view = run_view(page, page_result, run_fields(params, input_images))
-        sentence = f"{view.sentence} ({time.monotonic() - start:.1f} s)"
+        sentence = f"{view.sentence} ({time.monotonic() - start:.1f}\u00a0s)"
         yield result_update(page, view, markup.message(sentence, "done", view.notes), components)
 
     return handle
