@@ -60,7 +60,7 @@ def sheet_html(strokes: list[dict[str, Any]], svg: str) -> str:
         f"<div class='pen' data-strokes='{data}'>{svg}"
         "<p><label>Pen <input type='color' value='#111111' aria-label='Colour of the pen'></label> "
         "<input type='range' min='0.01' max='0.1' step='0.005' value='0.03' aria-label='Width of the pen'></p>"
-        "<p><button type='button' data-action='keep'>Go on from it</button> "
+        "<p><button type='button' data-action='keep'>Keep these strokes</button> "
         "<button type='button' data-action='clear'>Empty sheet</button></p></div>"
     )
 

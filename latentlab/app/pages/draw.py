@@ -22,6 +22,7 @@ CANVASES = [
 ]
 STYLES = [("closed shapes", "shapes"), ("strokes", "strokes"), ("one line", "line")]
 PROMPTS = ("a red apple", "a pizza", "a penguin", "a bus", "a snail", "a castle")
+HINT = "Draw on the sheet; then press Run."
 KEPT = "{count} strokes stay on the sheet: press Run, and CLIP goes on from them."
 
 
@@ -59,7 +60,7 @@ def advanced() -> Controls:
 def extras() -> Controls:
     return {
         "pad": gr.HTML(blank_sheet(), padding=False, js_on_load=POINTER, elem_id="pen"),
-        "pen_status": gr.HTML(padding=False),
+        "pen_status": gr.HTML(markup.message(HINT), padding=False),
     }
 
 
@@ -69,9 +70,9 @@ def connect_results(controls_by_name: Controls, extra_outputs: Controls) -> None
     def drawn(event: gr.EventData) -> list[object]:
         text = str(getattr(event, "sheet", "") or "")
         if text == "clear":
-            return ["", gr.update(value=blank_sheet()), ""]
+            return ["", gr.update(value=blank_sheet()), markup.message(HINT)]
         paths = parsed_sheet(text[:80_000])
-        kept = "" if paths is None else KEPT.format(count=paths.widths.shape[1])
+        kept = HINT if paths is None else KEPT.format(count=paths.widths.shape[1])
         return [text, gr.skip(), markup.message(kept)]
 
     outputs = [controls_by_name["sheet"], extra_outputs["pad"], extra_outputs["pen_status"]]
@@ -110,7 +111,7 @@ def run(
     pictures = output_images(result.pixels, [prompt or "drawing"], captions=[prompt])
     curve, extra = markup.figure_html(result.curve(), "The cosine over views at each step"), {}
     if result.paths is not None and result.paths.curves.shape[2] == 1 and not result.paths.closed:
-        extra = {"pad": sheet_of(result.paths), "pen_status": markup.message("Draw on the sheet; then press Run.")}
+        extra = {"pad": sheet_of(result.paths), "pen_status": markup.message(HINT)}
     shares = {row["encoder"]: row["value"] for row in result.table if row["quantity"] == "top-1 over views"}
     return PageResult(result, pictures, extra, figures=curve, summary=sentences.drawn(prompt, shares))
 
