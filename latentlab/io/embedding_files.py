@@ -47,7 +47,7 @@ def write_parquet(
                 options = {"compression": "zstd", "use_dictionary": False, "write_page_checksum": True}
                 writer = pq.ParquetWriter(path, schema, **options)
             flat = pa.array(z_i.numpy().reshape(-1))
-            checksum = zlib.crc32(z_i.contiguous().numpy(), checksum)
+            checksum = zlib.crc32(z_i.contiguous().numpy().data, checksum)
             columns = [pa.array(names, pa.string()), pa.FixedSizeListArray.from_arrays(flat, width)]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
             count += len(names)
@@ -78,7 +78,7 @@ def read_parquet(path: Path, size: int, column: str | None, named: bool) -> Iter
             for part in file.iter_batches(size, columns=[column, *label]):
                 names = _labels(part.column(label[0])) if label else []
                 z_i = _matrix(path, part, column, row)
-                checksum = zlib.crc32(z_i.numpy(), checksum)
+                checksum = zlib.crc32(z_i.numpy().data, checksum)
                 yield [str(row + k) if n is None else n for k, n in enumerate(names)], z_i
                 row += part.num_rows
             if wanted is not None and wanted != f"{checksum:08x}".encode():
