@@ -58,10 +58,11 @@ def advanced() -> Controls:
 
 
 def extras() -> Controls:
-    return {
-        "pad": gr.HTML(blank_sheet(), padding=False, js_on_load=POINTER, elem_id="pen"),
-        "pen_status": gr.HTML(markup.message(HINT), padding=False),
-    }
+    with gr.Accordion("A sheet for your own strokes", open=False):
+        return {
+            "pad": gr.HTML(blank_sheet(), padding=False, js_on_load=POINTER, elem_id="pen"),
+            "pen_status": gr.HTML(markup.message(HINT), padding=False),
+        }
 
 
 def connect_results(controls_by_name: Controls, extra_outputs: Controls) -> None:
@@ -124,8 +125,8 @@ PAGE = Page(
     "draw",
     "Draw",
     "CLIP draws by itself, and no generator runs: step by step the strokes move to where the drawing looks more like "
-    "the prompt to CLIP. Look for what you recognise, and what only CLIP does. Draw on the sheet, and CLIP goes on "
-    "from your strokes.",
+    "the prompt to CLIP. Look for what you recognise, and what only CLIP does. Draw on the sheet below, and CLIP goes "
+    "on from your strokes.",
     inputs,
     run,
     advanced,
