@@ -132,3 +132,14 @@ def test_restyling_leaves_the_shapes_and_colours_of_the_drawings_that_it_does_no
     restyled, bent = (render(scenes, 32, vary=g, restyle=restyle) for g, restyle in zip(generators, (True, False)))
     equal = (restyled == bent).flatten(1).all(1)
     assert 0.2 < equal.float().mean() < 0.8  # about half of the drawings are restyled
+
+
+def test_other_hues_are_turned_by_any_angle_and_keep_their_luma():
+    drawn = torch.tensor([140.0, 120.0, 110.0, 255.0]).view(1, 4, 1, 1).expand(64, 4, 1, 1)
+    weak = torch.full((64,), 1e-6)
+    turned, same = (
+        rendering._recoloured(drawn, weak, torch.Generator().manual_seed(0), share)[:, :3] for share in (1.0, 0.0)
+    )
+    torch.testing.assert_close(same, drawn[:, :3], atol=0.1, rtol=0)
+    torch.testing.assert_close(rendering._luma(turned), rendering._luma(drawn[:, :3]), atol=0.2, rtol=0)
+    assert [set(turned.argmax(1).flatten().tolist()), set(turned.argmin(1).flatten().tolist())] == [{0, 1, 2}] * 2

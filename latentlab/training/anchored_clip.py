@@ -48,7 +48,8 @@ class AnchoredClip(Clip):
 
     lr = 2e-3
     fall = 0.6
-    anchor = 3.0
+    anchor = 6.0
+    other_hues = 0.3  # the teacher sees the same hue, so that z_i still tells it
     preview_every = 480
 
     def __init__(self, sprites: Sprites, folder: Path, device: torch.device) -> None:

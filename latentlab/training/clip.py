@@ -112,6 +112,7 @@ class Clip(Part["CustomTextCLIP"]):
     ema_decay = 0.995
     fall = 0.5
     preview_every = 300
+    other_hues = 0.0
 
     def __init__(
         self, sprites: Sprites, folder: Path, device: torch.device, *, model: dict[str, Any] | None = None
@@ -126,7 +127,8 @@ class Clip(Part["CustomTextCLIP"]):
         config.pop("custom_text")
         self.network = open_clip.CustomTextCLIP(**config)
         self.network.visual.to(memory_format=torch.channels_last)  # a convolution's step is twice as fast on a CPU
-        self.render, self.sprites, self.device = Renderer(sprites, device), sprites, device
+        self.render = Renderer(sprites, device, other_hues=self.other_hues)
+        self.sprites, self.device = sprites, device
 
     def adopt(self, state: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
         return deepened(state, self.network)

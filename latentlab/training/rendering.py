@@ -18,10 +18,11 @@ class Renderer:
 
     Args:
         device: holds the sprites and the pictures.
+        other_hues: the share of varied drawings whose hue is turned by any angle, in 0..1.
     """
 
-    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu") -> None:
-        self.sprites = sprites
+    def __init__(self, sprites: Sprites, device: torch.device | str = "cpu", *, other_hues: float = 0.0) -> None:
+        self.sprites, self.other_hues = sprites, other_hues
         full = torch.from_numpy(np.array(sprites.pixels)).to(device)  # (N, 4, 128, 128) uint8
         self.mips = [full]
         for _ in range(2):
@@ -34,8 +35,8 @@ class Renderer:
     ) -> Tensor:
         """Pictures of `size` pixels: (B, 3, size, size) in [-1, 1].
 
-        With `vary` every drawing is turned, stretched, bent and recoloured a little, and with `restyle` about half of
-        the drawings are outlined, drawn in lines, grey or of one colour, as if another artist had drawn them.  A
+        With `vary` every drawing is turned, stretched, bent and recoloured a little, `other_hues` of them by any angle
+        of hue, and with `restyle` about half of the drawings are outlined, drawn in lines, grey or of one colour, as if another artist had drawn them.  A
         generator of the same seed varies the drawings in the same way with `restyle` and without.
         """
         styles = torch.Generator().manual_seed(vary.initial_seed()) if vary is not None and restyle else None
@@ -88,7 +89,7 @@ class Renderer:
         bend = torch.randn(len(layers), 2, 4, 4, generator=vary).to(self.device) * 0.08 * strength.view(-1, 1, 1, 1)
         bend = F.interpolate(bend, (size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
         drawn = F.grid_sample(sprites, grid + bend, align_corners=False)
-        drawn = _recoloured(drawn, strength, vary)
+        drawn = _recoloured(drawn, strength, vary, self.other_hues)
         return drawn if styles is None else _restyled(drawn, ground, drawings.to(self.device), styles)
 
     def _inked(self, sprites: Tensor, layers: list[Layer]) -> Tensor:
@@ -112,10 +113,13 @@ def _bent(strength: Tensor, generator: torch.Generator) -> Tensor:
     return rotation @ torch.stack([stretch, shear, torch.zeros_like(shear), 1 / stretch], 1).view(-1, 2, 2)
 
 
-def _recoloured(drawn: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+def _recoloured(drawn: Tensor, strength: Tensor, generator: torch.Generator, other_hues: float = 0.0) -> Tensor:
     """Another hue, saturation, contrast and brightness of premultiplied (B, 4, H, W) drawings in 0..255."""
     hue, colour, light, shift = (torch.randn(4, len(strength), generator=generator).to(drawn.device)) * strength
     hue, colour, light, shift = 0.35 * hue, (0.35 * colour).exp(), (0.2 * light).exp(), 0.1 * shift
+    if other_hues:
+        chance, angle = torch.rand(2, len(strength), generator=generator).to(drawn.device)
+        hue = torch.where((chance < other_hues) & (strength > 0), 2 * torch.pi * angle, hue)
     # Luma and the two colour differences (BT.601), in which a hue turns by an angle and a saturation scales.
     to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], device=drawn.device)
     zero, one = torch.zeros_like(hue), torch.ones_like(hue)
