@@ -209,9 +209,9 @@ def edit(
             its current state, on a canvas of that state's shape.
         mask: (H, W), True where something is to be painted. None: everything, from `strength`, or what `grow` adds.
         prompt: of the picture as wanted; without one z_i comes from what is visible, and what the mask covers is
-            erased: decoded from the strength `ERASING` of a smooth continuation of what is visible. A canvas that
-            needs several windows gets what the prompt names once: in the first window that `grow` opens, or the one
-            that holds most of the mask; the others continue what is visible.
+            erased: decoded without guidance from the strength `ERASING` of a smooth continuation of what is visible.
+            A canvas that needs several windows gets what the prompt names once: in the first window that `grow`
+            opens, or the one that holds most of the mask; the others continue what is visible.
         grow: sides on which the canvas grows by half a window, one after another: outpainting.
         strength: how far up the noise levels the painted part starts; below 1 it keeps something of what was there.
         seeds: a picture each.

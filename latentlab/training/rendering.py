@@ -35,9 +35,10 @@ class Renderer:
     ) -> Tensor:
         """Pictures of `size` pixels: (B, 3, size, size) in [-1, 1].
 
-        With `vary` every drawing is turned, stretched, bent and recoloured a little, `other_hues` of them by any angle
-        of hue, and with `restyle` about half of the drawings are outlined, drawn in lines, grey or of one colour, as if another artist had drawn them.  A
-        generator of the same seed varies the drawings in the same way with `restyle` and without.
+        With `vary` every drawing is turned, stretched, bent and recoloured a little, and the hue of a share of them,
+        `other_hues`, by any angle.  With `restyle` about half of the drawings are outlined, drawn in lines, grey or of
+        one colour, as if another artist had drawn them.  A generator of the same seed varies the drawings in the same
+        way with `restyle` and without.
         """
         styles = torch.Generator().manual_seed(vary.initial_seed()) if vary is not None and restyle else None
         with torch.autocast(self.device.type, enabled=False):
