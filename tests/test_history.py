@@ -150,7 +150,7 @@ def test_a_growing_canvas_gets_what_the_prompt_names_once_and_continues_elsewher
 def test_previews_show_the_whole_canvas_with_the_rest_as_it_is(lab, grown):
     part = torch.zeros(12, 12, dtype=torch.bool)
     part[1:5, 5:9] = True
-    stream = experiments.edit.stream(lab, grown.history, part, steps=4, preview_every=1)
+    stream = experiments.edit.stream(lab, grown.history, part, "a cat", steps=4, preview_every=1)
     previews = [p.pixels for p in stream if isinstance(p, Progress) and p.pixels is not None]
     assert len(previews) == 3
     for pixels in previews:
