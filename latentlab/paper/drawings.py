@@ -214,7 +214,7 @@ def guidance_by_clip(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
 @drawing(
     "edits",
     "Edits",
-    "GLIDE (Nichol et al. 2021), figures 1 and 3. One picture: a part of it erased, painted anew, all changed by half. "
+    "GLIDE (Nichol et al. 2021), figures 2 to 4. One picture: a part of it erased, painted anew, all changed by half. "
     "Then edits one after another, each with what it paints pale.",
 )
 def edits(lab: Lab, inputs: Inputs) -> Iterator[Progress | Drawn]:
