@@ -102,7 +102,8 @@ class Views:
         if not self.count:
             return images.resize(pixels, self.size)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.stream + 7919 * step + view)
+            # torchvision draws on the CPU; torch.manual_seed would format the stack for each kind of accelerator.
+            torch.default_generator.manual_seed(self.stream + 7919 * step + view)
             ink = self.moved((1 - pixels) / 2)  # white is 0, with which torchvision fills what a picture leaves free
             return self.lit((1 - ink).clamp(0, 1)) * 2 - 1
 
