@@ -61,9 +61,9 @@ def test_an_attack_is_reported_as_it_went():
 @pytest.mark.parametrize(
     ("count", "recognised", "text"),
     [
-        (1, 1.0, "1 edit to “a fox”. CLIP recognises it in the painted part."),
-        (1, 0.0, "1 edit to “a fox”. CLIP does not recognise it in the painted part."),
-        (4, 0.75, "4 edits to “a fox”. CLIP recognises it in 3 of them."),
+        (1, 1.0, "1 edit to “a fox”. CLIP recognises the prompt's thing in the painted part."),
+        (1, 0.0, "1 edit to “a fox”. CLIP does not recognise the prompt's thing in the painted part."),
+        (4, 0.75, "4 edits to “a fox”. CLIP recognises the prompt's thing in 3 of them."),
         (2, None, "2 edits to “a fox”."),
     ],
 )

@@ -174,7 +174,7 @@ class MapEvents:
         about = gr.HTML('<p class="note">No picture is chosen yet.</p>', padding=False, scale=2)
         target = gr.Dropdown(
             [(f"Use it on {title}", k) for k, (_, title) in enumerate(self.output_bar.slots)],
-            value=0,
+            value=self.output_bar.usual_slot,
             label="Use the last one on",
             show_label=False,
             container=False,

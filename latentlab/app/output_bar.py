@@ -35,6 +35,7 @@ watch('value', ran); ran();
 # A browser's function that replaces an event's last input by the row of the gallery's opened picture.
 OPENED_ROW_JS = """(...inputs) => [...inputs.slice(0, -1),
     Math.max(0, [...document.querySelectorAll('#%s .thumbnails button')].findIndex(b => b.matches('.selected')))]"""
+USUAL = "Variations"  # the page that a picture goes to, if the visitor chooses no other
 MAX_OWN_IMAGES = 12  # of a visitor's own pictures, the map shows the last ones
 
 
@@ -65,6 +66,7 @@ class OutputBar:
         own = (image for built in built_pages for image in built.examples)
         self.examples = {image.example: image for image in (*examples, *own)}
         self.slots = input_slots(built_pages)
+        self.usual_slot = next((k for k, (_, title) in enumerate(self.slots) if title == USUAL), 0)
         self.selected, self.own_images = gr.State(), gr.State([])
         self.row = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="output-bar", equal_height=True, visible=False) as self.bar:
@@ -78,7 +80,7 @@ class OutputBar:
         self.description = gr.HTML(padding=False, min_width=180, scale=1, elem_classes="described")
         self.target = gr.Dropdown(
             [(f"Use it on {title}", k) for k, (_, title) in enumerate(self.slots)],
-            value=0,
+            value=self.usual_slot,
             label="Use it on",
             show_label=False,
             container=False,

@@ -119,9 +119,9 @@ def edited(prompt: str, count: int, recognised: float | None, *, masked: bool = 
         sentence += " What you painted over is filled from what surrounds it."
     part = "the painted part" if masked or kept else "the picture"
     if recognised is not None and count == 1:
-        sentence += f" CLIP {'recognises it' if recognised else 'does not recognise it'} in {part}."
+        sentence += f" CLIP {'recognises' if recognised else 'does not recognise'} the prompt's thing in {part}."
     elif recognised is not None:
-        sentence += f" CLIP recognises it in {round(recognised * count)} of them."
+        sentence += f" CLIP recognises the prompt's thing in {round(recognised * count)} of them."
     return f"{sentence} The rest of the picture is exactly as it was." if kept else sentence
 
 

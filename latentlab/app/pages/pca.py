@@ -183,12 +183,12 @@ def _walk(
         steps=inversion.steps,
         preview_every=PREVIEW_EVERY,
     )
-    titles = [f"{result.kind} {c} · {s:+g} {result.unit}" for c in result.components for s in result.sigmas]
+    titles = [f"{result.kind} {c} · {s:+g}\u00a0{result.unit}" for c in result.components for s in result.sigmas]
     pixels, source = result.pixels.flatten(0, 1), inversion.bipartite
     z_i = torch.cat([directions.traverse(source.z_i, c, sigmas) for c in result.components])
     latent = Latent(z_i, source.x_T.expand(len(z_i), -1, -1, -1))
     latents = known_latents(latent, pixels, lab, inversion.steps)
-    sigma_titles = [f"{s:+g} {result.unit}" if s else f"0 {result.unit}" for s in result.sigmas]
+    sigma_titles = [f"{s:+g}\u00a0{result.unit}" if s else f"0\u00a0{result.unit}" for s in result.sigmas]
     paths = {f"{result.kind} {c}": (row, sigma_titles) for c, row in zip(result.components, result.pixels)}
     pictures = output_images(pixels, titles, known_latents=latents)
     labels = running.top_labels(model, pixels)
@@ -252,7 +252,7 @@ def _exchange(model: str, lab: models.Lab, pair: Sequence[InputImage], count: in
     )
     rows = labels[: len(sets)], labels[len(sets) :]
     summary = sentences.exchanged(count, [(row[0], row[-1]) for row in rows])
-    notes = (*notes, f"each changed picture starts from {NEW_NOISE:.0%} new noise: the old noise holds the old outline")
+    notes = (*notes, f"{NEW_NOISE:.0%} of a changed picture's noise is new: the old noise holds the old outline")
     return PageResult(
         result, pictures, {"scrubber": gr.update(visible=False)}, notes=notes, summary=summary, columns=len(sets)
     )

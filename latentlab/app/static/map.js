@@ -188,7 +188,9 @@ export function createMap(root, trigger) {
     })
     part("colour").addEventListener("change", event => { state.colour = event.target.value; legend(); draw() })
     part("line").addEventListener("click", () => setDrawing(!state.drawing))
-    part("whole").addEventListener("click", () => deck.setProps({initialViewState: overview()}))
+    // deck.gl ignores a view that equals the last one that it was given, also after the visitor has moved the map.
+    let asked = 0
+    part("whole").addEventListener("click", () => deck.setProps({initialViewState: {...overview(), asked: ++asked}}))
     let width = part("canvas").clientWidth
     new ResizeObserver(() => {
         if (part("canvas").clientWidth === width || !part("canvas").clientWidth) return
