@@ -275,6 +275,11 @@ def test_cancel_stops_a_run_its_previews_cannot_be_selected_and_the_next_run_wor
     settle(page)
     assert selected.inner_text() == before
     assert page.locator(".bar:visible").count() == 1 and status(page, "was cancelled.")  # even after late messages
+    for _ in range(2):  # a run that is started as soon as Cancel allows it is not taken for the cancelled one
+        run(page)
+        page.wait_for_timeout(2000)
+        assert not page.locator(".bar:visible", has_text="refused").count()
+        page.locator("button:visible", has_text="Cancel").first.click()
     field(page, "Steps").fill("4")
     field(page, "Pictures").fill("2")
     run(page)

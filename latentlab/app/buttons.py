@@ -18,6 +18,7 @@ from . import markup
 from .events import QUIET, Updates
 
 WAITING = markup.message("Waiting for the model …")
+CANCEL_SECONDS = 2  # in which a server answers a cancellation
 CANCELLED = markup.message("The run was cancelled. Press Run to start again.")
 NOT_RUN = markup.message("The server refused the run. Press Run to try again.", "wrong")
 
@@ -55,10 +56,22 @@ class RunButtons:
         }
 
     def connect_cancel(self, events: Sequence[Dependency]) -> None:
-        """Let Cancel end these events and show that they were cancelled."""
+        """Let Cancel end these events and show that they were cancelled.
+
+        Gradio drops a run that starts before the server has answered the cancellation, so Run is enabled by the end of
+        the cancelled run; or after a while, if the browser learns of no end and no other run has started.
+        """
         outputs = [self.run, self.stop, self.cancelled]
-        js = _update("true", "false", visible=True)
+        js = _update("false", "false", visible=True)
         self.stop.click(None, None, outputs, js=js, cancels=[*events], **QUIET)
+        wait = f"new Promise(done => setTimeout(done, {CANCEL_SECONDS * 1000}))"
+        later = f"async () => {{ await {wait}; return ({_update(self._idle)})(); }}"
+        self.stop.click(None, None, [self.run], js=later, **QUIET)
+
+    @property
+    def _idle(self) -> str:
+        """A browser's condition: no run is running or waiting."""
+        return f"document.getElementById('{self.stop.elem_id}').disabled"
 
     def on_end(self, event: Dependency) -> None:
         """Enable Run again when the event has ended, in whatever way."""
@@ -75,6 +88,5 @@ class RunButtons:
         outputs: Sequence[Component],
     ) -> None:
         """Call the function at an event; Run is disabled until it has finished, because the run needs its outputs."""
-        idle = f"document.getElementById('{self.stop.elem_id}').disabled"
         listener(None, None, [self.run], js=_update("false"), **QUIET)
-        listener(function, inputs, outputs, **QUIET).then(None, None, [self.run], js=_update(idle), **QUIET)
+        listener(function, inputs, outputs, **QUIET).then(None, None, [self.run], js=_update(self._idle), **QUIET)
