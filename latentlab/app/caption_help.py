@@ -13,7 +13,7 @@ import gradio as gr
 from ..emoji_names import name_emoji
 from ..grammar import COLOURS, SOLIDS
 from ..models import Lab
-from . import model_cache
+from . import markup, model_cache
 from .events import QUIET
 
 MAX_OFFERS = 6
@@ -124,7 +124,7 @@ def advice_html(caption: str) -> str:
     if lab is None:
         return ""
     result = advice(lab, caption)
-    lines = "".join(f'<p class="note">{html.escape(sentence)}</p>' for sentence in result.sentences)
+    lines = "".join(markup.note(sentence) for sentence in result.sentences)
     marked = f'<span hidden data-unknown="{html.escape(json.dumps(result.unknown), quote=True)}"></span>'
     return marked * bool(result.unknown) + lines + (_buttons(result.offers) if result.offers else "")
 

@@ -171,16 +171,8 @@ class MapEvents:
 
     def _buttons(self) -> tuple[gr.HTML, gr.Dropdown, gr.Button, gr.Button]:
         """Build the line about the chosen pictures, and where they can go."""
-        about = gr.HTML('<p class="note">No picture is chosen yet.</p>', padding=False, scale=2)
-        target = gr.Dropdown(
-            [(f"Use it on {title}", k) for k, (_, title) in enumerate(self.output_bar.slots)],
-            value=self.output_bar.usual_slot,
-            label="Use the last one on",
-            show_label=False,
-            container=False,
-            scale=1,
-            min_width=200,
-        )
+        about = gr.HTML(markup.note("No picture is chosen yet."), padding=False, scale=2)
+        target = self.output_bar.target_dropdown("Use the last one on", scale=1, min_width=200)
         use = gr.Button("Use as input there", interactive=False, size="sm", scale=0, min_width=150)
         both = gr.Button("Interpolate between the two", interactive=False, size="sm", scale=0, min_width=200)
         return about, target, use, both

@@ -73,7 +73,7 @@ def progress_bar(stage: str, step: int, steps: int, seconds: float | None = None
 def message(text: str, kind: str = "", notes: Sequence[str] = ()) -> str:
     """Draw a message and the notes under it; kind is "wrong" for an error."""
     role = "alert" if kind == "wrong" else "status"
-    note_lines = "".join(f'<p class="note">Note: {html.escape(note)}.</p>' for note in notes)
+    note_lines = "".join(note(f"Note: {line}.") for line in notes)
     lines = glossary.marked(f"<p>{html.escape(text)}</p>{note_lines}")
     return f'<div class="bar {kind}" role="{role}">{lines}</div>'
 
@@ -139,7 +139,7 @@ def results_table(rows: Sequence[Mapping[str, Any]], max_columns: int = 8) -> st
         for name, cells in lines.items()
     )
     titles = "".join(f'<th scope="col">{html.escape(t)}</th>' for t in head)
-    small = '<p class="note">Small figures are 95% intervals.</p>' if "<small>" in body else ""
+    small = note("Small figures are 95% intervals.") if "<small>" in body else ""
     return (
         f'<div class="numbers" tabindex="0" role="region" aria-label="The numbers"><table><thead><tr>'
         f'<th scope="col">quantity</th>{titles}</tr></thead><tbody>{body}</tbody></table></div>{small}'

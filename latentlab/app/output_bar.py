@@ -66,7 +66,6 @@ class OutputBar:
         own = (image for built in built_pages for image in built.examples)
         self.examples = {image.example: image for image in (*examples, *own)}
         self.slots = input_slots(built_pages)
-        self.usual_slot = next((k for k, (_, title) in enumerate(self.slots) if title == USUAL), 0)
         self.selected, self.own_images = gr.State(), gr.State([])
         self.row = gr.Number(0, precision=0, visible=False)
         with gr.Row(elem_classes="output-bar", equal_height=True, visible=False) as self.bar:
@@ -78,17 +77,20 @@ class OutputBar:
     def _build_selected(self) -> None:
         self.picture = framed_image("Selected picture", "The selected picture", min_width=64, scale=0, height=64)
         self.description = gr.HTML(padding=False, min_width=180, scale=1, elem_classes="described")
-        self.target = gr.Dropdown(
-            [(f"Use it on {title}", k) for k, (_, title) in enumerate(self.slots)],
-            value=self.usual_slot,
-            label="Use it on",
+        self.target = self.target_dropdown("Use it on", scale=0, min_width=220, elem_classes="send")
+        self.use = gr.Button("Use as input", interactive=False, scale=0, min_width=120, size="sm", elem_classes="use")
+
+    def target_dropdown(self, label: str, **options: Any) -> gr.Dropdown:
+        """Choose the picker, by its number in `slots`, that a picture goes to."""
+        titles = [title for _, title in self.slots]
+        return gr.Dropdown(
+            [(f"Use it on {title}", k) for k, title in enumerate(titles)],
+            value=titles.index(USUAL) if USUAL in titles else 0,
+            label=label,
             show_label=False,
             container=False,
-            scale=0,
-            min_width=220,
-            elem_classes="send",
+            **options,
         )
-        self.use = gr.Button("Use as input", interactive=False, scale=0, min_width=120, size="sm", elem_classes="use")
 
     def _build_downloads(self) -> None:
         options: dict[str, Any] = {"interactive": False, "size": "sm", "scale": 0}
